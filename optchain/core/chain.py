@@ -1,0 +1,215 @@
+"""Chains: named links, one step, metrics and overrides by dotted name."""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from optchain.core.describe import table
+from optchain.core.numerics import global_norm, wide
+from optchain.core.paths import nearest
+from optchain.core.runner import Runner, like
+from optchain.core.transform import Transform, add_update, transform
+
+Tx = optax.GradientTransformation
+
+
+@dataclasses.dataclass(frozen=True)
+class Chain:
+    """Links applied one after the other. Updates between links are float32 or wider; the last result is cast once.
+
+    State: `{"step": i32[], "links": {name: state}, "metrics": {name: f32[]}}`.
+    """
+
+    links: tuple[tuple[str, Tx], ...]
+    watch: tuple[str, ...] = ()
+    name: str = "chain"
+
+    def __str__(self) -> str:
+        return table(self)
+
+    def names(self) -> list[str]:
+        """The dotted names that `hyper` may override."""
+        return [f"{name}.{number}" for name, tx in self.links if _ours(tx) for number in tx.link.names()]  # pyright: ignore
+
+    def init(self, params: Any) -> dict[str, Any]:
+        params = _wide(params)
+        links = {name: tx.init(params) for name, tx in self.links}
+        return {"step": jnp.zeros((), jnp.int32), "links": links, "metrics": self.metrics()}
+
+    def metrics(self) -> dict[str, jax.Array]:
+        """This chain's own metrics before the first update; a nested chain keeps its own in its state."""
+        found = {}
+        for name, tx in self.links:
+            if _ours(tx) and isinstance(tx.link, Runner):  # pyright: ignore
+                found |= {f"{name}.{key}": value for key, value in tx.link.metrics().items()}  # pyright: ignore
+        return found | {f"{name}.out_norm": jnp.zeros((), jnp.float32) for name in self.watch}
+
+    def update(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        new, state, _ = self.step(updates, state, params, extra)
+        return like(new, updates), state
+
+    def apply(self, grads: Any, state: Any, params: Any, **extra: Any) -> tuple[Any, Any]:
+        """One step that rounds to the parameters' dtype once."""
+        updates, state, _ = self.step(grads, state, params, extra)
+        return jax.tree.map(add_update, params, updates), state
+
+    def step(
+        self, updates: Any, state: Any, params: Any, extra: dict[str, Any]
+    ) -> tuple[Any, Any, dict[str, jax.Array]]:
+        """One update that stays in float32 or wider; the metrics stay in the state."""
+        routed = self._route(extra.get("hyper", {}))
+        extra = {"step": state["step"]} | {key: value for key, value in extra.items() if key != "hyper"}
+        updates, params = _wide(updates), _wide(params)
+        links, metrics = {}, {}
+        for name, tx in self.links:
+            own = extra | ({"hyper": routed[name]} if name in routed else {})
+            try:
+                if _ours(tx):
+                    updates, links[name], found = tx.link.step(updates, state["links"][name], params, own)  # pyright: ignore
+                    metrics |= {f"{name}.{key}": value for key, value in found.items()}
+                else:
+                    updates, links[name] = optax.with_extra_args_support(tx).update(
+                        updates, state["links"][name], params, **own
+                    )
+            except (TypeError, ValueError) as error:
+                error.add_note(f"in link {name!r} of {self.name}")
+                raise
+            if name in self.watch:
+                metrics[f"{name}.out_norm"] = global_norm(updates)
+        return updates, {"step": optax.safe_increment(state["step"]), "links": links, "metrics": metrics}, {}
+
+    def _route(self, hyper: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        """The overrides of each link. Names marked `?` may belong elsewhere: inside a foreign wrapper every name is."""
+        links, routed = dict(self.links), {}
+        for name, value in hyper.items():
+            optional, dotted = name.startswith("?"), name.removeprefix("?")
+            link, _, rest = dotted.partition(".")
+            foreign = link in links and not _ours(links[link]) and rest
+            if dotted not in self.names() and not foreign:
+                if optional:
+                    continue
+                raise ValueError(f"{self.name} has no number {name!r} to override; {nearest(name, self.names())}")
+            routed.setdefault(link, {})[f"?{rest}" if optional or foreign else rest] = value
+        return routed
+
+
+def chain(*links: Tx, watch: bool | Sequence[str] = (), **named: Tx) -> Transform:
+    """Apply transformations one after the other, each a link with a name.
+
+    Positional links come first and are named after their technique (`scale_by_adam`, then `scale_by_adam_2`). Any optax
+    transformation is a link, a chain is too. `update` and `oc.apply` take `hyper`, a dict from dotted names
+    (`"lr.learning_rate"`, `"inner.adam.b1"`) to numbers that replace constants and schedules in this step: its values
+    may change from step to step without a new trace.
+
+    Args:
+        *links: transformations to be named automatically.
+        watch: links after which the global norm of the updates becomes the metric `<link>.out_norm`; True for all.
+            Each norm costs one more pass over the updates.
+        **named: transformations by name, in order.
+
+    Returns:
+        A transformation with the state `{"step": i32[], "links": {name: state}, "metrics": {name: f32[]}}`. Schedules of
+        all links read `step`, the number of updates made before, or the extra argument `step` where one is given.
+
+    Raises:
+        ValueError: a name that is no `[a-z][a-z0-9_]*`, something that is no transformation, an unknown watched link.
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(clip=oc.clip_by_global_norm(1.0), lr=oc.scale_by_learning_rate(0.1))
+    >>> [name for name, _ in tx.link.links]
+    ['clip', 'lr']
+    """
+    pairs: list[tuple[str, Tx]] = []
+    for tx in links:
+        base, taken = automatic_name(tx), {name for name, _ in pairs} | set(named)
+        numbered = (base if n == 1 else f"{base}_{n}" for n in range(1, len(links) + len(named) + 2))
+        pairs.append((next(name for name in numbered if name not in taken), tx))
+    pairs += named.items()
+    for name, tx in pairs:
+        if not re.fullmatch("[a-z][a-z0-9_]*", name):
+            raise ValueError(f"link name {name!r}: wanted lower case letters, digits and underscores, a letter first")
+        if not (callable(getattr(tx, "init", None)) and callable(getattr(tx, "update", None))):
+            raise ValueError(f"link {name!r} is {tx!r}; wanted a gradient transformation with init and update")
+    watched = tuple(name for name, _ in pairs) if watch is True else tuple(watch or ())
+    for name in watched:
+        if name not in dict(pairs):
+            raise ValueError(f"watch: no link {name!r}; {nearest(name, dict(pairs))}")
+    return transform(Chain(tuple(pairs), watched))
+
+
+def metrics(state: Any) -> dict[str, jax.Array]:
+    """The metrics of every chain in an optimizer state, by dotted name.
+
+    `step` counts the updates made; `<link>.<number>` is the value that the last update used; links add what they
+    compute anyway (`clip.norm`, `clip.scale`). Chains inside optax's wrappers are found too: where a state holds several
+    chains side by side, their names begin with the keys that lead to them.
+
+    Args:
+        state: what `init` or `update` of a chain, or of a wrapper around chains, returned; nnx and linen states too.
+
+    Raises:
+        ValueError: the state holds no chain.
+    """
+    chains = [(path, x) for path, x in jax.tree.leaves_with_path(state, is_leaf=is_chain_state) if is_chain_state(x)]
+    if not chains:
+        raise ValueError("the state holds no chain and so no metrics; build the optimizer with optchain.chain")
+    found = {}
+    for path, own in chains:
+        prefix = (
+            "".join(f"{key.key}." for key in path if isinstance(key, jax.tree_util.DictKey)) if len(chains) > 1 else ""
+        )
+        found |= {f"{prefix}step": own["step"]} | {f"{prefix}{name}": x for name, x in own["metrics"].items()}
+        for name, link in own["links"].items():
+            if any(map(is_chain_state, jax.tree.leaves(link, is_leaf=is_chain_state))):
+                found |= {f"{prefix}{name}.{key}": x for key, x in metrics(link).items()}
+    return found
+
+
+def is_chain_state(x: Any) -> bool:
+    """Whether this is the state of a chain."""
+    return isinstance(x, dict) and {"step", "links", "metrics"} == set(x)
+
+
+def without_metrics(state: Any) -> Any:
+    """The state to checkpoint: metrics are left out, for what is watched may change before it is restored."""
+    return jax.tree.map(
+        lambda own: own | {"metrics": {}, "links": without_metrics(own["links"])} if is_chain_state(own) else own,
+        state,
+        is_leaf=is_chain_state,
+    )
+
+
+def with_metrics(state: Any, fresh: Any) -> Any:
+    """A restored state with the metrics of a fresh one, ready for `update`.
+
+    Args:
+        state: what `without_metrics` made of the state of the same transformation.
+        fresh: `tx.init(params)`.
+    """
+
+    def merge(own: Any, new: Any) -> Any:
+        if not is_chain_state(own):
+            return own
+        return own | {"metrics": new["metrics"], "links": with_metrics(own["links"], new["links"])}
+
+    return jax.tree.map(merge, state, fresh, is_leaf=is_chain_state)
+
+
+def _wide(tree: Any) -> Any:
+    """The floating leaves in float32 or wider, so that optax's links keep their state in float32 too."""
+    return jax.tree.map(lambda x: wide(x) if jnp.issubdtype(jnp.asarray(x).dtype, jnp.floating) else x, tree)
+
+
+def _ours(tx: Tx) -> bool:
+    return isinstance(tx, Transform) and hasattr(tx.link, "step")
+
+
+def automatic_name(tx: Tx) -> str:
+    """The name of a transformation's technique: that of the function that made it."""
+    maker = tx.link.name if _ours(tx) else getattr(tx.update, "__qualname__", "link").split(".")[0]  # pyright: ignore
+    return maker if re.fullmatch("[a-z][a-z0-9_]*", maker) else "link"

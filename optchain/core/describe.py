@@ -1,0 +1,69 @@
+"""The table that `print(tx)` shows: one row for each link."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+HEADER = ("link", "technique", "hyperparameters", "slots", "bytes/param")
+
+
+def table(link: Any) -> str:
+    """A plain text table of a chain's links, nested ones by their dotted names, or of one link."""
+    rows = [HEADER, *_rows(link, "")] if hasattr(link, "links") else [HEADER, _row(link.name, link)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+
+
+def _rows(chain: Any, prefix: str) -> list[tuple[str, ...]]:
+    rows = []
+    for name, tx in chain.links:
+        link = getattr(tx, "link", tx)
+        rows += _rows(link, f"{prefix}{name}.") if hasattr(link, "links") else [_row(f"{prefix}{name}", link)]
+    return rows
+
+
+def _row(name: str, link: Any) -> tuple[str, ...]:
+    return (name, _technique(link), _hyperparameters(link), *_slots(link))
+
+
+def _technique(link: Any) -> str:
+    if hasattr(link, "name"):
+        return link.name
+    module, maker = link.update.__module__.split(".")[0], link.update.__qualname__.split(".")[0]
+    return f"{module}.{maker}"
+
+
+def _hyperparameters(link: Any) -> str:
+    rule = getattr(link, "rule", None)
+    fields = {name: getattr(rule, name) for name in getattr(rule, "__dataclass_fields__", ())}
+    if getattr(link, "mask", None) is not None:
+        fields["mask"] = link.mask
+    return " ".join(f"{name}={shown(value)}" for name, value in fields.items())
+
+
+def shown(value: Any) -> str:
+    """A value as short as it can be read."""
+    if isinstance(value, jax.core.Tracer):
+        return "traced"
+    if isinstance(value, (float, jax.Array)):
+        return f"{float(value):g}"
+    if isinstance(value, (str, int, list, tuple)) or value is None or not callable(value):
+        return str(value)
+    return getattr(value, "__name__", str(value))
+
+
+def _slots(link: Any) -> tuple[str, str]:
+    """Names of the slots and their bytes for each parameter, measured on one float32 matrix."""
+    try:
+        state = jax.eval_shape(link.init, {"w": jax.ShapeDtypeStruct((32, 32), jnp.float32)})
+    except (TypeError, ValueError, KeyError, AttributeError):
+        return "?", "?"  # a mask or a wrapper that knows only the leaves of its own model
+    slots = [(path, x) for path, x in jax.tree.leaves_with_path(state) if x.ndim]
+    names = [
+        [str(getattr(key, "name", getattr(key, "key", ""))) for key in path if str(getattr(key, "key", "")) != "w"]
+        for path, _ in slots
+    ]
+    size = sum(x.size * x.dtype.itemsize for _, x in slots) / 32**2
+    return " ".join(dict.fromkeys(keys[-1] for keys in names if keys)), f"{size:g}"

@@ -1,0 +1,62 @@
+"""Which leaves a link applies to: True where it does."""
+
+import fnmatch
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from optchain.core.paths import nearest, path_of
+
+Mask = str | Sequence[str] | Callable[[str, jax.Array], bool] | Any
+
+
+def is_matrix(path: str, p: jax.Array) -> bool:
+    """A predicate for masks: kernels and embeddings, but no biases, scales or other vectors."""
+    return p.ndim >= 2
+
+
+def select(mask: Mask | None, tree: Any) -> list[bool]:
+    """One bool for each leaf of the tree (None counts as a leaf), in order.
+
+    A mask is a pattern on paths (`"*/kernel"`, where `*` crosses slashes) or several, a predicate of (path, leaf), or a
+    tree of bools with the structure of the parameters.
+
+    Raises:
+        ValueError: a pattern that matches no leaf, a predicate or tree that does not give one bool for each leaf.
+    """
+    leaves, treedef = jax.tree.flatten_with_path(tree, is_leaf=lambda x: x is None)
+    paths = [path_of(path) for path, _ in leaves]
+    if mask is None or not leaves:
+        return [True] * len(leaves)
+    if isinstance(mask, str) or (isinstance(mask, (list, tuple)) and mask and all(isinstance(m, str) for m in mask)):
+        patterns = [mask] if isinstance(mask, str) else list(mask)
+        for pattern in patterns:
+            if not fnmatch.filter(paths, pattern):
+                raise ValueError(f"mask {pattern!r} matches no parameter; {nearest(pattern, paths)}")
+        return [any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns) for path in paths]
+    if callable(mask):
+        values = [leaf is not None and _call(mask, path, leaf) for path, (_, leaf) in zip(paths, leaves, strict=True)]
+    else:
+        values = _tree(mask, treedef, paths)
+    for path, value in zip(paths, values, strict=True):
+        if not isinstance(value, (bool, np.bool)) and not (getattr(value, "dtype", None) == bool and value.ndim == 0):
+            raise ValueError(f"mask gives {value!r} for parameter {path!r}; wanted one bool for the whole leaf")
+    return [bool(value) for value in values]
+
+
+def _call(predicate: Callable[[str, jax.Array], bool], path: str, leaf: jax.Array) -> bool:
+    try:
+        return predicate(path, leaf)
+    except TypeError as error:
+        hint = "a predicate takes (path, leaf); pass what a function of the whole tree returns, not the function"
+        raise ValueError(f"mask fails for parameter {path!r}: {error}; {hint}") from error
+
+
+def _tree(mask: Any, treedef: Any, paths: list[str]) -> list[Any]:
+    try:
+        return treedef.flatten_up_to(mask)
+    except (ValueError, TypeError) as error:
+        found = [path_of(path) for path, _ in jax.tree.leaves_with_path(mask)]
+        raise ValueError(f"mask has the leaves {found}, the parameters {paths}") from error

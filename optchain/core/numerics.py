@@ -1,0 +1,44 @@
+"""Arithmetic shared by the rules; every reduction is made in float32 or wider."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def wide(x: jax.Array) -> jax.Array:
+    """The array in the dtype that arithmetic is done in: float32, or float64 where it is one."""
+    return jnp.asarray(x, jnp.promote_types(jnp.asarray(x).dtype, jnp.float32))
+
+
+def ema(x: jax.Array, mean: jax.Array, b: Any) -> jax.Array:
+    """The exponential moving average after one more sample, `b mean + (1 - b) x`."""
+    return b * mean + (1 - b) * x
+
+
+def debias(mean: jax.Array, b: Any, t: jax.Array) -> jax.Array:
+    """An average that began at zero, divided by the weight `1 - b**t` that it has seen after `t` samples."""
+    # expm1 keeps full precision where b**t is near 1; a constant takes its logarithm in double precision.
+    log_b = (math.log(b) if b else -math.inf) if isinstance(b, float) else jnp.log(b)
+    return mean / -jnp.expm1(t * log_b)
+
+
+def norm(x: jax.Array) -> jax.Array:
+    """The Euclidean norm of one array."""
+    return jnp.sqrt(jnp.sum(jnp.square(wide(x))))
+
+
+def global_norm(tree: Any) -> jax.Array:
+    """The Euclidean norm of all leaves together, in float32; 0 for an empty tree."""
+    return jnp.sqrt(
+        sum((jnp.sum(jnp.square(wide(x))).astype(jnp.float32) for x in jax.tree.leaves(tree)), jnp.float32(0))
+    )
+
+
+def clip_factor(norm: jax.Array, max_norm: Any) -> jax.Array:
+    """The factor that brings a norm down to at most `max_norm`.
+
+    A product with this factor stays in one fusion with what follows, which a `where` between two arrays does not.
+    """
+    return jnp.minimum(1.0, max_norm / norm)

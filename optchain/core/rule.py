@@ -1,0 +1,125 @@
+"""What a rule is: the law of one technique for one array, as a frozen dataclass of numbers."""
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, Protocol, TypeVar, dataclass_transform, get_type_hints
+
+import jax
+import jax.numpy as jnp
+
+from optchain.core.paths import nearest
+
+Scalar = float | jax.Array | Callable[[jax.Array], jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """An interval in the usual notation, such as ``[0, 1)``; NaN lies in none."""
+
+    interval: str
+
+    def __contains__(self, x: float) -> bool:
+        low, high = map(float, self.interval[1:-1].split(","))
+        above = low < x or (low == x and self.interval[0] == "[")
+        below = x < high or (x == high and self.interval[-1] == "]")
+        return above and below
+
+
+Decay = Annotated[Scalar, Range("[0, 1)")]
+Fraction = Annotated[Scalar, Range("[0, 1]")]
+Positive = Annotated[Scalar, Range("(0, inf)")]
+NonNegative = Annotated[Scalar, Range("[0, inf)")]
+Rate = Annotated[Scalar, Range("(-inf, inf)")]
+
+T = TypeVar("T")
+Static = Annotated[T, "static"]  # fixed at construction: never traced, scheduled or overridden
+
+
+class Rule(Protocol):
+    """The law of one technique, written for one array.
+
+    Fields annotated with a `Range` (`Decay`, `Positive`, ...) are its numbers: pytree leaves that may be constants,
+    traced values or schedules. All other fields are static.
+
+    `core_ndim` tells how many trailing axes one entry of the update looks across: 0 elementwise, 1 rows, 2 matrices,
+    None the whole array. `needs_params` tells whether the law reads the parameter.
+    """
+
+    core_ndim: int | None
+    needs_params: bool
+
+    def init(self, p: jax.Array) -> Any:
+        """The slots of one parameter: a NamedTuple of arrays, or `()`."""
+        ...
+
+    def update(self, g: jax.Array, s: Any, p: Any, t: jax.Array) -> tuple[jax.Array, Any]:
+        """The outgoing update and the new slots; `t` counts this link's updates from 1."""
+        ...
+
+
+def ranges(definition: Any) -> dict[str, Range]:
+    """The range of each numeric field of a rule, or each numeric argument of a function."""
+    hints = get_type_hints(definition, include_extras=True)
+    found = {
+        name: [m for m in getattr(hint, "__metadata__", ()) if isinstance(m, Range)] for name, hint in hints.items()
+    }
+    return {name: metadata[0] for name, metadata in found.items() if metadata}
+
+
+@dataclass_transform(frozen_default=True)
+def rule(cls: type[T]) -> type[T]:
+    """Make a class a rule: a frozen dataclass and a pytree whose leaves are its numbers."""
+    for name, default in {"core_ndim": 0, "needs_params": False, "init": lambda self, p: ()}.items():
+        if not hasattr(cls, name):
+            setattr(cls, name, default)
+    cls = dataclasses.dataclass(frozen=True)(cls)
+    names = [field.name for field in dataclasses.fields(cls)]
+    numeric = [name for name in names if name in ranges(cls)]
+    return jax.tree_util.register_dataclass(cls, numeric, [name for name in names if name not in numeric])
+
+
+def checked(owner: str, name: str, value: Any, allowed: Range) -> Any:
+    """The value of one number; a constant outside its range is an error, schedules and traced values pass."""
+    if callable(value) or isinstance(value, jax.core.Tracer):
+        return value
+    if isinstance(value, (str, bool)) or getattr(value, "ndim", 0) != 0 or value is None:
+        raise ValueError(f"{owner}: {name} must be a scalar in {allowed.interval} or a schedule, got {value!r}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{owner}: {name} must be a number or a schedule, got {type(value).__name__}") from None
+    if number not in allowed:
+        raise ValueError(f"{owner}: {name} must lie in {allowed.interval}, got {value}")
+    return value if isinstance(value, jax.Array) else number
+
+
+def bind(owner: str, signature: inspect.Signature, allowed: dict[str, Range], args: Any, kwargs: Any) -> dict[str, Any]:
+    """The arguments of a call by name, defaults included, each number checked."""
+    for name in kwargs:
+        if name not in signature.parameters:
+            raise ValueError(f"{owner} has no argument {name!r}; {nearest(name, signature.parameters)}")
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise ValueError(f"{owner}: {error}; arguments: {', '.join(map(str, signature.parameters.values()))}") from None
+    bound.apply_defaults()
+    return {
+        name: checked(owner, name, x, allowed[name]) if name in allowed else x for name, x in bound.arguments.items()
+    }
+
+
+def numbers(rule: Any) -> dict[str, Scalar]:
+    """The numbers of a rule by name: everything that may be scheduled, overridden and shown as a metric."""
+    return {name: getattr(rule, name) for name in ranges(type(rule))}
+
+
+def resolve(rule: Any, step: jax.Array, hyper: dict[str, Any]) -> dict[str, Any]:
+    """The numbers of a rule at one step: overrides first, then schedules, then constants."""
+    resolved = {}
+    for name, value in numbers(rule).items():
+        value = hyper.get(name, value)
+        value = value(step) if callable(value) else value
+        # A constant stays a Python number, so that `1 - b` is computed in double precision, not in float32.
+        resolved[name] = value if isinstance(value, float) else jnp.asarray(value, jnp.float32)
+    return resolved

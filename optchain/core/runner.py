@@ -1,0 +1,134 @@
+"""What every runner does for its rule: count, evaluate schedules and overrides, mask, and decide dtypes."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from optchain.core.describe import table
+from optchain.core.mask import Mask, select
+from optchain.core.numerics import wide
+from optchain.core.paths import nearest, path_of
+from optchain.core.rule import numbers, resolve
+
+
+@dataclasses.dataclass(frozen=True)
+class Runner:
+    """A rule run over a tree; subclasses say how the slots are made (`start`) and how the updates (`run`).
+
+    State: `{"count": i32[], slot: tree like the parameters, ...}`. Leaves outside `mask` pass unchanged and hold no slots.
+    """
+
+    rule: Any
+    name: str
+    mask: Mask | None = None
+
+    def __str__(self) -> str:
+        return table(self)
+
+    def start(self, rule: Any, params: Any) -> dict[str, Any]:
+        """The slots by name, for parameters in float32 or wider."""
+        raise NotImplementedError
+
+    def run(
+        self, rule: Any, updates: Any, slots: dict[str, Any], params: Any, t: jax.Array
+    ) -> tuple[Any, dict[str, Any], dict[str, jax.Array]]:
+        """The updates, the new slots, and the metrics that the rule computes anyway."""
+        raise NotImplementedError
+
+    def names(self) -> list[str]:
+        """The numbers that `hyper` may override."""
+        return list(numbers(self.rule))
+
+    def metrics(self, step: Any = 0) -> dict[str, jax.Array]:
+        """The metrics before the first update."""
+        computed = dict.fromkeys(getattr(self.rule, "metrics", ()), jnp.zeros((), jnp.float32))
+        return as_metrics(resolve(self.rule, jnp.asarray(step, jnp.int32), {})) | computed
+
+    def init(self, params: Any) -> dict[str, Any]:
+        rule = dataclasses.replace(self.rule, **resolve(self.rule, jnp.zeros((), jnp.int32), {}))
+        return {"count": jnp.zeros((), jnp.int32)} | self.start(rule, self._widened(prune(self.mask, params)))
+
+    def update(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        new, state, _ = self.step(updates, state, params, extra)
+        return like(new, updates), state
+
+    def step(
+        self, updates: Any, state: Any, params: Any, extra: dict[str, Any]
+    ) -> tuple[Any, Any, dict[str, jax.Array]]:
+        """One update that stays in float32 or wider, the new state, and the metrics."""
+        if params is None and self.rule.needs_params:
+            raise ValueError(f"{self.name} reads the parameters: call update(grads, state, params)")
+        if params is not None:
+            require_aligned(self.name, updates, params)
+        values = resolve(self.rule, extra.get("step", state["count"]), self._hyper(extra))
+        count = optax.safe_increment(state["count"])
+        new, slots, computed = self.run(
+            dataclasses.replace(self.rule, **values),
+            self._widened(prune(self.mask, updates)),
+            {name: slot for name, slot in state.items() if name != "count"},
+            None if params is None else self._widened(prune(self.mask, params)),
+            count.astype(jnp.float32),
+        )
+        kept = jax.tree.map(lambda u, g: g if masked(u) else u, new, updates, is_leaf=masked)
+        return kept, {"count": count} | slots, as_metrics(values | computed)
+
+    def _hyper(self, extra: dict[str, Any]) -> dict[str, Any]:
+        hyper = {name.removeprefix("?"): value for name, value in extra.get("hyper", {}).items()}
+        for name in extra.get("hyper", {}):
+            if not name.startswith("?") and name not in self.names():
+                raise ValueError(f"{self.name} has no number {name!r} to override; {nearest(name, self.names())}")
+        return hyper
+
+    def _widened(self, tree: Any) -> Any:
+        def leaf(path: Any, x: Any) -> jax.Array:
+            if not jnp.issubdtype(jnp.asarray(x).dtype, jnp.floating):
+                raise ValueError(
+                    f"{self.name}: leaf {path_of(path)!r} is {jnp.asarray(x).dtype}; wanted a real floating dtype"
+                )
+            return wide(x)
+
+        return jax.tree.map_with_path(leaf, tree)
+
+
+def masked(x: Any) -> bool:
+    """Whether this is what stands in a tree for a leaf that a mask leaves out."""
+    return isinstance(x, optax.MaskedNode)
+
+
+def prune(mask: Mask | None, tree: Any) -> Any:
+    """The tree without the leaves outside the mask."""
+    if mask is None:
+        return tree
+    leaves, treedef = jax.tree.flatten(tree)
+    return treedef.unflatten(
+        [x if chosen else optax.MaskedNode() for x, chosen in zip(leaves, select(mask, tree), strict=True)]
+    )
+
+
+def like(updates: Any, grads: Any) -> Any:
+    """The updates in the dtypes of the gradients."""
+    return jax.tree.map(lambda u, g: jnp.asarray(u, jnp.asarray(g).dtype), updates, grads)
+
+
+def as_metrics(values: dict[str, Any]) -> dict[str, jax.Array]:
+    """Numbers as float32 arrays of fixed type."""
+    return {name: jnp.asarray(value, jnp.float32) for name, value in values.items()}
+
+
+def require_aligned(name: str, updates: Any, params: Any) -> None:
+    """Updates and parameters have the same leaves and shapes, or an error names the first that differ."""
+    shapes = [
+        {path_of(path): jnp.shape(x) for path, x in jax.tree.leaves_with_path(tree)} for tree in (updates, params)
+    ]
+    for (one, a), (other, b) in (
+        (("the updates", shapes[0]), ("the parameters", shapes[1])),
+        (("the parameters", shapes[1]), ("the updates", shapes[0])),
+    ):
+        for path in a:
+            if path not in b:
+                raise ValueError(f"{name}: {one} have a leaf {path!r} that {other} lack; {nearest(path, b)}")
+            if a[path] != b[path]:
+                raise ValueError(f"{name}: leaf {path!r} has shape {a[path]} in {one} and {b[path]} in {other}")

@@ -1,0 +1,122 @@
+"""What a user holds: an optax transformation that knows its own definition."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from optchain.core.numerics import wide
+
+
+class Transform(optax.GradientTransformationExtraArgs):
+    """An optax transformation whose two functions are the bound methods of a definition.
+
+    The definition (`Dense`, `Chain`, ...) is a frozen dataclass, found again as `link`. So a transformation survives
+    `_replace`, tree maps, pickling and deep copies, prints, and equals another one of the same definition.
+    """
+
+    __slots__ = ()
+
+    @property
+    def link(self) -> Any:
+        """The definition of this transformation."""
+        return self.update.__self__  # pyright: ignore
+
+    def __repr__(self) -> str:
+        return repr(self.link)
+
+    def __str__(self) -> str:
+        return str(self.link)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Transform) and _same(self.link, other.link)
+
+    def __hash__(self) -> int:
+        # Numbers may be arrays, which have no hash: equal definitions need equal hashes, no more.
+        return hash((type(self.link).__name__, self.link.name))
+
+
+def transform(definition: Any) -> Transform:
+    """The transformation of a definition with the methods `init` and `update`."""
+    return Transform(definition.init, definition.update)
+
+
+def _same(a: Any, b: Any) -> bool:
+    if a is b:
+        return True
+    if type(a) is not type(b) or isinstance(a, jax.core.Tracer):
+        return False
+    if isinstance(a, (jax.Array, np.ndarray)):
+        return a.dtype == b.dtype and np.array_equal(a, b)
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(_same(a[key], b[key]) for key in a)
+    if isinstance(a, Transform):
+        return a == b
+    if isinstance(a, (tuple, list)):
+        return len(a) == len(b) and all(map(_same, a, b))
+    if hasattr(a, "__dataclass_fields__"):
+        return all(_same(getattr(a, name), getattr(b, name)) for name in a.__dataclass_fields__)
+    return bool(a == b)
+
+
+def add_update(p: Any, u: Any) -> Any:
+    """The parameter after an update: the sum is rounded once, to the parameter's dtype."""
+    return p if p is None or u is None else (wide(p) + wide(u)).astype(jnp.asarray(p).dtype)
+
+
+def apply(tx: optax.GradientTransformation, grads: Any, state: Any, params: Any, **extra: Any) -> tuple[Any, Any]:
+    """Take one step: the new parameters and the new state of any optax transformation.
+
+    For a transformation of optax's this is `update` followed by `apply_updates`. Those of ours that can do better with
+    the parameters at hand (a chain adds its float32 update before the one rounding) do so here.
+
+    Args:
+        tx: any optax transformation.
+        grads: gradients with the structure of `params`.
+        state: what `tx.init(params)` or the last step returned.
+        params: the parameters.
+        **extra: extra arguments, such as `hyper={"lr.learning_rate": 1e-4}` for a chain.
+    """
+    if hasattr(getattr(tx, "link", None), "apply"):
+        return tx.link.apply(grads, state, params, **extra)  # pyright: ignore
+    updates, state = optax.with_extra_args_support(tx).update(grads, state, params, **extra)
+    return optax.apply_updates(params, updates), state
+
+
+def shardings(tx: optax.GradientTransformation, params: Any) -> Any:
+    """The sharding of every array of `tx.init(params)`, for `out_shardings`.
+
+    A slot with the shape of its parameter is laid out as the parameter; everything else is replicated on its devices.
+
+    Args:
+        tx: any optax transformation.
+        params: arrays, or `jax.ShapeDtypeStruct`s with a sharding.
+
+    Raises:
+        ValueError: a parameter without a sharding.
+    """
+    for path, p in jax.tree.leaves_with_path(params):
+        if getattr(p, "sharding", None) is None:
+            raise ValueError(f"parameter {jax.tree_util.keystr(path)} has no sharding; place the parameters first")
+    layouts = {p.sharding for p in jax.tree.leaves(params)}
+    meshes = {layout.mesh for layout in layouts if isinstance(layout, jax.NamedSharding)}
+    if len(meshes) > 1:
+        raise ValueError(f"the parameters live on {len(meshes)} meshes; their state has no common layout")
+    replicated = jax.NamedSharding(meshes.pop(), jax.P()) if meshes else next(iter(layouts), None)
+
+    def layout(slot: Any, p: Any) -> Any:
+        if isinstance(slot, optax.MaskedNode):
+            return slot
+        return p.sharding if slot.shape == p.shape else replicated
+
+    state = jax.eval_shape(tx.init, params)
+    return optax.tree.map_params(
+        tx,
+        layout,
+        state,
+        params,
+        transform_non_params=lambda _: replicated,
+        is_leaf=lambda x: isinstance(x, optax.MaskedNode),
+    )

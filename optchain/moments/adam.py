@@ -1,0 +1,54 @@
+"""Adam."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optchain.core.dense import lift
+from optchain.core.numerics import debias, ema
+from optchain.core.rule import Decay, NonNegative, rule
+
+
+class Moments(NamedTuple):
+    mu: jax.Array  # like p, running mean of g
+    nu: jax.Array  # like p, running mean of g**2
+
+
+@rule
+class Adam:
+    r"""Divides the running mean of the gradients by the root of the running mean of their squares.
+
+    .. math::
+        \mu \leftarrow b_1 \mu + (1 - b_1) g, \qquad \nu \leftarrow b_2 \nu + (1 - b_2) g^2, \qquad
+        u = \frac{\mu / (1 - b_1^t)}{\sqrt{\nu / (1 - b_2^t) + \epsilon_{root}} + \epsilon}
+
+    Fields:
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: added to the root, in the units of g, > 0 in practice; at least 0.
+        eps_root: added inside the root, in the units of g**2, at least 0; positive where one differentiates through the update.
+
+    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider.
+
+    Differs from the paper: `eps_root`, absent there, is 0 by default.
+
+    References:
+        Kingma and Ba, 2014, Algorithm 1. https://arxiv.org/abs/1412.6980
+    """
+
+    b1: Decay = 0.9
+    b2: Decay = 0.999
+    eps: NonNegative = 1e-8
+    eps_root: NonNegative = 0.0
+
+    def init(self, p):
+        return Moments(jnp.zeros_like(p), jnp.zeros_like(p))
+
+    def update(self, g, s, p, t):
+        mu, nu = ema(g, s.mu, self.b1), ema(g**2, s.nu, self.b2)
+        root = jnp.sqrt(debias(nu, self.b2, t) + self.eps_root)
+        return debias(mu, self.b1, t) / (root + self.eps), Moments(mu, nu)
+
+
+scale_by_adam = lift(Adam, "scale_by_adam")
