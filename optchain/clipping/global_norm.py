@@ -20,8 +20,8 @@ class GlobalNormClip:
 
     Metrics: `norm`, the norm before clipping, and `scale`, the factor applied.
 
-    Shapes and dtypes: any; the norm is summed in float32, whatever the dtype of the gradients. A NaN or infinity makes the
-    norm non-finite, which the metric shows, and spoils the updates: refusing such a step is not the business of a clip.
+    Shapes and dtypes: any; the norm is summed in float32, whatever the dtype of the gradients. A NaN or infinity makes
+    the norm non-finite, which the metric shows, and spoils the updates: refusing such a step is a guard's business.
 
     Differs from the paper: nothing.
 

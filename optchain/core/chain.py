@@ -113,8 +113,8 @@ def chain(*links: Tx, watch: bool | Sequence[str] = (), **named: Tx) -> Transfor
         **named: transformations by name, in order.
 
     Returns:
-        A transformation with the state `{"step": i32[], "links": {name: state}, "metrics": {name: f32[]}}`. Schedules of
-        all links read `step`, the number of updates made before, or the extra argument `step` where one is given.
+        A transformation with the state `{"step": i32[], "links": {name: state}, "metrics": {name: f32[]}}`. Schedules
+        of all links read `step`, the number of updates made before, or the extra argument `step` where one is given.
 
     Raises:
         ValueError: a name that is no `[a-z][a-z0-9_]*`, something that is no transformation, an unknown watched link.
@@ -146,8 +146,8 @@ def metrics(state: Any) -> dict[str, jax.Array]:
     """The metrics of every chain in an optimizer state, by dotted name.
 
     `step` counts the updates made; `<link>.<number>` is the value that the last update used; links add what they
-    compute anyway (`clip.norm`, `clip.scale`). Chains inside optax's wrappers are found too: where a state holds several
-    chains side by side, their names begin with the keys that lead to them.
+    compute anyway (`clip.norm`, `clip.scale`). Chains inside optax's wrappers are found too: where a state holds
+    several chains side by side, their names begin with the keys that lead to them.
 
     Args:
         state: what `init` or `update` of a chain, or of a wrapper around chains, returned; nnx and linen states too.

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from optchain.core.paths import path_of
 from optchain.core.rule import bind, ranges
-from optchain.core.runner import Runner
+from optchain.core.runner import Result, Runner
 from optchain.core.transform import Transform, transform
 
 
@@ -19,46 +19,42 @@ class Dense(Runner):
 
     def start(self, rule: Any, params: Any) -> dict[str, Any]:
         leaves, treedef = jax.tree.flatten_with_path(params)
-        slots = [self._require_rank(path, p) or rule.init(p) for path, p in leaves]
+        for path, p in leaves:
+            self._require_rank(path, p)
+        slots = [rule.init(p) for _, p in leaves]
         return {name: treedef.unflatten([getattr(s, name) for s in slots]) for name in slots_of(rule)._fields}
 
-    def run(
-        self, rule: Any, updates: Any, slots: dict[str, Any], params: Any, t: jax.Array
-    ) -> tuple[Any, dict[str, Any], dict[str, jax.Array]]:
+    def run(self, rule: Any, updates: Any, slots: dict[str, Any], params: Any, t: jax.Array) -> Result:
         leaves, treedef = jax.tree.flatten_with_path(updates)
         ps = [None] * len(leaves) if params is None else treedef.flatten_up_to(params)
         Slots = slots_of(rule)
-        olds = (
-            map(Slots, *(treedef.flatten_up_to(slots[name]) for name in Slots._fields))
-            if Slots._fields
-            else [Slots()] * len(leaves)
-        )
+        columns = [treedef.flatten_up_to(slots[name]) for name in Slots._fields]
         us, news = [], []
-        for (path, g), s, p in zip(leaves, olds, ps, strict=True):
-            self._require_rank(path, g)
-            own = jax.tree.map(lambda number: number if isinstance(number, float) else number.astype(g.dtype), rule)
-            u, new = self.one(own, g, s, p, t.astype(g.dtype))
-            if u.shape != g.shape or any(x.shape != y.shape for x, y in zip(new, s, strict=True)):
-                raise ValueError(
-                    f"{self.name}: leaf {path_of(path)!r} of shape {g.shape} leaves with the shape {u.shape} and the slots {jax.tree.map(jnp.shape, new)}"
-                )
-            us.append(u.astype(g.dtype))
-            news.append([x.astype(y.dtype) for x, y in zip(new, s, strict=True)])
-        return (
-            treedef.unflatten(us),
-            {name: treedef.unflatten([s[i] for s in news]) for i, name in enumerate(Slots._fields)},
-            {},
-        )
+        for i, ((path, g), p) in enumerate(zip(leaves, ps, strict=True)):
+            u, s = self._leaf(path, rule, g, Slots(*(column[i] for column in columns)), p, t)
+            us.append(u)
+            news.append(s)
+        made = {name: treedef.unflatten([getattr(s, name) for s in news]) for name in Slots._fields}
+        return treedef.unflatten(us), made, {}
 
     def one(self, rule: Any, g: jax.Array, s: Any, p: Any, t: jax.Array) -> tuple[jax.Array, Any]:
         """The update and the new slots of one leaf."""
         return rule.update(g, s, p, t)
 
+    def _leaf(self, path: Any, rule: Any, g: jax.Array, s: Any, p: Any, t: jax.Array) -> tuple[jax.Array, Any]:
+        self._require_rank(path, g)
+        own = jax.tree.map(lambda number: number if isinstance(number, float) else number.astype(g.dtype), rule)
+        u, new = self.one(own, g, s, p, t.astype(g.dtype))
+        found, wanted = jax.tree.map(jnp.shape, (u, tuple(new))), jax.tree.map(jnp.shape, (g, tuple(s)))
+        if found != wanted:
+            raise ValueError(f"{self.name} turns leaf {path_of(path)!r} and its slots {wanted} into {found}")
+        return u.astype(g.dtype), type(s)(*(x.astype(old.dtype) for x, old in zip(new, s, strict=True)))
+
     def _require_rank(self, path: Any, x: jax.Array) -> None:
-        if self.rule.core_ndim in (1, 2) and x.ndim != self.rule.core_ndim:
-            raise ValueError(
-                f"{self.name} looks across {self.rule.core_ndim} axes: leaf {path_of(path)!r} has shape {x.shape}; leave it out with a mask"
-            )
+        core = self.rule.core_ndim
+        if core in (1, 2) and x.ndim != core:
+            found = f"leaf {path_of(path)!r} has shape {x.shape}"
+            raise ValueError(f"{self.name} looks across {core} axes: {found}; leave it out with a mask")
 
 
 class NoSlots(NamedTuple):
@@ -69,16 +65,15 @@ def slots_of(rule: Any) -> type[Any]:
     """The NamedTuple of a rule's slots, found without a parameter: placeholder trees have no leaf to ask."""
     slots = jax.eval_shape(rule.init, jax.ShapeDtypeStruct((1,) * (rule.core_ndim or 0), jnp.float32))
     if slots != () and not hasattr(slots, "_fields"):
-        raise ValueError(
-            f"{type(rule).__name__}.init must return a NamedTuple of arrays or (), got {type(slots).__name__}"
-        )
+        found = type(slots).__name__
+        raise ValueError(f"{type(rule).__name__}.init must return a NamedTuple of arrays or (), got {found}")
     return type(slots) if slots else NoSlots
 
 
 def lift(rule: type, name: str, runner: type[Runner] = Dense) -> Callable[..., Transform]:
-    """The public function of a rule: its signature, defaults and docstring, and a `mask`; any number may be a schedule.
+    """The public function of a rule: its fields as arguments, its docstring, and a `mask`.
 
-    The function's `mask` chooses the leaves the technique applies to (see `optchain.core.mask.select`).
+    Any number may be given as a schedule. The function's `mask` chooses the leaves that the technique applies to: see `optchain.core.mask.select`.
 
     Args:
         rule: a class made by `rule`.
@@ -86,9 +81,9 @@ def lift(rule: type, name: str, runner: type[Runner] = Dense) -> Callable[..., T
         runner: how the rule is run over a tree.
     """
 
-    def parameter(field_name: str, default: Any) -> inspect.Parameter:
+    def parameter(argument: str, default: Any) -> inspect.Parameter:
         given = inspect.Parameter.empty if default is dataclasses.MISSING else default
-        return inspect.Parameter(field_name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=given)
+        return inspect.Parameter(argument, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=given)
 
     fields = [parameter(field.name, field.default) for field in dataclasses.fields(rule)]
     signature = inspect.Signature([*fields, parameter("mask", None)])

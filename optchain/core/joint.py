@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from optchain.core.runner import Runner
+from optchain.core.runner import Result, Runner
 
 
 class Joint(Runner):
@@ -18,9 +18,7 @@ class Joint(Runner):
         slots = rule.init(params)
         return slots._asdict() if slots else {}
 
-    def run(
-        self, rule: Any, updates: Any, slots: dict[str, Any], params: Any, t: jax.Array
-    ) -> tuple[Any, dict[str, Any], dict[str, jax.Array]]:
+    def run(self, rule: Any, updates: Any, slots: dict[str, Any], params: Any, t: jax.Array) -> Result:
         s = type(jax.eval_shape(rule.init, updates))(**slots) if slots else ()
         new, s, computed = rule.update(updates, s, params, t)
         return new, s._asdict() if slots else {}, computed

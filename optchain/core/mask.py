@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from optchain.core.paths import nearest, path_of
@@ -18,7 +19,7 @@ def is_matrix(path: str, p: jax.Array) -> bool:
 
 
 def select(mask: Mask | None, tree: Any) -> list[bool]:
-    """One bool for each leaf of the tree (None counts as a leaf), in order.
+    """One bool for each leaf of the tree, in order.
 
     A mask is a pattern on paths (`"*/kernel"`, where `*` crosses slashes) or several, a predicate of (path, leaf), or a
     tree of bools with the structure of the parameters.
@@ -26,7 +27,7 @@ def select(mask: Mask | None, tree: Any) -> list[bool]:
     Raises:
         ValueError: a pattern that matches no leaf, a predicate or tree that does not give one bool for each leaf.
     """
-    leaves, treedef = jax.tree.flatten_with_path(tree, is_leaf=lambda x: x is None)
+    leaves, treedef = jax.tree.flatten_with_path(tree)
     paths = [path_of(path) for path, _ in leaves]
     if mask is None or not leaves:
         return [True] * len(leaves)
@@ -37,11 +38,13 @@ def select(mask: Mask | None, tree: Any) -> list[bool]:
                 raise ValueError(f"mask {pattern!r} matches no parameter; {nearest(pattern, paths)}")
         return [any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns) for path in paths]
     if callable(mask):
-        values = [leaf is not None and _call(mask, path, leaf) for path, (_, leaf) in zip(paths, leaves, strict=True)]
+        values = [_call(mask, path, leaf) for path, (_, leaf) in zip(paths, leaves, strict=True)]
     else:
         values = _tree(mask, treedef, paths)
     for path, value in zip(paths, values, strict=True):
-        if not isinstance(value, (bool, np.bool)) and not (getattr(value, "dtype", None) == bool and value.ndim == 0):
+        if not isinstance(value, (bool, np.bool)) and not (
+            jnp.shape(value) == () and jnp.result_type(value) == jnp.bool
+        ):
             raise ValueError(f"mask gives {value!r} for parameter {path!r}; wanted one bool for the whole leaf")
     return [bool(value) for value in values]
 

@@ -31,9 +31,8 @@ def norm(x: jax.Array) -> jax.Array:
 
 def global_norm(tree: Any) -> jax.Array:
     """The Euclidean norm of all leaves together, in float32; 0 for an empty tree."""
-    return jnp.sqrt(
-        sum((jnp.sum(jnp.square(wide(x))).astype(jnp.float32) for x in jax.tree.leaves(tree)), jnp.float32(0))
-    )
+    squares = [jnp.sum(jnp.square(wide(x))).astype(jnp.float32) for x in jax.tree.leaves(tree)]
+    return jnp.sqrt(sum(squares, jnp.zeros((), jnp.float32)))
 
 
 def clip_factor(norm: jax.Array, max_norm: Any) -> jax.Array:

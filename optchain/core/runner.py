@@ -13,39 +13,39 @@ from optchain.core.numerics import wide
 from optchain.core.paths import nearest, path_of
 from optchain.core.rule import numbers, resolve
 
+Result = tuple[Any, dict[str, Any], dict[str, jax.Array]]  # updates, slots or state, metrics
+
 
 @dataclasses.dataclass(frozen=True)
 class Runner:
     """A rule run over a tree; subclasses say how the slots are made (`start`) and how the updates (`run`).
 
-    State: `{"count": i32[], slot: tree like the parameters, ...}`. Leaves outside `mask` pass unchanged and hold no slots.
+    State: `{"count": i32[], slot: tree like the parameters, ...}`. Leaves outside `mask` pass unchanged, without slots.
     """
 
     rule: Any
     name: str
     mask: Mask | None = None
 
-    def __str__(self) -> str:
-        return table(self)
-
     def start(self, rule: Any, params: Any) -> dict[str, Any]:
         """The slots by name, for parameters in float32 or wider."""
         raise NotImplementedError
 
-    def run(
-        self, rule: Any, updates: Any, slots: dict[str, Any], params: Any, t: jax.Array
-    ) -> tuple[Any, dict[str, Any], dict[str, jax.Array]]:
+    def run(self, rule: Any, updates: Any, slots: dict[str, Any], params: Any, t: jax.Array) -> Result:
         """The updates, the new slots, and the metrics that the rule computes anyway."""
         raise NotImplementedError
+
+    def __str__(self) -> str:
+        return table(self)
 
     def names(self) -> list[str]:
         """The numbers that `hyper` may override."""
         return list(numbers(self.rule))
 
-    def metrics(self, step: Any = 0) -> dict[str, jax.Array]:
+    def metrics(self) -> dict[str, jax.Array]:
         """The metrics before the first update."""
-        computed = dict.fromkeys(getattr(self.rule, "metrics", ()), jnp.zeros((), jnp.float32))
-        return as_metrics(resolve(self.rule, jnp.asarray(step, jnp.int32), {})) | computed
+        computed = dict.fromkeys(getattr(self.rule, "metrics", ()), 0.0)
+        return as_metrics(resolve(self.rule, jnp.zeros((), jnp.int32), {}) | computed)
 
     def init(self, params: Any) -> dict[str, Any]:
         rule = dataclasses.replace(self.rule, **resolve(self.rule, jnp.zeros((), jnp.int32), {}))
@@ -55,15 +55,13 @@ class Runner:
         new, state, _ = self.step(updates, state, params, extra)
         return like(new, updates), state
 
-    def step(
-        self, updates: Any, state: Any, params: Any, extra: dict[str, Any]
-    ) -> tuple[Any, Any, dict[str, jax.Array]]:
+    def step(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> Result:
         """One update that stays in float32 or wider, the new state, and the metrics."""
-        if params is None and self.rule.needs_params:
-            raise ValueError(f"{self.name} reads the parameters: call update(grads, state, params)")
         if params is not None:
             require_aligned(self.name, updates, params)
-        values = resolve(self.rule, extra.get("step", state["count"]), self._hyper(extra))
+        elif self.rule.needs_params:
+            raise ValueError(f"{self.name} reads the parameters: call update(grads, state, params)")
+        values = resolve(self.rule, extra.get("step", state["count"]), self._overrides(extra.get("hyper", {})))
         count = optax.safe_increment(state["count"])
         new, slots, computed = self.run(
             dataclasses.replace(self.rule, **values),
@@ -72,28 +70,26 @@ class Runner:
             None if params is None else self._widened(prune(self.mask, params)),
             count.astype(jnp.float32),
         )
-        kept = jax.tree.map(lambda u, g: g if masked(u) else u, new, updates, is_leaf=masked)
+        kept = jax.tree.map(lambda u, g: g if left_out(u) else u, new, updates, is_leaf=left_out)
         return kept, {"count": count} | slots, as_metrics(values | computed)
 
-    def _hyper(self, extra: dict[str, Any]) -> dict[str, Any]:
-        hyper = {name.removeprefix("?"): value for name, value in extra.get("hyper", {}).items()}
-        for name in extra.get("hyper", {}):
+    def _overrides(self, hyper: dict[str, Any]) -> dict[str, Any]:
+        for name in hyper:
             if not name.startswith("?") and name not in self.names():
                 raise ValueError(f"{self.name} has no number {name!r} to override; {nearest(name, self.names())}")
-        return hyper
+        return {name.removeprefix("?"): value for name, value in hyper.items()}
 
     def _widened(self, tree: Any) -> Any:
         def leaf(path: Any, x: Any) -> jax.Array:
-            if not jnp.issubdtype(jnp.asarray(x).dtype, jnp.floating):
-                raise ValueError(
-                    f"{self.name}: leaf {path_of(path)!r} is {jnp.asarray(x).dtype}; wanted a real floating dtype"
-                )
+            dtype = jnp.asarray(x).dtype
+            if not jnp.issubdtype(dtype, jnp.floating):
+                raise ValueError(f"{self.name}: leaf {path_of(path)!r} is {dtype}; wanted a real floating dtype")
             return wide(x)
 
         return jax.tree.map_with_path(leaf, tree)
 
 
-def masked(x: Any) -> bool:
+def left_out(x: Any) -> bool:
     """Whether this is what stands in a tree for a leaf that a mask leaves out."""
     return isinstance(x, optax.MaskedNode)
 
@@ -103,9 +99,8 @@ def prune(mask: Mask | None, tree: Any) -> Any:
     if mask is None:
         return tree
     leaves, treedef = jax.tree.flatten(tree)
-    return treedef.unflatten(
-        [x if chosen else optax.MaskedNode() for x, chosen in zip(leaves, select(mask, tree), strict=True)]
-    )
+    chosen = zip(leaves, select(mask, tree), strict=True)
+    return treedef.unflatten([x if inside else optax.MaskedNode() for x, inside in chosen])
 
 
 def like(updates: Any, grads: Any) -> Any:
@@ -119,16 +114,13 @@ def as_metrics(values: dict[str, Any]) -> dict[str, jax.Array]:
 
 
 def require_aligned(name: str, updates: Any, params: Any) -> None:
-    """Updates and parameters have the same leaves and shapes, or an error names the first that differ."""
-    shapes = [
+    """Updates and parameters have the same leaves and shapes, or an error names the first that differs."""
+    us, ps = (
         {path_of(path): jnp.shape(x) for path, x in jax.tree.leaves_with_path(tree)} for tree in (updates, params)
-    ]
-    for (one, a), (other, b) in (
-        (("the updates", shapes[0]), ("the parameters", shapes[1])),
-        (("the parameters", shapes[1]), ("the updates", shapes[0])),
-    ):
-        for path in a:
+    )
+    for one, other, a, b in (("updates", "parameters", us, ps), ("parameters", "updates", ps, us)):
+        for path, shape in a.items():
             if path not in b:
-                raise ValueError(f"{name}: {one} have a leaf {path!r} that {other} lack; {nearest(path, b)}")
-            if a[path] != b[path]:
-                raise ValueError(f"{name}: leaf {path!r} has shape {a[path]} in {one} and {b[path]} in {other}")
+                raise ValueError(f"{name}: the {one} have a leaf {path!r} that the {other} lack; {nearest(path, b)}")
+            if shape != b[path]:
+                raise ValueError(f"{name}: leaf {path!r} has shape {shape} in the {one}, {b[path]} in the {other}")

@@ -20,8 +20,8 @@ class WeightDecay:
 
     Shapes and dtypes: any. It reads the parameters: `update` without them is an error.
 
-    Differs from the paper: there the decay is scaled by the schedule but not by the base rate; here the rate link scales
-    both, as elsewhere in practice.
+    Differs from the paper: there the decay is scaled by the schedule but not by the base rate; here the rate link
+    scales both, as elsewhere in practice.
 
     References:
         Loshchilov and Hutter, 2017, Algorithms 1 and 2. https://arxiv.org/abs/1711.05101

@@ -26,8 +26,8 @@ class Adam:
     Fields:
         b1: decay of the mean, in [0, 1).
         b2: decay of the mean square, in [0, 1).
-        eps: added to the root, in the units of g, > 0 in practice; at least 0.
-        eps_root: added inside the root, in the units of g**2, at least 0; positive where one differentiates through the update.
+        eps: added to the root, in the units of g, at least 0.
+        eps_root: added inside the root, in the units of g**2, at least 0; positive to differentiate through the update.
 
     Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider.
 

@@ -1,0 +1,23 @@
+"""The whole suite runs on eight CPU devices, with rank promotion and warnings as errors."""
+
+import os
+from pathlib import Path
+
+# Each worker keeps its own cache: two that write the same entry at once would read half of it.
+CACHE = Path(__file__).parent.parent / ".jax_cache" / os.environ.get("PYTEST_XDIST_WORKER", "main")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+
+import chex  # noqa: E402
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+chex.set_n_cpu_devices(8)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture
+def strict():
+    """Strict dtype promotion for what a test does with our own functions; optax and nnx do not hold to it."""
+    with jax.numpy_dtype_promotion("strict"):
+        yield
