@@ -1,6 +1,10 @@
 """Composable, pure gradient transformations for JAX."""
 
+from optchain.averaging.average import average_params as average_params
+from optchain.averaging.average import averaged_params as averaged_params
 from optchain.clipping.global_norm import clip_by_global_norm as clip_by_global_norm
+from optchain.clipping.leaf_norm import clip_by_leaf_norm as clip_by_leaf_norm
+from optchain.clipping.value import clip as clip
 from optchain.core.chain import chain as chain
 from optchain.core.chain import metrics as metrics
 from optchain.core.chain import with_metrics as with_metrics
@@ -12,5 +16,22 @@ from optchain.core.schedule import schedule as schedule
 from optchain.core.transform import apply as apply
 from optchain.core.transform import shardings as shardings
 from optchain.decay.decoupled import add_decayed_weights as add_decayed_weights
+from optchain.decay.proximal import proximal_elastic_net as proximal_elastic_net
+from optchain.masking.sparse_update import nonzero as nonzero
+from optchain.masking.sparse_update import sparse_update as sparse_update
+from optchain.moments.adagrad import scale_by_rss as scale_by_rss
 from optchain.moments.adam import scale_by_adam as scale_by_adam
-from optchain.scaling.learning_rate import scale_by_learning_rate as scale_by_learning_rate
+from optchain.moments.lion import scale_by_lion as scale_by_lion
+from optchain.moments.momentum import trace as trace
+from optchain.moments.rms import scale_by_rms as scale_by_rms
+from optchain.moments.stddev import scale_by_stddev as scale_by_stddev
+from optchain.optimizers import adagrad as adagrad
+from optchain.optimizers import adam as adam
+from optchain.optimizers import adamw as adamw
+from optchain.optimizers import lion as lion
+from optchain.optimizers import momentum as momentum
+from optchain.optimizers import nesterov as nesterov
+from optchain.optimizers import rmsprop as rmsprop
+from optchain.optimizers import sgd as sgd
+from optchain.stepsize.learning_rate import scale_by_learning_rate as scale_by_learning_rate
+from optchain.stepsize.scale import scale as scale

@@ -73,7 +73,8 @@ def slots_of(rule: Any) -> type[Any]:
 def lift(rule: type, name: str, runner: type[Runner] = Dense) -> Callable[..., Transform]:
     """The public function of a rule: its fields as arguments, its docstring, and a `mask`.
 
-    Any number may be given as a schedule. The function's `mask` chooses the leaves that the technique applies to: see `optchain.core.mask.select`.
+    Any number may be given as a schedule. The function's `mask` chooses the leaves that the technique applies to: see
+    `optchain.core.mask.select`.
 
     Args:
         rule: a class made by `rule`.

@@ -36,10 +36,9 @@ def _technique(link: Any) -> str:
 
 
 def _hyperparameters(link: Any) -> str:
-    rule = getattr(link, "rule", None)
-    fields = {name: getattr(rule, name) for name in getattr(rule, "__dataclass_fields__", ())}
-    if getattr(link, "mask", None) is not None:
-        fields["mask"] = link.mask
+    owners = [getattr(link, "rule", None), link]
+    fields = {name: getattr(x, name) for x in owners for name in getattr(x, "__dataclass_fields__", ())}
+    fields = {name: x for name, x in fields.items() if name not in ("rule", "name") and (name, x) != ("mask", None)}
     return " ".join(f"{name}={shown(value)}" for name, value in fields.items())
 
 

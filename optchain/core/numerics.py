@@ -24,6 +24,12 @@ def debias(mean: jax.Array, b: Any, t: jax.Array) -> jax.Array:
     return mean / -jnp.expm1(t * log_b)
 
 
+def over_root(g: jax.Array, square: jax.Array, eps: Any, eps_in_sqrt: bool) -> jax.Array:
+    """The quotient `g / sqrt(square + eps)`, or `g / (sqrt(square) + eps)`; 0 where g is 0, even without eps."""
+    root = jnp.sqrt(square + eps) if eps_in_sqrt else jnp.sqrt(square) + eps
+    return jnp.where(g == 0, 0, g / root)
+
+
 def norm(x: jax.Array) -> jax.Array:
     """The Euclidean norm of one array."""
     return jnp.sqrt(jnp.sum(jnp.square(wide(x))))

@@ -1,5 +1,6 @@
 """What a user holds: an optax transformation that knows its own definition."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -41,6 +42,16 @@ class Transform(optax.GradientTransformationExtraArgs):
 def transform(definition: Any) -> Transform:
     """The transformation of a definition with the methods `init` and `update`."""
     return Transform(definition.init, definition.update)
+
+
+def technique(**example: Any) -> Callable[[Callable[..., Transform]], Callable[..., Transform]]:
+    """Mark a public function as a technique, with arguments that the tests may call it with."""
+
+    def mark(function: Callable[..., Transform]) -> Callable[..., Transform]:
+        function.example = example  # pyright: ignore
+        return function
+
+    return mark
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -1,0 +1,71 @@
+"""Sparse updates: an indicator chooses which entries move."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from optchain.core.dense import Dense
+from optchain.core.transform import Transform, technique, transform
+from optchain.moments.rms import scale_by_rms
+
+Indicator = Callable[[jax.Array, Any], jax.Array]
+
+
+def nonzero(g: jax.Array, p: Any) -> jax.Array:
+    """An indicator: the entries whose gradient is not 0."""
+    return g != 0
+
+
+@dataclasses.dataclass(frozen=True)
+class SparseUpdate(Dense):
+    """Runs an elementwise rule and holds back the entries that the indicator does not choose."""
+
+    indicator: Indicator = nonzero
+    lazy: bool = False
+
+    def one(self, rule: Any, g: jax.Array, s: Any, p: Any, t: jax.Array) -> tuple[jax.Array, Any]:
+        moves = self.indicator(g, p)
+        if moves.shape != g.shape or moves.dtype != jnp.bool:
+            raise ValueError(f"{self.name}: the indicator gives {moves.dtype}{moves.shape}, wanted bool{g.shape}")
+        u, new = rule.update(g, s, p, t)
+        if self.lazy:
+            new = type(s)(*(jnp.where(moves, x, old) for x, old in zip(new, s, strict=True)))
+        return jnp.where(moves, u, 0), new
+
+
+@technique(tx=scale_by_rms())
+def sparse_update(tx: Transform, indicator: Indicator = nonzero, lazy: bool = False) -> Transform:
+    r"""Zeroes the update of a technique wherever an indicator says so.
+
+    .. math::
+        u' = \begin{cases} u & \text{where the indicator holds} \\ 0 & \text{elsewhere} \end{cases}
+
+    The slots either see the full gradient everywhere, so that the second moment of an entry at rest decays (the sparse
+    update of RMSProp in the literature on sparse training), or, when `lazy`, rest together with their entry.
+
+    Args:
+        tx: an elementwise technique of one link, such as `scale_by_rms(0.9)`.
+        indicator: a function of the gradient and the parameter (None where `update` gets none) that returns bools of
+            the gradient's shape.
+        lazy: leave the slots of resting entries alone too.
+
+    Differs from the paper: the count of a lazy entry is that of the link, so bias correction does not wait for it.
+
+    Raises:
+        ValueError: a technique that looks across entries, or one that is not a single link.
+
+    References:
+        The lazy form is that of SparseAdam in PyTorch and of LazyAdam in TensorFlow.
+
+    >>> import optchain as oc
+    >>> tx = oc.sparse_update(oc.scale_by_rms(0.9), lazy=True)
+    """
+    link = getattr(tx, "link", None)
+    if type(link) is not Dense:
+        raise ValueError(f"sparse_update takes one technique, such as scale_by_rms(), got {tx!r}")
+    if link.rule.core_ndim != 0:
+        raise ValueError(f"sparse_update: {link.name} looks across entries (core_ndim is {link.rule.core_ndim}, not 0)")
+    return transform(SparseUpdate(link.rule, f"sparse_{link.name}", link.mask, indicator, lazy))

@@ -1,0 +1,51 @@
+"""Centered RMSProp."""
+
+import jax.numpy as jnp
+
+from optchain.core.dense import lift
+from optchain.core.numerics import debias, ema, over_root
+from optchain.core.rule import Decay, NonNegative, Static, rule
+from optchain.moments.adam import Moments
+
+
+@rule
+class StdDev:
+    r"""Divides the update by its running standard deviation.
+
+    .. math::
+        \mu \leftarrow b \mu + (1 - b) g, \qquad \nu \leftarrow b \nu + (1 - b) g^2, \qquad
+        u = \frac{g}{\sqrt{\nu - \mu^2 + \epsilon}} \quad\text{or}\quad \frac{g}{\sqrt{\nu - \mu^2} + \epsilon}
+
+    Fields:
+        decay: b, in [0, 1).
+        eps: at least 0; in the units of g**2 inside the root, of g outside.
+        initial_scale: :math:`\nu` before the first update, in the units of g**2, at least 0.
+        eps_in_sqrt: add eps inside the root, or to the root.
+        bias_correction: divide both means by :math:`1 - b^t`.
+
+    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider. Where rounding makes
+    the variance negative it counts as 0.
+
+    Differs from the paper: nothing with eps inside the root (1e-4 there).
+
+    References:
+        Graves, 2013, equations 38 to 40. https://arxiv.org/abs/1308.0850
+    """
+
+    decay: Decay = 0.9
+    eps: NonNegative = 1e-8
+    initial_scale: NonNegative = 0.0
+    eps_in_sqrt: Static[bool] = True
+    bias_correction: Static[bool] = False
+
+    def init(self, p):
+        return Moments(jnp.zeros_like(p), jnp.full_like(p, self.initial_scale))
+
+    def update(self, g, s, p, t):
+        mu, nu = ema(g, s.mu, self.decay), ema(g**2, s.nu, self.decay)
+        mean, square = (debias(mu, self.decay, t), debias(nu, self.decay, t)) if self.bias_correction else (mu, nu)
+        variance = jnp.maximum(square - mean**2, 0)
+        return over_root(g, variance, self.eps, self.eps_in_sqrt), Moments(mu, nu)
+
+
+scale_by_stddev = lift(StdDev, "scale_by_stddev")

@@ -1,0 +1,150 @@
+"""Full optimizers: chains of techniques, where the mathematics is documented."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+from optchain.core.chain import chain
+from optchain.core.mask import Mask
+from optchain.core.rule import Scalar
+from optchain.core.transform import Transform, technique, transform
+from optchain.decay.decoupled import add_decayed_weights
+from optchain.moments.adagrad import scale_by_rss
+from optchain.moments.adam import scale_by_adam
+from optchain.moments.lion import scale_by_lion
+from optchain.moments.momentum import trace
+from optchain.moments.rms import scale_by_rms
+from optchain.moments.stddev import scale_by_stddev
+from optchain.stepsize.learning_rate import scale_by_learning_rate
+
+
+def preset(make: Callable[..., Transform]) -> Callable[..., Transform]:
+    """Make a function that returns a chain a technique whose chain bears its name."""
+
+    @technique(learning_rate=0.01)
+    @functools.wraps(make)
+    def named(*args, **kwargs):
+        return transform(dataclasses.replace(make(*args, **kwargs).link, name=make.__name__))
+
+    return named
+
+
+@preset
+def sgd(learning_rate: Scalar, momentum: Scalar | None = None, nesterov: bool = False) -> Transform:
+    """Stochastic gradient descent, with momentum on request: `trace`, `scale_by_learning_rate`.
+
+    >>> import optchain as oc
+    >>> tx = oc.sgd(0.1, momentum=0.9)
+    """
+    lr = scale_by_learning_rate(learning_rate)
+    return chain(lr=lr) if momentum is None else chain(momentum=trace(momentum, nesterov), lr=lr)
+
+
+@preset
+def momentum(learning_rate: Scalar, decay: Scalar = 0.9) -> Transform:
+    """Heavy-ball momentum: `trace`, `scale_by_learning_rate`.
+
+    >>> import optchain as oc
+    >>> tx = oc.momentum(0.1)
+    """
+    return sgd(learning_rate, decay)
+
+
+@preset
+def nesterov(learning_rate: Scalar, decay: Scalar = 0.9) -> Transform:
+    """Nesterov momentum: `trace`, `scale_by_learning_rate`.
+
+    >>> import optchain as oc
+    >>> tx = oc.nesterov(0.1)
+    """
+    return sgd(learning_rate, decay, nesterov=True)
+
+
+@preset
+def adagrad(learning_rate: Scalar, initial_accumulator_value: Scalar = 0.1, eps: Scalar = 1e-7) -> Transform:
+    """Adagrad: `scale_by_rss`, `scale_by_learning_rate`.
+
+    >>> import optchain as oc
+    >>> tx = oc.adagrad(0.1)
+    """
+    return chain(rss=scale_by_rss(initial_accumulator_value, eps), lr=scale_by_learning_rate(learning_rate))
+
+
+@preset
+def rmsprop(
+    learning_rate: Scalar,
+    decay: Scalar = 0.9,
+    eps: Scalar = 1e-8,
+    initial_scale: Scalar = 0.0,
+    eps_in_sqrt: bool = True,
+    centered: bool = False,
+    momentum: Scalar | None = None,
+    nesterov: bool = False,
+    bias_correction: bool = False,
+) -> Transform:
+    """RMSProp: `scale_by_rms` or, centered, `scale_by_stddev`; `trace` on request; `scale_by_learning_rate`.
+
+    The rate comes last, as in PyTorch; optax multiplies by it before the momentum: they differ where it is scheduled.
+
+    >>> import optchain as oc
+    >>> tx = oc.rmsprop(1e-3, momentum=0.9, centered=True)
+    """
+    second = scale_by_stddev if centered else scale_by_rms
+    links = {"rms": second(decay, eps, initial_scale, eps_in_sqrt, bias_correction)}
+    if momentum is not None:
+        links["momentum"] = trace(momentum, nesterov)
+    return chain(**links, lr=scale_by_learning_rate(learning_rate))
+
+
+@preset
+def adam(
+    learning_rate: Scalar, b1: Scalar = 0.9, b2: Scalar = 0.999, eps: Scalar = 1e-8, eps_root: Scalar = 0.0
+) -> Transform:
+    """Adam: `scale_by_adam`, `scale_by_learning_rate`.
+
+    >>> import optchain as oc
+    >>> tx = oc.adam(1e-3)
+    """
+    return chain(adam=scale_by_adam(b1, b2, eps, eps_root), lr=scale_by_learning_rate(learning_rate))
+
+
+@preset
+def adamw(
+    learning_rate: Scalar,
+    b1: Scalar = 0.9,
+    b2: Scalar = 0.999,
+    eps: Scalar = 1e-8,
+    eps_root: Scalar = 0.0,
+    weight_decay: Scalar = 1e-4,
+    mask: Mask | None = None,
+) -> Transform:
+    """Adam with decoupled weight decay: `scale_by_adam`, `add_decayed_weights`, `scale_by_learning_rate`.
+
+    >>> import optchain as oc
+    >>> tx = oc.adamw(1e-3, weight_decay=0.1, mask=oc.is_matrix)
+    """
+    return chain(
+        adam=scale_by_adam(b1, b2, eps, eps_root),
+        decay=add_decayed_weights(weight_decay, mask),
+        lr=scale_by_learning_rate(learning_rate),
+    )
+
+
+@preset
+def lion(
+    learning_rate: Scalar,
+    b1: Scalar = 0.9,
+    b2: Scalar = 0.99,
+    weight_decay: Scalar = 1e-3,
+    mask: Mask | None = None,
+) -> Transform:
+    """Lion with decoupled weight decay: `scale_by_lion`, `add_decayed_weights`, `scale_by_learning_rate`.
+
+    >>> import optchain as oc
+    >>> tx = oc.lion(1e-4, weight_decay=0.1)
+    """
+    return chain(
+        lion=scale_by_lion(b1, b2),
+        decay=add_decayed_weights(weight_decay, mask),
+        lr=scale_by_learning_rate(learning_rate),
+    )
