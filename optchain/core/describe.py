@@ -1,5 +1,6 @@
 """The table that `print(tx)` shows: one row for each link."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -55,6 +56,8 @@ def shown(value: Any) -> str:
 
 def _slots(link: Any) -> tuple[str, str]:
     """Names of the slots and their bytes for each parameter, measured on one float32 matrix."""
+    if getattr(link, "mask", None) is not None:
+        link = dataclasses.replace(link, mask=None)
     try:
         state = jax.eval_shape(link.init, {"w": jax.ShapeDtypeStruct((32, 32), jnp.float32)})
     except (TypeError, ValueError, KeyError, AttributeError):

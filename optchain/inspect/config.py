@@ -1,0 +1,93 @@
+"""Chains from plain data, such as a TOML table: link by link, by technique name and arguments."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import optax
+
+import optchain
+from optchain.core.chain import chain
+from optchain.core.paths import nearest
+from optchain.core.transform import Transform
+from optchain.stepsize.learning_rate import scale_by_learning_rate
+
+
+def from_config(links: dict[str, Any], path: str = "optimizer") -> Transform:
+    """Build a chain from nested tables of plain data.
+
+    Each sub-table is a link, in order: `use` names a technique, a preset or a schedule of optchain's, or, as
+    `optax.NAME`, any function of optax or `optax.contrib`; its other keys are the arguments. Where an argument is a
+    table with a `use` of its own, it is built first. A link that uses a schedule stands for `scale_by_learning_rate` of
+    it. A link without `use` is a chain of its own. The key `watch` is the argument of `chain`.
+
+    Args:
+        links: the tables, such as `{"adam": {"use": "scale_by_adam", "b2": 0.95}, "lr": {"use": "cosine", ...}}`.
+        path: what to call the outermost table in errors.
+
+    Raises:
+        ValueError: an unknown technique or argument, or a value that it refuses; the message begins with the dotted
+            path and names the nearest valid name.
+
+    >>> tx = from_config({"adam": {"use": "scale_by_adam"}, "lr": {"use": "scale", "step_size": -0.1}})
+    >>> [name for name, _ in tx.link.links]
+    ['adam', 'lr']
+    """
+    if not isinstance(links, dict):
+        raise ValueError(f"{path}: wanted a table of links, got {links!r}")
+    built = {name: _link(table, f"{path}.{name}") for name, table in links.items() if name != "watch"}
+    if not built:
+        raise ValueError(f"{path}: the chain has no link")
+    return _call(chain, {"watch": links.get("watch", False)} | built, path)
+
+
+def _link(table: Any, path: str) -> optax.GradientTransformation:
+    if isinstance(table, dict) and "use" not in table and all(isinstance(x, dict) for x in table.values()) and table:
+        return from_config(table, path)
+    made = _build(table, path)
+    return scale_by_learning_rate(made) if callable(made) and not hasattr(made, "update") else made
+
+
+def _build(table: Any, path: str) -> Any:
+    """What a table with `use` stands for: a transformation or a schedule."""
+    if not isinstance(table, dict) or not isinstance(table.get("use"), str):
+        raise ValueError(f'{path}: wanted a table with `use = "technique"`, got {table!r}')
+    make = _function(table["use"], f"{path}.use")
+    arguments = {}
+    for name, value in table.items():
+        nested = isinstance(value, dict) and "use" in value
+        arguments[name] = _build(value, f"{path}.{name}") if nested else value
+    del arguments["use"]
+    known = inspect.signature(make).parameters
+    for name in arguments:
+        if name not in known and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
+            raise ValueError(f"{path}.{name}: {table['use']} has no such argument; {nearest(name, known)}")
+    return _call(make, arguments, path)
+
+
+def _call(make: Callable[..., Any], arguments: dict[str, Any], path: str) -> Any:
+    try:
+        return make(**arguments)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def techniques() -> dict[str, Callable[..., Any]]:
+    """Every technique, preset and schedule of optchain's by name."""
+    return {name: x for name, x in vars(optchain).items() if hasattr(x, "example") or hasattr(x, "law")}
+
+
+def _function(name: str, path: str) -> Callable[..., Any]:
+    module, dot, rest = name.partition(".")
+    if dot and module == "optax":
+        found = {**_factories(optax.contrib), **_factories(optax)}
+        rest = rest.removeprefix("contrib.")
+    else:
+        found, rest = techniques(), name
+    if rest not in found:
+        raise ValueError(f"{path}: there is no technique {name!r}; {nearest(rest, found)}")
+    return found[rest]
+
+
+def _factories(module: Any) -> dict[str, Callable[..., Any]]:
+    return {name: x for name, x in vars(module).items() if inspect.isfunction(x) and not name.startswith("_")}
