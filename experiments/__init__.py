@@ -1,0 +1,1 @@
+"""Training Flax models with optchain: configurations, runs and their reports."""

@@ -1,0 +1,25 @@
+"""Which examples each step sees: a pure function of the key and the step."""
+
+import jax
+import jax.numpy as jnp
+
+
+def batches(key: jax.Array, step: jax.Array, steps: int, batch: int, size: int) -> jax.Array:
+    """The rows of the batches of `steps` steps from `step` on, as i32[steps, batch].
+
+    Each epoch is a permutation of the examples of its own, and the batches are cut from the epochs laid end to end: a
+    batch may hold the tail of one epoch and the head of the next, no example is dropped, and all batches are full.
+    The permutations of the epochs that these steps touch are computed once for all of them.
+
+    Args:
+        key: a random key, the same for a whole run.
+        step: the first step, from 0; may be traced.
+        steps: how many steps, static.
+        batch: examples a step.
+        size: examples an epoch.
+    """
+    first = step * batch // size
+    touched = (steps * batch - 1) // size + 2
+    epochs = jax.vmap(lambda epoch: jax.random.permutation(jax.random.fold_in(key, epoch), size))
+    stream = epochs(first + jnp.arange(touched)).reshape(-1)
+    return jax.lax.dynamic_slice_in_dim(stream, step * batch - first * size, steps * batch).reshape(steps, batch)

@@ -1,0 +1,50 @@
+"""Checkpoints of a run: the last carry, the best models, and the progress; written whole or not at all."""
+
+from pathlib import Path
+from typing import Any
+
+import orbax.checkpoint as ocp
+
+import optchain as oc
+from experiments.chunk import Carry, models
+
+
+class Checkpoints:
+    """The newest checkpoint in a folder. An older one is removed only when a newer one is complete."""
+
+    def __init__(self, folder: Path) -> None:
+        options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
+        self.manager = ocp.CheckpointManager(folder.absolute(), options=options)
+
+    def save(self, carry: Carry, best: Any, progress: dict[str, Any]) -> None:
+        """Write a checkpoint of the step in `progress`, unless there is one."""
+        if progress["step"] == self.manager.latest_step():
+            return
+        state = {"carry": _saved(carry), "best": best}
+        args = ocp.args.Composite(state=ocp.args.StandardSave(state), progress=ocp.args.JsonSave(progress))
+        self.manager.save(progress["step"], args=args)
+
+    def restore(self, fresh: Carry) -> tuple[Carry, Any, dict[str, Any]] | None:
+        """The carry, the best models and the progress of the newest checkpoint, or None if there is none.
+
+        Args:
+            fresh: the carry before the first step, for structure, shapes and dtypes.
+        """
+        step = self.manager.latest_step()
+        if step is None:
+            return None
+        template = ocp.args.StandardRestore({"carry": _saved(fresh), "best": models(fresh)})
+        args = ocp.args.Composite(state=template, progress=ocp.args.JsonRestore())
+        found = self.manager.restore(step, args=args)
+        carry = found["state"]["carry"]
+        opt_state = oc.with_metrics(carry["opt_state"], fresh["opt_state"])
+        return carry | {"opt_state": opt_state}, found["state"]["best"], found["progress"]
+
+    def close(self) -> None:
+        """Release the folder."""
+        self.manager.close()
+
+
+def _saved(carry: Carry) -> Carry:
+    """The carry without the metrics, which the next step computes anew."""
+    return carry | {"opt_state": oc.without_metrics(carry["opt_state"])}

@@ -1,0 +1,95 @@
+"""The training loop's inside: many steps compiled as one, and the evaluation of a model."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+import optchain as oc
+from experiments.batches import batches
+from experiments.data import Task
+
+Carry = dict[str, Any]  # params, batch_stats, opt_state and step: all that changes from step to step
+
+
+def start(task: Task, model: nn.Module, tx: optax.GradientTransformation, seed: int) -> Carry:
+    """The carry before the first step."""
+
+    def init(key: jax.Array, inputs: jax.Array) -> Carry:
+        variables = model.init(key, inputs, train=False)
+        carry = {
+            "params": variables["params"],
+            "batch_stats": variables.get("batch_stats", {}),
+            "opt_state": tx.init(variables["params"]),
+            "step": jnp.zeros((), jnp.int32),
+        }
+        # Weak types would change after the first step, and with them the type of the carry.
+        return jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), carry)
+
+    # In one compiled call, so that a slot that begins as the parameter does not share its buffer: both are donated.
+    return jax.jit(init)(_keys(seed)[0], task.splits["train"][0][:1])
+
+
+def make_chunk(
+    task: Task, model: nn.Module, tx: optax.GradientTransformation, batch: int, seed: int
+) -> Callable[..., tuple[Carry, dict[str, Any]]]:
+    """A compiled function `chunk(carry, data, steps=...) -> (carry, logs)` that takes so many steps in one call.
+
+    The carry is donated. `data`, the inputs and targets of the training examples on the device, stays as it is. The
+    logs have one entry for each step: `loss` and the task's metric of the batch before the step, and `optimizer`, the
+    metrics of the chain. Two calls of one step each and one call of two steps compute the same.
+    """
+    _, dropout, order = _keys(seed)
+
+    def one(data: Any, carry: Carry, rows: jax.Array) -> tuple[Carry, dict[str, Any]]:
+        inputs, targets = (x.at[rows].get(mode="promise_in_bounds") for x in data)
+
+        def loss(params: Any) -> Any:
+            outputs, changed = model.apply(
+                {"params": params, "batch_stats": carry["batch_stats"]},
+                inputs,
+                train=True,
+                rngs={"dropout": jax.random.fold_in(dropout, carry["step"])},
+                mutable=["batch_stats"],
+            )
+            metric = task.metric(outputs, targets).mean()
+            return task.loss(outputs, targets).mean(), (metric, changed.get("batch_stats", {}))
+
+        (value, (metric, stats)), grads = jax.value_and_grad(loss, has_aux=True)(carry["params"])
+        params, opt_state = oc.apply(tx, grads, carry["opt_state"], carry["params"])
+        new = {"params": params, "batch_stats": stats, "opt_state": opt_state, "step": carry["step"] + 1}
+        return new, {"loss": value, task.metric_name: metric, "optimizer": oc.metrics(opt_state)}
+
+    def chunk(carry: Carry, data: Any, steps: int) -> tuple[Carry, dict[str, Any]]:
+        rows = batches(order, carry["step"], steps, batch, len(data[0]))
+        return jax.lax.scan(lambda carry, rows: one(data, carry, rows), carry, rows)
+
+    return jax.jit(chunk, static_argnames="steps", donate_argnums=0)
+
+
+def make_evaluate(task: Task, model: nn.Module) -> Callable[..., dict[str, jax.Array]]:
+    """A compiled function `evaluate(variables, inputs, targets)`: the mean loss and metric of a model."""
+
+    @jax.jit
+    def evaluate(variables: Any, inputs: jax.Array, targets: jax.Array) -> dict[str, jax.Array]:
+        outputs = model.apply(variables, inputs, train=False)
+        return {"loss": task.loss(outputs, targets).mean(), task.metric_name: task.metric(outputs, targets).mean()}
+
+    return evaluate
+
+
+def models(carry: Carry) -> dict[str, Any]:
+    """The models of a carry: its own `parameters`, and their `average` where a link of the chain keeps one."""
+    found = {"parameters": {"params": carry["params"], "batch_stats": carry["batch_stats"]}}
+    average = oc.averaged_params(carry["opt_state"])
+    if average is not None:
+        found["average"] = {"params": average, "batch_stats": carry["batch_stats"]}
+    return found
+
+
+def _keys(seed: int) -> jax.Array:
+    """The keys of the initial parameters, of dropout and of the batches."""
+    return jax.random.split(jax.random.key(seed), 3)

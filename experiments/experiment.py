@@ -1,0 +1,61 @@
+"""What a configuration stands for: the task, the network and the optimizer."""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import optax
+
+import optchain as oc
+from experiments import models, tasks
+from experiments.chunk import Carry, start
+from experiments.config import Config
+from experiments.data import Task
+from experiments.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """All that a run is made of; nothing here changes during the run."""
+
+    config: Config
+    task: Task
+    model: nn.Module
+    tx: optax.GradientTransformation
+
+    def start(self) -> Carry:
+        """The carry before the first step."""
+        return start(self.task, self.model, self.tx, self.config.train.seed)
+
+
+def build(config: Config, source: str) -> Experiment:
+    """Load the task and build the network and the optimizer.
+
+    Args:
+        config: the configuration.
+        source: where it comes from, to name in errors.
+
+    Raises:
+        InputError: what the configuration asks for does not exist or does not fit together.
+    """
+    try:
+        task = tasks.load(config.task)
+        _require_images(config, task)
+        model = models.build(config.model, task.outputs)
+        experiment = Experiment(config, task, model, oc.from_config(config.optimizer))
+        carry = jax.eval_shape(experiment.start)
+        params = carry["params"]
+        # The whole update is traced once here, so that what it refuses is an error of the configuration.
+        jax.eval_shape(lambda g, s, p: oc.apply(experiment.tx, g, s, p), params, carry["opt_state"], params)
+    except (InputError, ValueError) as error:
+        notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+        raise InputError(f"{source}: {error}{notes}") from error
+    return experiment
+
+
+def _require_images(config: Config, task: Task) -> None:
+    shape, halvings = task.splits["train"][0].shape[1:], len(config.model.channels)
+    if halvings and len(shape) != 3:
+        raise InputError(f"model.channels: the inputs of task {config.task.use!r} are vectors, not images")
+    if halvings and min(shape[:2]) < 2**halvings:
+        raise InputError(f"model.channels: {halvings} convolutions halve images of {shape[0]} x {shape[1]} to nothing")

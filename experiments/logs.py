@@ -1,0 +1,64 @@
+"""What a run writes down: `metrics.jsonl`, all of it, and `metrics.csv`, one row for each evaluation."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+
+class Logs:
+    """The logs of a run.
+
+    `metrics.jsonl` has a row for each step (`step` from 1, `loss` and the metric of its batch, and every `log_every`
+    steps `optimizer`, the metrics of the chain), and a row for each evaluation (`step` and `evaluation`).
+    """
+
+    def __init__(self, folder: Path, log_every: int) -> None:
+        self.jsonl, self.csv, self.log_every = folder / "metrics.jsonl", folder / "metrics.csv", log_every
+
+    def steps(self, before: int, logs: dict[str, Any]) -> None:
+        """Write the rows of the steps after `before`."""
+        logs = jax.tree.map(lambda x: np.asarray(x).tolist(), logs)
+        optimizer = logs.pop("optimizer")
+        rows = []
+        for i in range(len(logs["loss"])):
+            row = {"step": before + i + 1} | {name: values[i] for name, values in logs.items()}
+            if row["step"] % self.log_every == 0:
+                row["optimizer"] = {name: values[i] for name, values in optimizer.items()}
+            rows.append(row)
+        self._append(rows)
+
+    def evaluation(self, row: dict[str, Any]) -> None:
+        """Write the row of an evaluation."""
+        self._append([{"step": row["step"], "evaluation": row}])
+        self._table([row])
+
+    def cut(self, step: int) -> None:
+        """Remove all rows after a step, as if the run had stopped there."""
+        rows = read(self.jsonl) if self.jsonl.exists() else []
+        kept = [row for row in rows if row["step"] <= step]
+        self.jsonl.unlink(missing_ok=True)
+        self.csv.unlink(missing_ok=True)
+        self._append(kept)
+        self._table([row["evaluation"] for row in kept if "evaluation" in row])
+
+    def _append(self, rows: list[dict[str, Any]]) -> None:
+        with self.jsonl.open("a") as file:
+            file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+
+    def _table(self, rows: list[dict[str, Any]]) -> None:
+        header = not self.csv.exists()
+        with self.csv.open("a", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
+            if header and rows:
+                writer.writeheader()
+            writer.writerows(rows)
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The rows of a `metrics.jsonl`. A last line that was cut off in mid-write is left out."""
+    lines = path.read_text().split("\n")
+    return [json.loads(line) for line in lines[:-1]]

@@ -1,0 +1,80 @@
+"""The networks: dense layers, with or without convolutions before them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from experiments import config
+
+ACTIVATIONS = {"gelu": nn.gelu, "relu": nn.relu, "silu": nn.silu, "tanh": jnp.tanh}
+
+
+class Block(nn.Module):
+    """What follows a hidden layer: batch normalization, activation, dropout."""
+
+    activation: Callable[[jax.Array], jax.Array]
+    dropout: float
+    batch_norm: bool
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        if self.batch_norm:
+            x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(x)
+        x = self.activation(x)
+        return nn.Dropout(self.dropout, deterministic=not train)(x) if self.dropout else x
+
+
+class Network(nn.Module):
+    """Convolutions of 3x3, each halving height and width by a mean, then dense layers; the last one is linear."""
+
+    outputs: int
+    channels: tuple[int, ...]
+    hidden: tuple[int, ...]
+    block: Callable[[], nn.Module]
+    kernel_init: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        for channels in self.channels:
+            x = self.block()(nn.Conv(channels, (3, 3), kernel_init=self.kernel_init)(x), train)
+            x = nn.avg_pool(x, (2, 2), (2, 2))
+        x = x.reshape(x.shape[0], -1)
+        for width in self.hidden:
+            x = self.block()(nn.Dense(width, kernel_init=self.kernel_init)(x), train)
+        return nn.Dense(self.outputs, kernel_init=self.kernel_init)(x)
+
+
+def build(table: config.Model, outputs: int) -> Network:
+    """The network that a configuration describes, with so many outputs."""
+    activation = ACTIVATIONS[table.activation]
+
+    def block() -> nn.Module:
+        return Block(activation, table.dropout, table.batch_norm)
+
+    return Network(outputs, tuple(table.channels), tuple(table.hidden), block, kernel_initializer(table))
+
+
+def kernel_initializer(table: config.Model) -> Any:
+    """The initializer of all kernels; biases begin at zero.
+
+    `xavier`, `he` and `lecun` are normal with the variance 2 / (in + out), 2 / in and 1 / in; `truncated_normal` and
+    `uniform` have the configured scale whatever the layer's size.
+
+    References:
+        Glorot and Bengio, 2010. He et al., 2015, arXiv:1502.01852.
+    """
+    scale = table.initializer_scale
+    match table.initializer:
+        case "xavier":
+            return nn.initializers.xavier_normal()
+        case "he":
+            return nn.initializers.he_normal()
+        case "lecun":
+            return nn.initializers.lecun_normal()
+        case "truncated_normal":
+            return nn.initializers.truncated_normal(scale)
+        case "uniform":
+            return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -scale, scale)

@@ -1,0 +1,40 @@
+"""What is shown while a run goes on: a bar on a terminal, plain lines elsewhere."""
+
+import sys
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class Display:
+    """Shows the evaluations of a run, with loss, metric, learning rate and steps per second."""
+
+    def __init__(self, steps: int, done: int) -> None:
+        self.console = Console(file=sys.stderr, highlight=False)
+        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+        self.bar = Progress(*columns, console=self.console) if self.console.is_terminal else None
+        self.task = self.bar.add_task("compiling", total=steps, completed=done) if self.bar else None
+        self.steps = steps
+
+    def __enter__(self) -> Self:
+        if self.bar:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar:
+            self.bar.stop()
+
+    def show(self, row: dict[str, Any]) -> None:
+        """Show the row of an evaluation."""
+        text = "  ".join(f"{name} {shown(value)}" for name, value in row.items() if name not in ("step", "seconds"))
+        if self.bar:
+            self.bar.update(self.task, completed=row["step"], description=text)
+        else:
+            print(f"step {row['step']}/{self.steps}  {text}", file=sys.stderr, flush=True)
+
+
+def shown(value: Any) -> str:
+    """A number as short as it can be read."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,119 @@
+"""The folder of a run: what is in it, and when it may be written to."""
+
+import dataclasses
+import json
+import os
+import platform
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from experiments import config
+from experiments.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A folder with `config.json` (resolved), `run.json` (command, versions, machine), `metrics.jsonl`, `metrics.csv`,
+    `checkpoints/`, and once it has ended `result.json` and `report.html`."""
+
+    folder: Path
+
+    @property
+    def config(self) -> config.Config:
+        """The resolved configuration."""
+        return config.load(self.folder / "config.json")
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """The command, the versions and the machine."""
+        return json.loads((self.folder / "run.json").read_text())
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """How the run ended, or None while it has not."""
+        path = self.folder / "result.json"
+        return json.loads(path.read_text()) if path.exists() else None
+
+    def write(self, name: str, content: dict[str, Any]) -> None:
+        """Write a JSON file at once or not at all."""
+        part = self.folder / f"{name}.part"
+        part.write_text(json.dumps(content, indent=2) + "\n")
+        part.replace(self.folder / name)
+
+
+def create(folder: Path, resolved: config.Config, command: str, overwrite: bool) -> Run:
+    """A new run in a folder that does not exist, is empty, or holds a run that may be overwritten.
+
+    Raises:
+        InputError: the folder holds a run and `overwrite` is false, or it holds something else.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if not _is_run(folder):
+            raise InputError(f"{folder} exists and is no run of ours; choose another --out")
+        if not overwrite:
+            state = "a finished run" if Run(folder).result else "an unfinished run; continue it with --resume"
+            raise InputError(f"{folder} holds {state}; choose another --out, or give it up with --overwrite")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    run = Run(folder)
+    run.write("run.json", {"command": command, "versions": versions(), "machine": machine()})
+    run.write("config.json", resolved.model_dump())
+    return run
+
+
+def reopen(folder: Path, resolved: config.Config) -> Run:
+    """The run in a folder, to be continued with the configuration it was started with.
+
+    Only `train.steps` may have grown since: the steps made are then the first steps of the longer run too, for all that
+    the optimizer's schedules know is in the optimizer's table.
+
+    Raises:
+        InputError: the folder holds no run, or one of another configuration.
+    """
+    run = find(folder)
+    old = run.config
+    changes = config.differences(old, resolved)
+    longer = resolved.train.steps > old.train.steps
+    refused = [line for line in changes if not (longer and line.startswith("train.steps:"))]
+    if refused:
+        raise InputError(
+            f"{folder} was started with another configuration; undo these changes, or start anew with another --out:\n"
+            + "\n".join(f"  {line}" for line in refused)
+        )
+    if changes:
+        run.write("config.json", resolved.model_dump())
+    if changes and run.result:
+        (folder / "result.json").unlink()
+    return run
+
+
+def find(folder: Path) -> Run:
+    """The run in a folder.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not _is_run(folder):
+        near = sorted(str(path.parent) for path in Path("runs").glob("*/*/config.json"))
+        raise InputError(f"{folder} holds no run" + (f"; there are {', '.join(near)}" if near else ""))
+    return Run(folder)
+
+
+def versions() -> dict[str, str]:
+    """The versions on which the numbers depend."""
+    return {"python": platform.python_version()} | {
+        name: version(name) for name in ("optchain", "jax", "flax", "optax")
+    }
+
+
+def machine() -> dict[str, Any]:
+    """The device and the number of processor cores."""
+    import jax
+
+    return {"device": jax.devices()[0].device_kind, "platform": jax.default_backend(), "cores": os.cpu_count()}
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "config.json").is_file() and (folder / "run.json").is_file()

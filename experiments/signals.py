@@ -1,0 +1,28 @@
+"""Stopping by a signal: after the work at hand, not within it."""
+
+import signal
+from types import FrameType
+from typing import Any, Self
+
+
+class Signals:
+    """Within this context the first SIGINT or SIGTERM is only noted in `received`; the second acts as usual."""
+
+    received: int | None = None
+
+    def __enter__(self) -> Self:
+        self.old: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        for number in self.old:
+            signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._restore()
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        self.received = number
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self.old.items():
+            signal.signal(number, handler)

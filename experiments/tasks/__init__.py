@@ -1,0 +1,11 @@
+"""The tasks, one a file: each has a function `load` from its table of the configuration to a `Task`."""
+
+import importlib
+
+from experiments import config
+from experiments.data import Task
+
+
+def load(table: config.Task) -> Task:
+    """The task of a configuration; no other task is imported."""
+    return importlib.import_module(f"{__name__}.{table.use}").load(table)

@@ -1,0 +1,30 @@
+"""A line through noise: y = 3x + noise, 100 points, generated."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import config
+from experiments.data import Task, split
+
+
+def load(table: config.Task) -> Task:
+    """Points as they are, with the least squares optimum of the training examples as the yardstick."""
+    random = np.random.RandomState(1)
+    x = random.randn(100, 1)
+    y = 3 * x[:, 0] + random.randn(100)
+    splits, rows = split(x.astype(np.float32), y.astype(np.float32), table, stratify=False)
+    inputs, targets = splits["train"]
+    design = np.hstack([inputs, np.ones_like(inputs)])
+    fitted = design @ np.linalg.lstsq(design, targets)[0]
+    return Task(
+        splits=splits,
+        rows=rows,
+        outputs=1,
+        loss=lambda outputs, targets: (outputs[:, 0] - targets) ** 2,
+        metric=lambda outputs, targets: jnp.abs(outputs[:, 0] - targets),
+        metric_name="absolute_error",
+        answer=lambda outputs: {"y": outputs[:, 0]},
+        prepare=lambda rows: rows.astype(np.float32),
+        features=1,
+        optimum=float(np.mean((fitted - targets) ** 2)),
+    )

@@ -1,0 +1,160 @@
+"""The training loop: compiled chunks, and between them logs, evaluation, checkpoints and early stopping."""
+
+import math
+import sys
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.checkpoints import Checkpoints
+from experiments.chunk import make_chunk, make_evaluate, models
+from experiments.experiment import Experiment
+from experiments.logs import Logs
+from experiments.progress import Display
+from experiments.run import Run
+from experiments.signals import Signals
+
+DIVERGED = 3  # the exit code of a run whose loss became infinite or no number
+
+
+class Diverged(Exception):
+    """The loss became infinite or no number."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"the loss is not finite at step {step}")
+        self.step = step
+
+
+class Trainer:
+    """A run in progress. `carry` changes from step to step, `best` and `progress` from evaluation to evaluation."""
+
+    def __init__(self, experiment: Experiment, run: Run) -> None:
+        self.experiment, self.run, self.table = experiment, run, experiment.config.train
+        self.checkpoints = Checkpoints(run.folder / "checkpoints")
+        self.logs = Logs(run.folder, self.table.log_every)
+        fresh = experiment.start()
+        progress = {"step": 0, "best_step": 0, "best_loss": math.inf, "stale": 0, "compiling": 0.0, "training": 0.0}
+        # The best models outlive the carry, whose buffers are donated to the next chunk.
+        start = fresh, jax.tree.map(jnp.copy, models(fresh)), progress
+        self.carry, self.best, self.progress = self.checkpoints.restore(fresh) or start
+        self.logs.cut(self.progress["step"])
+        self.data = jax.device_put(experiment.task.splits)
+        self.chunk = make_chunk(experiment.task, experiment.model, experiment.tx, self.table.batch, self.table.seed)
+        self.evaluate = make_evaluate(experiment.task, experiment.model)
+        self.compiled: dict[int, Any] = {}
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether the validation loss has not fallen for `patience` evaluations."""
+        return self.table.patience is not None and self.progress["stale"] >= self.table.patience
+
+    def train(self) -> int:
+        """Train to the end, or until a signal comes; the exit code."""
+        with Signals() as signals, Display(self.table.steps, self.progress["step"]) as display:
+            while self.progress["step"] < self.table.steps and not self.stopped_early and not signals.received:
+                try:
+                    display.show(self._chunk())
+                except Diverged as error:
+                    return self._diverged(error)
+                done = self.progress["step"] == self.table.steps or self.stopped_early or signals.received
+                if done or self.progress["step"] % self.table.save_every == 0:
+                    self.checkpoints.save(self.carry, self.best, self.progress)
+        self.checkpoints.close()
+        if self.progress["step"] < self.table.steps and not self.stopped_early:
+            print(f"stopped at step {self.progress['step']}, saved; continue with --resume", file=sys.stderr)
+            return 128 + (signals.received or 0)
+        self.run.write("result.json", self.result())
+        return 0
+
+    def result(self) -> dict[str, Any]:
+        """The scores on every split of the models that count: the best ones where the run may stop early."""
+        best = self.table.patience is not None
+        chosen = self.best if best else models(self.carry)
+        return {
+            "ending": "stopped early" if self.stopped_early else "finished",
+            "step": self.progress["step"],
+            "scored": "best" if best else "last",
+            "scored_step": self.progress["best_step"] if best else self.progress["step"],
+            "scores": {
+                split: {name: _floats(self.evaluate(model, *data)) for name, model in chosen.items()}
+                for split, data in self.data.items()
+            },
+            "seconds": {name: self.progress[name] for name in ("compiling", "training")},
+        }
+
+    def _chunk(self) -> dict[str, Any]:
+        """The steps up to the next evaluation, and the evaluation; its row."""
+        before, every = self.progress["step"], self.table.evaluate_every
+        steps = min(every - before % every, self.table.steps - before)
+        compiled = self._compile(steps)
+        started = time.perf_counter()
+        self.carry, logs = jax.block_until_ready(compiled(self.carry, self.data["train"]))
+        seconds = time.perf_counter() - started
+        self._log(before, logs)
+        self.progress |= {"step": before + steps, "training": self.progress["training"] + seconds}
+        row = self._evaluation(logs) | {
+            "steps_per_second": steps / seconds,
+            "seconds": self.progress["training"],
+        }
+        self.logs.evaluation(row)
+        return row
+
+    def _compile(self, steps: int) -> Any:
+        if steps not in self.compiled:
+            started = time.perf_counter()
+            self.compiled[steps] = self.chunk.lower(self.carry, self.data["train"], steps=steps).compile()
+            self.progress["compiling"] += time.perf_counter() - started
+        return self.compiled[steps]
+
+    def _log(self, before: int, logs: dict[str, Any]) -> None:
+        bad = np.flatnonzero(~np.isfinite(logs["loss"]))
+        if len(bad):
+            self.logs.steps(before, jax.tree.map(lambda x: x[: bad[0]], logs))
+            raise Diverged(before + int(bad[0]) + 1)
+        self.logs.steps(before, logs)
+
+    def _evaluation(self, logs: dict[str, Any]) -> dict[str, Any]:
+        """The row of an evaluation; notes whether it is the best."""
+        task, step = self.experiment.task, self.progress["step"]
+        split, current = task.held_out("validation"), models(self.carry)
+        scores = {name: _floats(self.evaluate(model, *self.data[split])) for name, model in current.items()}
+        row: dict[str, Any] = {"step": step}
+        row |= {f"train_{name}": float(np.mean(logs[name])) for name in ("loss", task.metric_name)}
+        for name, found in scores.items():
+            prefix = split if name == "parameters" else f"{split}_{name}"
+            row |= {f"{prefix}_{key}": value for key, value in found.items()}
+        loss = scores[counted(scores)]["loss"]
+        if not math.isfinite(loss):
+            raise Diverged(step)
+        if loss < self.progress["best_loss"]:
+            self.best = jax.tree.map(jnp.copy, current)
+            self.progress |= {"best_loss": loss, "best_step": step, "stale": 0}
+        else:
+            self.progress["stale"] += 1
+        return row | {name: float(values[-1]) for name, values in learning_rates(logs["optimizer"]).items()}
+
+    def _diverged(self, error: Diverged) -> int:
+        self.checkpoints.close()
+        saved = self.checkpoints.manager.latest_step()
+        kept = f"the checkpoint of step {saved} is kept" if saved else "there is no checkpoint yet"
+        print(f"{error}; {kept}. Try a lower learning rate.", file=sys.stderr)
+        seconds = {name: self.progress[name] for name in ("compiling", "training")}
+        self.run.write("result.json", {"ending": "diverged", "step": error.step, "scores": {}, "seconds": seconds})
+        return DIVERGED
+
+
+def counted(models: dict[str, Any]) -> str:
+    """The name of the model that is compared and that predicts: the average where there is one."""
+    return "average" if "average" in models else "parameters"
+
+
+def learning_rates(metrics: dict[str, Any]) -> dict[str, Any]:
+    """The metrics that are learning rates, by link."""
+    return {name: values for name, values in metrics.items() if name.split(".")[-1] == "learning_rate"}
+
+
+def _floats(scores: dict[str, jax.Array]) -> dict[str, float]:
+    return {name: float(value) for name, value in scores.items()}
