@@ -1,0 +1,34 @@
+"""The polynomial schedule."""
+
+import jax.numpy as jnp
+
+from optchain.core.rule import NonNegative, Positive, Rate
+from optchain.core.schedule import schedule
+from optchain.schedules.linear import mix, ramp
+
+
+@schedule(example={"start": 1.0, "end": 0.1, "power": 2.0, "steps": 10})
+def polynomial(step, start: Rate, end: Rate, power: Positive, steps: NonNegative):
+    r"""A power of the steps that remain, from one value to another, which is held.
+
+    .. math::
+        \eta_t = \eta_T + (\eta_0 - \eta_T) (1 - \min(t / T, 1))^p
+
+    Args:
+        start: :math:`\eta_0`, any finite number.
+        end: :math:`\eta_T`, any finite number.
+        power: :math:`p`, positive; 1 is linear.
+        steps: :math:`T`, at least 0; with 0 the value is `end` from the first step on.
+
+    Raises:
+        ValueError: a constant outside its range.
+
+    Differs from the paper: nothing.
+
+    >>> import optchain as oc
+    >>> float(oc.polynomial(1.0, 0.0, power=2, steps=4)(2))
+    0.25
+    """
+    left = 1 - ramp(step, steps)
+    # The derivative of a root is infinite at 0: the power is taken only of what is positive.
+    return mix(end, start, jnp.where(left > 0, jnp.where(left > 0, left, 1.0) ** power, 0.0))
