@@ -11,6 +11,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 import chex  # noqa: E402
 import jax  # noqa: E402
 import pytest  # noqa: E402
+from recorded_gradients import recorded as recorded  # noqa: E402
 
 chex.set_n_cpu_devices(8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -21,3 +22,9 @@ def strict():
     """Strict dtype promotion for what a test does with our own functions; optax and nnx do not hold to it."""
     with jax.numpy_dtype_promotion("strict"):
         yield
+
+
+@pytest.fixture(autouse=True)
+def own_trace_counts():
+    """chex counts traces by the name of a function, across tests."""
+    chex.clear_trace_counter()

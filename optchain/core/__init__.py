@@ -1,0 +1,1 @@
+"""What everything stands on: rules, runners, chains, schedules."""

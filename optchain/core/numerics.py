@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 def wide(x: jax.Array) -> jax.Array:
     """The array in the dtype that arithmetic is done in: float32, or float64 where it is one."""
-    return jnp.asarray(x, jnp.promote_types(jnp.asarray(x).dtype, jnp.float32))
+    return jnp.asarray(x, jnp.float64 if jnp.asarray(x).dtype == jnp.float64 else jnp.float32)
 
 
 def ema(x: jax.Array, mean: jax.Array, b: Any) -> jax.Array:

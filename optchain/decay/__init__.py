@@ -1,0 +1,1 @@
+"""Weight decay and penalties: decoupled, coupled, proximal."""

@@ -1,0 +1,1 @@
+"""Chains as data: built from tables, named."""

@@ -1,0 +1,1 @@
+"""How far a step goes: a factor, the learning rate."""

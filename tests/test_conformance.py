@@ -1,0 +1,362 @@
+"""Every exported technique under every law: export is registration, there is no list to edit."""
+
+import copy
+import inspect
+import io
+import pickle
+
+import chex
+import cloudpickle
+import flax.serialization
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from techniques import RULES, TECHNIQUES, build, chained, tree
+
+import optchain as oc
+from optchain.core.rule import numbers
+
+every_technique = pytest.mark.parametrize("name", TECHNIQUES)
+every_rule = pytest.mark.parametrize("name", RULES)
+
+
+def avals(x):
+    return jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype, leaf.weak_type), x)
+
+
+def steps(tx, params, n=3):
+    """The updates and states of a few steps on random gradients."""
+    state, found = tx.init(params), []
+    for seed in range(1, n + 1):
+        grads = jax.tree.map(lambda g, p: g.astype(p.dtype), tree(seed), params)
+        updates, state = tx.update(grads, state, params)
+        found.append((updates, state))
+    return found
+
+
+@every_technique
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
+def test_avals_are_fixed_from_init(name, dtype, strict):
+    params, tx = tree(0, dtype), build(name)
+    before = avals(tx.init(params))
+    for updates, state in steps(tx, params):
+        chex.assert_trees_all_equal(avals(updates), avals(params))
+        chex.assert_trees_all_equal(avals(state), before)
+
+
+@every_technique
+def test_state_is_float32_whatever_the_dtypes_of_parameters_and_gradients(name, strict):
+    params, grads = tree(0, jnp.bfloat16), tree(1)
+    tx = build(name)
+    state = tx.init(params)
+    _, after = tx.update(grads, state, params)
+    chex.assert_trees_all_equal(avals(after), avals(state))
+    assert all(x.dtype in (jnp.float32, jnp.int32) for x in jax.tree.leaves(state))
+
+
+@every_technique
+def test_jit_equals_eager_and_traces_once(name):
+    params, tx = tree(0), build(name)
+
+    @jax.jit
+    @chex.assert_max_traces(n=1)
+    def update(grads, state, params):
+        return tx.update(grads, state, params)
+
+    state = tx.init(params)
+    for seed, (updates, after) in enumerate(steps(tx, params), 1):
+        jitted, state = update(tree(seed), state, params)
+        chex.assert_trees_all_close((jitted, state), (updates, after), rtol=1e-5, atol=1e-6)
+
+
+@every_rule
+def test_other_numbers_make_no_second_trace(name):
+    rule = build(name).link.rule
+    names = [f"link.{number}" for number in numbers(rule)]
+    params, tx = tree(0), chained(name)
+
+    @jax.jit
+    @chex.assert_max_traces(n=1)
+    def step(hyper, state, params):
+        return oc.apply(tx, tree(1), state, params, hyper=hyper)
+
+    for factor in (1.0, 0.9, 0.8):
+        hyper = {key: factor * float(numbers(rule)[key.removeprefix("link.")]) for key in names}
+        _, state = step(hyper, tx.init(params), params)
+        for key in names:
+            np.testing.assert_allclose(oc.metrics(state)[key], hyper[key], rtol=1e-6)
+
+
+@every_rule
+def test_a_sweep_by_vmap_equals_a_loop(name):
+    example = {**{k: p.default for k, p in inspect.signature(TECHNIQUES[name]).parameters.items()}}
+    example |= TECHNIQUES[name].example
+    values = {key: float(example[key]) for key in numbers(build(name).link.rule)}
+
+    def train(factor):
+        tx = build(name, **{key: factor * value for key, value in values.items()})
+        (updates, _), *_ = reversed(steps(tx, tree(0)))
+        return updates
+
+    factors = jnp.array([1.0, 0.95, 0.5])
+    swept = jax.jit(jax.vmap(train))(factors)
+    for i, factor in enumerate(factors):
+        chex.assert_trees_all_close(
+            jax.tree.map(lambda x, i=i: x[i], swept), jax.jit(train)(factor), rtol=2e-5, atol=1e-6
+        )
+
+
+@every_rule
+def test_a_schedule_drives_any_number(name):
+    rule = build(name).link.rule
+    for number, value in numbers(rule).items():
+        schedule = {number: lambda step, value=value: value * 0.5**step}
+        tx = oc.chain(link=build(name, **schedule))
+        state, params = tx.init(tree(0)), tree(0)
+        for step in range(3):
+            _, state = tx.update(tree(step), state, params)
+            np.testing.assert_allclose(oc.metrics(state)[f"link.{number}"], value * 0.5**step, rtol=1e-6)
+
+
+@every_technique
+def test_gradients_flow_to_the_numbers(name):
+    def loss(numbers):
+        tx = build(name, **numbers)
+        (updates, _), *_ = reversed(steps(tx, tree(0)))
+        return sum(jnp.sum(u * u) for u in jax.tree.leaves(updates))
+
+    example = {key: x for key, x in TECHNIQUES[name].example.items() if isinstance(x, float)}
+    grads = jax.grad(loss)(example)
+    assert all(np.isfinite(g) for g in grads.values())
+
+
+@every_technique
+def test_inside_scan_and_cond(name):
+    params, tx = tree(0), chained(name)
+
+    def step(carry, seed):
+        params, state = carry
+        grads = jax.tree.map(lambda p: p * 0.1 + 0.01 * seed, params)
+        new = jax.lax.cond(seed % 2 == 0, lambda: oc.apply(tx, grads, state, params), lambda: (params, state))
+        return new, None
+
+    (scanned, state), _ = jax.jit(lambda carry: jax.lax.scan(step, carry, jnp.arange(4.0)))((params, tx.init(params)))
+    assert oc.metrics(state)["step"] == 2
+    by_hand, own = params, tx.init(params)
+    for seed in (0.0, 2.0):
+        by_hand, own = oc.apply(tx, jax.tree.map(lambda p, s=seed: p * 0.1 + 0.01 * s, by_hand), own, by_hand)
+    chex.assert_trees_all_close(scanned, by_hand, rtol=1e-5, atol=1e-6)
+
+
+WRAPPERS = {
+    "masked": lambda tx: optax.masked(tx, lambda p: jax.tree.map(lambda x: x.ndim > 0, p)),
+    "masked all out": lambda tx: optax.masked(tx, lambda p: jax.tree.map(lambda x: False, p)),
+    "partition": lambda tx: optax.partition(
+        {"a": tx, "b": optax.sgd(0.1)}, lambda p: jax.tree.map(lambda x: "a" if x.ndim else "b", p)
+    ),
+    "accumulate": lambda tx: optax.MultiSteps(tx, 2).gradient_transformation(),
+    "guard": lambda tx: optax.apply_if_finite(tx, 3),
+    "chain": lambda tx: optax.chain(optax.clip(1.0), tx, optax.scale(-0.1)),
+}
+
+
+@every_technique
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_inside_the_wrappers_of_optax(name, wrapper):
+    params, tx = tree(0), WRAPPERS[wrapper](build(name))
+
+    def step(carry, grads):
+        params, state = carry
+        updates, state = tx.update(grads, state, params)
+        return (optax.apply_updates(params, updates), state), None
+
+    grads = jax.tree.map(lambda *gs: jnp.stack(gs), *(tree(seed) for seed in range(4)))
+    (after, _), _ = jax.jit(lambda carry: jax.lax.scan(step, carry, grads))((params, tx.init(params)))
+    chex.assert_tree_all_finite(after)
+
+
+@every_technique
+def test_init_is_abstract(name):
+    params, tx = tree(0), build(name)
+    abstract = jax.eval_shape(tx.init, params)
+    chex.assert_trees_all_equal_shapes_and_dtypes(abstract, tx.init(params))
+
+
+@every_technique
+def test_checkpoints_round_trip(name):
+    params, tx = tree(0), chained(name)
+    (_, state), *_ = reversed(steps(tx, params))
+    saved, fresh = oc.without_metrics(state), tx.init(params)
+    packed = flax.serialization.from_bytes(oc.without_metrics(fresh), flax.serialization.to_bytes(saved))
+    file = io.BytesIO()
+    np.savez(file, **{jax.tree_util.keystr(path): x for path, x in jax.tree.leaves_with_path(saved)})
+    file.seek(0)
+    with np.load(file) as arrays:
+        restored = jax.tree.map_with_path(lambda path, _: arrays[jax.tree_util.keystr(path)], saved)
+    for again in (packed, restored):
+        chex.assert_trees_all_equal(again, saved)
+        after = tx.update(tree(9), oc.with_metrics(again, fresh), params)
+        chex.assert_trees_all_equal(after, tx.update(tree(9), state, params))
+
+
+@every_technique
+def test_extra_arguments_are_ignored(name):
+    params, tx = tree(0), build(name)
+    state = tx.init(params)
+    chex.assert_trees_all_equal(
+        tx.update(tree(1), state, params, value=1.0, unknown="x"), tx.update(tree(1), state, params)
+    )
+
+
+@every_technique
+@pytest.mark.parametrize("params", [{}, (), {"a": None, "b": ()}], ids=str)
+def test_empty_trees(name, params):
+    tx = build(name)
+    updates, state = tx.update(params, tx.init(params), params)
+    chex.assert_trees_all_equal_structs(updates, params)
+    chex.assert_trees_all_equal_structs(state, tx.init(params))
+
+
+@every_technique
+def test_a_bare_array_is_a_tree(name):
+    p, tx = jnp.array([1.0, 2.0]), build(name)
+    nested = {"x": p}
+    one, _ = tx.update(p, tx.init(p), p)
+    other, _ = tx.update(nested, tx.init(nested), nested)
+    np.testing.assert_array_equal(one, other["x"])
+
+
+@every_technique
+def test_zero_and_huge_gradients_stay_finite(name, strict):
+    params, tx = tree(0), build(name)
+    for size in (0.0, 1e-30, 1e15):
+        grads = jax.tree.map(lambda p, size=size: jnp.full_like(p, size), params)
+        state = tx.init(params)
+        for _ in range(3):
+            updates, state = tx.update(grads, state, params)
+        chex.assert_tree_all_finite((updates, state))
+
+
+@every_rule
+def test_core_ndim_by_perturbation(name):
+    """One perturbed entry leaves every other core block bit-identical; core None is the whole leaf."""
+    link = build(name).link
+    if isinstance(link, oc.core.joint.Joint):
+        pytest.skip("sees the whole tree by definition")
+    rule, params, grads = link.rule, tree(0), tree(1)
+    tx = build(name)
+    other = {**grads, "kernel": grads["kernel"].at[1, 2].multiply(-1)}
+    a, b = (tx.update(g, tx.init(params), params) for g in (grads, other))
+    changed = jax.tree.map(lambda x, y: jnp.asarray(x != y), a, b)
+    touched = {jax.tree_util.keystr(path) for path, x in jax.tree.leaves_with_path(changed) if x.any()}
+    assert touched and all("kernel" in path for path in touched)
+    allowed = {0: np.s_[1:2, 2:3], 1: np.s_[1:2], 2: np.s_[:], None: np.s_[:]}[rule.core_ndim]
+    outside = np.ones((4, 3), bool)
+    outside[allowed] = False
+    assert not any((x & outside).any() for x in jax.tree.leaves(changed) if x.shape == (4, 3))
+
+
+@every_technique
+def test_parameters_are_asked_for_where_they_are_read(name):
+    tx, params = build(name), tree(0)
+    try:
+        without, _ = tx.update(tree(1), tx.init(params))
+    except ValueError as error:
+        assert "reads the parameters" in str(error)
+    else:
+        updates, _ = tx.update(tree(1), tx.init(params), params)
+        chex.assert_trees_all_equal(without, updates)
+
+
+@every_technique
+def test_map_params_and_shardings(name):
+    mesh = jax.make_mesh((4,), ("x",), (jax.sharding.AxisType.Auto,))
+    rows = jax.NamedSharding(mesh, jax.P("x"))
+    params = jax.device_put({"w": jnp.ones((8, 2)), "b": jnp.ones(4)}, rows)
+    tx = build(name)
+    layouts = oc.shardings(tx, params)
+    state = jax.jit(tx.init, out_shardings=layouts)(params)
+    for x in jax.tree.leaves(state):
+        assert x.sharding.is_equivalent_to(rows if x.ndim else jax.NamedSharding(mesh, jax.P()), x.ndim)
+    updates, after = jax.jit(tx.update, out_shardings=(rows, layouts))(params, state, params)
+    local = jax.tree.map(np.asarray, params)
+    chex.assert_trees_all_close((updates, after), tx.update(local, tx.init(local), local), rtol=1e-6, atol=1e-7)
+    tagged = optax.tree.map_params(tx, lambda _: "slot", state, transform_non_params=lambda _: "other")
+    assert set(jax.tree.leaves(tagged)) <= {"slot", "other"}
+
+
+@every_technique
+def test_explicit_sharding_is_kept(name):
+    mesh = jax.make_mesh((4,), ("x",), (jax.sharding.AxisType.Explicit,))
+    with jax.set_mesh(mesh):
+        params = jax.device_put({"w": jnp.ones((8, 2)), "b": jnp.ones(4)}, jax.P("x"))
+        tx = build(name)
+        state = jax.jit(tx.init)(params)
+        updates, after = jax.jit(tx.update)(params, state, params)
+        chex.assert_trees_all_equal(*(jax.tree.map(lambda x: str(jax.typeof(x)), s) for s in (state, after)))
+        chex.assert_trees_all_equal(*(jax.tree.map(lambda x: str(jax.typeof(x)), s) for s in (updates, params)))
+
+
+@every_technique
+def test_definitions_survive_copies(name):
+    tx = build(name)
+    copies = [
+        pickle.loads(pickle.dumps(tx)),
+        cloudpickle.loads(cloudpickle.dumps(tx)),
+        copy.deepcopy(tx),
+        tx._replace(),
+        type(tx)(*tx),
+        jax.tree.map(lambda x: x, tx),
+    ]
+    for other in copies:
+        assert other == tx and hash(other) == hash(tx) and str(other) == str(tx)
+    assert isinstance(tx, optax.GradientTransformationExtraArgs)
+    init, update = tx
+    assert (init, update) == (tx.init, tx.update)
+
+
+@every_rule
+def test_a_mask_leaves_leaves_alone_and_holds_no_slots_for_them(name):
+    params, tx = tree(0), build(name, mask="kernel")
+    state = tx.init(params)
+    updates, after = tx.update(tree(1), state, params)
+    chex.assert_trees_all_equal({**updates, "kernel": 0}, {**tree(1), "kernel": 0})
+    chex.assert_trees_all_equal(avals(after), avals(state))
+    assert all(x.shape in ((), (4, 3)) for x in jax.tree.leaves(state))
+
+
+@every_rule
+def test_docstrings_say_what_they_must(name):
+    doc = inspect.getdoc(TECHNIQUES[name])
+    first, *rest = doc.splitlines()
+    assert first.endswith(".") and len(first) <= 120 and rest[0] == ""
+    for part in (".. math::", "Fields:", "Shapes and dtypes:", "Differs from the paper:", "References:"):
+        assert part in doc, f"{name} lacks {part!r}"
+    for field in build(name).link.rule.__dataclass_fields__:
+        assert f"{field}:" in doc, f"{name} does not document {field}"
+
+
+@every_rule
+def test_signature_is_that_of_the_rule(name):
+    make = TECHNIQUES[name]
+    *fields, mask = inspect.signature(make).parameters
+    assert fields == list(make.rule.__dataclass_fields__) and mask == "mask"
+    assert make.__doc__ == make.rule.__doc__ and make.__name__ == name
+
+
+PRESETS = [name for name, make in TECHNIQUES.items() if make.__module__ == "optchain.optimizers"]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_descend_a_quadratic(name):
+    params = {"x": jnp.array([1.0, -2.0, 3.0])}
+    tx = build(name, learning_rate=0.05)
+
+    def step(carry, _):
+        params, state = carry
+        return oc.apply(tx, params, state, params), None
+
+    (after, _), _ = jax.lax.scan(step, (params, tx.init(params)), length=300)
+    assert optax.tree.norm(after) < 0.5 * optax.tree.norm(params)
