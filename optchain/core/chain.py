@@ -211,5 +211,5 @@ def _ours(tx: Tx) -> bool:
 
 def automatic_name(tx: Tx) -> str:
     """The name of a transformation's technique: that of the function that made it."""
-    maker = tx.link.name if _ours(tx) else getattr(tx.update, "__qualname__", "link").split(".")[0]  # pyright: ignore
+    maker = tx.link.name if _ours(tx) else getattr(getattr(tx, "update", None), "__qualname__", "link").split(".")[0]  # pyright: ignore
     return maker if re.fullmatch("[a-z][a-z0-9_]*", maker) else "link"
