@@ -44,7 +44,9 @@ def by_leaf(law, *trees, **options) -> dict[str, Any]:
 
 def moved(params, updates, rate) -> Any:
     """Where the parameters are after all updates, in float64."""
-    return jax.tree.map(lambda p, u: np.asarray(p, np.float64) + rate * np.sum(u, 0, dtype=np.float64), params, updates)
+    return jax.tree.map(
+        lambda p, u: np.asarray(p, np.float64) + rate * np.asarray(u, np.float64).sum(0), params, updates
+    )
 
 
 def assert_agree(found, twin, tol) -> None:
