@@ -37,11 +37,26 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--overwrite", action="store_true", help="remove the run in the folder first")
     train.set_defaults(command=_train)
 
+    evaluate = commands.add_parser("evaluate", help="score the model of a run on every split")
+    evaluate.add_argument("run", type=Path, help="folder of the run")
+    evaluate.set_defaults(command=_evaluate)
+
+    predict = commands.add_parser("predict", help="answer new inputs with the model of a run")
+    predict.add_argument("run", type=Path, help="folder of the run")
+    predict.add_argument("input", type=Path, help="rows of raw features, as .csv or .npy")
+    predict.add_argument("--out", type=Path, help="CSV file to write; the standard output if left out")
+    predict.set_defaults(command=_predict)
+
+    report = commands.add_parser("report", help="lay runs side by side in one HTML file")
+    report.add_argument("runs", type=Path, nargs="+", metavar="run", help="folders of runs")
+    report.add_argument("--out", type=Path, required=True, help="HTML file to write")
+    report.set_defaults(command=_report)
     return top
 
 
 def _train(options: argparse.Namespace) -> int:
     from experiments import config, experiment, run
+    from experiments.report import summary, write
     from experiments.train import Trainer
 
     if options.resume and options.overwrite:
@@ -54,8 +69,43 @@ def _train(options: argparse.Namespace) -> int:
     else:
         opened = run.create(folder, resolved, _command(options), options.overwrite)
     code = 0 if opened.result else Trainer(built, opened).train()
-    print(opened.result)
+    if opened.result:
+        write([opened], opened.folder / "report.html")
+        print("\n".join([*summary(opened), f"report: {opened.folder / 'report.html'}"]))
     return code
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from experiments import run
+    from experiments.evaluate import restore
+    from experiments.report import score_lines
+
+    trained = restore(run.find(options.run))
+    print("\n".join(score_lines(trained.experiment.task, trained.scores())))
+    return 0
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from experiments import run
+    from experiments.evaluate import read_rows, restore, write_answers
+
+    trained = restore(run.find(options.run))
+    answers = trained.answers(read_rows(options.input, trained.experiment.task.features))
+    if options.out is None:
+        write_answers(answers, sys.stdout)
+    else:
+        with options.out.open("w", newline="") as file:
+            write_answers(answers, file)
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from experiments import run
+    from experiments.report import write
+
+    write([run.find(folder) for folder in options.runs], options.out)
+    print(f"report: {options.out}")
+    return 0
 
 
 def _command(options: argparse.Namespace) -> str:

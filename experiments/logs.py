@@ -50,7 +50,7 @@ class Logs:
             file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in rows)
 
     def _table(self, rows: list[dict[str, Any]]) -> None:
-        header = not self.csv.exists()
+        header = not (self.csv.exists() and self.csv.stat().st_size)
         with self.csv.open("a", newline="") as file:
             writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
             if header and rows:

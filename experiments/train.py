@@ -3,14 +3,17 @@
 import math
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+import optchain as oc
 from experiments.checkpoints import Checkpoints
 from experiments.chunk import make_chunk, make_evaluate, models
+from experiments.evaluate import choose, counted, floats
 from experiments.experiment import Experiment
 from experiments.logs import Logs
 from experiments.progress import Display
@@ -44,6 +47,7 @@ class Trainer:
         self.data = jax.device_put(experiment.task.splits)
         self.chunk = make_chunk(experiment.task, experiment.model, experiment.tx, self.table.batch, self.table.seed)
         self.evaluate = make_evaluate(experiment.task, experiment.model)
+        self.rates = foreign_rates(experiment.config.optimizer)
         self.compiled: dict[int, Any] = {}
 
     @property
@@ -70,18 +74,13 @@ class Trainer:
         return 0
 
     def result(self) -> dict[str, Any]:
-        """The scores on every split of the models that count: the best ones where the run may stop early."""
-        best = self.table.patience is not None
-        chosen = self.best if best else models(self.carry)
+        """How the run ended, and the scores on every split of the models that count."""
+        trained = choose(self.experiment, self.carry, self.best, self.progress)
         return {
             "ending": "stopped early" if self.stopped_early else "finished",
             "step": self.progress["step"],
-            "scored": "best" if best else "last",
-            "scored_step": self.progress["best_step"] if best else self.progress["step"],
-            "scores": {
-                split: {name: _floats(self.evaluate(model, *data)) for name, model in chosen.items()}
-                for split, data in self.data.items()
-            },
+            "scored_step": trained.step,
+            "scores": trained.scores(),
             "seconds": {name: self.progress[name] for name in ("compiling", "training")},
         }
 
@@ -120,9 +119,9 @@ class Trainer:
         """The row of an evaluation; notes whether it is the best."""
         task, step = self.experiment.task, self.progress["step"]
         split, current = task.held_out("validation"), models(self.carry)
-        scores = {name: _floats(self.evaluate(model, *self.data[split])) for name, model in current.items()}
+        scores = {name: floats(self.evaluate(model, *self.data[split])) for name, model in current.items()}
         row: dict[str, Any] = {"step": step}
-        row |= {f"train_{name}": float(np.mean(logs[name])) for name in ("loss", task.metric_name)}
+        row |= {f"batch_{name}": float(np.mean(logs[name])) for name in ("loss", task.metric_name)}
         for name, found in scores.items():
             prefix = split if name == "parameters" else f"{split}_{name}"
             row |= {f"{prefix}_{key}": value for key, value in found.items()}
@@ -134,7 +133,9 @@ class Trainer:
             self.progress |= {"best_loss": loss, "best_step": step, "stale": 0}
         else:
             self.progress["stale"] += 1
-        return row | {name: float(values[-1]) for name, values in learning_rates(logs["optimizer"]).items()}
+        # Metrics hold what the last update used, and a schedule reads the number of updates before it.
+        own = {name: float(x[-1]) for name, x in logs["optimizer"].items() if name.endswith("learning_rate")}
+        return row | own | {name: rate(step - 1) for name, rate in self.rates.items()}
 
     def _diverged(self, error: Diverged) -> int:
         self.checkpoints.close()
@@ -146,15 +147,12 @@ class Trainer:
         return DIVERGED
 
 
-def counted(models: dict[str, Any]) -> str:
-    """The name of the model that is compared and that predicts: the average where there is one."""
-    return "average" if "average" in models else "parameters"
-
-
-def learning_rates(metrics: dict[str, Any]) -> dict[str, Any]:
-    """The metrics that are learning rates, by link."""
-    return {name: values for name, values in metrics.items() if name.split(".")[-1] == "learning_rate"}
-
-
-def _floats(scores: dict[str, jax.Array]) -> dict[str, float]:
-    return {name: float(value) for name, value in scores.items()}
+def foreign_rates(links: dict[str, Any]) -> dict[str, Callable[[int], float]]:
+    """The learning rates of links that are optax's own, which keep no metrics: by name, as functions of the step."""
+    found = {}
+    for name, table in links.items():
+        if isinstance(table, dict) and str(table.get("use")).startswith("optax.") and "learning_rate" in table:
+            rate = oc.from_config({"rate": {"use": "scale_by_learning_rate", "learning_rate": table["learning_rate"]}})
+            runner = dict(rate.link.links)["rate"].link
+            found[f"{name}.learning_rate"] = lambda step, runner=runner: float(runner.metrics(step)["learning_rate"])
+    return found

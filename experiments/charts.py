@@ -1,0 +1,72 @@
+"""The curves of runs, as SVG."""
+
+import io
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+COLORS = ("#1f5fa8", "#d9661f", "#2f8f5b", "#8a4fb0", "#b3323f", "#5b6570")
+POINTS = 1500  # of a curve: more cannot be told apart at this size
+Curve = tuple[list[float], list[float]]
+STYLE = {
+    "svg.fonttype": "path",
+    "svg.hashsalt": "optchain",
+    "font.size": 9,
+    "axes.edgecolor": "#9aa5b1",
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "grid.color": "#e4e8ee",
+    "legend.frameon": False,
+}
+
+
+def chart(title: str, curves: list[dict[str, Any]], log: bool = False, level: tuple[str, float] | None = None) -> str:
+    """One chart as an `<svg>` element.
+
+    Args:
+        title: what is drawn over the steps.
+        curves: the arguments of `_draw`; a curve without a label is not in the legend.
+        log: a logarithmic axis.
+        level: the label and the value of a horizontal line.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(5.4, 3.1), layout="constrained")
+        axes = figure.add_subplot()
+        for curve in curves:
+            _draw(axes, **curve)
+        if level:
+            axes.axhline(level[1], color="#1f2933", linewidth=1, linestyle="--", label=f"{level[0]} {level[1]:.4g}")
+        if log and all(y > 0 for curve in curves for y in curve["points"][1]):
+            axes.set_yscale("log")
+        axes.set_title(title, loc="left", fontweight="bold", color="#1f2933")
+        axes.set_xlabel("step", color="#52606d")
+        axes.tick_params(colors="#52606d")
+        if any(curve.get("label") for curve in curves):
+            axes.legend(fontsize=8)
+        return _svg(figure)
+
+
+def _draw(axes: Axes, points: Curve, label: str, color: str, faint: bool = False, dashed: bool = False) -> None:
+    steps, values = points
+    stride = len(steps) // POINTS + 1
+    axes.plot(
+        steps[::stride],
+        values[::stride],
+        label=label or None,
+        color=color,
+        alpha=0.3 if faint else 1.0,
+        linewidth=0.8 if faint else 1.6,
+        linestyle="--" if dashed else "-",
+        marker="o" if len(steps) == 1 else None,
+    )
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]

@@ -1,0 +1,57 @@
+"""From the logs of runs to the charts of a report."""
+
+from typing import Any
+
+from experiments.charts import COLORS, chart
+
+Rows = list[dict[str, Any]]
+
+
+def score_chart(name: str, logs: dict[str, Rows], log: bool = False, level: float | None = None) -> str:
+    """The chart of the loss or of a metric: of each training batch faintly, and of each evaluation.
+
+    One run has a color for each evaluated split and model, several runs have one color each.
+    """
+    curves = []
+    for i, (run, rows) in enumerate(logs.items()):
+        faint = COLORS[-1] if len(logs) == 1 else COLORS[i % len(COLORS)]
+        label = "training batches" if len(logs) == 1 else ""
+        curves.append({"points": points(rows, name), "label": label, "color": faint, "faint": True})
+        for j, key in enumerate(_evaluated(rows, name)):
+            what = key.removesuffix(f"_{name}").replace("_", ", ")
+            label, color = (what, COLORS[j]) if len(logs) == 1 else (f"{run}: {what}", COLORS[i % len(COLORS)])
+            found = points([row["evaluation"] for row in rows if "evaluation" in row], key)
+            curves.append({"points": found, "label": label, "color": color, "dashed": len(logs) > 1 and j > 0})
+    return chart(name.replace("_", " "), curves, log, ("optimum", level) if level is not None else None)
+
+
+def optimizer_charts(logs: dict[str, Rows]) -> list[str]:
+    """The learning rates of all runs in one chart, and the norms of each run's links in one chart each."""
+    rates, norms = [], []
+    for i, (run, rows) in enumerate(logs.items()):
+        found = [row["optimizer"] | {"step": row["step"]} for row in rows if "optimizer" in row]
+        found += [row["evaluation"] for row in rows if "evaluation" in row]
+        names = sorted({name for row in found for name in row})
+        for j, name in enumerate(name for name in names if name.endswith("learning_rate")):
+            label, color = (name, COLORS[j % len(COLORS)]) if len(logs) == 1 else (run, COLORS[i % len(COLORS)])
+            rates.append({"points": points(found, name), "label": label, "color": color, "dashed": j > 0})
+        watched = [name for name in names if name.endswith("norm")]
+        curves = [
+            {"points": points(found, name), "label": name, "color": COLORS[j % len(COLORS)], "dashed": j >= len(COLORS)}
+            for j, name in enumerate(watched)
+        ]
+        if curves:
+            norms.append(chart("norms per link" + (f": {run}" if len(logs) > 1 else ""), curves, log=True))
+    return [*([chart("learning rate", rates)] if rates else []), *norms]
+
+
+def points(rows: Rows, name: str) -> tuple[list[int], list[float]]:
+    """The steps and the values of a column, in the order of the steps."""
+    found = sorted({row["step"]: row[name] for row in rows if name in row}.items())
+    return [step for step, _ in found], [value for _, value in found]
+
+
+def _evaluated(rows: Rows, name: str) -> list[str]:
+    """The columns of evaluations that hold a loss or metric, but for the mean of the training batches."""
+    keys = dict.fromkeys(key for row in rows for key in row.get("evaluation", {}))
+    return [key for key in keys if key.endswith(f"_{name}") and not key.startswith("batch_")]

@@ -1,0 +1,121 @@
+"""What a trained model is worth: its scores on every split, and its answers to new inputs."""
+
+import csv
+import dataclasses
+from pathlib import Path
+from typing import Any, TextIO
+
+import jax
+import numpy as np
+
+from experiments import experiment
+from experiments.checkpoints import Checkpoints
+from experiments.chunk import make_evaluate, models
+from experiments.errors import InputError
+from experiments.experiment import Experiment
+from experiments.run import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """The models of a run that count: the best ones where the run may stop early, else the last ones.
+
+    `models` holds the `parameters`, and their `average` where a link of the chain keeps one.
+    """
+
+    experiment: Experiment
+    models: dict[str, Any]
+    step: int
+
+    def scores(self) -> dict[str, dict[str, dict[str, float]]]:
+        """The mean loss and metric of each model on each split."""
+        evaluate = make_evaluate(self.experiment.task, self.experiment.model)
+        return {
+            split: {name: floats(evaluate(model, *data)) for name, model in self.models.items()}
+            for split, data in self.experiment.task.splits.items()
+        }
+
+    def answers(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Columns with the answers to raw rows of features, by the model that counts."""
+        inputs = self.experiment.task.prepare(rows)
+        outputs = self.experiment.model.apply(self.models[counted(self.models)], inputs, train=False)
+        return self.experiment.task.answer(np.asarray(outputs))
+
+
+def choose(built: Experiment, carry: Any, best: Any, progress: dict[str, Any]) -> Trained:
+    """The models of a run that count."""
+    if built.config.train.patience is None:
+        return Trained(built, models(carry), progress["step"])
+    return Trained(built, best, progress["best_step"])
+
+
+def restore(run: Run) -> Trained:
+    """The models of a run's newest checkpoint.
+
+    Raises:
+        InputError: the run has no checkpoint yet.
+    """
+    built = experiment.build(run.config, str(run.folder / "config.json"))
+    checkpoints = Checkpoints(run.folder / "checkpoints")
+    found = checkpoints.restore(built.start())
+    checkpoints.close()
+    if found is None:
+        raise InputError(f"{run.folder} has no checkpoint yet")
+    return choose(built, *found)
+
+
+def counted(models: dict[str, Any]) -> str:
+    """The name of the model that is compared and that answers: the average where there is one."""
+    return "average" if "average" in models else "parameters"
+
+
+def floats(scores: dict[str, jax.Array]) -> dict[str, float]:
+    """Scores as plain numbers."""
+    return {name: float(value) for name, value in scores.items()}
+
+
+def read_rows(path: Path, features: int) -> np.ndarray:
+    """Raw rows of features from a `.npy` file or from a CSV file with or without a header.
+
+    Raises:
+        InputError: no such file, not numbers, or rows of another length.
+    """
+    try:
+        rows = np.load(path, allow_pickle=False) if path.suffix == ".npy" else _read_csv(path)
+        rows = np.asarray(rows, np.float64)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: {error}") from None
+    rows = rows.reshape(len(rows), -1) if rows.ndim > 1 else rows.reshape(-1, features if rows.size == features else 1)
+    if rows.shape[1] != features:
+        raise InputError(f"{path}: rows of {rows.shape[1]} numbers; wanted {features}")
+    if not np.isfinite(rows).all():
+        raise InputError(f"{path}: row {int(np.argwhere(~np.isfinite(rows))[0][0]) + 1} is not finite")
+    return rows
+
+
+def write_answers(answers: dict[str, np.ndarray], file: TextIO) -> None:
+    """Write columns as CSV."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(answers)
+    writer.writerows(zip(*(column.tolist() for column in answers.values()), strict=True))
+
+
+def _read_csv(path: Path) -> list[list[float]]:
+    with path.open(newline="") as file:
+        rows = [row for row in csv.reader(file) if row]
+    if rows and not all(map(_is_number, rows[0])):
+        rows = rows[1:]
+    if not rows:
+        raise ValueError("holds no rows")
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(rows[0]):
+            raise ValueError(f"row {number} has {len(row)} numbers, the first one {len(rows[0])}")
+    return [[float(cell) for cell in row] for row in rows]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

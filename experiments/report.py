@@ -1,0 +1,178 @@
+"""The report of one or several runs: one HTML file that needs nothing else."""
+
+import html
+import json
+from pathlib import Path
+
+import optchain as oc
+from experiments import tasks
+from experiments.curves import optimizer_charts, score_chart
+from experiments.data import Task
+from experiments.errors import InputError
+from experiments.logs import read
+from experiments.run import Run
+
+CSS = """
+:root { color-scheme: light; }
+body { background: #f5f7fa; color: #1f2933; font: 16px/1.55 system-ui, sans-serif; margin: 0; }
+main { margin: 0 auto; max-width: 1120px; padding: 2rem 1.5rem 4rem; }
+h1 { font-size: 1.7rem; margin: 0 0 .3rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .8rem; }
+p.sub { color: #52606d; margin: 0 0 1.4rem; }
+.tiles, .charts { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(170px, 1fr)); }
+.charts { grid-template-columns: repeat(auto-fit, minmax(min(460px, 100%), 1fr)); }
+.tile, .chart, .card { background: #fff; border: 1px solid #e4e8ee; border-radius: 10px; padding: .9rem 1.1rem; }
+.tile b { display: block; font-size: 1.45rem; font-variant-numeric: tabular-nums; }
+.tile span { color: #52606d; font-size: .85rem; }
+.chart { padding: .5rem; } .chart svg { display: block; height: auto; width: 100%; }
+.card { overflow-x: auto; padding: 0; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; }
+th, td { border-bottom: 1px solid #e4e8ee; padding: .5rem 1rem; text-align: right; white-space: nowrap; }
+th { color: #52606d; font-size: .85rem; font-weight: 600; } tr:last-child td { border-bottom: 0; }
+th:first-child, td:first-child { text-align: left; }
+pre { font: 13px/1.5 ui-monospace, monospace; margin: 0; overflow-x: auto; padding: .9rem 1.1rem; }
+details { margin-top: 1rem; } summary { cursor: pointer; font-size: 1.15rem; font-weight: 600; }
+h3 { color: #52606d; font-size: .9rem; margin: 1.1rem 0 .4rem; }
+footer { color: #7b8794; font-size: .85rem; margin-top: 2.5rem; }
+"""
+
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{css}</style>
+</head>
+<body>
+<main>
+<h1>{title}</h1>
+{body}
+</main>
+</body>
+</html>
+"""
+
+Scores = dict[str, dict[str, dict[str, float]]]  # by split, by model, by name
+
+
+def write(runs: list[Run], path: Path) -> None:
+    """Write the report of runs of one task to a file.
+
+    Raises:
+        InputError: the runs are of different tasks.
+    """
+    configs = [run.config for run in runs]
+    if len({config.task.use for config in configs}) > 1:
+        raise InputError(f"runs of different tasks have no common report: {', '.join(c.task.use for c in configs)}")
+    task, names = tasks.load(configs[0].task), _names(runs)
+    logs = {name: read(run.folder / "metrics.jsonl") for name, run in zip(names, runs, strict=True)}
+    optimum = None if "validation" in task.splits else task.optimum
+    charts = [score_chart("loss", logs, log=True, level=optimum), score_chart(task.metric_name, logs)]
+    figures = "".join(f'<div class="chart">{svg}</div>' for svg in charts + optimizer_charts(logs))
+    body = [
+        _tiles(runs[0], task) if len(runs) == 1 else "",
+        f"<h2>Result</h2>\n{_table(_rows(names, runs))}",
+        f'<h2>Curves</h2>\n<div class="charts">{figures}</div>',
+        "<h2>How</h2>" if len(runs) == 1 else "<h2>The runs</h2>",
+        *(_details(name, run, unfold=len(runs) == 1) for name, run in zip(names, runs, strict=True)),
+    ]
+    title = f"{configs[0].task.use}: {names[0] if len(runs) == 1 else ', '.join(names)}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(PAGE.format(title=html.escape(title), css=CSS, body="\n".join(body)))
+
+
+def summary(run: Run) -> list[str]:
+    """How a run ended, and its scores, in plain lines."""
+    return [_ending(run), *score_lines(tasks.load(run.config.task), run.result["scores"] if run.result else {})]
+
+
+def score_lines(task: Task, scores: Scores) -> list[str]:
+    """One plain line for each split and model."""
+    named = ("loss", task.metric_name)
+    rows = [[f"{key} {x}" if key in named else x for key, x in row.items()] for row in _score_rows(task, scores)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _names(runs: list[Run]) -> list[str]:
+    """The names of the runs' folders, or their paths where two have the same name."""
+    names = [run.folder.resolve().name for run in runs]
+    return names if len(set(names)) == len(names) else [str(run.folder) for run in runs]
+
+
+def _ending(run: Run) -> str:
+    result = run.result
+    if result is None:
+        return "unfinished"
+    text = f"{result['ending']} at step {result['step']}"
+    best = result.get("scored_step", result["step"])
+    return text if best == result["step"] else f"{text}, scored at the best step {best}"
+
+
+def _score_rows(task: Task, scores: Scores) -> list[dict[str, str]]:
+    return [
+        {"split": split, "model": model, "loss": f"{found['loss']:.4f}", task.metric_name: _metric(task, split, found)}
+        for split in task.splits
+        for model, found in scores.get(split, {}).items()
+    ]
+
+
+def _metric(task: Task, split: str, found: dict[str, float]) -> str:
+    """The metric; an accuracy with the counts behind it."""
+    value, examples = found[task.metric_name], len(task.splits[split][0])
+    return f"{_short(task, value)} ({round(value * examples)} of {examples})" if _counts(task) else _short(task, value)
+
+
+def _short(task: Task, value: float) -> str:
+    return f"{100 * value:.2f} %" if _counts(task) else f"{value:.4f}"
+
+
+def _counts(task: Task) -> bool:
+    return task.metric_name == "accuracy"
+
+
+def _rows(names: list[str], runs: list[Run]) -> list[dict[str, str]]:
+    """The rows of the table of results: a run without scores has one that says how it ended."""
+    rows = []
+    for name, run in zip(names, runs, strict=True):
+        task, first = tasks.load(run.config.task), {"run": name, "ending": _ending(run)}
+        optimum = {} if task.optimum is None else {"least possible training loss": f"{task.optimum:.4f}"}
+        scored = _score_rows(task, run.result["scores"] if run.result else {})
+        rows += [first | row | optimum for row in scored or [{}]]
+    return rows
+
+
+def _table(rows: list[dict[str, str]]) -> str:
+    header = list(dict.fromkeys(name for row in rows for name in row))
+    lines = [[f"<th>{html.escape(name.replace('_', ' '))}</th>" for name in header]]
+    lines += [[f"<td>{html.escape(row.get(name, '-'))}</td>" for name in header] for row in rows]
+    return '<div class="card"><table>' + "\n".join(f"<tr>{''.join(line)}</tr>" for line in lines) + "</table></div>"
+
+
+def _tiles(run: Run, task: Task) -> str:
+    """The numbers that matter most, large."""
+    result = run.result or {"scores": {}, "seconds": {}}
+    held, tiles = task.held_out("test"), []
+    for model, found in result["scores"].get(held, {}).items():
+        of = "" if model == "parameters" else f" of the {model}"
+        tiles += [(_short(task, found[task.metric_name]), f"{held} {task.metric_name.replace('_', ' ')}{of}")]
+        tiles += [(f"{found['loss']:.4f}", f"{held} loss{of}")]
+    tiles += [(str(result.get("step", "-")), f"steps of {run.config.train.steps}")]
+    tiles += [(f"{seconds:.2f} s", name) for name, seconds in result["seconds"].items()]
+    cells = "\n".join(f'<div class="tile"><b>{value}</b><span>{label}</span></div>' for value, label in tiles)
+    return f'<p class="sub">{html.escape(_ending(run))}</p>\n<div class="tiles">{cells}</div>'
+
+
+def _details(name: str, run: Run, unfold: bool) -> str:
+    """The command, the chain, the configuration and the machine of a run."""
+    about, config = run.about, run.config
+    sections = {
+        "Command": about["command"],
+        "Chain": str(oc.from_config(config.optimizer)),
+        "Resolved configuration": json.dumps(config.model_dump(), indent=2),
+        "Machine": "  ".join(f"{key} {value}" for key, value in (about["versions"] | about["machine"]).items()),
+    }
+    blocks = "\n".join(
+        f'<h3>{title}</h3><div class="card"><pre>{html.escape(text)}</pre></div>' for title, text in sections.items()
+    )
+    return f"<details{' open' if unfold else ''}><summary>{html.escape(name)}</summary>\n{blocks}\n</details>"
