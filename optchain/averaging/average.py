@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 import jax
-import optax
+import jax.numpy as jnp
 
 from optchain.core.dense import lift
 from optchain.core.numerics import ema
@@ -40,7 +40,8 @@ class ParameterAverage:
     needs_params = True
 
     def init(self, p):
-        return Average(p)
+        # A copy of its own: a buffer shared with the parameter could not be donated together with it.
+        return Average(jnp.copy(p))
 
     def update(self, g, s, p, t):
         return g, Average(ema(p + g, s.average, self.decay))
@@ -55,7 +56,12 @@ def averaged_params(state: Any) -> Any | None:
     Raises:
         ValueError: more than one link keeps an average.
     """
-    found = [value for _, value in optax.tree.get_all_with_path(state, "average")]
+    found = [x["average"] for x in jax.tree.leaves(state, is_leaf=_keeps_average) if _keeps_average(x)]
     if len(found) > 1:
         raise ValueError(f"{len(found)} links keep an average; read the one you mean from state['links']")
     return found[0] if found else None
+
+
+def _keeps_average(x: Any) -> bool:
+    # By all its keys: a link or a parameter may be called `average` too.
+    return isinstance(x, dict) and set(x) == {"count", "average"}
