@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 
-def run_torch(make, recorded):
+def run_torch(make, recorded, sparse=False):
     """The parameters and the optimizer's state, by slot name, after all gradients, in float64.
 
-    `make` is a function of the list of parameters that returns a `torch.optim.Optimizer`.
+    `make` is a function of the list of parameters that returns a `torch.optim.Optimizer`. A `sparse` gradient holds
+    only the entries that are not 0.
     """
     torch = pytest.importorskip("torch", reason="torch is in the extra `oracles`")
     leaves, treedef = jax.tree.flatten(recorded.params)
@@ -17,7 +18,7 @@ def run_torch(make, recorded):
     optimizer = make(params)
     for i in range(len(grads[0])):
         for p, g in zip(params, grads, strict=True):
-            p.grad = g[i].clone()
+            p.grad = g[i].to_sparse() if sparse else g[i].clone()
         optimizer.step()
     states = [optimizer.state[p] for p in params]
     slots = {

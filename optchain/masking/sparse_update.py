@@ -68,4 +68,6 @@ def sparse_update(tx: Transform, indicator: Indicator = nonzero, lazy: bool = Fa
         raise ValueError(f"sparse_update takes one technique, such as scale_by_rms(), got {tx!r}")
     if link.rule.core_ndim != 0:
         raise ValueError(f"sparse_update: {link.name} looks across entries (core_ndim is {link.rule.core_ndim}, not 0)")
+    if not callable(indicator):
+        raise ValueError(f"sparse_update: indicator must be a function of (gradient, parameter), got {indicator!r}")
     return transform(SparseUpdate(link.rule, f"sparse_{link.name}", link.mask, indicator, lazy))
