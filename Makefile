@@ -1,0 +1,43 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: install demo test test-oracles test-slow lint benchmarks clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "optchain needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) --editable '.[experiments,test]'
+	touch $@
+
+$(VENV)/.oracles: $(VENV)/.installed
+	$(INSTALL) --editable '.[experiments,test,oracles]'
+	touch $@
+
+# Train on the handwritten digits; the last line says where the report is.
+demo: install
+	$(BIN)/python -m experiments train configs/digits/adamw.toml
+
+test: install
+	$(BIN)/python -m pytest -q -n 2 -m 'not slow'
+
+# Agreement with torch and pytorch_optimizer.
+test-oracles: $(VENV)/.oracles
+	$(BIN)/python -m pytest -q -n 2 -m 'oracles and not slow'
+
+test-slow: install
+	$(BIN)/python -m pytest -q -n 2 -m slow
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+benchmarks: $(VENV)/.oracles
+	$(BIN)/python -m experiments.benchmarks step
+	$(BIN)/python -m experiments.benchmarks loop
+
+clean:
+	rm -rf $(VENV) .jax_cache .pytest_cache .ruff_cache build *.egg-info

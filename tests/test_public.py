@@ -1,0 +1,55 @@
+"""The public surface and the direction of dependencies."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import optchain as oc
+
+ROOT = Path(oc.__file__).parent
+SOURCES = sorted(ROOT.rglob("*.py"))
+# Each layer may import the layers before it and itself; techniques may import one another.
+LAYERS = [{"core"}, {p.name for p in ROOT.iterdir() if p.is_dir()} - {"core", "inspect", "__pycache__"}, {"optimizers"}]
+
+
+def imports(source: Path) -> set[str]:
+    nodes = ast.walk(ast.parse(source.read_text()))
+    found = {n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.module}
+    return found | {
+        a.name for n in ast.walk(ast.parse(source.read_text())) if isinstance(n, ast.Import) for a in n.names
+    }
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_dependencies_point_one_way(source):
+    roots = {name.split(".")[0] for name in imports(source)}
+    assert not roots & {"experiments", "flax", "chex", "torch", "sklearn"}
+    own = source.relative_to(ROOT).with_suffix("").parts[0]
+    for i, layer in enumerate(LAYERS):
+        if own in layer:
+            parts = {name.split(".")[1] for name in imports(source) if name.startswith("optchain.")}
+            assert parts <= set.union(*LAYERS[: i + 1]), f"{source} imports {parts}"
+
+
+def test_exports_are_explicit_and_sorted():
+    lines = [line for line in (ROOT / "__init__.py").read_text().splitlines() if line.startswith("from")]
+    assert lines == sorted(lines)
+    for line in lines:
+        *_, name, _, alias = line.split()
+        assert name == alias and hasattr(oc, name)
+
+
+def test_public_functions_are_documented():
+    for name, x in vars(oc).items():
+        if callable(x) and getattr(x, "__module__", "").startswith("optchain"):
+            assert (x.__doc__ or "").strip().endswith((".", "/", "`")) or "\n" in x.__doc__, name
+
+
+def test_names_of_techniques_are_found_by_name():
+    assert oc.techniques()["scale_by_adam"] is oc.scale_by_adam and "chain" not in oc.techniques()
+
+
+def test_no_source_file_is_long():
+    long = {str(p.relative_to(ROOT)): n for p in SOURCES if (n := len(p.read_text().splitlines())) > 240}
+    assert not long
