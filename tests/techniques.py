@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 import optchain as oc
 
-TECHNIQUES = {name: make for name, make in vars(oc).items() if hasattr(make, "example") and not hasattr(make, "law")}
+TECHNIQUES = {name: make for name, make in vars(oc).items() if hasattr(make, "example")}
 RULES = {name: make for name, make in TECHNIQUES.items() if hasattr(make, "rule")}
 
 
