@@ -1,0 +1,59 @@
+"""The command line: `python -m experiments.benchmarks step` and `... loop`."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+RUNS = Path("runs/benchmarks")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of both benchmarks."""
+    top = argparse.ArgumentParser(prog="python -m experiments.benchmarks", description=__doc__)
+    commands = top.add_subparsers(dest="benchmark", required=True)
+    shown = {"formatter_class": argparse.ArgumentDefaultsHelpFormatter}
+
+    step = commands.add_parser("step", help="one step of clip + AdamW in optchain, optax and torch", **shown)
+    step.add_argument("--parameters", type=positive, default=2**25, help="size of the tree with one leaf")
+    step.add_argument("--layers", type=positive, default=12, help="blocks of the transformer's tree")
+    step.add_argument("--width", type=positive, default=448, help="width of the transformer's tree")
+    step.add_argument("--repeats", type=positive, default=20, help="rounds")
+    step.add_argument("--all", action="store_true", help="every technique that optax has too")
+    step.add_argument("--out", type=Path, default=RUNS / "step.jsonl", help="file to append the rows to")
+
+    loop = commands.add_parser("loop", help="training the digits MLP: compiled loop, Python loop, torch", **shown)
+    loop.add_argument("--steps", type=positive, default=1000, help="steps in a round")
+    loop.add_argument("--repeats", type=positive, default=5, help="rounds")
+    loop.add_argument("--out", type=Path, default=RUNS / "loop.jsonl", help="file to append the rows to")
+    return top
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"wanted a whole number of at least 1, got {text}")
+    return number
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one benchmark."""
+    args = parser().parse_args(arguments)
+
+    # Imported late, so that --help answers at once.
+    import jax
+
+    jax.config.update("jax_enable_compilation_cache", False)  # or the compile times would be those of reading a file
+    if args.benchmark == "step":
+        from experiments.benchmarks import step
+
+        path = step.run(args.parameters, args.layers, args.width, args.repeats, args.all, args.out)
+    else:
+        from experiments.benchmarks import loop
+
+        path = loop.run(args.steps, args.repeats, args.out)
+    print(f"rows appended to {path}")
+
+
+if __name__ == "__main__":
+    main()

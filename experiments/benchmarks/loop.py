@@ -1,0 +1,145 @@
+"""Steps per second of the digits MLP 64-128-10, batch 64, AdamW: the compiled loop, a Python loop, eager torch."""
+
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+import optchain as oc
+from experiments import chunk, config, models, tasks
+from experiments.batches import batches
+from experiments.benchmarks import record
+from experiments.benchmarks.contenders import no_torch
+from experiments.benchmarks.timing import compile_timed, interleaved
+
+RATE, DECAY = 1e-3, 1e-4
+BATCH, SEED, HIDDEN = 64, 0, 128
+COMPILED, PYTHON, TORCH = "compiled loop, optchain", "Python loop, jitted optax step", "Python loop, eager torch"
+
+Steps = Callable[[], np.ndarray]  # takes the steps of one round; returns their losses
+
+
+def run(steps: int, repeats: int, out: Path) -> Path:
+    """Measure, print and record; the path of the record."""
+    loops = {COMPILED: compiled_loop, PYTHON: python_loop, TORCH: torch_loop}
+    if (reason := no_torch()) is not None:
+        print(reason)
+        del loops[TORCH]
+    prepared = {name: prepare(steps) for name, prepare in loops.items()}
+    seconds = interleaved({name: take for name, (take, _) in prepared.items()}, repeats)
+    rows = [row(name, steps, prepared[name][1], times, seconds[COMPILED]) for name, times in seconds.items()]
+    goals = [
+        record.goal(f"{COMPILED}: times faster than {name}", min(seconds[name]) / min(seconds[COMPILED]), limit, True)
+        for name, limit in {PYTHON: 4, TORCH: 20}.items()
+        if name in seconds
+    ]
+    record.show("Training loops (ratios of the least times)", rows)
+    record.show("Goals", goals)
+    record.append(out, [*rows, *goals])
+    return out
+
+
+def row(name: str, steps: int, compile_s: float | None, seconds: list[float], compiled: list[float]) -> record.Row:
+    """What is shown and recorded of one loop."""
+    return {
+        "loop": name,
+        "steps": steps,
+        "compile_s": compile_s,
+        "us_per_step_min": 1e6 * min(seconds) / steps,
+        "us_per_step_median": 1e6 * statistics.median(seconds) / steps,
+        "steps_per_second": round(steps / min(seconds)),
+        "to_compiled": min(seconds) / min(compiled),
+    }
+
+
+def digits() -> Any:
+    """The scans that are trained on, flat, and the task."""
+    return tasks.load(config.Task(use="digits", validation=360, test=360))
+
+
+def compiled_loop(steps: int) -> tuple[Steps, float | None]:
+    """The trainer's: all steps of a round in one call, data on the device, each batch a function of seed and step."""
+    task, tx = digits(), oc.adamw(RATE, weight_decay=DECAY)
+    model = models.build(config.Model(hidden=[HIDDEN]), task.outputs)
+    data = jax.device_put(task.splits["train"])
+    carry = chunk.start(task, model, tx, SEED)
+    chunked = chunk.make_chunk(task, model, tx, BATCH, SEED)
+    compiled, seconds = compile_timed(chunked, carry, data, steps=steps)
+
+    def take() -> np.ndarray:
+        nonlocal carry
+        carry, logs = jax.block_until_ready(compiled(carry, data))
+        return np.asarray(logs["loss"])
+
+    return take, seconds
+
+
+def python_loop(steps: int) -> tuple[Steps, float | None]:
+    """One call of a jitted step for each batch: optax as in its tutorials, with the buffers donated."""
+    task, tx = digits(), optax.adamw(RATE, weight_decay=DECAY)
+    model = models.build(config.Model(hidden=[HIDDEN]), task.outputs)
+    params = chunk.start(task, model, tx, SEED)["params"]
+    state, rows = tx.init(params), trainers_rows(steps, len(task.splits["train"][0]))
+    inputs, targets = task.splits["train"]
+
+    def one(params: Any, state: Any, inputs: jax.Array, targets: jax.Array) -> tuple[Any, Any, jax.Array]:
+        def loss(params: Any) -> jax.Array:
+            return task.loss(model.apply({"params": params}, inputs, train=True), targets).mean()
+
+        value, grads = jax.value_and_grad(loss)(params)
+        updates, state = tx.update(grads, state, params)
+        return optax.apply_updates(params, updates), state, value
+
+    jitted = jax.jit(one, donate_argnums=(0, 1))
+    compiled, seconds = compile_timed(jitted, params, state, inputs[rows[0]], targets[rows[0]])
+
+    def take() -> np.ndarray:
+        nonlocal params, state
+        losses = []
+        for batch in rows:
+            params, state, value = compiled(params, state, inputs[batch], targets[batch])
+            losses.append(value)
+        return np.asarray(jax.block_until_ready(losses))
+
+    return take, seconds
+
+
+def torch_loop(steps: int) -> tuple[Steps, float | None]:
+    """The loop of torch's tutorials, from the same initial parameters over the same batches."""
+    import torch
+
+    task = digits()
+    model = models.build(config.Model(hidden=[HIDDEN]), task.outputs)
+    params = chunk.start(task, model, optax.identity(), SEED)["params"]
+    net = torch.nn.Sequential(torch.nn.Linear(64, HIDDEN), torch.nn.ReLU(), torch.nn.Linear(HIDDEN, task.outputs))
+    with torch.no_grad():
+        for layer, name in ((net[0], "Dense_0"), (net[2], "Dense_1")):
+            layer.weight.copy_(torch.from_numpy(np.array(params[name]["kernel"]).T))
+            layer.bias.copy_(torch.from_numpy(np.array(params[name]["bias"])))
+    optimizer = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=DECAY)
+    criterion = torch.nn.CrossEntropyLoss()
+    inputs, targets = task.splits["train"]
+    x, y = torch.from_numpy(inputs.reshape(len(inputs), -1)), torch.from_numpy(targets).long()
+    rows = torch.from_numpy(trainers_rows(steps, len(inputs)).astype(np.int64))
+
+    def take() -> np.ndarray:
+        losses = []
+        for batch in rows:
+            optimizer.zero_grad()
+            loss = criterion(net(x[batch]), y[batch])
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.detach())
+        return torch.stack(losses).numpy()
+
+    return take, None
+
+
+def trainers_rows(steps: int, size: int) -> np.ndarray:
+    """The rows of the first batches of a run of the trainer's, whose third key orders the examples."""
+    order = jax.random.split(jax.random.key(SEED), 3)[2]
+    return np.asarray(batches(order, np.int32(0), steps, BATCH, size))

@@ -1,0 +1,33 @@
+"""Exported techniques and presets, and those of optax that do the same."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import optax
+
+import optchain as oc
+
+# optax spells these two as arguments of `sgd`.
+SPELLED = {
+    "momentum": lambda learning_rate, momentum=0.9: optax.sgd(learning_rate, momentum=momentum),
+    "nesterov": lambda learning_rate, momentum=0.9: optax.sgd(learning_rate, momentum=momentum, nesterov=True),
+}
+VARIANTS: dict[str, list[dict[str, Any]]] = {"rmsprop": [{"centered": True}]}
+
+
+def techniques() -> Iterator[tuple[str, Callable[..., Any]]]:
+    """The exported functions that make a transformation: they carry an `example` of their arguments."""
+    for name, technique in sorted(vars(oc).items()):
+        if hasattr(technique, "example") and not hasattr(technique, "law"):  # a schedule has a law
+            yield name, technique
+
+
+def pairs() -> Iterator[tuple[str, optax.GradientTransformation, optax.GradientTransformation]]:
+    """A name, our transformation, and optax's of the same name and arguments."""
+    for name, technique in techniques():
+        twin = SPELLED.get(name, getattr(optax, name, None))
+        if twin is None:
+            continue
+        for extra in [{}, *VARIANTS.get(name, [])]:
+            arguments = technique.example | extra
+            yield " ".join([name, *extra]), technique(**arguments), twin(**arguments)
