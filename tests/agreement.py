@@ -61,8 +61,8 @@ def assert_agree(found, twin, tol) -> None:
         assert worst <= tol * largest, f"{name} differs by {worst:.3g}, {worst / largest:.3g} of {largest:.3g}"
 
 
-def run_float64(tx, recorded, rate=1.0) -> Run:
+def run_float64(tx, recorded, rate=1.0, promotion="strict") -> Run:
     """The same run in double precision, as NumPy arrays."""
     with jax.enable_x64(True):
         wide = jax.tree.map(lambda x: x.astype("float64"), recorded)
-        return jax.tree.map(np.asarray, run(tx, wide, rate))
+        return jax.tree.map(np.asarray, run(tx, wide, rate, promotion))

@@ -1,0 +1,87 @@
+"""Every number of every exported technique refuses what is outside its range, by name."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from techniques import RULES, build
+
+import optchain as oc
+from optchain.core.rule import Range, ranges
+
+NUMBERS = [(name, *number) for name in RULES for number in ranges(getattr(oc, name).rule).items()]
+every_number = pytest.mark.parametrize(
+    "name, argument, allowed", NUMBERS, ids=lambda x: x.interval if isinstance(x, Range) else x
+)
+
+
+def outside(allowed):
+    """Constants just outside an interval, and its open ends."""
+    low, high = map(float, allowed.interval[1:-1].split(","))
+    bad = [np.nextafter(low, -np.inf), np.nextafter(high, np.inf), low - 1, high + 1, np.nan, np.inf, -np.inf]
+    bad += [low] if allowed.interval[0] == "(" else []
+    bad += [high] if allowed.interval[-1] == ")" else []
+    return [float(x) for x in bad if not np.isfinite(x) or x < low or x > high or x in (low, high)]
+
+
+def test_there_are_numbers():
+    assert len(NUMBERS) > 20 and ("scale_by_adam", "b1") in [(name, argument) for name, argument, _ in NUMBERS]
+
+
+@every_number
+def test_refuses_constants_outside_its_range(name, argument, allowed):
+    for bad in outside(allowed):
+        for value in (bad, np.float64(bad), np.array(bad)):
+            with pytest.raises(ValueError) as error:
+                build(name, **{argument: value})
+            message = str(error.value)
+            assert message.startswith(f"{name}: {argument} must lie in {allowed.interval}, got ")
+
+
+@every_number
+@pytest.mark.parametrize(
+    "bad",
+    ["0.5", "", None, True, np.array([0.5]), jnp.array([0.5]), np.ones((1, 1))],
+    ids="string empty none bool numpy_vector jax_vector matrix".split(),
+)
+def test_refuses_what_is_no_scalar(name, argument, allowed, bad):
+    with pytest.raises(ValueError) as error:
+        build(name, **{argument: bad})
+    message = str(error.value)
+    assert message.startswith(f"{name}: {argument} must be a scalar in {allowed.interval} or a schedule, got ")
+
+
+@every_number
+@pytest.mark.parametrize("bad", [[0.5], (0.5,), {"value": 0.5}, 0.5j, object()], ids=lambda x: type(x).__name__)
+def test_refuses_what_is_no_number(name, argument, allowed, bad):
+    with pytest.raises(ValueError) as error:
+        build(name, **{argument: bad})
+    assert str(error.value).startswith(f"{name}: {argument} must be a number or a schedule, got {type(bad).__name__}")
+
+
+@every_number
+def test_takes_every_scalar_of_its_range_and_any_schedule(name, argument, allowed):
+    for good in (0.5, np.float32(0.5), np.array(0.5), jnp.array(0.5), lambda step: 0.5):
+        tx = build(name, **{argument: good})
+        params = {"w": jnp.ones((2, 2))}
+        updates, _ = tx.update(params, tx.init(params), params)
+        chex.assert_tree_all_finite(updates)
+
+
+def test_does_not_check_traced_values():
+    """A range error would need the value, which is not there at trace time."""
+
+    @jax.jit
+    def update(b1):
+        tx = oc.scale_by_adam(b1=b1)
+        return tx.update(jnp.ones(2), tx.init(jnp.ones(2)))[0]
+
+    chex.assert_tree_all_finite(update(1.5))
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_names_the_nearest_argument(name):
+    argument = next(iter(ranges(getattr(oc, name).rule)))
+    with pytest.raises(ValueError, match=f"{name} has no argument '{argument}s'; did you mean '{argument}'"):
+        getattr(oc, name)(**{f"{argument}s": 0.5})
