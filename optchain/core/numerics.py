@@ -17,6 +17,16 @@ def ema(x: jax.Array, mean: jax.Array, b: Any) -> jax.Array:
     return b * mean + (1 - b) * x
 
 
+def second_ema(x: jax.Array, old: jax.Array, new: jax.Array, b: Any, b_new: Any) -> jax.Array:
+    """The average `ema(x, old, b)` of another decay, where `new = ema(x, old, b_new)` overwrites `old`."""
+    if not isinstance(b_new, float) or not b_new:
+        return ema(x, old, b)
+    # Written in terms of the new average: XLA on CPU makes one fusion for each output, and copies the old average (4 B
+    # for each parameter, 2 to 3 times the time) if another output still reads it after it is overwritten in place.
+    ratio = b / b_new
+    return ratio * new + (1 - b - ratio * (1 - b_new)) * x
+
+
 def debias(mean: jax.Array, b: Any, t: jax.Array) -> jax.Array:
     """An average that began at zero, divided by the weight `1 - b**t` that it has seen after `t` samples."""
     # expm1 keeps full precision where b**t is near 1; a constant takes its logarithm in double precision.

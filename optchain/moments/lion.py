@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from optchain.core.dense import lift
-from optchain.core.numerics import ema
+from optchain.core.numerics import ema, second_ema
 from optchain.core.rule import Decay, rule
 
 
@@ -40,7 +40,8 @@ class Lion:
         return Mean(jnp.zeros_like(p))
 
     def update(self, g, s, p, t):
-        return jnp.sign(ema(g, s.mu, self.b1)), Mean(ema(g, s.mu, self.b2))
+        mu = ema(g, s.mu, self.b2)
+        return jnp.sign(second_ema(g, s.mu, mu, self.b1, self.b2)), Mean(mu)
 
 
 scale_by_lion = lift(Lion, "scale_by_lion")
