@@ -49,6 +49,14 @@ def test_gradients_reach_the_numbers_of_each_schedule():
     chex.assert_trees_all_close(found, (jnp.float32(5.5), jnp.float32(2.5)), rtol=1e-6)
 
 
+def test_a_schedule_does_not_see_steps_before_its_boundary():
+    # Two steps before its own start the second one would divide by zero.
+    def first(rate):
+        return oc.join_schedules([oc.constant(0.5), oc.inverse_time(1.0, rate)], [2])(0)
+
+    assert jax.value_and_grad(first)(0.5) == (0.5, 0.0)
+
+
 def test_a_boundary_may_be_traced():
     ours = jax.jit(lambda boundary: oc.join_schedules([oc.constant(1.0), oc.linear(1.0, 0.0, 4)], [boundary])(STEPS))
     chex.assert_trees_all_close(ours(7), np.clip(1 - (STEPS - 7) / 4, 0, 1), rtol=0, atol=1e-6)
