@@ -58,7 +58,7 @@ def assert_agree(found, twin, tol) -> None:
         chex.assert_equal_shape((x, y))
         worst, largest = np.max(np.abs(x - y), initial=0), np.max(np.abs(y), initial=0)
         name = jax.tree_util.keystr(path, simple=True, separator="/")
-        assert worst <= tol * largest, f"{name} differs by {worst:.3g}, {worst / largest:.3g} of {largest:.3g}"
+        assert worst <= tol * largest, f"{name} differs by {worst:.3g}, more than {tol:g} of {largest:.3g}"
 
 
 def run_float64(tx, recorded, rate=1.0, promotion="strict") -> Run:

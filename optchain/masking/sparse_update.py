@@ -55,7 +55,8 @@ def sparse_update(tx: Transform, indicator: Indicator = nonzero, lazy: bool = Fa
     Differs from the paper: the count of a lazy entry is that of the link, so bias correction does not wait for it.
 
     Raises:
-        ValueError: a technique that looks across entries, or one that is not a single link.
+        ValueError: a technique that looks across entries, or one that is not a single link; an indicator
+            that is no function, or, at trace time, that gives no bool for each entry.
 
     References:
         The lazy form is that of SparseAdam in PyTorch and of LazyAdam in TensorFlow.
