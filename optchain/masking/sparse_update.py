@@ -28,8 +28,9 @@ class SparseUpdate(Dense):
 
     def one(self, rule: Any, g: jax.Array, s: Any, p: Any, t: jax.Array) -> tuple[jax.Array, Any]:
         moves = self.indicator(g, p)
-        if moves.shape != g.shape or moves.dtype != jnp.bool:
-            raise ValueError(f"{self.name}: the indicator gives {moves.dtype}{moves.shape}, wanted bool{g.shape}")
+        shape, dtype = jnp.shape(moves), jnp.result_type(moves)
+        if shape != g.shape or dtype != jnp.bool:
+            raise ValueError(f"{self.name}: the indicator gives {dtype}{shape}, wanted bool{g.shape}")
         u, new = rule.update(g, s, p, t)
         if self.lazy:
             new = type(s)(*(jnp.where(moves, x, old) for x, old in zip(new, s, strict=True)))

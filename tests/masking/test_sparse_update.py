@@ -153,8 +153,9 @@ def test_refuses_what_is_no_elementwise_technique(tx, message):
     [
         (lambda g, p: g, r"indicator gives float32\(3,\), wanted bool\(3,\)"),
         (lambda g, p: jnp.any(g != 0), r"indicator gives bool\(\), wanted bool\(3,\)"),
+        (lambda g, p: True, r"indicator gives bool\(\), wanted bool\(3,\)"),
     ],
-    ids="numbers one_bool".split(),
+    ids="numbers one_bool python_bool".split(),
 )
 def test_refuses_an_indicator_without_a_bool_for_each_entry(indicator, message):
     g, tx = {"w": jnp.ones(3)}, oc.sparse_update(oc.scale_by_rms(), indicator)
