@@ -11,9 +11,11 @@ def parser() -> argparse.ArgumentParser:
     """The arguments of both benchmarks."""
     top = argparse.ArgumentParser(prog="python -m experiments.benchmarks", description=__doc__)
     commands = top.add_subparsers(dest="benchmark", required=True)
-    shown = {"formatter_class": argparse.ArgumentDefaultsHelpFormatter}
+    shown = argparse.ArgumentDefaultsHelpFormatter
 
-    step = commands.add_parser("step", help="one step of clip + AdamW in optchain, optax and torch", **shown)
+    step = commands.add_parser(
+        "step", help="one step of clip + AdamW in optchain, optax and torch", formatter_class=shown
+    )
     step.add_argument("--parameters", type=positive, default=2**25, help="size of the tree with one leaf")
     step.add_argument("--layers", type=positive, default=12, help="blocks of the transformer's tree")
     step.add_argument("--width", type=positive, default=448, help="width of the transformer's tree")
@@ -21,9 +23,11 @@ def parser() -> argparse.ArgumentParser:
     step.add_argument("--all", action="store_true", help="every technique that optax has too")
     step.add_argument("--out", type=Path, default=RUNS / "step.jsonl", help="file to append the rows to")
 
-    loop = commands.add_parser("loop", help="training the digits MLP: compiled loop, Python loop, torch", **shown)
+    loop = commands.add_parser(
+        "loop", help="training the digits MLP: compiled loop, Python loop, torch", formatter_class=shown
+    )
     loop.add_argument("--steps", type=positive, default=1000, help="steps in a round")
-    loop.add_argument("--repeats", type=positive, default=5, help="rounds")
+    loop.add_argument("--repeats", type=positive, default=10, help="rounds")
     loop.add_argument("--out", type=Path, default=RUNS / "loop.jsonl", help="file to append the rows to")
     return top
 

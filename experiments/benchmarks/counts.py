@@ -55,7 +55,8 @@ def count(step: Step, tx: optax.GradientTransformation, params: Any) -> Counts:
 def counts(compiled: jax.stages.Compiled, params: Any) -> Counts:
     """The counts of a compiled step."""
     parameters = trees.size(params)
-    cost, memory = compiled.cost_analysis(), compiled.memory_analysis()
+    cost: Any = compiled.cost_analysis()
+    memory: Any = compiled.memory_analysis()
     return Counts(
         accessed=cost["bytes accessed"] / parameters,
         temporary=memory.temp_size_in_bytes / parameters,

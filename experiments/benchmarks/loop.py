@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -115,9 +116,10 @@ def torch_loop(steps: int) -> tuple[Steps, float | None]:
     task = digits()
     model = models.build(config.Model(hidden=[HIDDEN]), task.outputs)
     params = chunk.start(task, model, optax.identity(), SEED)["params"]
-    net = torch.nn.Sequential(torch.nn.Linear(64, HIDDEN), torch.nn.ReLU(), torch.nn.Linear(HIDDEN, task.outputs))
+    layers = {"Dense_0": torch.nn.Linear(64, HIDDEN), "Dense_1": torch.nn.Linear(HIDDEN, task.outputs)}
+    net = torch.nn.Sequential(layers["Dense_0"], torch.nn.ReLU(), layers["Dense_1"])
     with torch.no_grad():
-        for layer, name in ((net[0], "Dense_0"), (net[2], "Dense_1")):
+        for name, layer in layers.items():
             layer.weight.copy_(torch.from_numpy(np.array(params[name]["kernel"]).T))
             layer.bias.copy_(torch.from_numpy(np.array(params[name]["bias"])))
     optimizer = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=DECAY)
@@ -142,4 +144,4 @@ def torch_loop(steps: int) -> tuple[Steps, float | None]:
 def trainers_rows(steps: int, size: int) -> np.ndarray:
     """The rows of the first batches of a run of the trainer's, whose third key orders the examples."""
     order = jax.random.split(jax.random.key(SEED), 3)[2]
-    return np.asarray(batches(order, np.int32(0), steps, BATCH, size))
+    return np.asarray(batches(order, jnp.int32(0), steps, BATCH, size))

@@ -50,14 +50,9 @@ def adamws(params: Any, grads: Any) -> Contenders:
     """The same arithmetic in three libraries, with and without the clip."""
     contenders: Contenders = {}
     for technique, max_norm in (("adamw", None), ("clip + adamw", MAX_NORM)):
-        ours = oc.chain(
-            **({} if max_norm is None else {"clip": oc.clip_by_global_norm(max_norm)}),
-            adam=oc.scale_by_adam(),
-            decay=oc.add_decayed_weights(DECAY),
-            lr=oc.scale_by_learning_rate(RATE),
-        )
-        theirs = optax.adamw(RATE, weight_decay=DECAY)
+        ours, theirs = oc.adamw(RATE, weight_decay=DECAY), optax.adamw(RATE, weight_decay=DECAY)
         if max_norm is not None:
+            ours = oc.chain(clip=oc.clip_by_global_norm(max_norm), adamw=ours)
             theirs = optax.chain(optax.clip_by_global_norm(max_norm), theirs)
         contenders |= twins(technique, ours, theirs, params, grads)
         if no_torch() is None:

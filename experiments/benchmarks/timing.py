@@ -4,12 +4,14 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 
+Name = TypeVar("Name")
 
-def interleaved(contenders: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
+
+def interleaved(contenders: Mapping[Name, Callable[[], object]], repeats: int) -> dict[Name, list[float]]:
     """Seconds of each call, taken in turns, so that whatever else the machine does hits all contenders alike.
 
     The order of each round is drawn anew: a call leaves caches and idle threads behind (OpenMP's go on spinning for a
@@ -17,7 +19,7 @@ def interleaved(contenders: Mapping[str, Callable[[], object]], repeats: int) ->
     counted: memory is touched for the first time in it.
     """
     draw = random.Random(0)
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    seconds: dict[Name, list[float]] = {name: [] for name in contenders}
     for turn in range(repeats + 1):
         for name in draw.sample(list(contenders), len(contenders)):
             start = time.perf_counter()

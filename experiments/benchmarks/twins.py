@@ -1,6 +1,6 @@
 """Exported techniques and presets, and those of optax that do the same."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import optax
@@ -15,7 +15,7 @@ SPELLED = {
 VARIANTS: dict[str, list[dict[str, Any]]] = {"rmsprop": [{"centered": True}]}
 
 
-def techniques() -> Iterator[tuple[str, Callable[..., Any]]]:
+def techniques() -> Iterator[tuple[str, Any]]:
     """The exported functions that make a transformation: they carry an `example` of their arguments."""
     for name, technique in sorted(vars(oc).items()):
         if hasattr(technique, "example") and not hasattr(technique, "law"):  # a schedule has a law
