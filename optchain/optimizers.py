@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from optchain.core.chain import chain
 from optchain.core.mask import Mask
-from optchain.core.rule import Scalar
+from optchain.core.rule import Number
 from optchain.core.transform import Transform, technique, transform
 from optchain.decay.decoupled import add_decayed_weights
 from optchain.moments.adagrad import scale_by_rss
@@ -30,7 +30,7 @@ def preset(make: Callable[..., Transform]) -> Callable[..., Transform]:
 
 
 @preset
-def sgd(learning_rate: Scalar, momentum: Scalar | None = None, nesterov: bool = False) -> Transform:
+def sgd(learning_rate: Number, momentum: Number | None = None, nesterov: bool = False) -> Transform:
     """Stochastic gradient descent, with momentum on request: `trace`, `scale_by_learning_rate`.
 
     >>> import optchain as oc
@@ -41,7 +41,7 @@ def sgd(learning_rate: Scalar, momentum: Scalar | None = None, nesterov: bool = 
 
 
 @preset
-def momentum(learning_rate: Scalar, decay: Scalar = 0.9) -> Transform:
+def momentum(learning_rate: Number, decay: Number = 0.9) -> Transform:
     """Heavy-ball momentum: `trace`, `scale_by_learning_rate`.
 
     >>> import optchain as oc
@@ -51,7 +51,7 @@ def momentum(learning_rate: Scalar, decay: Scalar = 0.9) -> Transform:
 
 
 @preset
-def nesterov(learning_rate: Scalar, decay: Scalar = 0.9) -> Transform:
+def nesterov(learning_rate: Number, decay: Number = 0.9) -> Transform:
     """Nesterov momentum: `trace`, `scale_by_learning_rate`.
 
     >>> import optchain as oc
@@ -61,7 +61,7 @@ def nesterov(learning_rate: Scalar, decay: Scalar = 0.9) -> Transform:
 
 
 @preset
-def adagrad(learning_rate: Scalar, initial_accumulator_value: Scalar = 0.1, eps: Scalar = 1e-7) -> Transform:
+def adagrad(learning_rate: Number, initial_accumulator_value: Number = 0.1, eps: Number = 1e-7) -> Transform:
     """Adagrad: `scale_by_rss`, `scale_by_learning_rate`.
 
     >>> import optchain as oc
@@ -72,13 +72,13 @@ def adagrad(learning_rate: Scalar, initial_accumulator_value: Scalar = 0.1, eps:
 
 @preset
 def rmsprop(
-    learning_rate: Scalar,
-    decay: Scalar = 0.9,
-    eps: Scalar = 1e-8,
-    initial_scale: Scalar = 0.0,
+    learning_rate: Number,
+    decay: Number = 0.9,
+    eps: Number = 1e-8,
+    initial_scale: Number = 0.0,
     eps_in_sqrt: bool = True,
     centered: bool = False,
-    momentum: Scalar | None = None,
+    momentum: Number | None = None,
     nesterov: bool = False,
     bias_correction: bool = False,
 ) -> Transform:
@@ -90,15 +90,13 @@ def rmsprop(
     >>> tx = oc.rmsprop(1e-3, momentum=0.9, centered=True)
     """
     second = scale_by_stddev if centered else scale_by_rms
-    links = {"rms": second(decay, eps, initial_scale, eps_in_sqrt, bias_correction)}
-    if momentum is not None:
-        links["momentum"] = trace(momentum, nesterov)
-    return chain(**links, lr=scale_by_learning_rate(learning_rate))
+    rms, lr = second(decay, eps, initial_scale, eps_in_sqrt, bias_correction), scale_by_learning_rate(learning_rate)
+    return chain(rms=rms, lr=lr) if momentum is None else chain(rms=rms, momentum=trace(momentum, nesterov), lr=lr)
 
 
 @preset
 def adam(
-    learning_rate: Scalar, b1: Scalar = 0.9, b2: Scalar = 0.999, eps: Scalar = 1e-8, eps_root: Scalar = 0.0
+    learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8, eps_root: Number = 0.0
 ) -> Transform:
     """Adam: `scale_by_adam`, `scale_by_learning_rate`.
 
@@ -110,12 +108,12 @@ def adam(
 
 @preset
 def adamw(
-    learning_rate: Scalar,
-    b1: Scalar = 0.9,
-    b2: Scalar = 0.999,
-    eps: Scalar = 1e-8,
-    eps_root: Scalar = 0.0,
-    weight_decay: Scalar = 1e-4,
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-8,
+    eps_root: Number = 0.0,
+    weight_decay: Number = 1e-4,
     mask: Mask | None = None,
 ) -> Transform:
     """Adam with decoupled weight decay: `scale_by_adam`, `add_decayed_weights`, `scale_by_learning_rate`.
@@ -132,10 +130,10 @@ def adamw(
 
 @preset
 def lion(
-    learning_rate: Scalar,
-    b1: Scalar = 0.9,
-    b2: Scalar = 0.99,
-    weight_decay: Scalar = 1e-3,
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.99,
+    weight_decay: Number = 1e-3,
     mask: Mask | None = None,
 ) -> Transform:
     """Lion with decoupled weight decay: `scale_by_lion`, `add_decayed_weights`, `scale_by_learning_rate`.

@@ -57,7 +57,8 @@ def test_refuses_what_is_no_scalar(name, argument, allowed, bad):
 def test_refuses_what_is_no_number(name, argument, allowed, bad):
     with pytest.raises(ValueError) as error:
         build(name, **{argument: bad})
-    assert str(error.value).startswith(f"{name}: {argument} must be a number or a schedule, got {type(bad).__name__}")
+    wanted = f"{name}: {argument} must be a scalar in {allowed.interval} or a schedule, got {bad!r}"
+    assert str(error.value) == wanted
 
 
 @every_number

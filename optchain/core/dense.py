@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from optchain.core.paths import path_of
-from optchain.core.rule import bind, ranges
+from optchain.core.rule import bind, constraints
 from optchain.core.runner import Result, Runner
 from optchain.core.transform import Transform, transform
 
@@ -88,7 +88,7 @@ def lift(rule: type, name: str, runner: type[Runner] = Dense) -> Callable[..., T
 
     fields = [parameter(field.name, field.default) for field in dataclasses.fields(rule)]
     signature = inspect.Signature([*fields, parameter("mask", None)])
-    allowed = ranges(rule)
+    allowed = constraints(rule)
 
     def technique(*args: Any, **kwargs: Any) -> Transform:
         arguments = bind(name, signature, allowed, args, kwargs)

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 HEADER = ("link", "technique", "hyperparameters", "slots", "bytes/param")
 
@@ -45,8 +46,10 @@ def _hyperparameters(link: Any) -> str:
 
 def shown(value: Any) -> str:
     """A value as short as it can be read."""
-    if isinstance(value, jax.core.Tracer):
+    if isinstance(value, Tracer):
         return "traced"
+    if isinstance(value, jax.Array) and value.ndim:
+        return f"{value.dtype}{list(value.shape)}"
     if isinstance(value, (float, jax.Array)):
         return f"{float(value):g}"
     if isinstance(value, (str, int, list, tuple)) or value is None or not callable(value):

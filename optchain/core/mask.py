@@ -38,7 +38,7 @@ def select(mask: Mask | None, tree: Any) -> list[bool]:
                 raise ValueError(f"mask {pattern!r} matches no parameter; {nearest(pattern, paths)}")
         return [any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns) for path in paths]
     if callable(mask):
-        values = [_call(mask, path, leaf) for path, (_, leaf) in zip(paths, leaves, strict=True)]
+        values = [_call(mask, path, leaf) for path, (_, leaf) in zip(paths, leaves, strict=True)]  # pyright: ignore
     else:
         values = _tree(mask, treedef, paths)
     for path, value in zip(paths, values, strict=True):

@@ -35,9 +35,9 @@ def debias(mean: jax.Array, b: Any, t: jax.Array) -> jax.Array:
 
 
 def over_root(g: jax.Array, square: jax.Array, eps: Any, eps_in_sqrt: bool) -> jax.Array:
-    """The quotient `g / sqrt(square + eps)`, or `g / (sqrt(square) + eps)`; 0 where g is 0, even without eps."""
+    """The quotient `g / sqrt(square + eps)`, or `g / (sqrt(square) + eps)`; 0 where the divisor is."""
     root = jnp.sqrt(square + eps) if eps_in_sqrt else jnp.sqrt(square) + eps
-    return jnp.where(g == 0, 0, g / root)
+    return jnp.where(root == 0, 0, g / jnp.where(root == 0, 1, root))
 
 
 def norm(x: jax.Array) -> jax.Array:
@@ -46,9 +46,10 @@ def norm(x: jax.Array) -> jax.Array:
 
 
 def global_norm(tree: Any) -> jax.Array:
-    """The Euclidean norm of all leaves together, in float32; 0 for an empty tree."""
-    squares = [jnp.sum(jnp.square(wide(x))).astype(jnp.float32) for x in jax.tree.leaves(tree)]
-    return jnp.sqrt(sum(squares, jnp.zeros((), jnp.float32)))
+    """The Euclidean norm of all leaves together, in the widest of their dtypes or float32; 0 for an empty tree."""
+    squares = [jnp.sum(jnp.square(wide(x))) for x in jax.tree.leaves(tree)]
+    dtype = jnp.float64 if any(x.dtype == jnp.float64 for x in squares) else jnp.float32
+    return jnp.sqrt(sum((x.astype(dtype) for x in squares), jnp.zeros((), dtype)))
 
 
 def clip_factor(norm: jax.Array, max_norm: Any) -> jax.Array:

@@ -2,15 +2,17 @@
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Protocol, TypeVar, dataclass_transform, get_type_hints
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from optchain.core.paths import nearest
 
-Scalar = float | jax.Array | Callable[[jax.Array], jax.Array]
+Scalar = float | jax.Array  # what a law computes with
+Number = Scalar | Callable[[jax.Array], jax.Array]  # what a user gives: a scalar, or a schedule of the step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,28 +76,42 @@ def rule(cls: type[T]) -> type[T]:
         if not hasattr(cls, name):
             setattr(cls, name, default)
     cls = dataclasses.dataclass(frozen=True)(cls)
-    names = [field.name for field in dataclasses.fields(cls)]
+    names = [field.name for field in dataclasses.fields(cls)]  # pyright: ignore
     numeric = [name for name in names if name in ranges(cls)]
     return jax.tree_util.register_dataclass(cls, numeric, [name for name in names if name not in numeric])
 
 
-def checked(owner: str, name: str, value: Any, allowed: Range) -> Any:
-    """The value of one number; a constant outside its range is an error, schedules and traced values pass."""
-    if callable(value) or isinstance(value, jax.core.Tracer):
+def checked(owner: str, name: str, value: Any, allowed: Range | type) -> Any:
+    """The value of one argument; a constant outside its range is an error, schedules and traced values pass."""
+    if isinstance(allowed, type):
+        if type(value) is not allowed:
+            raise ValueError(f"{owner}: {name} must be of type {allowed.__name__}, got {value!r}")
         return value
+    if callable(value) or isinstance(value, Tracer):
+        return value
+    wanted = f"must be a scalar in {allowed.interval} or a schedule"
     if isinstance(value, (str, bool)) or getattr(value, "ndim", 0) != 0 or value is None:
-        raise ValueError(f"{owner}: {name} must be a scalar in {allowed.interval} or a schedule, got {value!r}")
+        raise ValueError(f"{owner}: {name} {wanted}, got {value!r}")
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise ValueError(f"{owner}: {name} must be a number or a schedule, got {type(value).__name__}") from None
+        raise ValueError(f"{owner}: {name} {wanted}, got {value!r}") from None
     if number not in allowed:
         raise ValueError(f"{owner}: {name} must lie in {allowed.interval}, got {value}")
     return value if isinstance(value, jax.Array) else number
 
 
-def bind(owner: str, signature: inspect.Signature, allowed: dict[str, Range], args: Any, kwargs: Any) -> dict[str, Any]:
-    """The arguments of a call by name, defaults included, each number checked."""
+def constraints(definition: Any) -> dict[str, Range | type]:
+    """What each field of a rule may be: a number in a range, or, if static, of a type."""
+    hints = get_type_hints(definition, include_extras=True).items()
+    static = {name: hint.__origin__ for name, hint in hints if getattr(hint, "__metadata__", ()) == ("static",)}
+    return {name: kind for name, kind in static.items() if isinstance(kind, type)} | ranges(definition)
+
+
+def bind(
+    owner: str, signature: inspect.Signature, allowed: Mapping[str, Range | type], args: Any, kwargs: Any
+) -> dict[str, Any]:
+    """The arguments of a call by name, defaults included, each checked."""
     for name in kwargs:
         if name not in signature.parameters:
             raise ValueError(f"{owner} has no argument {name!r}; {nearest(name, signature.parameters)}")
@@ -109,7 +125,7 @@ def bind(owner: str, signature: inspect.Signature, allowed: dict[str, Range], ar
     }
 
 
-def numbers(rule: Any) -> dict[str, Scalar]:
+def numbers(rule: Any) -> dict[str, Number]:
     """The numbers of a rule by name: everything that may be scheduled, overridden and shown as a metric."""
     return {name: getattr(rule, name) for name in ranges(type(rule))}
 

@@ -62,7 +62,7 @@ class Runner:
         elif self.rule.needs_params:
             raise ValueError(f"{self.name} reads the parameters: call update(grads, state, params)")
         values = resolve(self.rule, extra.get("step", state["count"]), self._overrides(extra.get("hyper", {})))
-        count = optax.safe_increment(state["count"])
+        count = jnp.asarray(optax.safe_increment(state["count"]))
         new, slots, computed = self.run(
             dataclasses.replace(self.rule, **values),
             self._widened(prune(self.mask, updates)),

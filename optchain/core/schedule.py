@@ -9,6 +9,7 @@ from typing import Any, get_origin, get_type_hints
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from optchain.core.describe import shown
 from optchain.core.rule import bind, checked, ranges
@@ -113,7 +114,7 @@ def schedule(
 
 def known(*numbers: Any) -> bool:
     """Whether all of these are constants, so that a check may compare them."""
-    return not any(callable(x) or isinstance(x, jax.core.Tracer) for x in numbers)
+    return not any(callable(x) or isinstance(x, Tracer) for x in numbers)
 
 
 def _at(step: jax.Array, numbers: Any) -> Any:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.core import Tracer
 
 from optchain.core.numerics import wide
 
@@ -57,7 +58,7 @@ def technique(**example: Any) -> Callable[[Callable[..., Transform]], Callable[.
 def _same(a: Any, b: Any) -> bool:
     if a is b:
         return True
-    if type(a) is not type(b) or isinstance(a, jax.core.Tracer):
+    if type(a) is not type(b) or isinstance(a, Tracer):
         return False
     if isinstance(a, (jax.Array, np.ndarray)):
         return a.dtype == b.dtype and np.array_equal(a, b)

@@ -45,7 +45,7 @@ def _link(table: Any, path: str) -> optax.GradientTransformation:
     if isinstance(table, dict) and "use" not in table and all(isinstance(x, dict) for x in table.values()) and table:
         return from_config(table, path)
     made = _build(table, path)
-    return scale_by_learning_rate(made) if callable(made) and not hasattr(made, "update") else made
+    return scale_by_learning_rate(made) if callable(made) else made
 
 
 def _build(table: Any, path: str) -> Any:
@@ -53,16 +53,18 @@ def _build(table: Any, path: str) -> Any:
     if not isinstance(table, dict) or not isinstance(table.get("use"), str):
         raise ValueError(f'{path}: wanted a table with `use = "technique"`, got {table!r}')
     make = _function(table["use"], f"{path}.use")
-    arguments = {}
-    for name, value in table.items():
-        nested = isinstance(value, dict) and "use" in value
-        arguments[name] = _build(value, f"{path}.{name}") if nested else value
-    del arguments["use"]
+    arguments = {name: _argument(value, f"{path}.{name}") for name, value in table.items() if name != "use"}
     known = inspect.signature(make).parameters
     for name in arguments:
         if name not in known and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
             raise ValueError(f"{path}.{name}: {table['use']} has no such argument; {nearest(name, known)}")
     return _call(make, arguments, path)
+
+
+def _argument(value: Any, path: str) -> Any:
+    if isinstance(value, list):
+        return [_argument(item, f"{path}[{i}]") for i, item in enumerate(value)]
+    return _build(value, path) if isinstance(value, dict) and "use" in value else value
 
 
 def _call(make: Callable[..., Any], arguments: dict[str, Any], path: str) -> Any:

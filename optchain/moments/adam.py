@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from optchain.core.dense import lift
-from optchain.core.numerics import debias, ema
+from optchain.core.numerics import debias, ema, over_root
 from optchain.core.rule import Decay, NonNegative, rule
 
 
@@ -47,8 +47,8 @@ class Adam:
 
     def update(self, g, s, p, t):
         mu, nu = ema(g, s.mu, self.b1), ema(g**2, s.nu, self.b2)
-        root = jnp.sqrt(debias(nu, self.b2, t) + self.eps_root)
-        return debias(mu, self.b1, t) / (root + self.eps), Moments(mu, nu)
+        square = debias(nu, self.b2, t) + self.eps_root
+        return over_root(debias(mu, self.b1, t), square, self.eps, eps_in_sqrt=False), Moments(mu, nu)
 
 
 scale_by_adam = lift(Adam, "scale_by_adam")

@@ -104,12 +104,7 @@ def test_shows_a_gradient_that_is_not_finite(bad):
     assert np.isnan(u["w"][1])
 
 
-def test_keeps_the_direction_exact_in_float64(recorded):
-    """The factor is a float32 number, the same for all leaves."""
+def test_is_exact_in_float64(recorded):
     ours, (twin, _) = run_float64(oc.clip_by_global_norm(0.05), recorded), paper(recorded.grads, 0.05)
-    assert_agree(ours.updates, twin, SLOTS)
-    for u, g in zip(jax.tree.leaves(ours.updates), jax.tree.leaves(recorded.grads), strict=True):
-        assert u.dtype == np.float64
-        u, g = u.reshape(len(u), -1), np.asarray(g, np.float64).reshape(len(g), -1)
-        factors = np.linalg.norm(u, axis=1, keepdims=True) / np.linalg.norm(g, axis=1, keepdims=True)
-        assert_agree({"u": u}, {"u": g * factors}, 1e-12)
+    chex.assert_type(jax.tree.leaves(ours.updates), np.float64)
+    assert_agree(ours.updates, twin, 1e-12)

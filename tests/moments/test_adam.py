@@ -1,5 +1,6 @@
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -98,3 +99,9 @@ def test_is_odd_in_the_gradient(seed):
     given = drawn(seed)
     mirrored = jax.tree.map(lambda u: -u, run(oc.scale_by_adam(), scaled(given, -1.0)).updates)
     chex.assert_trees_all_equal(run(oc.scale_by_adam(), given).updates, mirrored)
+
+
+def test_without_eps_an_entry_that_never_had_a_gradient_stays():
+    tx, p = oc.scale_by_adam(eps=0.0), jnp.zeros(2)
+    updates, _ = tx.update(jnp.array([0.0, 1e-25]), tx.init(p))
+    assert updates.tolist() == [0.0, 0.0]  # the square of 1e-25 is 0 in float32 too

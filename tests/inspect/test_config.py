@@ -1,0 +1,102 @@
+"""Chains from plain data."""
+
+import tomllib
+
+import chex
+import jax
+import jax.numpy as jnp
+import pytest
+from techniques import TECHNIQUES, tree
+
+import optchain as oc
+
+RECIPE = """
+watch = ["clip"]
+
+[clip]
+use = "clip_by_global_norm"
+max_norm = 1
+
+[sparse]
+use = "sparse_update"
+lazy = true
+tx = { use = "scale_by_rms", decay = { use = "linear", start = 0.5, end = 0.9, steps = 10 } }
+
+[inner.belief]
+use = "optax.scale_by_belief"
+
+[inner.decay]
+use = "add_decayed_weights"
+weight_decay = 0.1
+mask = ["kernel", "deep/*"]
+
+[lr]
+use = "join_schedules"
+schedules = [{ use = "linear", start = 0.0, end = 0.1, steps = 5 }, { use = "cosine", start = 0.1, steps = 20 }]
+boundaries = [5]
+"""
+
+
+def test_a_table_is_the_chain_that_it_describes():
+    import optax
+
+    by_hand = oc.chain(
+        clip=oc.clip_by_global_norm(1.0),
+        sparse=oc.sparse_update(oc.scale_by_rms(oc.linear(0.5, 0.9, 10)), lazy=True),
+        inner=oc.chain(belief=optax.scale_by_belief(), decay=oc.add_decayed_weights(0.1, ["kernel", "deep/*"])),
+        lr=oc.scale_by_learning_rate(oc.join_schedules([oc.linear(0.0, 0.1, 5), oc.cosine(0.1, 20)], [5])),
+        watch=["clip"],
+    )
+    built = oc.from_config(tomllib.loads(RECIPE))
+    assert str(built) == str(by_hand)
+    ends = []
+    for tx in (built, by_hand):
+        params, state = tree(0), tx.init(tree(0))
+        for seed in range(8):
+            params, state = oc.apply(tx, tree(seed), state, params)
+        ends.append((params, state))
+    chex.assert_trees_all_equal(*ends)
+
+
+@pytest.mark.parametrize("name", [name for name in TECHNIQUES if name != "sparse_update"])
+def test_every_technique_is_found_by_name(name):
+    built = oc.from_config({"link": {"use": name, **TECHNIQUES[name].example}})
+    assert built == oc.chain(link=TECHNIQUES[name](**TECHNIQUES[name].example))
+
+
+@pytest.mark.parametrize(
+    "table, message",
+    [
+        ({}, "optimizer: the chain has no link"),
+        (3, "optimizer: wanted a table of links, got 3"),
+        ({"adam": 3}, 'optimizer.adam: wanted a table with `use = "technique"`, got 3'),
+        ({"adam": {"b1": 0.9}}, "optimizer.adam: wanted a table with `use"),
+        ({"adam": {"use": "scale_by_adm"}}, "optimizer.adam.use: .*'scale_by_adm'; did you mean 'scale_by_adam'"),
+        ({"a": {"use": "optax.adabelif"}}, "optimizer.a.use: .*did you mean 'adabelief'"),
+        ({"a": {"use": "chain"}}, "optimizer.a.use: there is no technique 'chain'"),
+        (
+            {"adam": {"use": "scale_by_adam", "b3": 1}},
+            "optimizer.adam.b3: scale_by_adam has no such argument; valid: b1",
+        ),
+        ({"adam": {"use": "scale_by_adam", "b1": 2}}, r"optimizer.adam: scale_by_adam: b1 must lie in \[0, 1\), got 2"),
+        ({"a": {"use": "clip"}}, "optimizer.a: clip: missing a required argument: 'max_delta'"),
+        (
+            {"lr": {"use": "scale", "step_size": {"use": "cosin"}}},
+            "optimizer.lr.step_size.use: .*did you mean 'cosine'",
+        ),
+        ({"i": {"a": {"use": "adm"}}}, "optimizer.i.a.use: there is no technique 'adm'"),
+        ({"A": {"use": "scale_by_adam"}}, "optimizer: link name 'A'"),
+        ({"adam": {"use": "scale_by_adam"}, "watch": ["adm"]}, "optimizer: watch: no link 'adm'; did you mean 'adam'"),
+        ({"a": {"use": "optax.scale_by_adam", "b3": 1}}, "optimizer.a.b3: optax.scale_by_adam has no such argument"),
+    ],
+)
+def test_errors_begin_with_the_dotted_path(table, message):
+    with pytest.raises(ValueError, match=message):
+        oc.from_config(table)
+
+
+def test_stacked_numbers_print():
+    printed = []
+    jax.vmap(lambda x: printed.append(str(oc.scale(x))) or x)(jnp.ones(2))
+    assert "traced" in printed[0]
+    assert "float32[2]" in str(jax.tree.map(lambda x: jnp.full(2, x), oc.linear(0.1, 0.2, 3)))
