@@ -35,7 +35,7 @@ def optimizer_charts(logs: dict[str, Rows]) -> list[str]:
         for j, name in enumerate(name for name in names if name.endswith("learning_rate")):
             label, color = (name, COLORS[j % len(COLORS)]) if len(logs) == 1 else (run, COLORS[i % len(COLORS)])
             rates.append({"points": points(found, name), "label": label, "color": color, "dashed": j > 0})
-        watched = [name for name in names if name.endswith("norm")]
+        watched = [name for name in names if name.endswith((".norm", ".out_norm"))]
         curves = [
             {"points": points(found, name), "label": name, "color": COLORS[j % len(COLORS)], "dashed": j >= len(COLORS)}
             for j, name in enumerate(watched)

@@ -135,7 +135,7 @@ class Trainer:
             self.progress["stale"] += 1
         # Metrics hold what the last update used, and a schedule reads the number of updates before it.
         own = {name: float(x[-1]) for name, x in logs["optimizer"].items() if name.endswith("learning_rate")}
-        return row | own | {name: rate(step - 1) for name, rate in self.rates.items()}
+        return row | own | {name: float(rate(step - 1)) for name, rate in self.rates.items()}
 
     def _diverged(self, error: Diverged) -> int:
         self.checkpoints.close()
@@ -147,12 +147,12 @@ class Trainer:
         return DIVERGED
 
 
-def foreign_rates(links: dict[str, Any]) -> dict[str, Callable[[int], float]]:
+def foreign_rates(links: dict[str, Any]) -> dict[str, Callable[[int], Any]]:
     """The learning rates of links that are optax's own, which keep no metrics: by name, as functions of the step."""
     found = {}
     for name, table in links.items():
         if isinstance(table, dict) and str(table.get("use")).startswith("optax.") and "learning_rate" in table:
             rate = oc.from_config({"rate": {"use": "scale_by_learning_rate", "learning_rate": table["learning_rate"]}})
-            runner = dict(rate.link.links)["rate"].link
-            found[f"{name}.learning_rate"] = lambda step, runner=runner: float(runner.metrics(step)["learning_rate"])
+            number = dict(rate.link.links)["rate"].link.rule.learning_rate
+            found[f"{name}.learning_rate"] = number if callable(number) else lambda _, number=number: number
     return found
