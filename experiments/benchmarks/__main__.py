@@ -27,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
         "loop", help="training the digits MLP: compiled loop, Python loop, torch", formatter_class=shown
     )
     loop.add_argument("--steps", type=positive, default=1000, help="steps in a round")
+    loop.add_argument("--batch", type=positive, default=64, help="examples in a batch")
     loop.add_argument("--repeats", type=positive, default=10, help="rounds")
     loop.add_argument("--out", type=Path, default=RUNS / "loop.jsonl", help="file to append the rows to")
     return top
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         from experiments.benchmarks import loop
 
-        path = loop.run(args.steps, args.repeats, args.out)
+        path = loop.run(args.steps, args.batch, args.repeats, args.out)
     print(f"rows appended to {path}")
 
 

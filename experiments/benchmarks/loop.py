@@ -1,5 +1,6 @@
-"""Steps per second of the digits MLP 64-128-10, batch 64, AdamW: the compiled loop, a Python loop, eager torch."""
+"""Steps per second of the digits MLP 64-128-10, AdamW: the compiled loop, Python loops, eager torch."""
 
+import functools
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -18,21 +19,23 @@ from experiments.benchmarks.contenders import no_torch
 from experiments.benchmarks.timing import compile_timed, interleaved
 
 RATE, DECAY = 1e-3, 1e-4
-BATCH, SEED, HIDDEN = 64, 0, 128
-COMPILED, PYTHON, TORCH = "compiled loop, optchain", "Python loop, jitted optax step", "Python loop, eager torch"
+SEED, HIDDEN = 0, 128
+COMPILED, TORCH = "compiled loop, optchain", "Python loop, eager torch"
+PYTHON, READING = "Python loop, jitted optax step", "Python loop, jitted optax step, each loss read"
 
 Steps = Callable[[], np.ndarray]  # takes the steps of one round; returns their losses
 
 
-def run(steps: int, repeats: int, out: Path) -> Path:
+def run(steps: int, batch: int, repeats: int, out: Path) -> Path:
     """Measure, print and record; the path of the record."""
-    loops = {COMPILED: compiled_loop, PYTHON: python_loop, TORCH: torch_loop}
+    reading = functools.partial(python_loop, read=True)
+    loops = {COMPILED: compiled_loop, PYTHON: python_loop, READING: reading, TORCH: torch_loop}
     if (reason := no_torch()) is not None:
         print(reason)
         del loops[TORCH]
-    prepared = {name: prepare(steps) for name, prepare in loops.items()}
+    prepared = {name: prepare(steps, batch) for name, prepare in loops.items()}
     seconds = interleaved({name: take for name, (take, _) in prepared.items()}, repeats)
-    rows = [row(name, steps, prepared[name][1], times, seconds[COMPILED]) for name, times in seconds.items()]
+    rows = [row(name, steps, batch, prepared[name][1], times, seconds[COMPILED]) for name, times in seconds.items()]
     goals = [
         record.goal(f"{COMPILED}: times faster than {name}", min(seconds[name]) / min(seconds[COMPILED]), limit, True)
         for name, limit in {PYTHON: 4, TORCH: 20}.items()
@@ -44,11 +47,14 @@ def run(steps: int, repeats: int, out: Path) -> Path:
     return out
 
 
-def row(name: str, steps: int, compile_s: float | None, seconds: list[float], compiled: list[float]) -> record.Row:
+def row(
+    name: str, steps: int, batch: int, compile_s: float | None, seconds: list[float], compiled: list[float]
+) -> record.Row:
     """What is shown and recorded of one loop."""
     return {
         "loop": name,
         "steps": steps,
+        "batch": batch,
         "compile_s": compile_s,
         "us_per_step_min": 1e6 * min(seconds) / steps,
         "us_per_step_median": 1e6 * statistics.median(seconds) / steps,
@@ -62,13 +68,13 @@ def digits() -> Any:
     return tasks.load(config.Task(use="digits", validation=360, test=360))
 
 
-def compiled_loop(steps: int) -> tuple[Steps, float | None]:
+def compiled_loop(steps: int, batch: int) -> tuple[Steps, float | None]:
     """The trainer's: all steps of a round in one call, data on the device, each batch a function of seed and step."""
     task, tx = digits(), oc.adamw(RATE, weight_decay=DECAY)
     model = models.build(config.Model(hidden=[HIDDEN]), task.outputs)
     data = jax.device_put(task.splits["train"])
     carry = chunk.start(task, model, tx, SEED)
-    chunked = chunk.make_chunk(task, model, tx, BATCH, SEED)
+    chunked = chunk.make_chunk(task, model, tx, batch, SEED)
     compiled, seconds = compile_timed(chunked, carry, data, steps=steps)
 
     def take() -> np.ndarray:
@@ -79,12 +85,16 @@ def compiled_loop(steps: int) -> tuple[Steps, float | None]:
     return take, seconds
 
 
-def python_loop(steps: int) -> tuple[Steps, float | None]:
-    """One call of a jitted step for each batch: optax as in its tutorials, with the buffers donated."""
+def python_loop(steps: int, batch: int, read: bool = False) -> tuple[Steps, float | None]:
+    """One call of a jitted step for each batch: optax as in its tutorials, with the buffers donated.
+
+    The losses are read at the end, so that the next step is dispatched while one is computed; or, with `read`, each at
+    once, as a loop does that logs or shows it.
+    """
     task, tx = digits(), optax.adamw(RATE, weight_decay=DECAY)
     model = models.build(config.Model(hidden=[HIDDEN]), task.outputs)
     params = chunk.start(task, model, tx, SEED)["params"]
-    state, rows = tx.init(params), trainers_rows(steps, len(task.splits["train"][0]))
+    state, rows = tx.init(params), trainers_rows(steps, batch, len(task.splits["train"][0]))
     inputs, targets = task.splits["train"]
 
     def one(params: Any, state: Any, inputs: jax.Array, targets: jax.Array) -> tuple[Any, Any, jax.Array]:
@@ -101,15 +111,15 @@ def python_loop(steps: int) -> tuple[Steps, float | None]:
     def take() -> np.ndarray:
         nonlocal params, state
         losses = []
-        for batch in rows:
-            params, state, value = compiled(params, state, inputs[batch], targets[batch])
-            losses.append(value)
+        for at in rows:
+            params, state, value = compiled(params, state, inputs[at], targets[at])
+            losses.append(float(value) if read else value)
         return np.asarray(jax.block_until_ready(losses))
 
     return take, seconds
 
 
-def torch_loop(steps: int) -> tuple[Steps, float | None]:
+def torch_loop(steps: int, batch: int) -> tuple[Steps, float | None]:
     """The loop of torch's tutorials, from the same initial parameters over the same batches."""
     import torch
 
@@ -126,13 +136,13 @@ def torch_loop(steps: int) -> tuple[Steps, float | None]:
     criterion = torch.nn.CrossEntropyLoss()
     inputs, targets = task.splits["train"]
     x, y = torch.from_numpy(inputs.reshape(len(inputs), -1)), torch.from_numpy(targets).long()
-    rows = torch.from_numpy(trainers_rows(steps, len(inputs)).astype(np.int64))
+    rows = torch.from_numpy(trainers_rows(steps, batch, len(inputs)).astype(np.int64))
 
     def take() -> np.ndarray:
         losses = []
-        for batch in rows:
+        for at in rows:
             optimizer.zero_grad()
-            loss = criterion(net(x[batch]), y[batch])
+            loss = criterion(net(x[at]), y[at])
             loss.backward()
             optimizer.step()
             losses.append(loss.detach())
@@ -141,7 +151,7 @@ def torch_loop(steps: int) -> tuple[Steps, float | None]:
     return take, None
 
 
-def trainers_rows(steps: int, size: int) -> np.ndarray:
+def trainers_rows(steps: int, batch: int, size: int) -> np.ndarray:
     """The rows of the first batches of a run of the trainer's, whose third key orders the examples."""
     order = jax.random.split(jax.random.key(SEED), 3)[2]
-    return np.asarray(batches(order, jnp.int32(0), steps, BATCH, size))
+    return np.asarray(batches(order, jnp.int32(0), steps, batch, size))

@@ -84,6 +84,9 @@ def apply(tx: optax.GradientTransformation, grads: Any, state: Any, params: Any,
     For a transformation of optax's this is `update` followed by `apply_updates`. Those of ours that can do better with
     the parameters at hand (a chain adds its float32 update before the one rounding) do so here.
 
+    Donate the buffers of a compiled step in the order of its results, `step(params, state, ...) -> params, state` with
+    `donate_argnums=(0, 1)`: JAX pairs them in order, and copies what it pairs wrongly.
+
     Args:
         tx: any optax transformation.
         grads: gradients with the structure of `params`.

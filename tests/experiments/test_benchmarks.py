@@ -77,7 +77,7 @@ def test_twins_take_the_same_steps():
 
 
 def test_the_loops_train_the_same_network_on_the_same_batches():
-    compiled, python = (prepare(30)[0]() for prepare in (loop.compiled_loop, loop.python_loop))
+    compiled, python = (prepare(30, 64)[0]() for prepare in (loop.compiled_loop, loop.python_loop))
     chex.assert_shape(compiled, (30,))
     chex.assert_trees_all_close(compiled, python, atol=1e-4)
     assert compiled[-5:].mean() < compiled[:5].mean()
@@ -85,7 +85,7 @@ def test_the_loops_train_the_same_network_on_the_same_batches():
 
 @torch
 def test_torch_trains_the_same_network_on_the_same_batches():
-    chex.assert_trees_all_close(loop.torch_loop(30)[0](), loop.python_loop(30)[0](), atol=1e-4)
+    chex.assert_trees_all_close(loop.torch_loop(30, 64)[0](), loop.python_loop(30, 64)[0](), atol=1e-4)
 
 
 def test_every_round_calls_each_contender_once_after_one_that_is_not_counted():
@@ -130,8 +130,8 @@ def test_step_prints_and_records_what_it_measured(tmp_path, capsys):
 
 
 def test_loop_prints_and_records_what_it_measured(tmp_path, capsys):
-    path = loop.run(steps=20, repeats=2, out=tmp_path / "loop.jsonl")
-    loop.run(steps=20, repeats=2, out=path)
+    path = loop.run(steps=20, batch=64, repeats=2, out=tmp_path / "loop.jsonl")
+    loop.run(steps=20, batch=64, repeats=2, out=path)
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert len(rows) == 2 * (3 if no_torch() else 5)
     row = next(row for row in rows if row.get("loop") == loop.COMPILED)
