@@ -133,7 +133,7 @@ def test_loop_prints_and_records_what_it_measured(tmp_path, capsys):
     path = loop.run(steps=20, batch=64, repeats=2, out=tmp_path / "loop.jsonl")
     loop.run(steps=20, batch=64, repeats=2, out=path)
     rows = [json.loads(line) for line in path.read_text().splitlines()]
-    assert len(rows) == 2 * (3 if no_torch() else 5)
+    assert len(rows) == 2 * (4 if no_torch() else 6)
     row = next(row for row in rows if row.get("loop") == loop.COMPILED)
     assert row["steps_per_second"] == pytest.approx(1e6 / row["us_per_step_min"], rel=1e-3)
     assert loop.COMPILED in capsys.readouterr().out
