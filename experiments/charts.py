@@ -7,11 +7,12 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 COLORS = ("#1f5fa8", "#d9661f", "#2f8f5b", "#8a4fb0", "#b3323f", "#5b6570")
 POINTS = 1500  # of a curve: more cannot be told apart at this size
 Curve = tuple[list[float], list[float]]
-STYLE = {
+STYLE: Any = {
     "svg.fonttype": "path",
     "svg.hashsalt": "optchain",
     "font.size": 9,
@@ -41,7 +42,7 @@ def chart(title: str, curves: list[dict[str, Any]], log: bool = False, level: tu
         if level:
             axes.axhline(level[1], color="#1f2933", linewidth=1, linestyle="--", label=f"{level[0]} {level[1]:.4g}")
         if log and all(y > 0 for curve in curves for y in curve["points"][1]):
-            axes.set_yscale("log")
+            _logarithmic(axes)
         axes.set_title(title, loc="left", fontweight="bold", color="#1f2933")
         axes.set_xlabel("step", color="#52606d")
         axes.tick_params(colors="#52606d")
@@ -63,6 +64,15 @@ def _draw(axes: Axes, points: Curve, label: str, color: str, faint: bool = False
         linestyle="--" if dashed else "-",
         marker="o" if len(steps) == 1 else None,
     )
+
+
+def _logarithmic(axes: Axes) -> None:
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    if high / low < 100:  # too few powers of ten to label only those
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _svg(figure: Figure) -> str:

@@ -35,7 +35,7 @@ def start(task: Task, model: nn.Module, tx: optax.GradientTransformation, seed: 
 
 def make_chunk(
     task: Task, model: nn.Module, tx: optax.GradientTransformation, batch: int, seed: int
-) -> Callable[..., tuple[Carry, dict[str, Any]]]:
+) -> jax.stages.Wrapped:
     """A compiled function `chunk(carry, data, steps=...) -> (carry, logs)` that takes so many steps in one call.
 
     The carry is donated. `data`, the inputs and targets of the training examples on the device, stays as it is. The

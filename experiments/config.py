@@ -100,11 +100,15 @@ def load(path: Path | str, sets: list[str] | None = None) -> Config:
     try:
         return Config.model_validate(data)
     except pydantic.ValidationError as error:
-        overridden = {text.partition("=")[0].strip() for text in sets or []}
+        overridden = [text.partition("=")[0].strip() + "." for text in sets or []]
         lines = []
         for found in error.errors():
             dotted = ".".join(map(str, found["loc"]))
-            source = "--set" if any(f"{key}.".startswith(f"{dotted}.") for key in overridden) else str(path)
+            source = (
+                "--set"
+                if any(f"{dotted}.".startswith(key) or key.startswith(f"{dotted}.") for key in overridden)
+                else str(path)
+            )
             lines.append(f"{source}: {dotted}: {_explained(found)}")
         raise InputError("\n".join(lines)) from None
 

@@ -57,4 +57,4 @@ def split(
 def standardizer(train: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """Subtracts the mean of the training examples and divides by their standard deviation, feature by feature."""
     scaler = StandardScaler().fit(train)
-    return lambda inputs: scaler.transform(inputs).astype(np.float32)
+    return lambda inputs: np.asarray(scaler.transform(inputs), np.float32)

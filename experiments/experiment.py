@@ -48,7 +48,8 @@ def build(config: Config, source: str) -> Experiment:
         # The whole update is traced once here, so that what it refuses is an error of the configuration.
         jax.eval_shape(lambda g, s, p: oc.apply(experiment.tx, g, s, p), params, carry["opt_state"], params)
     except (InputError, ValueError) as error:
-        notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+        # JAX adds notes of its own, on its frames in the traceback.
+        notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()) if note.startswith("in link"))
         raise InputError(f"{source}: {error}{notes}") from error
     return experiment
 

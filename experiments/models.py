@@ -35,20 +35,21 @@ class Network(nn.Module):
     hidden: tuple[int, ...]
     block: Callable[[], nn.Module]
     kernel_init: Any
+    bias: bool  # of hidden layers; batch normalization would take it away again
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         for channels in self.channels:
-            x = self.block()(_conv(channels, self.kernel_init)(x), train)
+            x = self.block()(_conv(channels, self.kernel_init, self.bias)(x), train)
             x = nn.avg_pool(x, (2, 2), (2, 2))
         x = x.reshape(x.shape[0], -1)
         for width in self.hidden:
-            x = self.block()(nn.Dense(width, kernel_init=self.kernel_init)(x), train)
+            x = self.block()(nn.Dense(width, self.bias, kernel_init=self.kernel_init)(x), train)
         return nn.Dense(self.outputs, kernel_init=self.kernel_init)(x)
 
 
-def _conv(channels: int, kernel_init: Any) -> nn.Conv:
-    return nn.Conv(channels, (3, 3), kernel_init=kernel_init, conv_general_dilated=convolve)
+def _conv(channels: int, kernel_init: Any, bias: bool) -> nn.Conv:
+    return nn.Conv(channels, (3, 3), use_bias=bias, kernel_init=kernel_init, conv_general_dilated=convolve)
 
 
 def convolve(images: jax.Array, kernel: jax.Array, *_: Any, **__: Any) -> jax.Array:
@@ -70,7 +71,8 @@ def build(table: config.Model, outputs: int) -> Network:
     def block() -> nn.Module:
         return Block(activation, table.dropout, table.batch_norm)
 
-    return Network(outputs, tuple(table.channels), tuple(table.hidden), block, kernel_initializer(table))
+    widths = tuple(table.channels), tuple(table.hidden)
+    return Network(outputs, *widths, block, kernel_initializer(table), bias=not table.batch_norm)
 
 
 def kernel_initializer(table: config.Model) -> Any:
@@ -82,7 +84,7 @@ def kernel_initializer(table: config.Model) -> Any:
     References:
         Glorot and Bengio, 2010. He et al., 2015, arXiv:1502.01852.
     """
-    scale = table.initializer_scale
+    scale = table.initializer_scale or 0.0  # for the two that have one, the configuration requires it
     match table.initializer:
         case "xavier":
             return nn.initializers.xavier_normal()

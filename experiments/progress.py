@@ -14,7 +14,8 @@ class Display:
         self.console = Console(file=sys.stderr, highlight=False)
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
         self.bar = Progress(*columns, console=self.console) if self.console.is_terminal else None
-        self.task = self.bar.add_task("compiling", total=steps, completed=done) if self.bar else None
+        if self.bar:
+            self.task = self.bar.add_task("compiling", total=steps, completed=done)
         self.steps = steps
 
     def __enter__(self) -> Self:

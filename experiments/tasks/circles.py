@@ -11,7 +11,7 @@ from experiments.data import Task, split, standardizer
 
 def load(table: config.Task) -> Task:
     """Points of the plane, standardized, and whether they lie on the inner circle; the splits are stratified."""
-    points, inner = make_circles(1000, factor=0.3, noise=0.05, random_state=0)
+    points, inner = map(np.asarray, make_circles(1000, factor=0.3, noise=0.05, random_state=0))
     splits, rows = split(points, inner.astype(np.int32), table, stratify=True)
     prepare = standardizer(splits["train"][0])
     return Task(

@@ -1,0 +1,30 @@
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from experiments.batches import batches
+
+KEY = jax.random.key(3)
+
+
+def test_each_epoch_is_a_permutation_of_its_own():
+    stream = np.asarray(batches(KEY, jnp.int32(0), steps=25, batch=4, size=20)).reshape(5, 20)
+    assert all(sorted(epoch) == list(range(20)) for epoch in stream)
+    assert len({tuple(epoch) for epoch in stream}) == 5
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 200), st.integers(1, 9), st.integers(1, 12), st.integers(1, 30))
+def test_a_batch_depends_on_key_and_step_only(step, steps, batch, size):
+    chunk = batches(KEY, jnp.int32(step), steps, batch, size)
+    assert chunk.shape == (steps, batch)
+    single = [batches(KEY, jnp.int32(step + i), 1, batch, size)[0] for i in range(steps)]
+    chex.assert_trees_all_equal(chunk, jnp.stack(single))
+
+
+def test_another_key_gives_other_batches():
+    one, other = (batches(jax.random.key(seed), jnp.int32(0), 5, 4, 20) for seed in (0, 1))
+    assert not np.array_equal(one, other)

@@ -1,0 +1,178 @@
+import csv
+import json
+import os
+import signal
+import sys
+import time
+import tomllib
+
+import numpy as np
+import pytest
+import small_runs
+from sklearn.datasets import make_circles
+
+from experiments import config, run
+from experiments.evaluate import restore
+from experiments.experiment import build
+from experiments.logs import read
+
+CONFIGS = sorted((small_runs.ROOT / "configs").glob("*/*.toml"))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run, 60 steps, and what its command printed."""
+    folder = tmp_path_factory.mktemp("finished")
+    done = small_runs.run("train", small_runs.small(folder), "--out", folder / "run")
+    assert done.returncode == 0, done.stderr
+    return folder / "run", done
+
+
+def without_times(folder):
+    """The logs of a run but for what depends on the clock, as text."""
+    rows = read(folder / "metrics.jsonl")
+    for row in rows:
+        for name in ("steps_per_second", "seconds"):
+            row.get("evaluation", {}).pop(name, None)
+    return "\n".join(map(json.dumps, rows))
+
+
+def wait_for(folder, step, process):
+    """Wait until a checkpoint of a step is complete; the run goes on meanwhile."""
+    deadline = time.monotonic() + 90
+    while not any(int(path.name) >= step for path in (folder / "checkpoints").glob("[0-9]*") if path.name.isdigit()):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_help_answers_without_jax():
+    code = "import sys; from experiments.__main__ import parser; parser().format_help(); print('jax' in sys.modules)"
+    done = small_runs.subprocess.run(
+        [sys.executable, "-c", code], cwd=small_runs.ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n"
+
+
+def test_a_run_folder_holds_everything(finished):
+    folder, done = finished
+    assert {path.name for path in folder.iterdir()} == {
+        *("checkpoints", "config.json", "metrics.csv", "metrics.jsonl", "report.html", "result.json", "run.json")
+    }
+    assert "finished at step 60" in done.stdout and "test" in done.stdout and str(folder / "report.html") in done.stdout
+    rows = read(folder / "metrics.jsonl")
+    assert [row["step"] for row in rows if "loss" in row] == list(range(1, 61))
+    assert [row["step"] for row in rows if "optimizer" in row] == list(range(5, 61, 5))
+    with (folder / "metrics.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert [row["step"] for row in table] == ["20", "40", "60"]
+    assert [row["evaluation"]["validation_average_loss"] for row in rows if "evaluation" in row] == [
+        float(row["validation_average_loss"]) for row in table
+    ]
+    assert float(table[-1]["lr.learning_rate"]) == rows[-2]["optimizer"]["lr.learning_rate"] > 0
+
+
+def test_plain_lines_show_loss_metric_rate_and_speed(finished):
+    line = finished[1].stderr.strip().splitlines()[-1]
+    assert line.startswith("step 60/60  batch_loss ") and "\x1b" not in line
+    assert all(name in line for name in ("validation_accuracy", "lr.learning_rate", "steps_per_second"))
+
+
+def test_the_report_is_one_page_with_everything(finished):
+    page = (finished[0] / "report.html").read_text()
+    assert page.count("<svg") == page.count("</svg>") == 4
+    for text in (
+        "python -m experiments train",
+        "scale_by_adam",
+        "average_params",
+        "test accuracy",
+        "&quot;steps&quot;: 60",
+    ):
+        assert text in page
+    assert not any(text in page for text in ("<script", "<link", "src=", "url(http"))
+
+
+def test_evaluate_scores_the_checkpoint_as_the_run_did(finished):
+    done = small_runs.run("evaluate", finished[0])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [line for line in finished[1].stdout.splitlines() if " loss " in line]
+    assert len(done.stdout.splitlines()) == 6  # three splits, two models
+
+
+def test_predict_answers_raw_rows(finished, tmp_path):
+    points, inner = make_circles(40, factor=0.3, noise=0.02, random_state=5)
+    np.savetxt(tmp_path / "points.csv", points, delimiter=",", header="x,y", comments="")
+    np.save(tmp_path / "points.npy", points)
+    answers = [small_runs.run("predict", finished[0], tmp_path / f"points.{kind}") for kind in ("csv", "npy")]
+    assert answers[0].returncode == 0, answers[0].stderr
+    rows = list(csv.DictReader(answers[0].stdout.splitlines()))
+    assert answers[0].stdout == answers[1].stdout and len(rows) == 40
+    trained = restore(run.find(finished[0]))
+    outputs = trained.experiment.model.apply(
+        trained.models["average"], trained.experiment.task.prepare(points), train=False
+    )
+    assert [row["inner"] == "1" for row in rows] == (outputs[:, 0] > 0).tolist()
+    assert np.mean([row["inner"] == "1" for row in rows] == (inner == 1)) > 0.7
+
+
+def test_bad_input_is_one_message_and_exit_code_2(finished, tmp_path):
+    (tmp_path / "three.csv").write_text("1,2,3\n")
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "thesis.txt").write_text("mine")
+    file = small_runs.small(tmp_path)
+    for arguments, message in [
+        (("predict", finished[0], tmp_path / "three.csv"), "rows of 3 numbers; wanted 2"),
+        (("train", file, "--out", finished[0]), "holds a finished run; choose another --out"),
+        (("train", file, "--out", tmp_path / "foreign", "--overwrite"), "is no run of ours; choose another --out"),
+        (("train", file, "--set", "train.stesp=3"), "did you mean 'steps'?"),
+        (("evaluate", tmp_path), "holds no run"),
+    ]:
+        done = small_runs.run(*arguments)
+        assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr, done.stderr
+    assert (tmp_path / "foreign" / "thesis.txt").read_text() == "mine"
+
+
+def test_a_killed_run_resumes_bit_for_bit(tmp_path):
+    file = small_runs.small(tmp_path, steps=400)
+    whole = small_runs.run("train", file, "--out", tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
+    killed = small_runs.start("train", file, "--out", tmp_path / "killed")
+    wait_for(tmp_path / "killed", 20, killed)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert not (tmp_path / "killed" / "result.json").exists()
+    with (tmp_path / "killed" / "metrics.jsonl").open("a") as log:
+        log.write('{"step": 9999, "loss": 0.0}\n{"step": 10000, "lo')  # logs run ahead of the checkpoint
+    again = small_runs.run("train", file, "--out", tmp_path / "killed", "--resume")
+    assert again.returncode == 0, again.stderr
+    assert not again.stderr.startswith("step 20/")
+    assert without_times(tmp_path / "killed") == without_times(tmp_path / "whole")
+    results = [json.loads((tmp_path / name / "result.json").read_text()) for name in ("killed", "whole")]
+    assert results[0]["scores"] == results[1]["scores"]
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_stops(tmp_path, number, code):
+    file = small_runs.small(tmp_path, steps=1_000_000)
+    process = small_runs.start("train", file, "--out", tmp_path / "run")
+    wait_for(tmp_path / "run", 20, process)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code and "saved; continue with --resume" in err and "Traceback" not in err
+    (saved,) = (int(path.name) for path in (tmp_path / "run" / "checkpoints").glob("[0-9]*"))
+    assert saved == read(tmp_path / "run" / "metrics.jsonl")[-1]["step"]
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_configuration_builds_and_begins_with_its_command(path):
+    name = path.relative_to(small_runs.ROOT)
+    command, duration, score = path.read_text().splitlines()[:3]
+    assert command == f"# python -m experiments train {name}"
+    assert "s on two cores" in duration and ("accuracy" in score or "loss" in score)
+    built = build(config.load(path), str(name))
+    links = [link for link in tomllib.loads(path.read_text())["optimizer"] if link != "watch"]
+    assert [link for link, _ in built.tx.link.links] == links
+
+
+def test_configurations_were_found():
+    assert len(CONFIGS) >= 7 and os.path.basename(CONFIGS[0].parent) == "circles"
