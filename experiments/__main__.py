@@ -7,15 +7,19 @@ from pathlib import Path
 
 from experiments.errors import InputError
 
+DIVERGED = 3
+
 
 def main(arguments: list[str]) -> int:
     """Run a command; the exit code."""
     options = parser().parse_args(arguments)
     try:
         return options.command(options)
-    except InputError as error:
+    except (InputError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # before the first step or after the last: there is nothing to save
+        return 130
 
 
 def parser() -> argparse.ArgumentParser:
@@ -68,11 +72,12 @@ def _train(options: argparse.Namespace) -> int:
         opened = run.reopen(folder, resolved)
     else:
         opened = run.create(folder, resolved, _command(options), options.overwrite)
-    code = 0 if opened.result else Trainer(built, opened).train()
-    if opened.result:
-        write([opened], opened.folder / "report.html")
-        print("\n".join([*summary(opened), f"report: {opened.folder / 'report.html'}"]))
-    return code
+    signal = Trainer(built, opened).train() if opened.result is None else None
+    if signal is not None:
+        return 128 + signal
+    write([opened], opened.folder / "report.html")
+    print("\n".join([*summary(opened), f"report: {opened.folder / 'report.html'}"]))
+    return DIVERGED if opened.ending == "diverged" else 0
 
 
 def _evaluate(options: argparse.Namespace) -> int:

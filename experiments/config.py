@@ -54,7 +54,7 @@ class Train(Table):
     steps: PositiveInt
     batch: PositiveInt
     seed: NonNegativeInt = 0  # of the initial parameters, the batches and dropout
-    evaluate_every: PositiveInt = 100  # steps that are compiled as one loop, and then evaluated
+    evaluate_every: PositiveInt = 100  # steps compiled as one loop; a last loop that is shorter is compiled apart
     checkpoint_every: PositiveInt | None = None  # steps, a multiple of evaluate_every; that itself if left out
     log_every: PositiveInt = 10  # steps between rows with the optimizer's metrics; the loss is logged at every step
     patience: PositiveInt | None = None  # evaluations without a lower loss after which the run stops at its best

@@ -47,7 +47,7 @@ def optimizer_charts(logs: dict[str, Rows]) -> list[str]:
 
 def points(rows: Rows, name: str) -> tuple[list[int], list[float]]:
     """The steps and the values of a column, in the order of the steps."""
-    found = sorted({row["step"]: row[name] for row in rows if name in row}.items())
+    found = sorted({row["step"]: row[name] for row in rows if row.get(name) is not None}.items())
     return [step for step, _ in found], [value for _, value in found]
 
 

@@ -40,14 +40,15 @@ class Logs:
         """Remove all rows after a step, as if the run had stopped there."""
         rows = read(self.jsonl) if self.jsonl.exists() else []
         kept = [row for row in rows if row["step"] <= step]
-        self.jsonl.unlink(missing_ok=True)
+        part = self.jsonl.with_suffix(".part")
+        part.write_text("".join(map(_line, kept)))
+        part.replace(self.jsonl)
         self.csv.unlink(missing_ok=True)
-        self._append(kept)
         self._table([row["evaluation"] for row in kept if "evaluation" in row])
 
     def _append(self, rows: list[dict[str, Any]]) -> None:
         with self.jsonl.open("a") as file:
-            file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+            file.writelines(map(_line, rows))
 
     def _table(self, rows: list[dict[str, Any]]) -> None:
         header = not (self.csv.exists() and self.csv.stat().st_size)
@@ -56,6 +57,11 @@ class Logs:
             if header and rows:
                 writer.writeheader()
             writer.writerows(rows)
+
+
+def _line(row: dict[str, Any]) -> str:
+    """A row as JSON, which has no infinities: what is not finite, such as a norm that overflows, becomes null."""
+    return json.dumps(jax.tree.map(lambda x: None if isinstance(x, float) and not np.isfinite(x) else x, row)) + "\n"
 
 
 def read(path: Path) -> list[dict[str, Any]]:

@@ -103,8 +103,8 @@ def _names(runs: list[Run]) -> list[str]:
 def _ending(run: Run) -> str:
     result = run.result
     if result is None:
-        return "unfinished"
-    text = f"{result['ending']} at step {result['step']}"
+        return run.ending
+    text = f"{run.ending} at step {result['step']}"
     best = result.get("scored_step", result["step"])
     return text if best == result["step"] else f"{text}, scored at the best step {best}"
 

@@ -36,6 +36,11 @@ class Run:
         path = self.folder / "result.json"
         return json.loads(path.read_text()) if path.exists() else None
 
+    @property
+    def ending(self) -> str:
+        """How the run ended, in words."""
+        return self.result["ending"] if self.result else "unfinished"
+
     def write(self, name: str, content: dict[str, Any]) -> None:
         """Write a JSON file at once or not at all."""
         part = self.folder / f"{name}.part"

@@ -20,8 +20,6 @@ from experiments.progress import Display
 from experiments.run import Run
 from experiments.signals import Signals
 
-DIVERGED = 3  # the exit code of a run whose loss became infinite or no number
-
 
 class Diverged(Exception):
     """The loss became infinite or no number."""
@@ -51,27 +49,31 @@ class Trainer:
         self.compiled: dict[int, Any] = {}
 
     @property
+    def ended(self) -> bool:
+        """Whether there is nothing left to train."""
+        return self.stopped_early or self.progress["step"] >= self.table.steps
+
+    @property
     def stopped_early(self) -> bool:
         """Whether the validation loss has not fallen for `patience` evaluations."""
         return self.table.patience is not None and self.progress["stale"] >= self.table.patience
 
-    def train(self) -> int:
-        """Train to the end, or until a signal comes; the exit code."""
+    def train(self) -> int | None:
+        """Train to the end, whatever it is, or until a signal comes; the number of that signal."""
         with Signals() as signals, Display(self.table.steps, self.progress["step"]) as display:
-            while self.progress["step"] < self.table.steps and not self.stopped_early and not signals.received:
+            while not self.ended and not signals.received:
                 try:
                     display.show(self._chunk())
                 except Diverged as error:
                     return self._diverged(error)
-                done = self.progress["step"] == self.table.steps or self.stopped_early or signals.received
-                if done or self.progress["step"] % self.table.save_every == 0:
+                if self.ended or signals.received or self.progress["step"] % self.table.save_every == 0:
                     self.checkpoints.save(self.carry, self.best, self.progress)
         self.checkpoints.close()
-        if self.progress["step"] < self.table.steps and not self.stopped_early:
-            print(f"stopped at step {self.progress['step']}, saved; continue with --resume", file=sys.stderr)
-            return 128 + (signals.received or 0)
-        self.run.write("result.json", self.result())
-        return 0
+        if self.ended:
+            self.run.write("result.json", self.result())
+            return None
+        print(f"stopped at step {self.progress['step']}, saved; continue with --resume", file=sys.stderr)
+        return signals.received
 
     def result(self) -> dict[str, Any]:
         """How the run ended, and the scores on every split of the models that count."""
@@ -137,14 +139,13 @@ class Trainer:
         own = {name: float(x[-1]) for name, x in logs["optimizer"].items() if name.endswith("learning_rate")}
         return row | own | {name: float(rate(step - 1)) for name, rate in self.rates.items()}
 
-    def _diverged(self, error: Diverged) -> int:
+    def _diverged(self, error: Diverged) -> None:
         self.checkpoints.close()
         saved = self.checkpoints.manager.latest_step()
         kept = f"the checkpoint of step {saved} is kept" if saved else "there is no checkpoint yet"
         print(f"{error}; {kept}. Try a lower learning rate.", file=sys.stderr)
         seconds = {name: self.progress[name] for name in ("compiling", "training")}
         self.run.write("result.json", {"ending": "diverged", "step": error.step, "scores": {}, "seconds": seconds})
-        return DIVERGED
 
 
 def foreign_rates(links: dict[str, Any]) -> dict[str, Callable[[int], Any]]:

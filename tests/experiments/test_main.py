@@ -132,6 +132,16 @@ def test_bad_input_is_one_message_and_exit_code_2(finished, tmp_path):
     assert (tmp_path / "foreign" / "thesis.txt").read_text() == "mine"
 
 
+def test_a_diverged_run_has_its_own_exit_code_and_a_report(tmp_path):
+    sets = ("--set", "optimizer.lr={use='scale', step_size=1e38}", "--out", tmp_path / "run")
+    for resume in ((), ("--resume",)):
+        done = small_runs.run("train", small_runs.small(tmp_path), *sets, *resume)
+        assert done.returncode == 3 and "Traceback" not in done.stderr, done.stderr
+        assert (
+            "diverged at step" in done.stdout and "diverged at step" in (tmp_path / "run" / "report.html").read_text()
+        )
+
+
 def test_a_killed_run_resumes_bit_for_bit(tmp_path):
     file = small_runs.small(tmp_path, steps=400)
     whole = small_runs.run("train", file, "--out", tmp_path / "whole")

@@ -9,23 +9,24 @@ from experiments.evaluate import read_rows, restore
 from experiments.experiment import build
 from experiments.logs import read
 from experiments.report import write
-from experiments.train import DIVERGED, Trainer
+from experiments.train import Trainer
 
 
 def train(tmp_path, *sets, folder="run"):
     resolved = config.load(small_runs.small(tmp_path), list(sets))
     opened = run.create(tmp_path / folder, resolved, "the command", overwrite=False)
     trainer = Trainer(build(resolved, "small.toml"), opened)
-    return trainer, trainer.train()
+    assert trainer.train() is None
+    return trainer
 
 
 def test_early_stopping_restores_the_best(tmp_path):
     sets = ("train.patience=3", "train.steps=2000", "optimizer.lr={use='scale', step_size=-0.3}", "task.seed=3")
-    trainer, code = train(tmp_path, *sets)
+    trainer = train(tmp_path, *sets)
     result, rows = trainer.run.result, [x["evaluation"] for x in read(trainer.logs.jsonl) if "evaluation" in x]
     losses = {row["step"]: row["validation_average_loss"] for row in rows}
     best = min(losses, key=lambda step: losses[step])
-    assert code == 0 and result["ending"] == "stopped early" and result["step"] == best + 3 * 20 < 2000
+    assert result["ending"] == "stopped early" and result["step"] == best + 3 * 20 < 2000
     assert result["scored_step"] == best
     assert result["scores"]["validation"]["average"]["loss"] == pytest.approx(losses[best], rel=1e-6)
     chex.assert_trees_all_equal(restore(trainer.run).models, trainer.best)
@@ -34,8 +35,7 @@ def test_early_stopping_restores_the_best(tmp_path):
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(tmp_path, capsys):
     # The rate becomes infinite at step 50, so that step 51 sees no numbers.
     rate = "{use='piecewise', values=[0.01, 1e38], boundaries=[50]}"
-    trainer, code = train(tmp_path, f"optimizer.lr={rate}", "optimizer.blow={use='scale', step_size=1e3}")
-    assert code == DIVERGED
+    trainer = train(tmp_path, f"optimizer.lr={rate}", "optimizer.blow={use='scale', step_size=1e3}")
     step = trainer.run.result["step"]
     assert step > 50 and trainer.run.result["ending"] == "diverged"
     assert f"the loss is not finite at step {step}; the checkpoint of step 40 is kept" in capsys.readouterr().err
@@ -45,7 +45,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(tmp_path, 
 
 
 def test_a_changed_configuration_is_detected_and_a_longer_run_is_not(tmp_path):
-    trainer, _ = train(tmp_path)
+    trainer = train(tmp_path)
     folder = trainer.run.folder
     changed = config.load(small_runs.small(tmp_path), ["optimizer.lr.start=0.1", "train.batch=16", "train.steps=80"])
     with pytest.raises(InputError, match="(?s)another configuration.*train.batch: 32 -> 16.*lr.start: 0.01 -> 0.1"):
@@ -55,14 +55,14 @@ def test_a_changed_configuration_is_detected_and_a_longer_run_is_not(tmp_path):
         run.reopen(folder, shorter)
     longer = config.load(small_runs.small(tmp_path), ["train.steps=80"])
     again = Trainer(build(longer, "small.toml"), run.reopen(folder, longer))
-    assert again.train() == 0 and again.run.result["step"] == 80
-    whole, _ = train(tmp_path, "train.steps=80", folder="whole")
+    assert again.train() is None and again.run.result["step"] == 80
+    whole = train(tmp_path, "train.steps=80", folder="whole")
     losses = [[row["loss"] for row in read(x.logs.jsonl) if "loss" in row] for x in (again, whole)]
     assert losses[0] == losses[1] and len(losses[0]) == 80
 
 
 def test_a_run_may_be_overwritten_only_on_request(tmp_path):
-    trainer, _ = train(tmp_path)
+    trainer = train(tmp_path)
     resolved, folder = trainer.experiment.config, trainer.run.folder
     with pytest.raises(InputError, match="holds a finished run; choose another --out, or give it up with --overwrite"):
         run.create(folder, resolved, "", overwrite=False)
@@ -81,7 +81,7 @@ def test_the_rate_of_an_optimizer_of_optax_is_logged(tmp_path):
     path.write_text(text)
     resolved = config.load(path)
     trainer = Trainer(build(resolved, str(path)), run.create(tmp_path / "run", resolved, "", overwrite=False))
-    assert trainer.train() == 0
+    assert trainer.train() is None
     rates = [row["evaluation"]["belief.learning_rate"] for row in read(trainer.logs.jsonl) if "evaluation" in row]
     np.testing.assert_allclose(rates, [0.1 * (1 - step / 60) for step in (19, 39, 59)], rtol=1e-5)
 
@@ -92,7 +92,7 @@ def test_reports_lay_runs_of_one_task_side_by_side(tmp_path):
         resolved = config.load(small_runs.ROOT / "configs" / "linear" / f"{name}.toml")
         assert resolved.optimizer["lr"]["learning_rate"] == rate
         opened = run.create(tmp_path / name, resolved, f"train {name}", overwrite=False)
-        assert Trainer(build(resolved, name), opened).train() == 0
+        assert Trainer(build(resolved, name), opened).train() is None
         folders.append(opened)
     losses = [opened.result["scores"]["train"]["parameters"]["loss"] for opened in folders]
     assert losses[0] > 1.5 and losses[1] == pytest.approx(0.861, abs=2e-3)
@@ -107,7 +107,7 @@ def test_reports_lay_runs_of_one_task_side_by_side(tmp_path):
         "0.8615",
     ):
         assert text in page
-    other, _ = train(tmp_path)
+    other = train(tmp_path)
     with pytest.raises(InputError, match="different tasks have no common report: linear, circles"):
         write([folders[0], other.run], tmp_path / "mixed.html")
 
