@@ -10,13 +10,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 class Display:
     """Shows the evaluations of a run, with loss, metric, learning rate and steps per second."""
 
-    def __init__(self, steps: int, done: int) -> None:
+    def __init__(self, steps: int, done: int, metric_name: str) -> None:
         self.console = Console(file=sys.stderr, highlight=False)
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
         self.bar = Progress(*columns, console=self.console) if self.console.is_terminal else None
         if self.bar:
             self.task = self.bar.add_task("compiling", total=steps, completed=done)
-        self.steps = steps
+        self.steps, self.metric_name = steps, metric_name
 
     def __enter__(self) -> Self:
         if self.bar:
@@ -29,11 +29,18 @@ class Display:
 
     def show(self, row: dict[str, Any]) -> None:
         """Show the row of an evaluation."""
-        text = "  ".join(f"{name} {shown(value)}" for name, value in row.items() if name not in ("step", "seconds"))
         if self.bar:
-            self.bar.update(self.task, completed=row["step"], description=text)
+            self.bar.update(self.task, completed=row["step"], description=self._brief(row))
         else:
+            text = "  ".join(f"{name} {shown(value)}" for name, value in row.items() if name not in ("step", "seconds"))
             print(f"step {row['step']}/{self.steps}  {text}", file=sys.stderr, flush=True)
+
+    def _brief(self, row: dict[str, Any]) -> str:
+        """What fits beside a bar: the training loss, the held out metric of the model that counts, and the rates."""
+        metric = [name for name in row if name.endswith(self.metric_name)][-1]
+        rates = "".join(f"lr {shown(value)}  " for name, value in row.items() if name.endswith("learning_rate"))
+        speed = f"{row['steps_per_second']:.0f} steps/s"
+        return f"loss {shown(row['batch_loss'])}  {self.metric_name} {shown(row[metric])}  {rates}{speed}"
 
 
 def shown(value: Any) -> str:

@@ -60,7 +60,7 @@ class Trainer:
 
     def train(self) -> int | None:
         """Train to the end, whatever it is, or until a signal comes; the number of that signal."""
-        with Signals() as signals, Display(self.table.steps, self.progress["step"]) as display:
+        with Signals() as signals, self._display() as display:
             while not self.ended and not signals.received:
                 try:
                     display.show(self._chunk())
@@ -85,6 +85,9 @@ class Trainer:
             "scores": trained.scores(),
             "seconds": {name: self.progress[name] for name in ("compiling", "training")},
         }
+
+    def _display(self) -> Display:
+        return Display(self.table.steps, self.progress["step"], self.experiment.task.metric_name)
 
     def _chunk(self) -> dict[str, Any]:
         """The steps up to the next evaluation, and the evaluation; its row."""
