@@ -19,7 +19,7 @@ $(VENV)/.oracles: $(VENV)/.installed
 
 # Train on the handwritten digits; the last line says where the report is.
 demo: install
-	$(BIN)/python -m experiments train configs/digits/adamw.toml
+	$(BIN)/python -m experiments train configs/digits/adamw.toml --out runs/demo --overwrite
 
 test: install
 	$(BIN)/python -m pytest -q -n 2 -m 'not slow'

@@ -2,11 +2,12 @@
 
 import dataclasses
 import functools
+import inspect
 from collections.abc import Callable
 
 from optchain.core.chain import chain
 from optchain.core.mask import Mask
-from optchain.core.rule import Number
+from optchain.core.rule import Number, bind
 from optchain.core.transform import Transform, technique, transform
 from optchain.decay.decoupled import add_decayed_weights
 from optchain.moments.adagrad import scale_by_rss
@@ -24,7 +25,8 @@ def preset(make: Callable[..., Transform]) -> Callable[..., Transform]:
     @technique(learning_rate=0.01)
     @functools.wraps(make)
     def named(*args, **kwargs):
-        return transform(dataclasses.replace(make(*args, **kwargs).link, name=make.__name__))
+        arguments = bind(make.__name__, inspect.signature(make), {}, args, kwargs)
+        return transform(dataclasses.replace(make(**arguments).link, name=make.__name__))
 
     return named
 

@@ -64,4 +64,4 @@ def averaged_params(state: Any) -> Any | None:
 
 def _keeps_average(x: Any) -> bool:
     # By all its keys: a link or a parameter may be called `average` too.
-    return isinstance(x, dict) and set(x) == {"count", "average"}
+    return isinstance(x, dict) and set(x) == {"count", "average"} and jnp.shape(x["count"]) == ()

@@ -23,6 +23,7 @@ class GlobalNormClip:
     Shapes and dtypes: any; the norm is summed in float32 or wider, whatever the dtype of the gradients. A NaN or
     infinity makes the norm non-finite, which the metric shows, and spoils the updates: refusing such a step is a
     guard's business. In float32 a norm above 1.8e19 (the root of the largest number) is infinite, and clips to 0.
+    Within `shard_map` it is the norm of the shard.
 
     Differs from the paper: nothing.
 

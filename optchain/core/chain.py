@@ -1,8 +1,9 @@
 """Chains: named links, one step, metrics and overrides by dotted name."""
 
+import contextlib
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ from optchain.core.describe import table
 from optchain.core.numerics import global_norm, wide
 from optchain.core.paths import nearest
 from optchain.core.runner import Runner, like
-from optchain.core.transform import Transform, add_update, transform
+from optchain.core.transform import Transform, add_update, forwarding, transform
 
 Tx = optax.GradientTransformation
 
@@ -38,7 +39,10 @@ class Chain:
 
     def init(self, params: Any) -> dict[str, Any]:
         params = _wide(params)
-        links = {name: tx.init(params) for name, tx in self.links}
+        links = {}
+        for name, tx in self.links:
+            with self._noting(name):
+                links[name] = tx.init(params)
         return {"step": jnp.zeros((), jnp.int32), "links": links, "metrics": self.metrics()}
 
     def metrics(self) -> dict[str, jax.Array]:
@@ -62,49 +66,58 @@ class Chain:
         self, updates: Any, state: Any, params: Any, extra: dict[str, Any]
     ) -> tuple[Any, Any, dict[str, jax.Array]]:
         """One update that stays in float32 or wider; the metrics stay in the state."""
-        routed = self._route(extra.get("hyper", {}))
+        if not is_chain_state(state) or set(state["links"]) != set(dict(self.links)):
+            found = sorted(state["links"]) if is_chain_state(state) else type(state).__name__
+            wanted = f"a state with the links {sorted(dict(self.links))}: call update(grads, state, params)"
+            raise ValueError(f"{self.name}: the state is {found}, wanted {wanted}")
+        routed = self._route(extra.get("hyper") or {}, state["links"])
         extra = {"step": state["step"]} | {key: value for key, value in extra.items() if key != "hyper"}
         updates, params = _wide(updates), _wide(params)
         links, metrics = {}, {}
         for name, tx in self.links:
             own = extra | ({"hyper": routed[name]} if name in routed else {})
-            try:
+            with self._noting(name):
                 if _ours(tx):
                     updates, links[name], found = tx.link.step(updates, state["links"][name], params, own)  # pyright: ignore
                     metrics |= {f"{name}.{key}": value for key, value in found.items()}
                 else:
-                    updates, links[name] = optax.with_extra_args_support(tx).update(
-                        updates, state["links"][name], params, **own
-                    )
-            except (TypeError, ValueError) as error:
-                error.add_note(f"in link {name!r} of {self.name}")
-                raise
+                    updates, links[name] = forwarding(tx).update(updates, state["links"][name], params, **own)
             if name in self.watch:
                 metrics[f"{name}.out_norm"] = global_norm(updates)
         return updates, {"step": optax.safe_increment(state["step"]), "links": links, "metrics": metrics}, {}
 
-    def _route(self, hyper: dict[str, Any]) -> dict[str, dict[str, Any]]:
-        """The overrides of each link. Names marked `?` may belong elsewhere: inside a foreign wrapper every name is."""
-        links, routed = dict(self.links), {}
+    def _route(self, hyper: dict[str, Any], states: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        """The overrides of each link. One marked `?` may belong elsewhere, as all that go through optax's wrappers."""
+        foreign = {f"{name}.{x}" for name, tx in self.links if not _ours(tx) for x in _names_within(states[name])}
+        valid, routed = {*self.names(), *foreign}, {}
         for name, value in hyper.items():
-            optional, dotted = name.startswith("?"), name.removeprefix("?")
+            dotted = name.removeprefix("?")
             link, _, rest = dotted.partition(".")
-            foreign = link in links and not _ours(links[link]) and rest
-            if dotted not in self.names() and not foreign:
-                if optional:
-                    continue
-                raise ValueError(f"{self.name} has no number {name!r} to override; {nearest(name, self.names())}")
-            routed.setdefault(link, {})[f"?{rest}" if optional or foreign else rest] = value
+            if dotted in valid:
+                routed.setdefault(link, {})[f"?{rest}" if name != dotted or dotted in foreign else rest] = value
+            elif name == dotted:
+                raise ValueError(f"{self.name} has no number {name!r} to override; {nearest(name, valid)}")
         return routed
 
+    @contextlib.contextmanager
+    def _noting(self, link: str) -> Iterator[None]:
+        """Errors of a link name it."""
+        try:
+            yield
+        except (TypeError, ValueError) as error:
+            error.add_note(f"in link {link!r} of {self.name}")
+            raise
 
-def chain(*links: Tx, watch: bool | Sequence[str] = (), **named: Tx) -> Transform:
+
+def chain(*links: Tx, watch: bool | str | Sequence[str] = (), **named: Tx) -> Transform:
     """Apply transformations one after the other, each a link with a name.
 
     Positional links come first and are named after their technique (`scale_by_adam`, then `scale_by_adam_2`). Any optax
     transformation is a link, a chain is too. `update` and `oc.apply` take `hyper`, a dict from dotted names
-    (`"lr.learning_rate"`, `"inner.adam.b1"`) to numbers that replace constants and schedules in this step: its values
-    may change from step to step without a new trace.
+    (`"lr.learning_rate"`, `"inner.adam.b1"`) to numbers that replace constants and schedules in this step. With the
+    same names and types, other values are no new trace. Within a wrapper of optax's a name goes to every chain that has
+    it (`"groups.lr.learning_rate"` for all groups of a partition). Where such a wrapper is outermost, mark a name that
+    only some of its chains have with a question mark: `"?adam.b1"`.
 
     Args:
         *links: transformations to be named automatically.
@@ -135,11 +148,14 @@ def chain(*links: Tx, watch: bool | Sequence[str] = (), **named: Tx) -> Transfor
             raise ValueError(f"link name {name!r}: wanted lower case letters, digits and underscores, a letter first")
         if not (callable(getattr(tx, "init", None)) and callable(getattr(tx, "update", None))):
             raise ValueError(f"link {name!r} is {tx!r}; wanted a gradient transformation with init and update")
-    watched = tuple(name for name, _ in pairs) if watch is True else tuple(watch or ())
+    if isinstance(watch, Tx) or not isinstance(watch, (bool, str, list, tuple)):
+        raise ValueError(f"watch takes True or names of links, got {watch!r}; no link can be called `watch`")
+    names = [name for name, _ in pairs]
+    watched = names if watch is True else [watch] if isinstance(watch, str) else watch or []
     for name in watched:
         if name not in dict(pairs):
             raise ValueError(f"watch: no link {name!r}; {nearest(name, dict(pairs))}")
-    return transform(Chain(tuple(pairs), watched))
+    return transform(Chain(tuple(pairs), tuple(watched)))
 
 
 def metrics(state: Any) -> dict[str, jax.Array]:
@@ -160,9 +176,10 @@ def metrics(state: Any) -> dict[str, jax.Array]:
         raise ValueError("the state holds no chain and so no metrics; build the optimizer with optchain.chain")
     found = {}
     for path, own in chains:
-        prefix = (
-            "".join(f"{key.key}." for key in path if isinstance(key, jax.tree_util.DictKey)) if len(chains) > 1 else ""
-        )
+        keys = [getattr(key, "key", getattr(key, "idx", None)) for key in path] if len(chains) > 1 else []
+        prefix = "".join(f"{key}." for key in keys if key is not None)
+        if f"{prefix}step" in found:
+            raise ValueError("chains side by side in the state have no keys to tell them apart; read them one by one")
         found |= {f"{prefix}step": own["step"]} | {f"{prefix}{name}": x for name, x in own["metrics"].items()}
         for name, link in own["links"].items():
             if any(map(is_chain_state, jax.tree.leaves(link, is_leaf=is_chain_state))):
@@ -170,9 +187,17 @@ def metrics(state: Any) -> dict[str, jax.Array]:
     return found
 
 
+def _names_within(state: Any) -> set[str]:
+    """The metrics of the chains in the state of a wrapper of optax's, each by the name within its own chain."""
+    chains = [x for x in jax.tree.leaves(state, is_leaf=is_chain_state) if is_chain_state(x)]
+    return {name for own in chains for name in metrics(own)}
+
+
 def is_chain_state(x: Any) -> bool:
     """Whether this is the state of a chain."""
-    return isinstance(x, dict) and {"step", "links", "metrics"} == set(x)
+    if not isinstance(x, dict) or set(x) != {"step", "links", "metrics"}:
+        return False
+    return isinstance(x["links"], dict) and isinstance(x["metrics"], dict)  # parameters may have these names too
 
 
 def without_metrics(state: Any) -> Any:

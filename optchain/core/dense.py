@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -28,6 +29,8 @@ class Dense(Runner):
         leaves, treedef = jax.tree.flatten_with_path(updates)
         ps = [None] * len(leaves) if params is None else treedef.flatten_up_to(params)
         Slots = slots_of(rule)
+        if set(Slots._fields) != set(slots):
+            raise ValueError(f"{self.name}: the state has the slots {sorted(slots)}, wanted {sorted(Slots._fields)}")
         columns = [treedef.flatten_up_to(slots[name]) for name in Slots._fields]
         us, news = [], []
         for i, ((path, g), p) in enumerate(zip(leaves, ps, strict=True)):
@@ -44,7 +47,10 @@ class Dense(Runner):
     def _leaf(self, path: Any, rule: Any, g: jax.Array, s: Any, p: Any, t: jax.Array) -> tuple[jax.Array, Any]:
         self._require_rank(path, g)
         own = jax.tree.map(lambda number: number if isinstance(number, float) else number.astype(g.dtype), rule)
-        u, new = self.one(own, g, s, p, t.astype(g.dtype))
+        result = self.one(own, g, s, p, t.astype(g.dtype))
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise ValueError(f"{self.name}: update must return the update and the slots, got {type(result).__name__}")
+        u, new = result
         found, wanted = jax.tree.map(jnp.shape, (u, tuple(new))), jax.tree.map(jnp.shape, (g, tuple(s)))
         if found != wanted:
             raise ValueError(f"{self.name} turns leaf {path_of(path)!r} and its slots {wanted} into {found}")
@@ -81,6 +87,9 @@ def lift(rule: type, name: str, runner: type[Runner] = Dense) -> Callable[..., T
         name: the technique's name, which is the function's and the default name of its link.
         runner: how the rule is run over a tree.
     """
+
+    if not re.fullmatch("[a-z][a-z0-9_]*", name):
+        raise ValueError(f"lift: {name!r} is no name of a link; wanted lower case letters, digits and underscores")
 
     def parameter(argument: str, default: Any) -> inspect.Parameter:
         given = inspect.Parameter.empty if default is dataclasses.MISSING else default

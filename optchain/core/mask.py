@@ -22,31 +22,35 @@ def select(mask: Mask | None, tree: Any) -> list[bool]:
     """One bool for each leaf of the tree, in order.
 
     A mask is a pattern on paths (`"*/kernel"`, where `*` crosses slashes) or several, a predicate of (path, leaf), or a
-    tree of bools with the structure of the parameters.
+    tree of bools in which each parameter is found by its path, whatever the containers.
 
     Raises:
         ValueError: a pattern that matches no leaf, a predicate or tree that does not give one bool for each leaf.
     """
-    leaves, treedef = jax.tree.flatten_with_path(tree)
+    leaves = jax.tree.leaves_with_path(tree)
     paths = [path_of(path) for path, _ in leaves]
     if mask is None or not leaves:
         return [True] * len(leaves)
     if isinstance(mask, str) or (isinstance(mask, (list, tuple)) and mask and all(isinstance(m, str) for m in mask)):
         patterns = [mask] if isinstance(mask, str) else list(mask)
         for pattern in patterns:
-            if not fnmatch.filter(paths, pattern):
+            if not any(_matches(path, pattern) for path in paths):
                 raise ValueError(f"mask {pattern!r} matches no parameter; {nearest(pattern, paths)}")
-        return [any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns) for path in paths]
+        return [any(_matches(path, pattern) for pattern in patterns) for path in paths]
     if callable(mask):
         values = [_call(mask, path, leaf) for path, (_, leaf) in zip(paths, leaves, strict=True)]  # pyright: ignore
     else:
-        values = _tree(mask, treedef, paths)
+        values = _tree(mask, paths)
     for path, value in zip(paths, values, strict=True):
         if not isinstance(value, (bool, np.bool)) and not (
             jnp.shape(value) == () and jnp.result_type(value) == jnp.bool
         ):
             raise ValueError(f"mask gives {value!r} for parameter {path!r}; wanted one bool for the whole leaf")
     return [bool(value) for value in values]
+
+
+def _matches(path: str, pattern: str) -> bool:
+    return path == pattern or fnmatch.fnmatchcase(path, pattern)
 
 
 def _call(predicate: Callable[[str, jax.Array], bool], path: str, leaf: jax.Array) -> bool:
@@ -57,9 +61,9 @@ def _call(predicate: Callable[[str, jax.Array], bool], path: str, leaf: jax.Arra
         raise ValueError(f"mask fails for parameter {path!r}: {error}; {hint}") from error
 
 
-def _tree(mask: Any, treedef: Any, paths: list[str]) -> list[Any]:
-    try:
-        return treedef.flatten_up_to(mask)
-    except (ValueError, TypeError) as error:
-        found = [path_of(path) for path, _ in jax.tree.leaves_with_path(mask)]
-        raise ValueError(f"mask has the leaves {found}, the parameters {paths}") from error
+def _tree(mask: Any, paths: list[str]) -> list[Any]:
+    found = {path_of(path): x for path, x in jax.tree.leaves_with_path(mask)}
+    for path in paths:
+        if path not in found:
+            raise ValueError(f"mask has no leaf {path!r}; {nearest(path, found)}")
+    return [found[path] for path in paths]

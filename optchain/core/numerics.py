@@ -19,7 +19,7 @@ def ema(x: jax.Array, mean: jax.Array, b: Any) -> jax.Array:
 
 def second_ema(x: jax.Array, old: jax.Array, new: jax.Array, b: Any, b_new: Any) -> jax.Array:
     """The average `ema(x, old, b)` of another decay, where `new = ema(x, old, b_new)` overwrites `old`."""
-    if not isinstance(b_new, float) or not b_new:
+    if not isinstance(b_new, float) or b_new < 0.1:  # a small one would cancel, and none can be divided by 0
         return ema(x, old, b)
     # The same number from the new average: XLA on CPU makes one fusion for each output, and copies the old average (4 B
     # for each parameter, 2 to 3 times the time) if another output still reads it when it is overwritten in place.
@@ -56,4 +56,4 @@ def clip_factor(norm: jax.Array, max_norm: Any) -> jax.Array:
 
     A product with this factor stays in one fusion with what follows, which a `where` between two arrays does not.
     """
-    return jnp.minimum(1.0, max_norm / norm)
+    return max_norm / jnp.maximum(norm, max_norm)

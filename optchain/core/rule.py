@@ -69,6 +69,12 @@ def ranges(definition: Any) -> dict[str, Range]:
     return {name: metadata[0] for name, metadata in found.items() if metadata}
 
 
+def statics(definition: Any) -> dict[str, Any]:
+    """The type of each static field of a rule."""
+    hints = get_type_hints(definition, include_extras=True).items()
+    return {name: hint.__origin__ for name, hint in hints if getattr(hint, "__metadata__", ()) == ("static",)}
+
+
 @dataclass_transform(frozen_default=True)
 def rule(cls: type[T]) -> type[T]:
     """Make a class a rule: a frozen dataclass and a pytree whose leaves are its numbers."""
@@ -77,8 +83,12 @@ def rule(cls: type[T]) -> type[T]:
             setattr(cls, name, default)
     cls = dataclasses.dataclass(frozen=True)(cls)
     names = [field.name for field in dataclasses.fields(cls)]  # pyright: ignore
-    numeric = [name for name in names if name in ranges(cls)]
-    return jax.tree_util.register_dataclass(cls, numeric, [name for name in names if name not in numeric])
+    numeric, static = ranges(cls), statics(cls)
+    for name in names:
+        if name not in numeric and name not in static:
+            wanted = "a number with its range (Decay, Positive, ...) or Static[...]"
+            raise ValueError(f"{cls.__name__}: annotate {name} as {wanted}")
+    return jax.tree_util.register_dataclass(cls, list(numeric), list(static))
 
 
 def checked(owner: str, name: str, value: Any, allowed: Range | type) -> Any:
@@ -103,9 +113,7 @@ def checked(owner: str, name: str, value: Any, allowed: Range | type) -> Any:
 
 def constraints(definition: Any) -> dict[str, Range | type]:
     """What each field of a rule may be: a number in a range, or, if static, of a type."""
-    hints = get_type_hints(definition, include_extras=True).items()
-    static = {name: hint.__origin__ for name, hint in hints if getattr(hint, "__metadata__", ()) == ("static",)}
-    return {name: kind for name, kind in static.items() if isinstance(kind, type)} | ranges(definition)
+    return {name: kind for name, kind in statics(definition).items() if isinstance(kind, type)} | ranges(definition)
 
 
 def bind(
@@ -132,10 +140,13 @@ def numbers(rule: Any) -> dict[str, Number]:
 
 def resolve(rule: Any, step: jax.Array, hyper: dict[str, Any]) -> dict[str, Any]:
     """The numbers of a rule at one step: overrides first, then schedules, then constants."""
-    resolved = {}
+    resolved: dict[str, Any] = {}
+    value: Any
     for name, value in numbers(rule).items():
         value = hyper.get(name, value)
         value = value(step) if callable(value) else value
+        if jnp.ndim(value):
+            raise ValueError(f"{type(rule).__name__}: {name} must be a scalar, got the shape {jnp.shape(value)}")
         # A constant stays a Python number, so that `1 - b` is computed in double precision, not in float32.
         resolved[name] = value if isinstance(value, float) else jnp.asarray(value, jnp.float32)
     return resolved

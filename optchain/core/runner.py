@@ -11,7 +11,7 @@ from optchain.core.describe import table
 from optchain.core.mask import Mask, select
 from optchain.core.numerics import wide
 from optchain.core.paths import nearest, path_of
-from optchain.core.rule import numbers, resolve
+from optchain.core.rule import checked, numbers, ranges, resolve
 
 Result = tuple[Any, dict[str, Any], dict[str, jax.Array]]  # updates, slots or state, metrics
 
@@ -61,7 +61,7 @@ class Runner:
             require_aligned(self.name, updates, params)
         elif self.rule.needs_params:
             raise ValueError(f"{self.name} reads the parameters: call update(grads, state, params)")
-        values = resolve(self.rule, extra.get("step", state["count"]), self._overrides(extra.get("hyper", {})))
+        values = resolve(self.rule, extra.get("step", state["count"]), self._overrides(extra.get("hyper") or {}))
         count = jnp.asarray(optax.safe_increment(state["count"]))
         new, slots, computed = self.run(
             dataclasses.replace(self.rule, **values),
@@ -74,16 +74,22 @@ class Runner:
         return kept, {"count": count} | slots, as_metrics(values | computed)
 
     def _overrides(self, hyper: dict[str, Any]) -> dict[str, Any]:
-        for name in hyper:
-            if not name.startswith("?") and name not in self.names():
-                raise ValueError(f"{self.name} has no number {name!r} to override; {nearest(name, self.names())}")
-        return {name.removeprefix("?"): value for name, value in hyper.items()}
+        allowed, found = ranges(type(self.rule)), {}
+        for name, value in hyper.items():
+            number = name.removeprefix("?")
+            if number in allowed:
+                found[number] = checked(self.name, number, value, allowed[number])
+            elif number == name:
+                raise ValueError(f"{self.name} has no number {name!r} to override; {nearest(name, allowed)}")
+        return found
 
     def _widened(self, tree: Any) -> Any:
         def leaf(path: Any, x: Any) -> jax.Array:
-            dtype = jnp.asarray(x).dtype
+            dtype = getattr(x, "dtype", None) or jnp.asarray(x).dtype
             if not jnp.issubdtype(dtype, jnp.floating):
-                raise ValueError(f"{self.name}: leaf {path_of(path)!r} is {dtype}; wanted a real floating dtype")
+                found = "float0" if dtype == jax.dtypes.float0 else dtype
+                wanted = "wanted a real floating dtype; leave it out with a mask"
+                raise ValueError(f"{self.name}: leaf {path_of(path)!r} is {found}; {wanted}")
             return wide(x)
 
         return jax.tree.map_with_path(leaf, tree)
@@ -109,8 +115,8 @@ def like(updates: Any, grads: Any) -> Any:
 
 
 def as_metrics(values: dict[str, Any]) -> dict[str, jax.Array]:
-    """Numbers as float32 arrays of fixed type."""
-    return {name: jnp.asarray(value, jnp.float32) for name, value in values.items()}
+    """Numbers as float32 arrays of fixed type; copies, for a donated state must not take the user's own array along."""
+    return {name: jnp.array(value, jnp.float32) for name, value in values.items()}
 
 
 def require_aligned(name: str, updates: Any, params: Any) -> None:

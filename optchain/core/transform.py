@@ -10,6 +10,8 @@ import optax
 from jax.core import Tracer
 
 from optchain.core.numerics import wide
+from optchain.core.paths import path_of
+from optchain.core.runner import left_out
 
 
 class Transform(optax.GradientTransformationExtraArgs):
@@ -34,6 +36,9 @@ class Transform(optax.GradientTransformationExtraArgs):
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Transform) and _same(self.link, other.link)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
 
     def __hash__(self) -> int:
         # Numbers may be arrays, which have no hash: equal definitions need equal hashes, no more.
@@ -73,9 +78,14 @@ def _same(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
+def forwarding(tx: Any) -> Any:
+    """A transformation that takes extra arguments. `optax.MultiSteps` does already, though it is no tuple."""
+    return optax.with_extra_args_support(tx) if isinstance(tx, optax.GradientTransformation) else tx
+
+
 def add_update(p: Any, u: Any) -> Any:
     """The parameter after an update: the sum is rounded once, to the parameter's dtype."""
-    return p if p is None or u is None else (wide(p) + wide(u)).astype(jnp.asarray(p).dtype)
+    return (wide(p) + wide(u)).astype(jnp.asarray(p).dtype)
 
 
 def apply(tx: optax.GradientTransformation, grads: Any, state: Any, params: Any, **extra: Any) -> tuple[Any, Any]:
@@ -96,7 +106,7 @@ def apply(tx: optax.GradientTransformation, grads: Any, state: Any, params: Any,
     """
     if hasattr(getattr(tx, "link", None), "apply"):
         return tx.link.apply(grads, state, params, **extra)  # pyright: ignore
-    updates, state = optax.with_extra_args_support(tx).update(grads, state, params, **extra)
+    updates, state = forwarding(tx).update(grads, state, params, **extra)
     return optax.apply_updates(params, updates), state
 
 
@@ -114,7 +124,7 @@ def shardings(tx: optax.GradientTransformation, params: Any) -> Any:
     """
     for path, p in jax.tree.leaves_with_path(params):
         if getattr(p, "sharding", None) is None:
-            raise ValueError(f"parameter {jax.tree_util.keystr(path)} has no sharding; place the parameters first")
+            raise ValueError(f"parameter {path_of(path)!r} has no sharding; place the parameters first")
     layouts = {p.sharding for p in jax.tree.leaves(params)}
     meshes = {layout.mesh for layout in layouts if isinstance(layout, jax.NamedSharding)}
     if len(meshes) > 1:
@@ -122,7 +132,7 @@ def shardings(tx: optax.GradientTransformation, params: Any) -> Any:
     replicated = jax.NamedSharding(meshes.pop(), jax.P()) if meshes else next(iter(layouts), None)
 
     def layout(slot: Any, p: Any) -> Any:
-        if isinstance(slot, optax.MaskedNode):
+        if left_out(slot):
             return slot
         return p.sharding if slot.shape == p.shape else replicated
 
@@ -133,5 +143,5 @@ def shardings(tx: optax.GradientTransformation, params: Any) -> Any:
         state,
         params,
         transform_non_params=lambda _: replicated,
-        is_leaf=lambda x: isinstance(x, optax.MaskedNode),
+        is_leaf=left_out,
     )

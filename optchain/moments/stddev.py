@@ -26,7 +26,7 @@ class StdDev:
     Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider. Where rounding makes
     the variance negative it counts as 0.
 
-    Differs from the paper: nothing with eps inside the root (1e-4 there).
+    Differs from the paper: the momentum of its equation 40 is a link of its own (`trace`); eps is 1e-4 there.
 
     References:
         Graves, 2013, equations 38 to 40. https://arxiv.org/abs/1308.0850

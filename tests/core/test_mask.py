@@ -40,8 +40,8 @@ def test_select(mask, wanted):
         (lambda params: params, "takes \\(path, leaf\\)"),
         (lambda path, p: p > 0, "wanted one bool for the whole leaf"),
         (lambda path, p: 1, "gives 1 for parameter 'block/bias'"),
-        ({"block": True}, "mask has the leaves \\['block'\\]"),
-        ([], "mask has the leaves"),
+        ({"block": True}, "mask has no leaf 'block/bias'; did you mean 'block'"),
+        ([], "mask has no leaf 'block/bias'; there are none"),
     ],
 )
 def test_a_mask_that_says_nothing_sensible_is_an_error(mask, message):
