@@ -206,7 +206,7 @@ def test_extra_arguments_are_ignored(name):
     params, tx = tree(0), build(name)
     state = tx.init(params)
     chex.assert_trees_all_equal(
-        tx.update(tree(1), state, params, value=1.0, unknown="x"), tx.update(tree(1), state, params)
+        tx.update(tree(1), state, params, other=1.0, unknown="x"), tx.update(tree(1), state, params)
     )
 
 

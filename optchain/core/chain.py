@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import optax
 
 from optchain.core.describe import table
-from optchain.core.numerics import global_norm, wide
+from optchain.core.metrics import has_links, names_within
+from optchain.core.numerics import global_norm
 from optchain.core.paths import nearest
-from optchain.core.runner import Runner, like
-from optchain.core.transform import Transform, add_update, forwarding, transform
+from optchain.core.runner import Result, like
+from optchain.core.transform import Transform, add_update, names, ours, step, transform, widened
 
 Tx = optax.GradientTransformation
 
@@ -35,21 +36,20 @@ class Chain:
 
     def names(self) -> list[str]:
         """The dotted names that `hyper` may override."""
-        return [f"{name}.{number}" for name, tx in self.links if _ours(tx) for number in tx.link.names()]  # pyright: ignore
+        return [f"{name}.{number}" for name, tx in self.links for number in names(tx)]
 
     def init(self, params: Any) -> dict[str, Any]:
-        params = _wide(params)
         links = {}
         for name, tx in self.links:
             with self._noting(name):
-                links[name] = tx.init(params)
+                links[name] = tx.init(widened(params))
         return {"step": jnp.zeros((), jnp.int32), "links": links, "metrics": self.metrics()}
 
     def metrics(self) -> dict[str, jax.Array]:
         """This chain's own metrics before the first update; a nested chain keeps its own in its state."""
         found = {}
         for name, tx in self.links:
-            if _ours(tx) and isinstance(tx.link, Runner):  # pyright: ignore
+            if ours(tx) and not isinstance(tx.link, Chain):  # pyright: ignore
                 found |= {f"{name}.{key}": value for key, value in tx.link.metrics().items()}  # pyright: ignore
         return found | {f"{name}.out_norm": jnp.zeros((), jnp.float32) for name in self.watch}
 
@@ -62,33 +62,27 @@ class Chain:
         updates, state, _ = self.step(grads, state, params, extra)
         return jax.tree.map(add_update, params, updates), state
 
-    def step(
-        self, updates: Any, state: Any, params: Any, extra: dict[str, Any]
-    ) -> tuple[Any, Any, dict[str, jax.Array]]:
+    def step(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> Result:
         """One update that stays in float32 or wider; the metrics stay in the state."""
-        if not is_chain_state(state) or set(state["links"]) != set(dict(self.links)):
-            found = sorted(state["links"]) if is_chain_state(state) else type(state).__name__
+        if not has_links(state) or set(state["links"]) != set(dict(self.links)):
+            found = sorted(state["links"]) if has_links(state) else type(state).__name__
             wanted = f"a state with the links {sorted(dict(self.links))}: call update(grads, state, params)"
             raise ValueError(f"{self.name}: the state is {found}, wanted {wanted}")
         routed = self._route(extra.get("hyper") or {}, state["links"])
         extra = {"step": state["step"]} | {key: value for key, value in extra.items() if key != "hyper"}
-        updates, params = _wide(updates), _wide(params)
-        links, metrics = {}, {}
+        updates, params, links, metrics = widened(updates), widened(params), {}, {}
         for name, tx in self.links:
             own = extra | ({"hyper": routed[name]} if name in routed else {})
             with self._noting(name):
-                if _ours(tx):
-                    updates, links[name], found = tx.link.step(updates, state["links"][name], params, own)  # pyright: ignore
-                    metrics |= {f"{name}.{key}": value for key, value in found.items()}
-                else:
-                    updates, links[name] = forwarding(tx).update(updates, state["links"][name], params, **own)
+                updates, links[name], found = step(tx, updates, state["links"][name], params, own)
+            metrics |= {f"{name}.{key}": value for key, value in found.items()}
             if name in self.watch:
                 metrics[f"{name}.out_norm"] = global_norm(updates)
         return updates, {"step": optax.safe_increment(state["step"]), "links": links, "metrics": metrics}, {}
 
     def _route(self, hyper: dict[str, Any], states: dict[str, Any]) -> dict[str, dict[str, Any]]:
         """The overrides of each link. One marked `?` may belong elsewhere, as all that go through optax's wrappers."""
-        foreign = {f"{name}.{x}" for name, tx in self.links if not _ours(tx) for x in _names_within(states[name])}
+        foreign = {f"{name}.{x}" for name, tx in self.links if not ours(tx) for x in names_within(states[name])}
         valid, routed = {*self.names(), *foreign}, {}
         for name, value in hyper.items():
             dotted = name.removeprefix("?")
@@ -158,83 +152,7 @@ def chain(*links: Tx, watch: bool | str | Sequence[str] = (), **named: Tx) -> Tr
     return transform(Chain(tuple(pairs), tuple(watched)))
 
 
-def metrics(state: Any) -> dict[str, jax.Array]:
-    """The metrics of every chain in an optimizer state, by dotted name.
-
-    `step` counts the updates made; `<link>.<number>` is the value that the last update used; links add what they
-    compute anyway (`clip.norm`, `clip.scale`). Chains inside optax's wrappers are found too: where a state holds
-    several chains side by side, their names begin with the keys that lead to them.
-
-    Args:
-        state: what `init` or `update` of a chain, or of a wrapper around chains, returned; nnx and linen states too.
-
-    Raises:
-        ValueError: the state holds no chain.
-    """
-    chains = [(path, x) for path, x in jax.tree.leaves_with_path(state, is_leaf=is_chain_state) if is_chain_state(x)]
-    if not chains:
-        raise ValueError("the state holds no chain and so no metrics; build the optimizer with optchain.chain")
-    found = {}
-    for path, own in chains:
-        keys = [getattr(key, "key", getattr(key, "idx", None)) for key in path] if len(chains) > 1 else []
-        prefix = "".join(f"{key}." for key in keys if key is not None)
-        if f"{prefix}step" in found:
-            raise ValueError("chains side by side in the state have no keys to tell them apart; read them one by one")
-        found |= {f"{prefix}step": own["step"]} | {f"{prefix}{name}": x for name, x in own["metrics"].items()}
-        for name, link in own["links"].items():
-            if any(map(is_chain_state, jax.tree.leaves(link, is_leaf=is_chain_state))):
-                found |= {f"{prefix}{name}.{key}": x for key, x in metrics(link).items()}
-    return found
-
-
-def _names_within(state: Any) -> set[str]:
-    """The metrics of the chains in the state of a wrapper of optax's, each by the name within its own chain."""
-    chains = [x for x in jax.tree.leaves(state, is_leaf=is_chain_state) if is_chain_state(x)]
-    return {name for own in chains for name in metrics(own)}
-
-
-def is_chain_state(x: Any) -> bool:
-    """Whether this is the state of a chain."""
-    if not isinstance(x, dict) or set(x) != {"step", "links", "metrics"}:
-        return False
-    return isinstance(x["links"], dict) and isinstance(x["metrics"], dict)  # parameters may have these names too
-
-
-def without_metrics(state: Any) -> Any:
-    """The state to checkpoint: metrics are left out, for what is watched may change before it is restored."""
-    return jax.tree.map(
-        lambda own: own | {"metrics": {}, "links": without_metrics(own["links"])} if is_chain_state(own) else own,
-        state,
-        is_leaf=is_chain_state,
-    )
-
-
-def with_metrics(state: Any, fresh: Any) -> Any:
-    """A restored state with the metrics of a fresh one, ready for `update`.
-
-    Args:
-        state: what `without_metrics` made of the state of the same transformation.
-        fresh: `tx.init(params)`.
-    """
-
-    def merge(own: Any, new: Any) -> Any:
-        if not is_chain_state(own):
-            return own
-        return own | {"metrics": new["metrics"], "links": with_metrics(own["links"], new["links"])}
-
-    return jax.tree.map(merge, state, fresh, is_leaf=is_chain_state)
-
-
-def _wide(tree: Any) -> Any:
-    """The floating leaves in float32 or wider, so that optax's links keep their state in float32 too."""
-    return jax.tree.map(lambda x: wide(x) if jnp.issubdtype(jnp.asarray(x).dtype, jnp.floating) else x, tree)
-
-
-def _ours(tx: Tx) -> bool:
-    return isinstance(tx, Transform) and hasattr(tx.link, "step")
-
-
 def automatic_name(tx: Tx) -> str:
     """The name of a transformation's technique: that of the function that made it."""
-    maker = tx.link.name if _ours(tx) else getattr(getattr(tx, "update", None), "__qualname__", "link").split(".")[0]  # pyright: ignore
+    maker = tx.link.name if ours(tx) else getattr(getattr(tx, "update", None), "__qualname__", "link").split(".")[0]  # pyright: ignore
     return maker if re.fullmatch("[a-z][a-z0-9_]*", maker) else "link"

@@ -12,18 +12,25 @@ HEADER = ("link", "technique", "hyperparameters", "slots", "bytes/param")
 
 def table(link: Any) -> str:
     """A plain text table of a chain's links, nested ones by their dotted names, or of one link."""
-    rows = [HEADER, *_rows(link, "")] if hasattr(link, "links") else [HEADER, _row(link.name, link)]
+    rows = [HEADER, *_rows("", link.name, link)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
 
-def _rows(chain: Any, prefix: str) -> list[tuple[str, ...]]:
-    rows = []
-    for name, tx in chain.links:
-        link = getattr(tx, "link", tx)
-        rows += _rows(link, f"{prefix}{name}.") if hasattr(link, "links") else [_row(f"{prefix}{name}", link)]
-    return rows
+def _rows(prefix: str, label: str, link: Any) -> list[tuple[str, ...]]:
+    """The rows of a link: those of a chain's links, or its own and those of what it wraps, under the same prefix."""
+    if hasattr(link, "links"):
+        return [row for name, tx in link.links for row in _rows(f"{prefix}{name}.", f"{prefix}{name}", _definition(tx))]
+    own = _row(label, link)
+    if not hasattr(link, "inner"):
+        return [own]
+    inner = _definition(link.inner)
+    return [own, *_rows(prefix, f"{prefix}{getattr(inner, 'name', 'inner')}", inner)]
+
+
+def _definition(tx: Any) -> Any:
+    return getattr(tx, "link", tx)
 
 
 def _row(name: str, link: Any) -> tuple[str, ...]:
@@ -40,7 +47,9 @@ def _technique(link: Any) -> str:
 def _hyperparameters(link: Any) -> str:
     owners = [getattr(link, "rule", None), link]
     fields = {name: getattr(x, name) for x in owners for name in getattr(x, "__dataclass_fields__", ())}
-    fields = {name: x for name, x in fields.items() if name not in ("rule", "name") and (name, x) != ("mask", None)}
+    fields = {
+        name: x for name, x in fields.items() if name not in ("rule", "name", "inner") and (name, x) != ("mask", None)
+    }
     return " ".join(f"{name}={shown(value)}" for name, value in fields.items())
 
 
@@ -62,7 +71,7 @@ def _slots(link: Any) -> tuple[str, str]:
     if getattr(link, "mask", None) is not None:
         link = dataclasses.replace(link, mask=None)
     try:
-        state = jax.eval_shape(link.init, {"w": jax.ShapeDtypeStruct((32, 32), jnp.float32)})
+        state = jax.eval_shape(lambda p: _own(link.init(p)), {"w": jax.ShapeDtypeStruct((32, 32), jnp.float32)})
     except (TypeError, ValueError, KeyError, AttributeError):
         return "?", "?"  # a mask or a wrapper that knows only the leaves of its own model
     slots = [(path, x) for path, x in jax.tree.leaves_with_path(state) if x.ndim]
@@ -72,3 +81,8 @@ def _slots(link: Any) -> tuple[str, str]:
     ]
     size = sum(x.size * x.dtype.itemsize for _, x in slots) / 32**2
     return " ".join(dict.fromkeys(keys[-1] for keys in names if keys)), f"{size:g}"
+
+
+def _own(state: Any) -> Any:
+    """The state of a wrapper without that of what it wraps, which has rows of its own."""
+    return {name: x for name, x in state.items() if name != "inner"} if isinstance(state, dict) else state

@@ -11,7 +11,7 @@ from jax.core import Tracer
 
 from optchain.core.numerics import wide
 from optchain.core.paths import path_of
-from optchain.core.runner import left_out
+from optchain.core.runner import Result, left_out
 
 
 class Transform(optax.GradientTransformationExtraArgs):
@@ -81,6 +81,40 @@ def _same(a: Any, b: Any) -> bool:
 def forwarding(tx: Any) -> Any:
     """A transformation that takes extra arguments. `optax.MultiSteps` does already, though it is no tuple."""
     return optax.with_extra_args_support(tx) if isinstance(tx, optax.GradientTransformation) else tx
+
+
+def ours(tx: Any) -> bool:
+    """Whether this transformation has a definition of ours, which steps in float32 and knows its numbers."""
+    return isinstance(tx, Transform) and hasattr(tx.link, "step")
+
+
+def names(tx: Any) -> list[str]:
+    """The dotted names that `hyper` may override; a transformation of optax's has none."""
+    return tx.link.names() if ours(tx) else []
+
+
+def widened(tree: Any) -> Any:
+    """The floating leaves in float32 or wider, so that what optax's transformations keep is in float32 too."""
+    return jax.tree.map(lambda x: wide(x) if jnp.issubdtype(jnp.asarray(x).dtype, jnp.floating) else x, tree)
+
+
+def step(tx: Any, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> Result:
+    """One update of any transformation that stays in float32 or wider, its new state, and its metrics.
+
+    A transformation of optax's must have been initialized with `widened` parameters.
+    """
+    if ours(tx):
+        return tx.link.step(updates, state, params, extra)
+    new, state = forwarding(tx).update(widened(updates), state, widened(params), **extra)
+    return new, state, {}
+
+
+def advance(tx: Any, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, Any]:
+    """The parameters and the state after one step of a transformation that stands within another."""
+    if hasattr(getattr(tx, "link", None), "apply"):
+        return tx.link.apply(updates, state, params, **extra)
+    new, state, _ = step(tx, updates, state, params, extra)
+    return jax.tree.map(add_update, params, new), state
 
 
 def add_update(p: Any, u: Any) -> Any:

@@ -1,0 +1,1 @@
+"""When a step is taken: accumulation, guards, plateaus."""

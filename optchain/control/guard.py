@@ -1,0 +1,193 @@
+"""A guard against steps that would do harm."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from optchain.core.numerics import ema, global_norm, wide
+from optchain.core.rule import Range, checked
+from optchain.core.transform import Transform, technique, transform
+from optchain.core.wrapper import Take, Wrapper
+from optchain.stepsize.scale import scale
+
+# What `guard.reason` says of the last step: the index of the first reason that applies.
+REASONS = (
+    "accepted",
+    "gradient not finite",
+    "value not finite",
+    "gradient norm above its limit",
+    "value above its limit",
+    "gradient norm is a spike",
+    "value is a spike",
+    "output not finite",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Guard(Wrapper):
+    """Steps only where nothing speaks against it.
+
+    State: `accepted` and `rejected`, steps; `streak`, rejections in a row; `reason`, an index of `REASONS`; `norm` and
+    `value`, running statistics `{"mean", "square", "count"}`; `loss_scale` and `grown`, steps since it changed.
+    """
+
+    check_outputs: bool
+    max_norm: float | None
+    max_value: float | None
+    spike: float | None
+    decay: float
+    warmup: int
+    patience: int
+    loss_scale: float | None
+    growth: int
+
+    def start(self, params: Any) -> dict[str, Any]:
+        counts = {name: jnp.zeros((), jnp.int32) for name in ("accepted", "rejected", "streak", "reason", "grown")}
+        scale = jnp.asarray(1.0 if self.loss_scale is None else self.loss_scale, jnp.float32)
+        return counts | {"norm": _statistics(), "value": _statistics(), "last_norm": jnp.zeros(()), "loss_scale": scale}
+
+    def shown(self, state: dict[str, Any]) -> dict[str, jax.Array]:
+        found = {name: state[name] for name in ("accepted", "rejected", "streak", "reason")}
+        found |= {"norm": state["last_norm"], "exhausted": state["streak"] >= self.patience}
+        return found | ({} if self.loss_scale is None else {"loss_scale": state["loss_scale"]})
+
+    def run(self, updates: Any, state: Any, extra: dict[str, Any], nothing: Any, take: Take) -> tuple[Any, Any]:
+        if self.loss_scale is not None:
+            updates = jax.tree.map(lambda g: wide(g) / state["loss_scale"].astype(wide(g).dtype), updates)
+        extra = extra | {"step": state["accepted"]}
+        norm, value = global_norm(updates), extra.get("value")
+        value = None if value is None else jnp.asarray(value, jnp.float32)
+        output = self._output_norm(updates, state, extra, take) if self.check_outputs else None
+        reason = self._reason(norm, value, output, state)
+        ok = reason == 0
+        result, inner = jax.lax.cond(
+            ok, lambda inner: take(updates, inner, extra), lambda inner: (nothing, inner), state["inner"]
+        )
+        return result, {
+            "accepted": state["accepted"] + ok.astype(jnp.int32),
+            "rejected": state["rejected"] + (~ok).astype(jnp.int32),
+            "streak": jnp.where(ok, 0, state["streak"] + 1),
+            "reason": reason,
+            "norm": self._seen(norm, state["norm"]),
+            "value": state["value"] if value is None else self._seen(value, state["value"]),
+            "last_norm": norm.astype(jnp.float32),
+            "inner": inner,
+        } | self._scaled(jnp.isfinite(norm), state)
+
+    def _output_norm(self, updates: Any, state: Any, extra: dict[str, Any], take: Take) -> jax.Array:
+        """The norm of what the step would give. It is computed once more within the `cond`, but never stored."""
+        return global_norm(take(updates, state["inner"], extra)[0])
+
+    def _reason(self, norm: jax.Array, value: Any, output: Any, state: Any) -> jax.Array:
+        """The index of the first reason to reject, or 0."""
+        never = jnp.zeros((), bool)
+        against = [
+            ~jnp.isfinite(norm),
+            never if value is None else ~jnp.isfinite(value),
+            never if self.max_norm is None else norm > self.max_norm,
+            never if value is None or self.max_value is None else value > self.max_value,
+            self._is_spike(norm, state["norm"]),
+            never if value is None else self._is_spike(value, state["value"]),
+            never if output is None else ~jnp.isfinite(output),
+        ]
+        return jnp.select(against, range(1, len(REASONS)), 0).astype(jnp.int32)
+
+    def _limit(self, seen: dict[str, jax.Array]) -> jax.Array:
+        """The value above which a sample is a spike; infinite while too few have been seen."""
+        if self.spike is None:
+            return jnp.asarray(jnp.inf, jnp.float32)
+        deviation = jnp.sqrt(jnp.maximum(seen["square"] - seen["mean"] ** 2, 0))
+        return jnp.where(seen["count"] >= self.warmup, seen["mean"] + self.spike * deviation, jnp.inf)
+
+    def _is_spike(self, x: jax.Array, seen: dict[str, jax.Array]) -> jax.Array:
+        return x > self._limit(seen)
+
+    def _seen(self, x: jax.Array, seen: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        """The statistics after one more sample. A spike counts as the limit, so that a lasting change is followed."""
+        x, finite, count = jnp.minimum(x, self._limit(seen)).astype(jnp.float32), jnp.isfinite(x), seen["count"]
+        b = jnp.minimum(self.decay, (count / (count + 1)).astype(jnp.float32))  # a plain mean at first
+        new = {"mean": ema(x, seen["mean"], b), "square": ema(x**2, seen["square"], b), "count": count + 1}
+        return jax.tree.map(lambda new, old: jnp.where(finite, new, old), new, seen)
+
+    def _scaled(self, finite: jax.Array, state: Any) -> dict[str, jax.Array]:
+        """The loss scale: halved after an overflow, doubled after `growth` steps without one."""
+        scale, grown = state["loss_scale"], jnp.where(finite, state["grown"] + 1, 0)
+        if self.loss_scale is None:
+            return {"loss_scale": scale, "grown": state["grown"]}
+        doubles = grown >= self.growth
+        scale = jnp.where(finite, jnp.where(doubles, 2 * scale, scale), jnp.maximum(scale / 2, 1.0))
+        return {"loss_scale": scale, "grown": jnp.where(doubles, 0, grown)}
+
+
+def _statistics() -> dict[str, jax.Array]:
+    return {"mean": jnp.zeros(()), "square": jnp.zeros(()), "count": jnp.zeros((), jnp.int32)}
+
+
+@technique(tx=scale(-0.1))
+def guard(
+    tx: optax.GradientTransformation,
+    check_outputs: bool = False,
+    max_norm: float | None = None,
+    max_value: float | None = None,
+    spike: float | None = None,
+    decay: float = 0.99,
+    warmup: int = 100,
+    patience: int = 10,
+    loss_scale: float | None = None,
+    growth: int = 2000,
+) -> Transform:
+    r"""Rejects a step whose gradients are not finite, or are a spike: zero update, the state restored bit for bit.
+
+    A sample x (the norm of all gradients, or the extra argument `value`) is a spike where
+
+    .. math::
+        x > m + k \sqrt{q - m^2}, \qquad m \leftarrow b m + (1 - b) x', \quad q \leftarrow b q + (1 - b) x'^2, \quad
+        x' = \min(x, m + k \sqrt{q - m^2})
+
+    Non-finite samples never enter the running mean m and mean square q.
+
+    Args:
+        tx: any transformation. Its schedules count the accepted steps.
+        check_outputs: also reject where the new updates or parameters are not finite; the step is computed twice.
+        max_norm: reject where the gradients' norm is above this.
+        max_value: reject where `value` is above this.
+        spike: k, in standard deviations, > 0; None for no test of spikes.
+        decay: b, in [0, 1); during the first samples a plain mean.
+        warmup: samples before the test of spikes begins, at least 0.
+        patience: rejections in a row from which on the metric `guard.exhausted` is 1, for a trainer to stop or reload.
+        loss_scale: where the loss is multiplied by `loss_scale(state)` before differentiation (float16), its first
+            value: gradients are divided by it, it halves when they overflow and doubles after `growth` good steps.
+        growth: steps without overflow after which the loss scale doubles.
+
+    `update` and `oc.apply` take the extra argument `value`, the loss; it is checked too, and forwarded as all others.
+    Through `oc.apply` the parameters stand within the same `cond`, and a rejected step touches nothing.
+
+    Metrics: `guard.accepted`, `guard.rejected`, `guard.streak`, `guard.reason` (an index of `REASONS`), `guard.norm`,
+    `guard.exhausted`, and `guard.loss_scale` where there is one.
+
+    Raises:
+        ValueError: a number out of its range.
+
+    References:
+        Loss scaling: Micikevicius et al., 2017, section 3.2. https://arxiv.org/abs/1710.03740
+
+    >>> import optchain as oc
+    >>> tx = oc.guard(oc.adamw(1e-3), spike=6.0)
+    """
+    limits = {"max_norm": max_norm, "max_value": max_value, "spike": spike, "loss_scale": loss_scale}
+    given = {name: checked("guard", name, x, Range("(0, inf)")) for name, x in limits.items() if x is not None}
+    decay = checked("guard", "decay", decay, Range("[0, 1)"))
+    for name, x, least in (("warmup", warmup, 0), ("patience", patience, 1), ("growth", growth, 1)):
+        if type(x) is not int or x < least:
+            raise ValueError(f"guard: {name} must be a whole number of at least {least}, got {x!r}")
+    none = dict.fromkeys(limits)
+    rest = {"decay": decay, "warmup": warmup, "patience": patience, "growth": growth}
+    return transform(Guard(tx, check_outputs=check_outputs, **none | given, **rest))
+
+
+def loss_scale(state: Any) -> jax.Array:
+    """The factor to multiply the loss with before differentiation, from the state of a guard with a loss scale."""
+    return state["loss_scale"]
