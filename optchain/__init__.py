@@ -8,6 +8,7 @@ from optchain.clipping.value import clip as clip
 from optchain.control.accumulate import accumulate as accumulate
 from optchain.control.guard import guard as guard
 from optchain.control.guard import loss_scale as loss_scale
+from optchain.control.plateau import scale_on_plateau as scale_on_plateau
 from optchain.core.chain import chain as chain
 from optchain.core.dense import lift as lift
 from optchain.core.mask import is_matrix as is_matrix
