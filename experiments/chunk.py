@@ -12,7 +12,9 @@ import optchain as oc
 from experiments.batches import batches
 from experiments.data import Task
 
-Carry = dict[str, Any]  # params, batch_stats, opt_state and step: all that changes from step to step
+# params, batch_stats, opt_state, step, and the validation loss not yet told to the optimizer (NaN if it was): all that
+# changes from step to step
+Carry = dict[str, Any]
 
 
 def start(task: Task, model: nn.Module, tx: optax.GradientTransformation, seed: int) -> Carry:
@@ -25,6 +27,7 @@ def start(task: Task, model: nn.Module, tx: optax.GradientTransformation, seed: 
             "batch_stats": variables.get("batch_stats", {}),
             "opt_state": tx.init(variables["params"]),
             "step": jnp.zeros((), jnp.int32),
+            "validation": jnp.full((), jnp.nan, jnp.float32),
         }
         # Weak types would change after the first step, and with them the type of the carry.
         return jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), carry)
@@ -59,8 +62,15 @@ def make_chunk(
             return task.loss(outputs, targets).mean(), (metric, changed.get("batch_stats", {}))
 
         (value, (metric, stats)), grads = jax.value_and_grad(loss, has_aux=True)(carry["params"])
-        params, opt_state = oc.apply(tx, grads, carry["opt_state"], carry["params"])
-        new = {"params": params, "batch_stats": stats, "opt_state": opt_state, "step": carry["step"] + 1}
+        told = {"value": value, "validation": carry["validation"]}
+        params, opt_state = oc.apply(tx, grads, carry["opt_state"], carry["params"], **told)
+        new = {
+            "params": params,
+            "batch_stats": stats,
+            "opt_state": opt_state,
+            "step": carry["step"] + 1,
+            "validation": jnp.full_like(carry["validation"], jnp.nan),
+        }
         return new, {"loss": value, task.metric_name: metric, "optimizer": oc.metrics(opt_state)}
 
     def chunk(carry: Carry, data: Any, steps: int) -> tuple[Carry, dict[str, Any]]:

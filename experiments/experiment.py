@@ -46,7 +46,8 @@ def build(config: Config, source: str) -> Experiment:
         carry = jax.eval_shape(experiment.start)
         params = carry["params"]
         # The whole update is traced once here, so that what it refuses is an error of the configuration.
-        jax.eval_shape(lambda g, s, p: oc.apply(experiment.tx, g, s, p), params, carry["opt_state"], params)
+        told = {"value": 0.0, "validation": 0.0}
+        jax.eval_shape(lambda g, s, p: oc.apply(experiment.tx, g, s, p, **told), params, carry["opt_state"], params)
     except (InputError, ValueError) as error:
         # JAX adds notes of its own, on its frames in the traceback.
         notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()) if note.startswith("in link"))

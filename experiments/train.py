@@ -114,7 +114,9 @@ class Trainer:
         return self.compiled[steps]
 
     def _log(self, before: int, logs: dict[str, Any]) -> None:
-        bad = np.flatnonzero(~np.isfinite(logs["loss"]))
+        # A guard refuses what is not finite; only when it has had enough of it the run has diverged.
+        guards = [x for name, x in logs["optimizer"].items() if name.endswith("guard.exhausted")]
+        bad = np.flatnonzero(np.any(guards, axis=0) if guards else ~np.isfinite(logs["loss"]))
         if len(bad):
             self.logs.steps(before, jax.tree.map(lambda x: x[: bad[0]], logs))
             raise Diverged(before + int(bad[0]) + 1)
@@ -133,6 +135,7 @@ class Trainer:
         loss = scores[counted(scores)]["loss"]
         if not math.isfinite(loss):
             raise Diverged(step)
+        self.carry["validation"] = jnp.asarray(loss, jnp.float32)
         if loss < self.progress["best_loss"]:
             self.best = jax.tree.map(jnp.copy, current)
             self.progress |= {"best_loss": loss, "best_step": step, "stale": 0}

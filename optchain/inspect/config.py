@@ -53,7 +53,9 @@ def _build(table: Any, path: str) -> Any:
     if not isinstance(table, dict) or not isinstance(table.get("use"), str):
         raise ValueError(f'{path}: wanted a table with `use = "technique"`, got {table!r}')
     make = _function(table["use"], f"{path}.use")
-    arguments = {name: _argument(value, f"{path}.{name}") for name, value in table.items() if name != "use"}
+    arguments = {name: _argument(value, f"{path}.{name}") for name, value in table.items() if name not in ("use", "tx")}
+    if "tx" in table:  # what a wrapper stands around: one technique, or a chain of its own
+        arguments["tx"] = _link(table["tx"], f"{path}.tx")
     known = inspect.signature(make).parameters
     for name in arguments:
         if name not in known and not any(p.kind is p.VAR_KEYWORD for p in known.values()):

@@ -58,10 +58,18 @@ def test_a_table_is_the_chain_that_it_describes():
     chex.assert_trees_all_equal(*ends)
 
 
-@pytest.mark.parametrize("name", [name for name in TECHNIQUES if name != "sparse_update"])
+@pytest.mark.parametrize("name", [name for name in TECHNIQUES if "tx" not in TECHNIQUES[name].example])
 def test_every_technique_is_found_by_name(name):
     built = oc.from_config({"link": {"use": name, **TECHNIQUES[name].example}})
     assert built == oc.chain(link=TECHNIQUES[name](**TECHNIQUES[name].example))
+
+
+def test_what_a_wrapper_stands_around_is_a_technique_or_a_chain():
+    adam, lr = {"use": "scale_by_adam"}, {"use": "scale", "step_size": -0.1}
+    one = oc.from_config({"g": {"use": "guard", "patience": 3, "tx": {"use": "accumulate", "every": 2, "tx": adam}}})
+    assert one == oc.chain(g=oc.guard(oc.accumulate(oc.scale_by_adam(), 2), patience=3))
+    two = oc.from_config({"g": {"use": "guard", "tx": {"adam": adam, "lr": lr}}})
+    assert two == oc.chain(g=oc.guard(oc.chain(adam=oc.scale_by_adam(), lr=oc.scale(-0.1))))
 
 
 @pytest.mark.parametrize(
