@@ -39,6 +39,8 @@ from optchain.optimizers import momentum as momentum
 from optchain.optimizers import nesterov as nesterov
 from optchain.optimizers import rmsprop as rmsprop
 from optchain.optimizers import sgd as sgd
+from optchain.precision.precision import lost_updates as lost_updates
+from optchain.precision.precision import precision as precision
 from optchain.schedules.constant import constant as constant
 from optchain.schedules.cosine import cosine as cosine
 from optchain.schedules.cosine import cosine_restarts as cosine_restarts

@@ -1,0 +1,1 @@
+"""In which precision parameters and slots are stored."""

@@ -1,0 +1,186 @@
+"""How parameters and slots are stored: master weights, Kahan compensation, stochastic rounding, bfloat16 slots."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from optchain.core.numerics import wide
+from optchain.core.paths import nearest, path_of
+from optchain.core.runner import Result, left_out, like
+from optchain.core.transform import Transform, step, technique, transform
+from optchain.core.wrapper import Wrapper
+from optchain.precision.rounding import random_bits, stochastic_round
+from optchain.stepsize.scale import scale
+
+PARAMS = ("nearest", "stochastic", "kahan", "master")
+SLOTS = ("float32", "bfloat16")
+
+
+@dataclasses.dataclass(frozen=True)
+class Precision(Wrapper):
+    """Stores what the wrapped transformation computes in float32.
+
+    State: `count`; `rest`, for each narrow parameter its float32 master, or what its last rounding left (Kahan);
+    `lost`, entries whose last update rounded to nothing.
+    """
+
+    params: str
+    slots: str
+    seed: int
+    watch: bool
+
+    def init(self, params: Any) -> dict[str, Any]:
+        inner = self._narrowed(self.inner.init(jax.tree.map(wide, params)), jnp.zeros((), jnp.int32))
+        counts = {"count": jnp.zeros((), jnp.int32), "lost": jnp.zeros((), jnp.float32)}
+        return self._with_metrics(counts | {"rest": jax.tree.map(self._rest, params), "inner": inner})
+
+    def shown(self, state: dict[str, Any]) -> dict[str, jax.Array]:
+        return {"lost": state["lost"]} if self.watch else {}
+
+    def update(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        new, state, _ = self.step(updates, state, params, extra)
+        return like(new, updates) if self.params == "nearest" else new, state
+
+    def step(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> Result:
+        """The float32 step that leads from the stored parameters to their successors."""
+        exact, state = self._stepped(updates, state, params, extra)
+        if self.params == "nearest":
+            return exact, state, {}
+        after, state = self._stored(exact, state, params)
+        return jax.tree.map(lambda new, p: wide(new) - wide(p), after, params), state, {}
+
+    def apply(self, grads: Any, state: Any, params: Any, **extra: Any) -> tuple[Any, Any]:
+        exact, state = self._stepped(grads, state, params, extra)
+        if self.params == "nearest":
+            exact = jax.tree.map(lambda u, p: wide(p) + u, exact, params)
+        return self._stored(exact, state, params)
+
+    def _stepped(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """The update, or where it is to be stored in another way the exact new parameters, in float32."""
+        if params is None and self.params != "nearest":
+            raise ValueError("precision stores the parameters: call update(grads, state, params)")
+        view = params if params is None else jax.tree.map(self._view, params, state["rest"])
+        inner = jax.tree.map(lambda x: wide(x) if x.dtype == jnp.bfloat16 else x, state["inner"])
+        new, inner, _ = step(self.inner, updates, inner, view, extra)
+        count = optax.safe_increment(state["count"])
+        lost = state["lost"]
+        if self.watch and params is not None:
+            lost = lost_updates(new, params).astype(jnp.float32)
+        after = {"count": count, "lost": lost, "rest": state["rest"], "inner": self._narrowed(inner, count)}
+        exact = new if self.params == "nearest" else jax.tree.map(lambda p, u: p + u, view, new)
+        return exact, self._with_metrics(after)
+
+    def _stored(self, exact: Any, state: dict[str, Any], params: Any) -> tuple[Any, dict[str, Any]]:
+        """The parameters in their own dtypes, and the state with what their rounding leaves."""
+
+        def rounded(path: Any, x: jax.Array, p: jax.Array) -> jax.Array:
+            if self.params == "stochastic" and p.dtype == jnp.bfloat16:
+                return stochastic_round(x, random_bits(x.shape, self.seed, state["count"], path_of(path)))
+            return x.astype(p.dtype)
+
+        after = jax.tree.map_with_path(rounded, exact, params)
+        kept = {
+            "master": lambda x, new, old: x,
+            "kahan": lambda x, new, old: (x - wide(new)).astype(new.dtype),
+        }.get(self.params)
+        if kept is None:
+            return after, state
+        rest = jax.tree.map(
+            lambda old, x, new: old if left_out(old) else kept(x, new, old),
+            state["rest"],
+            exact,
+            after,
+            is_leaf=left_out,
+        )
+        return after, state | {"rest": rest}
+
+    def _rest(self, p: Any) -> Any:
+        if self.params not in ("kahan", "master") or jnp.asarray(p).dtype in (jnp.float32, jnp.float64):
+            return optax.MaskedNode()
+        return jnp.array(p, jnp.float32) if self.params == "master" else jnp.zeros_like(p)
+
+    def _view(self, p: Any, rest: Any) -> jax.Array:
+        """The parameter as exactly as it is known."""
+        if left_out(rest):
+            return wide(p)
+        return rest if self.params == "master" else wide(p) + wide(rest)
+
+    def _narrowed(self, inner: Any, count: jax.Array) -> Any:
+        if self.slots == "float32":
+            return inner
+
+        def narrow(path: Any, x: jax.Array) -> jax.Array:
+            if x.dtype != jnp.float32 or not x.ndim:
+                return x
+            return stochastic_round(x, random_bits(x.shape, self.seed, count, f"slots/{path_of(path)}"))
+
+        return jax.tree.map_with_path(narrow, inner)
+
+
+@technique(tx=scale(-0.1))
+def precision(
+    tx: optax.GradientTransformation,
+    params: str = "nearest",
+    slots: str = "float32",
+    seed: int = 0,
+    watch: bool = False,
+) -> Transform:
+    r"""Stores parameters narrower than float32, and slots, so that small updates are not lost.
+
+    The wrapped transformation computes in float32, on the parameters as exactly as they are known. What it leads to is
+    stored, for parameters in bfloat16 or float16, by
+
+    - `"nearest"`: rounding, as without this wrapper: an update below half a unit in the last place is lost;
+    - `"stochastic"`: rounding up or down at random, exact on average (bfloat16 only, no memory);
+    - `"kahan"`: rounding, the remainder kept in a second array of the same dtype and added at the next step;
+    - `"master"`: rounding, from a float32 copy in the state.
+
+    It is the outermost wrapper, or stands within others of ours: a chain hands its links float32 parameters. `oc.apply`
+    stores exactly this. `update` returns the float32 step there, which `optax.apply_updates` lands on the same value
+    wherever float32 can express it; what it misses the next step corrects.
+
+    Args:
+        tx: any transformation.
+        params: one of the four words above.
+        slots: "float32", or "bfloat16" with stochastic rounding for every array in the state of `tx` that has axes.
+        seed: of the random bits, which are a hash of seed, step, path and element: the same however arrays are sharded.
+        watch: count the entries whose update would round to nothing, as the metric `precision.lost`; one more pass.
+
+    Shapes and dtypes: any; parameters in float32 are stored as ever.
+
+    Differs from the paper: the compensation of Kahan is that of the stored parameter alone, with no running error of
+    the compensation itself.
+
+    Raises:
+        ValueError: an unknown word, or a seed that is no whole number.
+
+    References:
+        Zamirai et al., 2020, Algorithms 2 and 3. https://arxiv.org/abs/2010.06192
+        Micikevicius et al., 2017, section 3.1 (master weights). https://arxiv.org/abs/1710.03740
+
+    >>> import optchain as oc
+    >>> tx = oc.precision(oc.adamw(1e-3), params="stochastic", slots="bfloat16")
+    """
+    for name, word, valid in (("params", params, PARAMS), ("slots", slots, SLOTS)):
+        if word not in valid:
+            raise ValueError(f"precision: {name} is {word!r}; {nearest(str(word), valid)}")
+    if type(seed) is not int:
+        raise ValueError(f"precision: seed must be a whole number, got {seed!r}")
+    return transform(Precision(tx, params=params, slots=slots, seed=seed, watch=watch))
+
+
+def lost_updates(updates: Any, params: Any) -> jax.Array:
+    """The number of entries that an update leaves as they are, though it is not 0, when the sum is rounded to nearest.
+
+    Args:
+        updates: what `update` returns, or in float32 what is to be added.
+        params: the parameters, in the dtype they are stored in.
+    """
+
+    def lost(u: jax.Array, p: jax.Array) -> jax.Array:
+        return jnp.sum((u != 0) & ((wide(p) + wide(u)).astype(p.dtype) == p), dtype=jnp.int32)
+
+    return sum(jax.tree.leaves(jax.tree.map(lost, updates, params)), jnp.zeros((), jnp.int32))

@@ -1,0 +1,47 @@
+"""Rounding to bfloat16: stochastic, with bits that depend on the element and not on how it is sharded."""
+
+import zlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+_ODD = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D)  # multipliers of xxHash32, which mix every bit of a word into the others
+
+
+def random_bits(shape: tuple[int, ...], seed: Any, step: Any, path: str) -> jax.Array:
+    """32 random bits for each element: a hash of the seed, the step, the leaf's path and the element's index.
+
+    Under `jit` the index is that in the whole array, so that the bits are the same however it is sharded; within
+    `shard_map` it is that in the shard, and the axis index belongs into the seed.
+    """
+    index = jnp.zeros(shape, jnp.uint32)
+    for axis, size in enumerate(shape):
+        index = index * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
+    key = jnp.uint32(zlib.crc32(path.encode()))
+    for word in (seed, step):
+        key = _mixed(key ^ jnp.asarray(word).astype(jnp.uint32))
+    return _mixed(index * jnp.uint32(_ODD[0]) ^ key)
+
+
+def stochastic_round(x: jax.Array, bits: jax.Array) -> jax.Array:
+    """A float32 array in bfloat16, each entry rounded up or down with the probability that makes it exact on average.
+
+    .. math::
+        P(\\text{up}) = (x - \\lfloor x \\rfloor) / (\\lceil x \\rceil - \\lfloor x \\rfloor)
+
+    Args:
+        x: float32.
+        bits: random uint32 of the same shape; the upper 16 are used.
+    """
+    word = jax.lax.bitcast_convert_type(x, jnp.uint32)
+    # bfloat16 is the upper half of float32: a random lower half carries into it as often as its fraction says.
+    rounded = jax.lax.bitcast_convert_type((word + (bits >> 16)) & jnp.uint32(0xFFFF0000), jnp.float32)
+    return jnp.where(jnp.isfinite(x), rounded, x).astype(jnp.bfloat16)
+
+
+def _mixed(x: jax.Array) -> jax.Array:
+    """A word of which each bit depends on all bits of the given one (the final mix of xxHash32)."""
+    x = (x ^ (x >> 15)) * jnp.uint32(_ODD[1])
+    x = (x ^ (x >> 13)) * jnp.uint32(_ODD[2])
+    return x ^ (x >> 16)
