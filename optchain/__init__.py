@@ -23,6 +23,7 @@ from optchain.decay.decoupled import add_decayed_weights as add_decayed_weights
 from optchain.decay.proximal import proximal_elastic_net as proximal_elastic_net
 from optchain.inspect.config import from_config as from_config
 from optchain.inspect.config import techniques as techniques
+from optchain.inspect.laws import check_laws as check_laws
 from optchain.masking.sparse_update import nonzero as nonzero
 from optchain.masking.sparse_update import sparse_update as sparse_update
 from optchain.moments.adagrad import scale_by_rss as scale_by_rss

@@ -1,0 +1,79 @@
+"""What the laws share: gradients, steps, and comparisons that say where trees differ."""
+
+import importlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from optchain.core.transform import forwarding
+from optchain.inspect.laws.check import Broken, Skipped
+
+
+def gradients(params: Any, seed: int = 1) -> Any:
+    """Random gradients in the dtypes of the parameters."""
+    leaves, treedef = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(seed), max(len(leaves), 1))
+    drawn = [jax.random.normal(key, x.shape).astype(x.dtype) for key, x in zip(keys, leaves, strict=False)]
+    return jax.tree.unflatten(treedef, drawn)
+
+
+def take_step(tx: Any, carry: Any, grads: Any, **extra: Any) -> Any:
+    """The parameters and the state after one step; a link that follows a loss gets one."""
+    params, state = carry
+    updates, state = tx.update(grads, state, params, **{"value": jnp.zeros(()), **extra})
+    return optax.apply_updates(params, updates), state
+
+
+def types_of(tree: Any) -> Any:
+    """Shape, dtype and weak type of each leaf."""
+    return jax.tree.map(lambda x: (jnp.shape(x), jnp.asarray(x).dtype, getattr(x, "weak_type", False)), tree)
+
+
+def require_close(what: str, found: Any, wanted: Any, rtol: float = 1e-5, atol: float = 1e-6) -> None:
+    """Two trees are equal within tolerances, NaN where the other is NaN."""
+    if jax.tree.structure(found) != jax.tree.structure(wanted):
+        raise Broken(f"{what}: another structure")
+    pairs = zip(jax.tree.leaves_with_path(found), jax.tree.leaves(wanted), strict=True)
+    for (path, x), y in pairs:
+        x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+        if not np.allclose(x, y, rtol, atol, equal_nan=True):
+            raise Broken(f"{what}{jax.tree_util.keystr(path)} differs by {np.nanmax(np.abs(x - y)):.2g}")
+
+
+def require_finite(what: str, tree: Any) -> None:
+    """No leaf holds a NaN or infinity."""
+    for path, x in jax.tree.leaves_with_path(tree):
+        if not np.all(np.isfinite(np.asarray(x, np.float64))):
+            raise Broken(f"{what}{jax.tree_util.keystr(path)} is not finite")
+
+
+def cast(params: Any, dtype: Any) -> Any:
+    """The parameters in another dtype."""
+    return jax.tree.map(lambda x: x.astype(dtype), params)
+
+
+def require_scan(tx: Any, params: Any) -> None:
+    """Steps within a compiled `lax.scan` run at all, which needs a state of fixed type."""
+    tx, stacked = forwarding(tx), jax.tree.map(lambda *gs: jnp.stack(gs), gradients(params, 0), gradients(params, 1))
+    start = (params, tx.init(params))
+    jax.jit(lambda c: jax.lax.scan(lambda c, g: (take_step(tx, c, g), None), c, stacked)[0])(start)
+
+
+def repeated(tx: Any, params: Any, size: float) -> Any:
+    """The parameters after three steps on gradients of one size."""
+    grads = jax.tree.map(lambda p: jnp.full_like(p, size), params)
+    carry, step = (params, tx.init(params)), jax.jit(lambda c, g: take_step(tx, c, g))
+    for _ in range(3):
+        carry = step(carry, grads)
+    return carry[0]
+
+
+def optional(name: str) -> Any:
+    """A module, where it is installed."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise Skipped(f"{name.split('.')[0]} is not installed") from None

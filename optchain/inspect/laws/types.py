@@ -1,0 +1,77 @@
+"""Types: shapes, dtypes, weak types and layouts are fixed from init."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from optchain.inspect.laws.check import Broken, Skipped, law
+from optchain.inspect.laws.steps import cast, gradients, types_of
+
+
+def _same_avals(what: str, found: Any, wanted: Any) -> None:
+    if jax.tree.structure(found) != jax.tree.structure(wanted):
+        raise Broken(f"{what} changes its structure")
+    pairs = zip(jax.tree.leaves_with_path(found), jax.tree.leaves(wanted), strict=True)
+    for (path, x), y in pairs:
+        if types_of(x) != types_of(y):
+            raise Broken(f"{what}{jax.tree_util.keystr(path)} is {types_of(x)}, wanted {types_of(y)}")
+
+
+def _fixed_avals(tx: Any, params: Any, grads: Any) -> None:
+    state = tx.init(params)
+    for _ in range(2):
+        updates, after = tx.update(grads, state, params, value=jnp.zeros(()))
+        _same_avals("the state", after, state)
+        state = after
+    for (path, u), p in zip(jax.tree.leaves_with_path(updates), jax.tree.leaves(params), strict=True):
+        if jnp.shape(u) != jnp.shape(p):
+            raise Broken(f"the update{jax.tree_util.keystr(path)} has shape {jnp.shape(u)}, wanted {jnp.shape(p)}")
+
+
+@law
+def avals_float32(tx: Any, params: Any) -> None:
+    """Shapes, dtypes and weak types of the state are fixed from init, for float32."""
+    _fixed_avals(tx, params, gradients(params))
+
+
+@law
+def avals_bfloat16(tx: Any, params: Any) -> None:
+    """Shapes, dtypes and weak types of the state are fixed from init, for bfloat16."""
+    _fixed_avals(tx, cast(params, jnp.bfloat16), cast(gradients(params), jnp.bfloat16))
+
+
+@law
+def avals_float16(tx: Any, params: Any) -> None:
+    """Shapes, dtypes and weak types of the state are fixed from init, for float16."""
+    _fixed_avals(tx, cast(params, jnp.float16), cast(gradients(params), jnp.float16))
+
+
+@law
+def avals_mixed(tx: Any, params: Any) -> None:
+    """Bfloat16 parameters may have float32 gradients."""
+    _fixed_avals(tx, cast(params, jnp.bfloat16), gradients(params))
+
+
+@law
+def abstract_init(tx: Any, params: Any) -> None:
+    """`init` may be evaluated abstractly."""
+    abstract, state = jax.eval_shape(tx.init, params), tx.init(params)
+    for x, y in zip(jax.tree.leaves(abstract), jax.tree.leaves(state), strict=True):
+        if (x.shape, x.dtype) != (jnp.shape(y), jnp.asarray(y).dtype):
+            raise Broken(f"abstractly {x.shape} {x.dtype}, in fact {jnp.shape(y)} {jnp.asarray(y).dtype}")
+
+
+@law
+def sharding(tx: Any, params: Any) -> None:
+    """On a mesh with explicit sharding the state keeps the layout that init gave it."""
+    if len(jax.devices()) < 2:
+        raise Skipped("there is one device")
+    mesh = jax.make_mesh((2,), ("x",), (jax.sharding.AxisType.Explicit,), devices=jax.devices()[:2])
+    with jax.set_mesh(mesh):
+        even = {"w": jax.device_put(jnp.ones((4, 2)), jax.P("x")), "b": jax.device_put(jnp.ones(4), jax.P("x"))}
+        state = jax.jit(tx.init)(even)
+        after = jax.jit(lambda g, s, p: tx.update(g, s, p, value=jnp.zeros(()))[1])(even, state, even)
+        for (path, x), y in zip(jax.tree.leaves_with_path(after), jax.tree.leaves(state), strict=True):
+            if str(jax.typeof(x)) != str(jax.typeof(y)):
+                raise Broken(f"state{jax.tree_util.keystr(path)} is {jax.typeof(x)}, wanted {jax.typeof(y)}")

@@ -1,0 +1,94 @@
+"""Wrappers: a transformation works within any other."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from optchain.control.accumulate import accumulate
+from optchain.control.guard import guard
+from optchain.inspect.laws.check import Broken, law
+from optchain.inspect.laws.steps import gradients, optional, require_close, require_scan, take_step
+
+
+@law
+def extra_arguments(tx: Any, params: Any) -> None:
+    """Unknown extra arguments are ignored."""
+    start, grads = (params, tx.init(params)), gradients(params)
+    require_close("the result ", take_step(tx, start, grads, unknown=jnp.ones(())), take_step(tx, start, grads), 0, 0)
+
+
+@law
+def extra_arguments_forwarded(tx: Any, params: Any) -> None:
+    """Extra arguments pass through accumulation and a guard around it."""
+    seen = []
+
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        seen.append(set(extra))
+        return tx.update(updates, state, params, **extra)
+
+    spy = optax.GradientTransformationExtraArgs(tx.init, update)
+    wrapped = guard(accumulate(spy, 1))
+    take_step(wrapped, (params, wrapped.init(params)), gradients(params), told=jnp.ones(()))
+    if not any("told" in extra for extra in seen):
+        raise Broken("the extra argument `told` did not arrive")
+
+
+@law
+def masked(tx: Any, params: Any) -> None:
+    """It works on some of the leaves."""
+    leaves, treedef = jax.tree.flatten(params)
+    mask = treedef.unflatten([i % 2 == 0 for i in range(len(leaves))])
+    require_scan(optax.masked(tx, mask), params)
+
+
+@law
+def masked_out(tx: Any, params: Any) -> None:
+    """It works on none of the leaves."""
+    require_scan(optax.masked(tx, jax.tree.map(lambda _: False, params)), params)
+
+
+@law
+def partition(tx: Any, params: Any) -> None:
+    """It works as one group of `optax.partition`."""
+    leaves, treedef = jax.tree.flatten(params)
+    labels = treedef.unflatten(["own" if i % 2 else "other" for i in range(len(leaves))])
+    require_scan(optax.partition({"own": tx, "other": optax.sgd(0.1)}, labels), params)
+
+
+@law
+def accumulation(tx: Any, params: Any) -> None:
+    """Equal micro-batches accumulated are one step."""
+    grads, wrapped = gradients(params), accumulate(tx, 2)
+    carry = (params, wrapped.init(params))
+    for _ in range(2):
+        carry = take_step(wrapped, carry, grads)
+    require_close("the parameters", carry[0], take_step(tx, (params, tx.init(params)), grads)[0], rtol=1e-4)
+
+
+@law
+def guarded(tx: Any, params: Any) -> None:
+    """A rejected step leaves parameters and state as they were, bit for bit."""
+    wrapped = guard(tx)
+    start = (params, wrapped.init(params))
+    bad = jax.tree.map(lambda p: jnp.full_like(p, jnp.nan), params)
+    after = jax.jit(lambda c, g: take_step(wrapped, c, g))(start, bad)
+    require_close("the parameters", after[0], params, 0, 0)
+    require_close("the state ", after[1]["inner"], start[1]["inner"], 0, 0)
+
+
+@law
+def nnx_optimizer(tx: Any, params: Any) -> None:
+    """It works in `nnx.Optimizer`."""
+    nnx, _ = optional("flax.nnx"), params
+    model = nnx.Linear(2, 3, rngs=nnx.Rngs(0))
+    optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
+
+    @nnx.jit
+    def step(model: Any, optimizer: Any) -> None:
+        grads = nnx.grad(lambda model: jnp.sum(model(jnp.ones((1, 2))) ** 2))(model)
+        optimizer.update(model, grads, value=jnp.zeros(()))
+
+    step(model, optimizer)
+    step(model, optimizer)
