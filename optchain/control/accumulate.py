@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optchain.core.numerics import global_norm, wide
+from optchain.core.numerics import all_finite, wide
 from optchain.core.rule import Number, Range, checked
 from optchain.core.transform import Transform, technique, transform
 from optchain.core.wrapper import Take, Wrapper
@@ -16,51 +16,49 @@ from optchain.stepsize.scale import scale
 
 @dataclasses.dataclass(frozen=True)
 class Accumulate(Wrapper):
-    """Sums micro-batches and steps on their mean.
+    """Averages micro-batches and steps on their mean.
 
-    State: `micro`, micro-batches seen since the last step; `accepted`, those of them that are in `sum`; `weight`, their
-    total weight; `emitted`, steps made; `dropped`, micro-batches refused; `sum`, a tree like the parameters.
+    State: `micro`, micro-batches seen since the last step; `weight`, the total weight of those that are in `mean`;
+    `emitted`, steps made; `dropped`, micro-batches refused; `mean`, a tree like the parameters.
     """
 
     every: Number
 
     def start(self, params: Any) -> dict[str, Any]:
-        counts = {name: jnp.zeros((), jnp.int32) for name in ("micro", "accepted", "emitted", "dropped")}
-        return counts | {"weight": jnp.zeros((), jnp.float32), "sum": jax.tree.map(jnp.zeros_like, params)}
+        counts = {name: jnp.zeros((), jnp.int32) for name in ("micro", "emitted", "dropped")}
+        return counts | {"weight": jnp.zeros((), jnp.float32), "mean": jax.tree.map(jnp.zeros_like, params)}
 
     def shown(self, state: dict[str, Any]) -> dict[str, jax.Array]:
         return {name: state[name] for name in ("micro", "emitted", "dropped")} | {"every": self._every(state)}
 
     def run(self, updates: Any, state: Any, extra: dict[str, Any], nothing: Any, take: Take) -> tuple[Any, Any]:
         weight = jnp.asarray(extra.get("weight", 1.0), jnp.float32)
-        finite = jnp.isfinite(global_norm(updates)) & jnp.isfinite(weight)
-        first = state["accepted"] == 0
+        finite = all_finite(updates) & jnp.isfinite(weight)
+        counts = finite & (weight > 0)
+        weights = jnp.where(counts, state["weight"] + weight, state["weight"])
+        # A running mean instead of a sum: nothing is left to divide at a step, so XLA stores no second tree; and with
+        # the share 1 of a first micro-batch it begins anew, so that no step need write zeros.
+        share = weight / jnp.where(counts, weights, 1)
 
-        # The sum begins anew with the first micro-batch instead of being zeroed when it is used: a write within the
-        # `cond` would cost a copy of the whole sum at every micro-batch.
-        def add(total: jax.Array, g: jax.Array) -> jax.Array:
-            g = wide(g) * weight.astype(total.dtype)
-            return jnp.where(finite, jnp.where(first, g, total + g), total)
+        def add(mean: jax.Array, g: jax.Array) -> jax.Array:
+            r = share.astype(mean.dtype)
+            return jnp.where(counts, (1 - r) * mean + r * wide(g), mean)
 
-        total = jax.tree.map(add, state["sum"], updates)
-        weights = jnp.where(finite, jnp.where(first, weight, state["weight"] + weight), state["weight"])
-        accepted = state["accepted"] + finite.astype(jnp.int32)
+        mean = jax.tree.map(add, state["mean"], updates)
         micro = optax.safe_increment(state["micro"])
         full = micro >= self._every(state)
-        emits = full & (accepted > 0)
+        emits = full & (weights > 0)
 
         def emit(inner: Any) -> tuple[Any, Any]:
-            mean = jax.tree.map(lambda x: x / weights.astype(x.dtype), total)
             return take(mean, inner, extra | {"step": state["emitted"]})
 
         result, inner = jax.lax.cond(emits, emit, lambda inner: (nothing, inner), state["inner"])
         return result, {
             "micro": jnp.where(full, 0, micro),
-            "accepted": jnp.where(full, 0, accepted),
             "emitted": state["emitted"] + emits.astype(jnp.int32),
             "dropped": state["dropped"] + (~finite).astype(jnp.int32),
-            "weight": weights,
-            "sum": total,
+            "weight": jnp.where(full, 0, weights),
+            "mean": mean,
             "inner": inner,
         }
 
@@ -88,9 +86,11 @@ def accumulate(tx: optax.GradientTransformation, every: Number) -> Transform:
     tokens, where the loss is a mean over tokens. All others are forwarded, at a step those of its last micro-batch.
     Through `oc.apply` a micro-batch costs a test of its gradients and the addition; `update` writes zeros besides.
 
+    A weight of 0 leaves a micro-batch out; a negative one does too.
+
     Metrics: `accumulate.micro`, `accumulate.emitted`, `accumulate.dropped`, `accumulate.every`.
 
-    Shapes and dtypes: any; the sum is like the parameters, in float32 or wider.
+    Shapes and dtypes: any; the running mean is like the parameters, in float32 or wider.
 
     Raises:
         ValueError: `every` below 1.

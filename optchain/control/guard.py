@@ -1,6 +1,7 @@
 """A guard against steps that would do harm."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -26,12 +27,17 @@ REASONS = (
 )
 
 
+# The least deviation, as a share of the mean: where all samples are alike, rounding alone would make a spike.
+FLOOR = 0.05
+
+
 @dataclasses.dataclass(frozen=True)
 class Guard(Wrapper):
     """Steps only where nothing speaks against it.
 
     State: `accepted` and `rejected`, steps; `streak`, rejections in a row; `reason`, an index of `REASONS`; `norm` and
-    `value`, running statistics `{"mean", "square", "count"}`; `loss_scale` and `grown`, steps since it changed.
+    `value`, running statistics `{"mean", "square", "count"}`; `last_norm`; and, where it scales the loss, `loss_scale`
+    and `grown`, steps since that changed.
     """
 
     check_outputs: bool
@@ -45,9 +51,11 @@ class Guard(Wrapper):
     growth: int
 
     def start(self, params: Any) -> dict[str, Any]:
-        counts = {name: jnp.zeros((), jnp.int32) for name in ("accepted", "rejected", "streak", "reason", "grown")}
-        scale = jnp.asarray(1.0 if self.loss_scale is None else self.loss_scale, jnp.float32)
-        return counts | {"norm": _statistics(), "value": _statistics(), "last_norm": jnp.zeros(()), "loss_scale": scale}
+        own = {name: jnp.zeros((), jnp.int32) for name in ("accepted", "rejected", "streak", "reason")}
+        own |= {"norm": _statistics(), "value": _statistics(), "last_norm": jnp.zeros((), jnp.float32)}
+        if self.loss_scale is None:
+            return own
+        return own | {"loss_scale": jnp.array(self.loss_scale, jnp.float32), "grown": jnp.zeros((), jnp.int32)}
 
     def shown(self, state: dict[str, Any]) -> dict[str, jax.Array]:
         found = {name: state[name] for name in ("accepted", "rejected", "streak", "reason")}
@@ -55,16 +63,19 @@ class Guard(Wrapper):
         return found | ({} if self.loss_scale is None else {"loss_scale": state["loss_scale"]})
 
     def run(self, updates: Any, state: Any, extra: dict[str, Any], nothing: Any, take: Take) -> tuple[Any, Any]:
-        if self.loss_scale is not None:
-            updates = jax.tree.map(lambda g: wide(g) / state["loss_scale"].astype(wide(g).dtype), updates)
         extra = extra | {"step": state["accepted"]}
-        norm, value = global_norm(updates), extra.get("value")
+        norm, value = self._unscaled(global_norm(updates), state), extra.get("value")
         value = None if value is None else jnp.asarray(value, jnp.float32)
-        output = self._output_norm(updates, state, extra, take) if self.check_outputs else None
+
+        def step(updates: Any, inner: Any, extra: dict[str, Any]) -> tuple[Any, Any]:
+            # Divided here, where the step reads them, so that no second tree of gradients is stored.
+            return take(jax.tree.map(lambda g: self._unscaled(g, state), updates), inner, extra)
+
+        output = self._output_is_finite(updates, state, extra, step) if self.check_outputs else None
         reason = self._reason(norm, value, output, state)
         ok = reason == 0
         result, inner = jax.lax.cond(
-            ok, lambda inner: take(updates, inner, extra), lambda inner: (nothing, inner), state["inner"]
+            ok, lambda inner: step(updates, inner, extra), lambda inner: (nothing, inner), state["inner"]
         )
         return result, {
             "accepted": state["accepted"] + ok.astype(jnp.int32),
@@ -77,9 +88,13 @@ class Guard(Wrapper):
             "inner": inner,
         } | self._scaled(jnp.isfinite(norm), state)
 
-    def _output_norm(self, updates: Any, state: Any, extra: dict[str, Any], take: Take) -> jax.Array:
-        """The norm of what the step would give. It is computed once more within the `cond`, but never stored."""
-        return global_norm(take(updates, state["inner"], extra)[0])
+    def _output_is_finite(self, updates: Any, state: Any, extra: dict[str, Any], take: Take) -> jax.Array:
+        """Whether the step would give finite numbers. It is computed once more within the `cond`, but never stored."""
+        # Without the barrier XLA shares parts of the two steps and stores them; and on CPU it stores what a sum or a
+        # maximum reads after a division, where for the logical or it stores one byte.
+        updates, inner = jax.lax.optimization_barrier((updates, state["inner"]))
+        bad = [jnp.any(~jnp.isfinite(x)) for x in jax.tree.leaves(take(updates, inner, extra)[0])]
+        return ~functools.reduce(jnp.logical_or, bad, jnp.zeros((), bool))
 
     def _reason(self, norm: jax.Array, value: Any, output: Any, state: Any) -> jax.Array:
         """The index of the first reason to reject, or 0."""
@@ -91,16 +106,18 @@ class Guard(Wrapper):
             never if value is None or self.max_value is None else value > self.max_value,
             self._is_spike(norm, state["norm"]),
             never if value is None else self._is_spike(value, state["value"]),
-            never if output is None else ~jnp.isfinite(output),
+            never if output is None else ~output,
         ]
         return jnp.select(against, range(1, len(REASONS)), 0).astype(jnp.int32)
 
     def _limit(self, seen: dict[str, jax.Array]) -> jax.Array:
-        """The value above which a sample is a spike; infinite while too few have been seen."""
+        """The value above which a sample is a spike; infinite while too few have been seen, or nothing but zeros."""
         if self.spike is None:
             return jnp.asarray(jnp.inf, jnp.float32)
-        deviation = jnp.sqrt(jnp.maximum(seen["square"] - seen["mean"] ** 2, 0))
-        return jnp.where(seen["count"] >= self.warmup, seen["mean"] + self.spike * deviation, jnp.inf)
+        mean, variance = seen["mean"], jnp.maximum(seen["square"] - seen["mean"] ** 2, 0)
+        deviation = jnp.maximum(jnp.sqrt(variance), FLOOR * jnp.abs(mean))
+        known = (seen["count"] >= max(self.warmup, 1)) & (deviation > 0)
+        return jnp.where(known, mean + self.spike * deviation, jnp.inf)
 
     def _is_spike(self, x: jax.Array, seen: dict[str, jax.Array]) -> jax.Array:
         return x > self._limit(seen)
@@ -112,18 +129,22 @@ class Guard(Wrapper):
         new = {"mean": ema(x, seen["mean"], b), "square": ema(x**2, seen["square"], b), "count": count + 1}
         return jax.tree.map(lambda new, old: jnp.where(finite, new, old), new, seen)
 
+    def _unscaled(self, x: jax.Array, state: Any) -> jax.Array:
+        """The array in float32 or wider, without the scale of the loss."""
+        return x if self.loss_scale is None else wide(x) / state["loss_scale"].astype(wide(x).dtype)
+
     def _scaled(self, finite: jax.Array, state: Any) -> dict[str, jax.Array]:
         """The loss scale: halved after an overflow, doubled after `growth` steps without one."""
-        scale, grown = state["loss_scale"], jnp.where(finite, state["grown"] + 1, 0)
         if self.loss_scale is None:
-            return {"loss_scale": scale, "grown": state["grown"]}
+            return {}
+        scale, grown = state["loss_scale"], jnp.where(finite, state["grown"] + 1, 0)
         doubles = grown >= self.growth
         scale = jnp.where(finite, jnp.where(doubles, 2 * scale, scale), jnp.maximum(scale / 2, 1.0))
         return {"loss_scale": scale, "grown": jnp.where(doubles, 0, grown)}
 
 
 def _statistics() -> dict[str, jax.Array]:
-    return {"mean": jnp.zeros(()), "square": jnp.zeros(()), "count": jnp.zeros((), jnp.int32)}
+    return {"mean": jnp.zeros((), jnp.float32), "square": jnp.zeros((), jnp.float32), "count": jnp.zeros((), jnp.int32)}
 
 
 @technique(tx=scale(-0.1))
@@ -144,14 +165,16 @@ def guard(
     A sample x (the norm of all gradients, or the extra argument `value`) is a spike where
 
     .. math::
-        x > m + k \sqrt{q - m^2}, \qquad m \leftarrow b m + (1 - b) x', \quad q \leftarrow b q + (1 - b) x'^2, \quad
-        x' = \min(x, m + k \sqrt{q - m^2})
+        x > m + k \sigma, \qquad \sigma = \max(\sqrt{q - m^2}, 0.05 |m|), \qquad
+        m \leftarrow b m + (1 - b) x', \quad q \leftarrow b q + (1 - b) x'^2, \quad x' = \min(x, m + k \sigma)
 
-    Non-finite samples never enter the running mean m and mean square q.
+    Non-finite samples never enter the running mean m and mean square q. A spike enters as the limit x', so that a
+    change that lasts is followed. Where all samples were zero there is no limit.
 
     Args:
         tx: any transformation. Its schedules count the accepted steps.
-        check_outputs: also reject where the new updates or parameters are not finite; the step is computed twice.
+        check_outputs: also reject where the new updates or parameters are not finite; the step is computed twice,
+            about 2 times the time of an elementwise rule.
         max_norm: reject where the gradients' norm is above this.
         max_value: reject where `value` is above this.
         spike: k, in standard deviations, > 0; None for no test of spikes.
@@ -159,7 +182,8 @@ def guard(
         warmup: samples before the test of spikes begins, at least 0.
         patience: rejections in a row from which on the metric `guard.exhausted` is 1, for a trainer to stop or reload.
         loss_scale: where the loss is multiplied by `loss_scale(state)` before differentiation (float16), its first
-            value: gradients are divided by it, it halves when they overflow and doubles after `growth` good steps.
+            value: gradients are divided by it, it halves when they overflow (to 1 at least) and doubles after `growth`
+            good steps. An accumulation then stands within: `guard(accumulate(tx, 8), loss_scale=2.0**15)`.
         growth: steps without overflow after which the loss scale doubles.
 
     `update` and `oc.apply` take the extra argument `value`, the loss; it is checked too, and forwarded as all others.
@@ -189,5 +213,18 @@ def guard(
 
 
 def loss_scale(state: Any) -> jax.Array:
-    """The factor to multiply the loss with before differentiation, from the state of a guard with a loss scale."""
-    return state["loss_scale"]
+    """The factor to multiply the loss with before differentiation, from an optimizer state with a guard that scales it.
+
+    Raises:
+        ValueError: no guard in the state scales the loss, or more than one does.
+    """
+    found = [x["loss_scale"] for x in jax.tree.leaves(state, is_leaf=_scales) if _scales(x)]
+    if len(found) != 1:
+        wanted = "wanted one, as of guard(tx, loss_scale=2.0**15)"
+        raise ValueError(f"{len(found)} guards in the state scale the loss; {wanted}")
+    return found[0]
+
+
+def _scales(x: Any) -> bool:
+    # By several keys: a link or a parameter may be called `loss_scale` too.
+    return isinstance(x, dict) and {"loss_scale", "grown", "streak", "inner", "metrics"} <= set(x)

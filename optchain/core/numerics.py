@@ -51,6 +51,13 @@ def global_norm(tree: Any) -> jax.Array:
     return jnp.sqrt(sum((x.astype(dtype) for x in squares), jnp.zeros((), dtype)))
 
 
+def all_finite(tree: Any) -> jax.Array:
+    """Whether no entry of any leaf is NaN or infinite."""
+    # The sum is as fast as a reduction gets; finite entries make it infinite only near the largest number of all.
+    sums = [jnp.sum(wide(x)) for x in jax.tree.leaves(tree)]
+    return jnp.stack([jnp.isfinite(x) for x in sums]).all() if sums else jnp.ones((), bool)
+
+
 def clip_factor(norm: jax.Array, max_norm: Any) -> jax.Array:
     """The factor that brings a norm down to at most `max_norm`.
 
