@@ -30,6 +30,12 @@ def parser() -> argparse.ArgumentParser:
     loop.add_argument("--batch", type=positive, default=64, help="examples in a batch")
     loop.add_argument("--repeats", type=positive, default=10, help="rounds")
     loop.add_argument("--out", type=Path, default=RUNS / "loop.jsonl", help="file to append the rows to")
+
+    laws = commands.add_parser(
+        "laws", help="the laws of composition, for everything of ours and of optax's", formatter_class=shown
+    )
+    laws.add_argument("only", nargs="*", help="transformations such as optax.adam; all if left out")
+    laws.add_argument("--out", type=Path, default=RUNS / "laws.jsonl", help="file to append the rows to")
     return top
 
 
@@ -53,6 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from experiments.benchmarks import step
 
         path = step.run(args.parameters, args.layers, args.width, args.repeats, args.all, args.out)
+    elif args.benchmark == "laws":
+        jax.config.update("jax_num_cpu_devices", 2)  # one of the laws is about sharding
+        from experiments.benchmarks import laws
+
+        path = laws.run(args.only, args.out)
     else:
         from experiments.benchmarks import loop
 

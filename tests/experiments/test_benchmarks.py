@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.benchmarks import loop, record, step, trees
+from experiments.benchmarks import laws, loop, record, step, trees
 from experiments.benchmarks.__main__ import main
 from experiments.benchmarks.contenders import no_torch
 from experiments.benchmarks.counts import passes
@@ -144,3 +144,14 @@ def test_without_torch_its_rows_are_left_out_with_a_line(tmp_path, monkeypatch, 
     path = step.run(parameters=256, layers=1, width=8, repeats=1, every=False, out=tmp_path / "step.jsonl")
     assert "torch rows left out: torch is not installed" in capsys.readouterr().out
     assert all(json.loads(line).get("library") != "torch" for line in path.read_text().splitlines())
+
+
+def test_laws_prints_and_records_what_holds(tmp_path, capsys):
+    path = laws.run(["oc.scale", "optax.adam"], tmp_path / "laws.jsonl")
+    ours, theirs = (json.loads(line) for line in path.read_text().splitlines())
+    assert ours["transformation"] == "oc.scale" and ours["broken"] == 0
+    assert {law for law, x in theirs["laws"].items() if x == "broken"} == {"avals_mixed", "float16_zero_gradients"}
+    assert "wanted" in theirs["reasons"]["avals_mixed"]
+    assert "avals_mixed" in capsys.readouterr().out
+    names = [name for name, _ in laws.transformations()]
+    assert {"oc.adamw", "optax.lion", "optax.contrib.muon"} <= set(names) and len(names) == len(set(names))
