@@ -24,6 +24,10 @@ from optchain.decay.proximal import proximal_elastic_net as proximal_elastic_net
 from optchain.inspect.config import from_config as from_config
 from optchain.inspect.config import techniques as techniques
 from optchain.inspect.laws import check_laws as check_laws
+from optchain.masking.group_table import group_table as group_table
+from optchain.masking.groups import groups as groups
+from optchain.masking.layerwise import layerwise_decay as layerwise_decay
+from optchain.masking.rules import FROZEN as FROZEN
 from optchain.masking.sparse_update import nonzero as nonzero
 from optchain.masking.sparse_update import sparse_update as sparse_update
 from optchain.moments.adagrad import scale_by_rss as scale_by_rss

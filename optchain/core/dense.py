@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from optchain.core.paths import path_of
 from optchain.core.rule import bind, constraints
-from optchain.core.runner import Result, Runner
+from optchain.core.runner import Factors, Result, Runner
 from optchain.core.transform import Transform, transform
 
 
@@ -25,7 +25,7 @@ class Dense(Runner):
         slots = [rule.init(p) for _, p in leaves]
         return {name: treedef.unflatten([getattr(s, name) for s in slots]) for name in slots_of(rule)._fields}
 
-    def run(self, rule: Any, updates: Any, slots: dict[str, Any], params: Any, t: jax.Array) -> Result:
+    def run(self, rule: Any, updates: Any, slots: Any, params: Any, t: jax.Array, factors: Factors) -> Result:
         leaves, treedef = jax.tree.flatten_with_path(updates)
         ps = [None] * len(leaves) if params is None else treedef.flatten_up_to(params)
         Slots = slots_of(rule)
@@ -34,7 +34,8 @@ class Dense(Runner):
         columns = [treedef.flatten_up_to(slots[name]) for name in Slots._fields]
         us, news = [], []
         for i, ((path, g), p) in enumerate(zip(leaves, ps, strict=True)):
-            u, s = self._leaf(path, rule, g, Slots(*(column[i] for column in columns)), p, t)
+            own = multiplied(rule, factors, path)
+            u, s = self._leaf(path, own, g, Slots(*(column[i] for column in columns)), p, t)
             us.append(u)
             news.append(s)
         made = {name: treedef.unflatten([getattr(s, name) for s in news]) for name in Slots._fields}
@@ -61,6 +62,13 @@ class Dense(Runner):
         if core in (1, 2) and x.ndim != core:
             found = f"leaf {path_of(path)!r} has shape {x.shape}"
             raise ValueError(f"{self.name} looks across {core} axes: {found}; leave it out with a mask")
+
+
+def multiplied(rule: Any, factors: Factors, path: Any) -> Any:
+    """The rule for one leaf, whose numbers are multiplied by the leaf's own factors."""
+    leaf = path_of(path) if factors else ""
+    changed = {name: getattr(rule, name) * by_path[leaf] for name, by_path in factors.items() if leaf in by_path}
+    return dataclasses.replace(rule, **changed)
 
 
 class NoSlots(NamedTuple):

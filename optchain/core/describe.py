@@ -12,8 +12,12 @@ HEADER = ("link", "technique", "hyperparameters", "slots", "bytes/param")
 
 def table(link: Any) -> str:
     """A plain text table of a chain's links, nested ones by their dotted names, or of one link."""
-    rows = [HEADER, *_rows("", link.name, link)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
+    return aligned([HEADER, *_rows("", link.name, link)])
+
+
+def aligned(rows: list[tuple[str, ...]]) -> str:
+    """Rows as plain text in columns, the first one as the header."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
@@ -26,7 +30,9 @@ def _rows(prefix: str, label: str, link: Any) -> list[tuple[str, ...]]:
     if not hasattr(link, "inner"):
         return [own]
     inner = _definition(link.inner)
-    return [own, *_rows(prefix, f"{prefix}{getattr(inner, 'name', 'inner')}", inner)]
+    wrapped = _rows(prefix, f"{prefix}{getattr(inner, 'name', 'inner')}", inner)
+    others = [(f"{prefix}{name}", _definition(tx)) for name, tx in getattr(link, "others", {}).items()]
+    return [own, *wrapped, *(row for label, other in others for row in _rows(f"{label}.", label, other))]
 
 
 def _definition(tx: Any) -> Any:
@@ -68,6 +74,8 @@ def shown(value: Any) -> str:
 
 def _slots(link: Any) -> tuple[str, str]:
     """Names of the slots and their bytes for each parameter, measured on one float32 matrix."""
+    if hasattr(link, "others"):
+        return "", "0"  # groups hold nothing of their own, and know only the leaves of their own model
     if getattr(link, "mask", None) is not None:
         link = dataclasses.replace(link, mask=None)
     try:

@@ -1,10 +1,12 @@
 """The runner of rules that look across leaves: their law sees the whole tree at once."""
 
+import dataclasses
 from typing import Any
 
 import jax
 
-from optchain.core.runner import Result, Runner
+from optchain.core.paths import path_of
+from optchain.core.runner import Factors, Result, Runner
 
 
 class Joint(Runner):
@@ -18,7 +20,23 @@ class Joint(Runner):
         slots = rule.init(params)
         return slots._asdict() if slots else {}
 
-    def run(self, rule: Any, updates: Any, slots: dict[str, Any], params: Any, t: jax.Array) -> Result:
+    def run(self, rule: Any, updates: Any, slots: Any, params: Any, t: jax.Array, factors: Factors) -> Result:
+        rule = self._multiplied(rule, factors, updates)
         s = type(jax.eval_shape(rule.init, updates))(**slots) if slots else ()
         new, s, computed = rule.update(updates, s, params, t)
         return new, s._asdict() if slots else {}, computed
+
+    def _multiplied(self, rule: Any, factors: Factors, updates: Any) -> Any:
+        """The rule with its numbers multiplied by the factor that all leaves have."""
+        paths = [path_of(path) for path, _ in jax.tree.leaves_with_path(updates)]
+        for name, by_path in factors.items():
+            found = {path: by_path.get(path, 1.0) for path in paths}
+            # An array has no hash: it is the same factor where it is the same object.
+            distinct = {x if isinstance(x, float) else id(x): path for path, x in found.items()}
+            if len(distinct) > 1:
+                one, other, *_ = distinct.values()
+                problem = f"{name!r} is one number for all leaves, but {one!r} and {other!r} have different factors"
+                raise ValueError(f"{self.name}: {problem}")
+            for factor in list(found.values())[:1]:
+                rule = dataclasses.replace(rule, **{name: getattr(rule, name) * factor})
+        return rule

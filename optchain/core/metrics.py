@@ -78,7 +78,7 @@ def with_metrics(state: Any, fresh: Any) -> Any:
 def _owned(own: dict[str, Any]) -> dict[str, jax.Array]:
     """The metrics of a chain or wrapper, and of what stands within."""
     found = ({"step": own["step"]} if "links" in own else {}) | own["metrics"]
-    for name, link in own.get("links", {}).items():
+    for name, link in {**own.get("links", {}), **own.get("others", {})}.items():
         if _holds_metrics(link):
             found |= {f"{name}.{key}": x for key, x in metrics(link).items()}
     if "inner" in own and _holds_metrics(own["inner"]):

@@ -14,6 +14,7 @@ from optchain.core.paths import nearest, path_of
 from optchain.core.rule import checked, numbers, ranges, resolve
 
 Result = tuple[Any, dict[str, Any], dict[str, jax.Array]]  # updates, slots or state, metrics
+Factors = dict[str, dict[str, Any]]  # by a number's name and a leaf's path; 1 for a leaf that is not there
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Runner:
         """The slots by name, for parameters in float32 or wider."""
         raise NotImplementedError
 
-    def run(self, rule: Any, updates: Any, slots: dict[str, Any], params: Any, t: jax.Array) -> Result:
+    def run(self, rule: Any, updates: Any, slots: Any, params: Any, t: jax.Array, factors: Factors) -> Result:
         """The updates, the new slots, and the metrics that the rule computes anyway."""
         raise NotImplementedError
 
@@ -69,6 +70,7 @@ class Runner:
             {name: slot for name, slot in state.items() if name != "count"},
             None if params is None else self._widened(prune(self.mask, params)),
             count.astype(jnp.float32),
+            {name: by_path for name, by_path in extra.get("factors", {}).items() if name in values},
         )
         kept = jax.tree.map(lambda u, g: g if left_out(u) else u, new, updates, is_leaf=left_out)
         return kept, {"count": count} | slots, as_metrics(values | computed)

@@ -66,7 +66,11 @@ def _build(table: Any, path: str) -> Any:
 def _argument(value: Any, path: str) -> Any:
     if isinstance(value, list):
         return [_argument(item, f"{path}[{i}]") for i, item in enumerate(value)]
-    return _build(value, path) if isinstance(value, dict) and "use" in value else value
+    if not isinstance(value, dict):
+        return value
+    if "use" in value:
+        return _build(value, path)
+    return {name: _argument(item, f"{path}.{name}") for name, item in value.items()}
 
 
 def _call(make: Callable[..., Any], arguments: dict[str, Any], path: str) -> Any:
