@@ -154,3 +154,21 @@ def test_donating_in_another_order_than_that_of_the_results_copies_every_slot():
     compiled = jax.jit(step, donate_argnums=(1, 2)).lower(params, jax.eval_shape(tx.init, params), params).compile()
     assert compiled.memory_analysis().temp_size_in_bytes >= 4 * trees.size(params)
     assert count(chained(tx), tx, params).temporary < 0.001
+
+
+WRAPPED = {  # bytes accessed and temporary for each parameter; bare AdamW accesses 40
+    "guard": (lambda tx: oc.guard(tx), 44.1, 0),
+    "guard of outputs": (lambda tx: oc.guard(tx, check_outputs=True), 62.2, 1.01),
+    "accumulation": (lambda tx: oc.accumulate(tx, 4), 56.1, 0),
+    "accumulation of a guard": (lambda tx: oc.accumulate(oc.guard(tx), 4), 60.2, 0),
+}
+
+
+@pytest.mark.parametrize("tree", TREES)
+@pytest.mark.parametrize("name", WRAPPED)
+def test_wrappers_store_no_second_tree(name, tree):
+    wrap, accessed, temporary = WRAPPED[name]
+    tx = wrap(oc.adamw(1e-3))
+    found = count(chained(tx), tx, TREES[tree])
+    assert found.accessed <= accessed
+    assert found.temporary <= temporary + 0.03
