@@ -39,7 +39,8 @@ def has_links(x: Any) -> bool:
 
 def has_metrics(x: Any) -> bool:
     """Whether this is the state of a chain, or of a wrapper of ours."""
-    return has_links(x) or _holds(x, "inner", "metrics")
+    # What is wrapped may keep a tuple, as optax's do, but no bare array, as a parameter of this name would be.
+    return has_links(x) or (_holds(x, "metrics") and "inner" in x and not hasattr(x["inner"], "shape"))
 
 
 def names_within(state: Any) -> set[str]:

@@ -11,7 +11,7 @@ from optchain.control.guard import REASONS
 
 
 def reason(state):
-    return REASONS[int(state["metrics"]["guard.reason"])]
+    return REASONS[int(oc.metrics(state)["guard.reason"])]
 
 
 def spoiled(bad, seed=1):
@@ -57,7 +57,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(bad, make):
     chex.assert_trees_all_equal(oc.apply(tx, spoiled(bad), state, params)[0], params)
     for kept in ("inner", "norm", "value", "accepted"):
         chex.assert_trees_all_equal(after[kept], state[kept])
-    assert reason(after) == "gradient not finite" and after["metrics"]["guard.rejected"] == 1
+    assert reason(after) == "gradient not finite" and oc.metrics(after)["guard.rejected"] == 1
 
 
 def test_a_loss_that_is_not_finite_rejects():
