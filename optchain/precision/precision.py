@@ -65,7 +65,7 @@ class Precision(Wrapper):
         view = params if params is None else jax.tree.map(self._view, params, state["rest"])
         inner = jax.tree.map(lambda x: wide(x) if x.dtype == jnp.bfloat16 else x, state["inner"])
         new, inner, _ = step(self.inner, updates, inner, view, extra)
-        count = optax.safe_increment(state["count"])
+        count = jnp.asarray(optax.safe_increment(state["count"]))
         lost = state["lost"]
         if self.watch and params is not None:
             lost = lost_updates(new, params).astype(jnp.float32)

@@ -19,7 +19,7 @@ def _same_avals(what: str, found: Any, wanted: Any) -> None:
 
 
 def _fixed_avals(tx: Any, params: Any, grads: Any) -> None:
-    state = tx.init(params)
+    state, updates = tx.init(params), params
     for _ in range(2):
         updates, after = tx.update(grads, state, params, value=jnp.zeros(()))
         _same_avals("the state", after, state)
