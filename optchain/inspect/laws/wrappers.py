@@ -71,9 +71,8 @@ def accumulation(tx: Any, params: Any) -> None:
 def guarded(tx: Any, params: Any) -> None:
     """A rejected step leaves parameters and state as they were, bit for bit."""
     wrapped = guard(tx)
-    start = (params, wrapped.init(params))
+    start: Any = (params, wrapped.init(params))
     bad = jax.tree.map(lambda p: jnp.full_like(p, jnp.nan), params)
-    state: Any
     after, state = jax.jit(lambda c, g: take_step(wrapped, c, g))(start, bad)
     require_close("the parameters", after, params, 0, 0)
     require_close("the state ", state["inner"], start[1]["inner"], 0, 0)
