@@ -31,6 +31,12 @@ def parser() -> argparse.ArgumentParser:
     loop.add_argument("--repeats", type=positive, default=10, help="rounds")
     loop.add_argument("--out", type=Path, default=RUNS / "loop.jsonl", help="file to append the rows to")
 
+    control = commands.add_parser("control", help="guards and accumulation beside optax's", formatter_class=shown)
+    control.add_argument("--parameters", type=positive, default=2**25, help="size of the tree with one leaf")
+    control.add_argument("--width", type=positive, default=768, help="of the matrices for the matrix rule")
+    control.add_argument("--repeats", type=positive, default=2, help="cycles of eight micro-steps")
+    control.add_argument("--out", type=Path, default=RUNS / "control.jsonl", help="file to append the rows to")
+
     laws = commands.add_parser(
         "laws", help="the laws of composition, for everything of ours and of optax's", formatter_class=shown
     )
@@ -59,6 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from experiments.benchmarks import step
 
         path = step.run(args.parameters, args.layers, args.width, args.repeats, args.all, args.out)
+    elif args.benchmark == "control":
+        from experiments.benchmarks import control
+
+        path = control.run(args.parameters, args.width, args.repeats, args.out)
     elif args.benchmark == "laws":
         jax.config.update("jax_num_cpu_devices", 2)  # one of the laws is about sharding
         from experiments.benchmarks import laws

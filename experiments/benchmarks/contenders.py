@@ -16,7 +16,8 @@ class JaxStep:
     def __init__(self, step: Step, tx: optax.GradientTransformation, params: Any, grads: Any):
         # A copy: the step gives its buffers away, and other contenders start from the same parameters.
         self.params = jax.tree.map(lambda p: p.copy(), params)
-        self.state, self.grads = tx.init(params), grads
+        # Compiled, so that no two arrays of a state share a buffer, as they do in that of optax's Muon.
+        self.state, self.grads = jax.jit(tx.init)(params), grads
         self.compiled, self.compile_seconds = compile_timed(donated(step), self.params, self.state, grads)
 
     def take(self) -> None:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.benchmarks import laws, loop, record, step, trees
+from experiments.benchmarks import control, laws, loop, record, step, trees
 from experiments.benchmarks.__main__ import main
 from experiments.benchmarks.contenders import no_torch
 from experiments.benchmarks.counts import passes
@@ -155,3 +155,11 @@ def test_laws_prints_and_records_what_holds(tmp_path, capsys):
     assert "avals_mixed" in capsys.readouterr().out
     names = [name for name, _ in laws.transformations()]
     assert {"oc.adamw", "optax.lion", "optax.contrib.muon"} <= set(names) and len(names) == len(set(names))
+
+
+def test_control_prints_and_records_what_it_measured(tmp_path, capsys):
+    path = control.run(parameters=256, width=8, repeats=1, out=tmp_path / "control.jsonl")
+    rows = {(row["technique"], row["library"]): row for row in map(json.loads, path.read_text().splitlines())}
+    assert len(rows) == 12 and all(0 < row["ms_min"] <= row["ms_mean"] for row in rows.values())
+    assert ("accumulate 8, muon", "optchain") in rows and rows["adamw", "optax"]["mean_to_optax"] == 1
+    assert "accumulate 4, guard, clip" in capsys.readouterr().out
