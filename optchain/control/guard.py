@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from optchain.core.numerics import ema, global_norm, wide
-from optchain.core.rule import Range, checked
+from optchain.core.rule import Range, checked, whole
 from optchain.core.transform import Transform, technique, transform
 from optchain.core.wrapper import Take, Wrapper
 from optchain.stepsize.scale import scale
@@ -205,8 +205,7 @@ def guard(
     given = {name: checked("guard", name, x, Range("(0, inf)")) for name, x in limits.items() if x is not None}
     decay = checked("guard", "decay", decay, Range("[0, 1)"))
     for name, x, least in (("warmup", warmup, 0), ("patience", patience, 1), ("growth", growth, 1)):
-        if type(x) is not int or x < least:
-            raise ValueError(f"guard: {name} must be a whole number of at least {least}, got {x!r}")
+        whole("guard", name, x, least)
     none = dict.fromkeys(limits)
     rest = {"decay": decay, "warmup": warmup, "patience": patience, "growth": growth}
     return transform(Guard(tx, check_outputs=check_outputs, **none | given, **rest))

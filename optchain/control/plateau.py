@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from optchain.core.describe import table
-from optchain.core.rule import Range, checked
+from optchain.core.rule import Range, checked, whole
 from optchain.core.runner import Result, like
 from optchain.core.transform import Transform, technique, transform, widened
 
@@ -128,8 +128,7 @@ def scale_on_plateau(
     numbers["raise_by"] = (raise_by, "[1, inf)")
     given = {name: checked("scale_on_plateau", name, x, Range(interval)) for name, (x, interval) in numbers.items()}
     for name, x in (("patience", patience), ("cooldown", cooldown)):
-        if type(x) is not int or x < 0:
-            raise ValueError(f"scale_on_plateau: {name} must be a whole number of at least 0, got {x!r}")
+        whole("scale_on_plateau", name, x, 0)
     if against not in ("best", "last"):
         raise ValueError(f"scale_on_plateau: against must be 'best' or 'last', got {against!r}")
     return transform(Plateau(patience=patience, cooldown=cooldown, against=against, **given))

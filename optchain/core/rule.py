@@ -69,6 +69,13 @@ def ranges(definition: Any) -> dict[str, Range]:
     return {name: metadata[0] for name, metadata in found.items() if metadata}
 
 
+def whole(owner: str, name: str, value: Any, least: int) -> int:
+    """The value of an argument that counts something; anything but a whole number of at least `least` is an error."""
+    if type(value) is not int or value < least:
+        raise ValueError(f"{owner}: {name} must be a whole number of at least {least}, got {value!r}")
+    return value
+
+
 def statics(definition: Any) -> dict[str, Any]:
     """The type of each static field of a rule."""
     hints = get_type_hints(definition, include_extras=True).items()
