@@ -24,9 +24,12 @@ from optchain.decay.proximal import proximal_elastic_net as proximal_elastic_net
 from optchain.inspect.config import from_config as from_config
 from optchain.inspect.config import techniques as techniques
 from optchain.inspect.laws import check_laws as check_laws
+from optchain.inspect.migrate import migrate_state as migrate_state
+from optchain.inspect.reset import reset_state as reset_state
 from optchain.masking.group_table import group_table as group_table
 from optchain.masking.groups import groups as groups
 from optchain.masking.layerwise import layerwise_decay as layerwise_decay
+from optchain.masking.over_layers import over_layers as over_layers
 from optchain.masking.rules import FROZEN as FROZEN
 from optchain.masking.sparse_update import nonzero as nonzero
 from optchain.masking.sparse_update import sparse_update as sparse_update

@@ -9,20 +9,25 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optchain.core.layers import Layers, depths
 from optchain.core.paths import path_of
 from optchain.core.rule import bind, constraints
 from optchain.core.runner import Factors, Result, Runner
 from optchain.core.transform import Transform, transform
 
 
+@dataclasses.dataclass(frozen=True)
 class Dense(Runner):
-    """Runs a rule on each leaf by itself."""
+    """Runs a rule on each leaf by itself, and on each layer by itself where leading axes are declared to count them."""
+
+    layers: Layers | None = None
 
     def start(self, rule: Any, params: Any) -> dict[str, Any]:
         leaves, treedef = jax.tree.flatten_with_path(params)
-        for path, p in leaves:
-            self._require_rank(path, p)
-        slots = [rule.init(p) for _, p in leaves]
+        slots = [
+            self._by_layer(path, p, depth, rule.init)(p)
+            for (path, p), depth in zip(leaves, depths(self.layers, params), strict=True)
+        ]
         return {name: treedef.unflatten([getattr(s, name) for s in slots]) for name in slots_of(rule)._fields}
 
     def run(self, rule: Any, updates: Any, slots: Any, params: Any, t: jax.Array, factors: Factors) -> Result:
@@ -33,9 +38,9 @@ class Dense(Runner):
             raise ValueError(f"{self.name}: the state has the slots {sorted(slots)}, wanted {sorted(Slots._fields)}")
         columns = [treedef.flatten_up_to(slots[name]) for name in Slots._fields]
         us, news = [], []
-        for i, ((path, g), p) in enumerate(zip(leaves, ps, strict=True)):
+        for i, ((path, g), p, depth) in enumerate(zip(leaves, ps, depths(self.layers, updates), strict=True)):
             own = multiplied(rule, factors, path)
-            u, s = self._leaf(path, own, g, Slots(*(column[i] for column in columns)), p, t)
+            u, s = self._leaf(path, depth, own, g, Slots(*(column[i] for column in columns)), p, t)
             us.append(u)
             news.append(s)
         made = {name: treedef.unflatten([getattr(s, name) for s in news]) for name in Slots._fields}
@@ -45,23 +50,31 @@ class Dense(Runner):
         """The update and the new slots of one leaf."""
         return rule.update(g, s, p, t)
 
-    def _leaf(self, path: Any, rule: Any, g: jax.Array, s: Any, p: Any, t: jax.Array) -> tuple[jax.Array, Any]:
-        self._require_rank(path, g)
+    def _leaf(self, path: Any, depth: int, rule: Any, g: Any, s: Any, p: Any, t: Any) -> tuple[jax.Array, Any]:
         own = jax.tree.map(lambda number: number if isinstance(number, float) else number.astype(g.dtype), rule)
-        result = self.one(own, g, s, p, t.astype(g.dtype))
-        if not isinstance(result, tuple) or len(result) != 2:
+
+        def one(g: jax.Array, s: Any, p: Any) -> tuple[jax.Array, Any]:
+            result = self.one(own, g, s, p, t.astype(g.dtype))
+            if isinstance(result, tuple) and len(result) == 2:
+                return result
             raise ValueError(f"{self.name}: update must return the update and the slots, got {type(result).__name__}")
-        u, new = result
+
+        u, new = self._by_layer(path, g, depth, one)(g, s, p)
         found, wanted = jax.tree.map(jnp.shape, (u, tuple(new))), jax.tree.map(jnp.shape, (g, tuple(s)))
         if found != wanted:
             raise ValueError(f"{self.name} turns leaf {path_of(path)!r} and its slots {wanted} into {found}")
         return u.astype(g.dtype), type(s)(*(x.astype(old.dtype) for x, old in zip(new, s, strict=True)))
 
-    def _require_rank(self, path: Any, x: jax.Array) -> None:
+    def _by_layer(self, path: Any, x: jax.Array, depth: int, law: Callable[..., Any]) -> Callable[..., Any]:
+        """The law of one leaf, mapped over the axes that count its layers; an elementwise law needs no mapping."""
         core = self.rule.core_ndim
-        if core in (1, 2) and x.ndim != core:
-            found = f"leaf {path_of(path)!r} has shape {x.shape}"
-            raise ValueError(f"{self.name} looks across {core} axes: {found}; leave it out with a mask")
+        if core in (1, 2) and x.ndim - depth != core:
+            found = f"leaf {path_of(path)!r} has shape {x.shape}" + (f", {depth} of it layers" if depth else "")
+            cure = "declare axes that count layers with over_layers, or leave it out with a mask"
+            raise ValueError(f"{self.name} looks across {core} axes: {found}; {cure}")
+        for _ in range(0 if core == 0 else depth):
+            law = jax.vmap(law)
+        return law
 
 
 def multiplied(rule: Any, factors: Factors, path: Any) -> Any:

@@ -53,8 +53,9 @@ def _technique(link: Any) -> str:
 def _hyperparameters(link: Any) -> str:
     owners = [getattr(link, "rule", None), link]
     fields = {name: getattr(x, name) for x in owners for name in getattr(x, "__dataclass_fields__", ())}
+    hidden = [("mask", None), ("layers", None)]
     fields = {
-        name: x for name, x in fields.items() if name not in ("rule", "name", "inner") and (name, x) != ("mask", None)
+        name: x for name, x in fields.items() if name not in ("rule", "name", "inner") and (name, x) not in hidden
     }
     return " ".join(f"{name}={shown(value)}" for name, value in fields.items())
 
@@ -78,6 +79,8 @@ def _slots(link: Any) -> tuple[str, str]:
         return "", "0"  # groups hold nothing of their own, and know only the leaves of their own model
     if getattr(link, "mask", None) is not None:
         link = dataclasses.replace(link, mask=None)
+    if getattr(link, "layers", None) is not None:
+        link = dataclasses.replace(link, layers=None)
     try:
         state = jax.eval_shape(lambda p: _own(link.init(p)), {"w": jax.ShapeDtypeStruct((32, 32), jnp.float32)})
     except (TypeError, ValueError, KeyError, AttributeError):

@@ -34,9 +34,9 @@ def select(mask: Mask | None, tree: Any) -> list[bool]:
     if isinstance(mask, str) or (isinstance(mask, (list, tuple)) and mask and all(isinstance(m, str) for m in mask)):
         patterns = [mask] if isinstance(mask, str) else list(mask)
         for pattern in patterns:
-            if not any(_matches(path, pattern) for path in paths):
+            if not any(matches(path, pattern) for path in paths):
                 raise ValueError(f"mask {pattern!r} matches no parameter; {nearest(pattern, paths)}")
-        return [any(_matches(path, pattern) for pattern in patterns) for path in paths]
+        return [any(matches(path, pattern) for pattern in patterns) for path in paths]
     if callable(mask):
         values = [_call(mask, path, leaf) for path, (_, leaf) in zip(paths, leaves, strict=True)]  # pyright: ignore
     else:
@@ -49,7 +49,8 @@ def select(mask: Mask | None, tree: Any) -> list[bool]:
     return [bool(value) for value in values]
 
 
-def _matches(path: str, pattern: str) -> bool:
+def matches(path: str, pattern: str) -> bool:
+    """Whether a path is, or fits, a pattern, in which `*` crosses slashes."""
     return path == pattern or fnmatch.fnmatchcase(path, pattern)
 
 

@@ -72,4 +72,4 @@ def sparse_update(tx: Transform, indicator: Indicator = nonzero, lazy: bool = Fa
         raise ValueError(f"sparse_update: {link.name} looks across entries (core_ndim is {link.rule.core_ndim}, not 0)")
     if not callable(indicator):
         raise ValueError(f"sparse_update: indicator must be a function of (gradient, parameter), got {indicator!r}")
-    return transform(SparseUpdate(link.rule, f"sparse_{link.name}", link.mask, indicator, lazy))
+    return transform(SparseUpdate(link.rule, f"sparse_{link.name}", link.mask, link.layers, indicator, lazy))

@@ -59,6 +59,7 @@ BREAKERS = {
     "avals_bfloat16": made(lambda u, s, p=None, **e: (u, jax.tree.map(lambda g: g.astype(jnp.float32), u)), half),
     "avals_float16": made(lambda u, s, p=None, **e: (u, u), half),
     "avals_mixed": optax.scale_by_adam(),
+    "avals_float64": made(lambda u, s, p=None, **e: (u, jax.tree.map(lambda g: g * 1, u)), half),
     "abstract_init": made(lambda u, s, p=None, **e: (u, s), reads_values),
     "jit_is_eager": made(
         lambda u, s, p=None, **e: (jax.tree.map(lambda g: g * (1 if isinstance(g, jax.core.Tracer) else 2), u), s)
@@ -82,6 +83,8 @@ BREAKERS = {
     "accumulation": made(
         lambda u, s, p=None, **e: (jax.tree.map(lambda g: g + e.get("step", jnp.asarray(-1)) * 1.0, u), s)
     ),
+    "optax_wrappers": plain(lambda s: {"n": s["n"].astype(jnp.float16)}),
+    "stacked_layers": optax.lamb(0.1),
     "nnx_optimizer": made(lambda u, s, p=None, **e: ({"kernel": u["kernel"]}, s)),
     "empty_tree": made(lambda u, s, p=None, **e: (u, s), needs_leaves),
     "none_leaf": made(lambda u, s, p=None, **e: (jax.tree.map(lambda g: g + 1, u, is_leaf=lambda x: x is None), s)),

@@ -11,6 +11,9 @@ import optchain as oc
 
 RATE, THRESHOLD = -0.001, 2.0**-7
 
+# What rests keeps the rounding of all earlier steps beside a mean that has fallen, and torch rounds too.
+THINNED = 2 * SLOTS
+
 
 def large(g, p):
     return jnp.abs(g) > THRESHOLD
@@ -46,7 +49,7 @@ def test_agrees_with_numpy(recorded, law, technique, lazy):
         by_leaf(law, recorded.grads, lazy=lazy),
     )
     slots = {name: x for name, x in twin.items() if name != "updates"}
-    assert_agree({name: ours.state[name] for name in slots}, slots, SLOTS)
+    assert_agree({name: ours.state[name] for name in slots}, slots, THINNED)
     assert_agree(ours.updates, twin["updates"], SLOTS)
     assert_agree(ours.params, moved(recorded.params, twin["updates"], RATE), PARAMS)
 
@@ -66,8 +69,8 @@ def test_lazy_adam_agrees_with_sparse_adam_of_torch(recorded):
     torch = pytest.importorskip("torch", reason="torch is in the extra `oracles`")
     params, slots = run_torch(lambda p: torch.optim.SparseAdam(p, lr=-RATE, eps=1e-30), recorded, sparse=True)
     ours = run(oc.sparse_update(oc.scale_by_adam(eps=1e-30), oc.nonzero, lazy=True), recorded, RATE)
-    assert_agree(ours.state["mu"], slots["exp_avg"], SLOTS)
-    assert_agree(ours.state["nu"], slots["exp_avg_sq"], SLOTS)
+    assert_agree(ours.state["mu"], slots["exp_avg"], THINNED)
+    assert_agree(ours.state["nu"], slots["exp_avg_sq"], THINNED)
     assert_agree(ours.params, params, PARAMS)
 
 

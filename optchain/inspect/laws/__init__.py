@@ -2,6 +2,7 @@
 
 from optchain.inspect.laws import checkpoints as checkpoints
 from optchain.inspect.laws import control_flow as control_flow
+from optchain.inspect.laws import layers as layers
 from optchain.inspect.laws import types as types
 from optchain.inspect.laws import values as values
 from optchain.inspect.laws import wrappers as wrappers

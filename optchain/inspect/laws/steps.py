@@ -29,7 +29,7 @@ def take_step(tx: Any, carry: Any, grads: Any, **extra: Any) -> Any:
 
 def types_of(tree: Any) -> Any:
     """Shape, dtype and weak type of each leaf."""
-    return jax.tree.map(lambda x: (jnp.shape(x), jnp.asarray(x).dtype, getattr(x, "weak_type", False)), tree)
+    return jax.tree.map(lambda x: (x.shape, x.dtype, x.weak_type), tree)
 
 
 def require_close(what: str, found: Any, wanted: Any, rtol: float = 1e-5, atol: float = 1e-6) -> None:

@@ -19,14 +19,17 @@ def _same_avals(what: str, found: Any, wanted: Any) -> None:
 
 
 def _fixed_avals(tx: Any, params: Any, grads: Any) -> None:
-    state, updates = tx.init(params), params
+    def update(grads: Any, state: Any, params: Any) -> Any:
+        return tx.update(grads, state, params, value=jnp.zeros(()))
+
+    state, updates = jax.eval_shape(tx.init, params), params
     for _ in range(2):
-        updates, after = tx.update(grads, state, params, value=jnp.zeros(()))
+        updates, after = jax.eval_shape(update, grads, state, params)
         _same_avals("the state", after, state)
         state = after
     for (path, u), p in zip(jax.tree.leaves_with_path(updates), jax.tree.leaves(params), strict=True):
-        if jnp.shape(u) != jnp.shape(p):
-            raise Broken(f"the update{jax.tree_util.keystr(path)} has shape {jnp.shape(u)}, wanted {jnp.shape(p)}")
+        if u.shape != p.shape:
+            raise Broken(f"the update{jax.tree_util.keystr(path)} has shape {u.shape}, wanted {p.shape}")
 
 
 @law
@@ -51,6 +54,13 @@ def avals_float16(tx: Any, params: Any) -> None:
 def avals_mixed(tx: Any, params: Any) -> None:
     """Bfloat16 parameters may have float32 gradients."""
     _fixed_avals(tx, cast(params, jnp.bfloat16), gradients(params))
+
+
+@law
+def avals_float64(tx: Any, params: Any) -> None:
+    """Shapes, dtypes and weak types of the state are fixed from init, for float64."""
+    with jax.enable_x64(True):
+        _fixed_avals(tx, cast(params, jnp.float64), cast(gradients(params), jnp.float64))
 
 
 @law

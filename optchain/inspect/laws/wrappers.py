@@ -58,6 +58,13 @@ def partition(tx: Any, params: Any) -> None:
 
 
 @law
+def optax_wrappers(tx: Any, params: Any) -> None:
+    """It works in `optax.chain`, `optax.apply_if_finite` and `optax.MultiSteps`."""
+    require_scan(optax.apply_if_finite(optax.chain(optax.clip(1.0), tx, optax.scale(0.1)), 3), params)
+    require_scan(optax.MultiSteps(tx, 2).gradient_transformation(), params)
+
+
+@law
 def accumulation(tx: Any, params: Any) -> None:
     """Equal micro-batches accumulated are one step."""
     grads, wrapped = gradients(params), accumulate(tx, 2)
