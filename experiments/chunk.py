@@ -12,6 +12,7 @@ import optchain as oc
 from experiments.batches import batches
 from experiments.data import Task
 
+EVALUATED = 512  # examples at once
 # params, batch_stats, opt_state, step, and the validation loss not yet told to the optimizer (NaN if it was): all that
 # changes from step to step
 Carry = dict[str, Any]
@@ -85,8 +86,14 @@ def make_evaluate(task: Task, model: nn.Module) -> Callable[..., dict[str, jax.A
 
     @jax.jit
     def evaluate(variables: Any, inputs: jax.Array, targets: jax.Array) -> dict[str, jax.Array]:
-        outputs = model.apply(variables, inputs, train=False)
-        return {"loss": task.loss(outputs, targets).mean(), task.metric_name: task.metric(outputs, targets).mean()}
+        def one(example: Any) -> dict[str, jax.Array]:
+            inputs, target = jax.tree.map(lambda x: x[None], example)
+            outputs = model.apply(variables, inputs, train=False)
+            return {"loss": task.loss(outputs, target)[0], task.metric_name: task.metric(outputs, target)[0]}
+
+        # In parts, for the outputs of all examples at once may be larger than the memory.
+        found = jax.lax.map(one, (inputs, targets), batch_size=EVALUATED)
+        return jax.tree.map(jnp.mean, found)
 
     return evaluate
 

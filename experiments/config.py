@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Discriminator, Field, NonNegativeInt, PositiveFloat, PositiveInt, Tag
 
 from experiments.errors import InputError
 
@@ -22,15 +22,24 @@ class Table(pydantic.BaseModel):
 class Task(Table):
     """What is learned, and how many of its examples are held out; the rest is for training."""
 
-    use: Literal["circles", "digits", "linear"]
+    use: Literal["circles", "digits", "linear", "text"]
     seed: NonNegativeInt = 0  # of the split, so that runs with other training seeds see the same data
     validation: NonNegativeInt = 0  # examples; without any, the training examples are evaluated
     test: NonNegativeInt = 0
+    context: PositiveInt | None = None  # bytes that an example of text is made of
+
+    @pydantic.model_validator(mode="after")
+    def _context_belongs(self) -> "Task":
+        if (self.use == "text") != (self.context is not None):
+            wanted = "needs a context" if self.use == "text" else "takes no context, which is for 'text'"
+            raise ValueError(f"task {self.use!r} {wanted}")
+        return self
 
 
 class Model(Table):
     """A network: convolutions if any, then dense layers."""
 
+    use: Literal["network"] = "network"
     channels: list[PositiveInt] = []  # of 3x3 convolutions, each followed by a 2x2 mean
     hidden: list[PositiveInt] = []  # widths of the dense layers before the last
     activation: Literal["gelu", "relu", "silu", "tanh"] = "relu"
@@ -46,6 +55,32 @@ class Model(Table):
             wanted = "needs an initializer_scale" if free else "takes no initializer_scale, its scale is the layer's"
             raise ValueError(f"initializer {self.initializer!r} {wanted}")
         return self
+
+
+class Transformer(Table):
+    """A decoder-only transformer over bytes."""
+
+    use: Literal["transformer"]
+    layers: PositiveInt = 2
+    width: PositiveInt = 64  # a multiple of heads
+    heads: PositiveInt = 4
+    dtype: Literal["bfloat16", "float32"] = "float32"  # in which the parameters are stored
+    compute: Literal["bfloat16", "float32"] = "float32"  # in which outputs are computed; the loss is float32
+    scan: bool = False  # one compiled layer, its parameters stacked
+
+    @pydantic.model_validator(mode="after")
+    def _heads_divide(self) -> "Transformer":
+        if self.width % self.heads:
+            raise ValueError(f"width = {self.width} is no multiple of heads = {self.heads}")
+        return self
+
+
+MODELS = {"network": Model, "transformer": Transformer}
+
+
+def _use(model: Any) -> str:
+    """Which model a table, or what was made of it, describes."""
+    return model.get("use", "network") if isinstance(model, dict) else getattr(model, "use", "network")
 
 
 class Train(Table):
@@ -79,7 +114,7 @@ class Config(Table):
     """A run. `optimizer` is a chain, link by link, as `optchain.from_config` takes it."""
 
     task: Task
-    model: Model
+    model: Annotated[Annotated[Model, Tag("network")] | Annotated[Transformer, Tag("transformer")], Discriminator(_use)]
     train: Train
     optimizer: dict[str, Any]
 
@@ -103,7 +138,7 @@ def load(path: Path | str, sets: list[str] | None = None) -> Config:
         overridden = [text.partition("=")[0].strip() + "." for text in sets or []]
         lines = []
         for found in error.errors():
-            dotted = ".".join(map(str, found["loc"]))
+            dotted = ".".join(map(str, _place(found)))
             source = (
                 "--set"
                 if any(f"{dotted}.".startswith(key) or key.startswith(f"{dotted}.") for key in overridden)
@@ -164,6 +199,14 @@ def _override(data: dict[str, Any], text: str) -> None:
         table[last] = value
 
 
+def _place(error: Any) -> tuple[Any, ...]:
+    """The keys that lead to an error. Pydantic also says as which of `MODELS` it read the table."""
+    place = error["loc"]
+    if error["type"] == "union_tag_invalid":
+        return *place, "use"
+    return place[:1] + place[2:] if place[:1] == ("model",) else place
+
+
 def _explained(error: Any) -> str:
     """What was found and what was wanted, in our words where pydantic's do not name the nearest."""
     from optchain.core.paths import nearest
@@ -176,6 +219,8 @@ def _explained(error: Any) -> str:
     if error["type"] == "literal_error":
         names = [part.strip(" '") for part in error["ctx"]["expected"].replace(" or ", ", ").split(",")]
         return f"found {error['input']!r}; {nearest(str(error['input']), names)}"
+    if error["type"] == "union_tag_invalid":
+        return f"found {error['ctx']['tag']!r}; {nearest(error['ctx']['tag'], MODELS)}"
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     return f"found {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}"
@@ -184,5 +229,5 @@ def _explained(error: Any) -> str:
 def _fields(parents: list[Any]) -> list[str]:
     table: Any = Config
     for name in parents:
-        table = table.model_fields[name].annotation
+        table = MODELS.get(name) or table.model_fields[name].annotation
     return list(table.model_fields)

@@ -4,6 +4,7 @@ import dataclasses
 
 import flax.linen as nn
 import jax
+import numpy as np
 import optax
 
 import optchain as oc
@@ -40,7 +41,7 @@ def build(config: Config, source: str) -> Experiment:
     """
     try:
         task = tasks.load(config.task)
-        _require_images(config, task)
+        _require_fit(config, task)
         model = models.build(config.model, task.outputs)
         experiment = Experiment(config, task, model, oc.from_config(config.optimizer))
         carry = jax.eval_shape(experiment.start)
@@ -55,8 +56,14 @@ def build(config: Config, source: str) -> Experiment:
     return experiment
 
 
-def _require_images(config: Config, task: Task) -> None:
-    shape, halvings = task.splits["train"][0].shape[1:], len(config.model.channels)
+def _require_fit(config: Config, task: Task) -> None:
+    inputs, model = task.splits["train"][0], config.model
+    shape, whole = inputs.shape[1:], np.issubdtype(inputs.dtype, np.integer)
+    wanted = "transformer" if whole else "network"
+    if model.use != wanted:
+        what = "bytes" if whole else "numbers"
+        raise InputError(f"model.use: the inputs of task {config.task.use!r} are {what}, wanted {wanted!r}")
+    halvings = len(getattr(model, "channels", ()))
     if halvings and len(shape) != 3:
         raise InputError(f"model.channels: the inputs of task {config.task.use!r} are vectors, not images")
     if halvings and min(shape[:2]) < 2**halvings:

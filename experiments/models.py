@@ -1,4 +1,4 @@
-"""The networks: dense layers, with or without convolutions before them."""
+"""The models: dense layers, with or without convolutions before them, or a transformer."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from experiments import config
+from experiments.transformer import Transformer
 
 ACTIVATIONS = {"gelu": nn.gelu, "relu": nn.relu, "silu": nn.silu, "tanh": jnp.tanh}
 
@@ -64,8 +65,10 @@ def convolve(images: jax.Array, kernel: jax.Array, *_: Any, **__: Any) -> jax.Ar
     return jnp.concatenate(shifted, axis=-1) @ kernel.reshape(-1, outputs)
 
 
-def build(table: config.Model, outputs: int) -> Network:
-    """The network that a configuration describes, with so many outputs."""
+def build(table: config.Model | config.Transformer, outputs: int) -> nn.Module:
+    """The model that a configuration describes, with so many outputs."""
+    if isinstance(table, config.Transformer):
+        return Transformer(table, outputs)
     activation = ACTIVATIONS[table.activation]
 
     def block() -> nn.Module:

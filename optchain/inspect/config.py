@@ -14,15 +14,20 @@ from optchain.stepsize.learning_rate import scale_by_learning_rate
 
 
 def from_config(links: dict[str, Any], path: str = "optimizer") -> Transform:
-    """Build a chain from nested tables of plain data.
+    """Build a chain, or one technique that surrounds all, from nested tables of plain data.
 
     Each sub-table is a link, in order: `use` names a technique, a preset or a schedule of optchain's, or, as
     `optax.NAME`, any function of optax or `optax.contrib`; its other keys are the arguments. Where an argument is a
     table with a `use` of its own, it is built first. A link that uses a schedule stands for `scale_by_learning_rate` of
     it. A link without `use` is a chain of its own. The key `watch` is the argument of `chain`.
 
+    Where `use` stands in the outermost table it is one technique and no chain: a wrapper around its `tx`, such as
+    `precision`, which must surround the chain to see the parameters in the dtype they are stored in. One that is
+    neither wrapper nor chain becomes a chain of one link.
+
     Args:
-        links: the tables, such as `{"adam": {"use": "scale_by_adam", "b2": 0.95}, "lr": {"use": "cosine", ...}}`.
+        links: the tables, such as `{"adam": {"use": "scale_by_adam", "b2": 0.95}, "lr": {"use": "cosine", ...}}`, or
+            `{"use": "precision", "params": "master", "tx": {"adam": ..., "lr": ...}}`.
         path: what to call the outermost table in errors.
 
     Raises:
@@ -35,6 +40,10 @@ def from_config(links: dict[str, Any], path: str = "optimizer") -> Transform:
     """
     if not isinstance(links, dict):
         raise ValueError(f"{path}: wanted a table of links, got {links!r}")
+    if isinstance(links.get("use"), str):
+        made = _link(links, path)
+        # Wrappers and chains step on the parameters themselves, and keep metrics.
+        return made if hasattr(getattr(made, "link", None), "apply") else chain(made)  # pyright: ignore
     built = {name: _link(table, f"{path}.{name}") for name, table in links.items() if name != "watch"}
     if not built:
         raise ValueError(f"{path}: the chain has no link")

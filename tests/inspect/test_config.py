@@ -72,10 +72,38 @@ def test_what_a_wrapper_stands_around_is_a_technique_or_a_chain():
     assert two == oc.chain(g=oc.guard(oc.chain(adam=oc.scale_by_adam(), lr=oc.scale(-0.1))))
 
 
+def test_a_technique_may_stand_outermost():
+    adam, lr = {"use": "scale_by_adam"}, {"use": "scale", "step_size": -0.1}
+    built = oc.from_config({"use": "precision", "params": "master", "tx": {"adam": adam, "lr": lr}})
+    assert built == oc.precision(oc.chain(adam=oc.scale_by_adam(), lr=oc.scale(-0.1)), params="master")
+    params = {"w": jnp.ones(3, jnp.bfloat16)}
+    # Within a chain it would see float32 parameters, and keep no master of them.
+    assert built.init(params)["rest"]["w"].dtype == jnp.float32
+    assert oc.from_config({"use": "adamw", "learning_rate": 0.1}) == oc.adamw(0.1)
+
+
+@pytest.mark.parametrize(
+    "table, names",
+    [
+        ({"use": "scale_by_adam"}, {"step", "scale_by_adam.b1"}),
+        ({"use": "optax.adabelief", "learning_rate": 0.1}, {"step"}),
+        ({"use": "cosine", "start": 0.1, "steps": 5}, {"step", "scale_by_learning_rate.learning_rate"}),
+    ],
+)
+def test_what_is_neither_wrapper_nor_chain_becomes_a_chain_of_one(table, names):
+    assert names <= set(oc.metrics(oc.from_config(table).init({"w": jnp.ones(3)})))
+
+
 @pytest.mark.parametrize(
     "table, message",
     [
         ({}, "optimizer: the chain has no link"),
+        ({"use": "precisoin"}, "optimizer.use: there is no technique 'precisoin'; did you mean 'precision'"),
+        ({"use": "guard", "tx": {"adam": {"use": "adm"}}}, "optimizer.tx.adam.use: there is no technique 'adm'"),
+        (
+            {"use": "precision", "bits": 3, "tx": {"use": "scale_by_adam"}},
+            "optimizer.bits: precision has no such argument",
+        ),
         (3, "optimizer: wanted a table of links, got 3"),
         ({"adam": 3}, 'optimizer.adam: wanted a table with `use = "technique"`, got 3'),
         ({"adam": {"b1": 0.9}}, "optimizer.adam: wanted a table with `use"),
