@@ -1,0 +1,457 @@
+"""States carried over to edited chains: bit for bit by name, or a loud error."""
+
+import io
+import tempfile
+
+import chex
+import flax.serialization
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import orbax.checkpoint as ocp
+import pytest
+
+import optchain as oc
+
+SCHEDULE = oc.linear(1e-2, 0.0, 100)
+
+
+def tree(seed):
+    keys = jax.random.split(jax.random.key(seed), 3)
+    return {
+        "body": {"kernel": jax.random.normal(keys[0], (4, 3)), "bias": jax.random.normal(keys[1], (3,))},
+        "head": {"kernel": jax.random.normal(keys[2], (3, 2))},
+    }
+
+
+def trained(tx, steps=6, params=None):
+    """Parameters and state after some steps."""
+    params = tree(0) if params is None else params
+    state, step = tx.init(params), jax.jit(lambda g, s, p: oc.apply(tx, g, s, p))
+    for seed in range(1, steps + 1):
+        params, state = step(jax.tree.map(lambda g, p: g.astype(p.dtype), tree(seed), params), state, params)
+    return params, state
+
+
+def through_orbax(state):
+    with tempfile.TemporaryDirectory() as folder, ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(f"{folder}/state", state)
+        checkpointer.wait_until_finished()
+        return checkpointer.restore(f"{folder}/state")
+
+
+def through_npz(state):
+    file = io.BytesIO()
+    np.savez(file, **{jax.tree_util.keystr(path): x for path, x in jax.tree.leaves_with_path(state)})
+    file.seek(0)
+    with np.load(file) as arrays:
+        return dict(arrays)
+
+
+FORMATS = {
+    "orbax": through_orbax,
+    "msgpack": lambda state: flax.serialization.msgpack_restore(flax.serialization.to_bytes(state)),
+    "npz": through_npz,
+}
+every_format = pytest.mark.parametrize("fmt", FORMATS)
+
+
+def at(state, path):
+    for key in path.split("/"):
+        state = getattr(state, key) if hasattr(state, key) else state[int(key) if key.isdigit() else key]
+    return state
+
+
+def core(**links):
+    """Adam and a scheduled rate, between or around which the edits are made."""
+    return oc.chain(**({"adam": oc.scale_by_adam(), "lr": oc.scale_by_learning_rate(SCHEDULE)} | links))
+
+
+def three(order=("clip", "adam", "lr")):
+    made = {"clip": oc.clip_by_global_norm(1.0), "adam": oc.scale_by_adam(), "lr": oc.scale_by_learning_rate(SCHEDULE)}
+    return oc.chain(**{name: made[name] for name in order})
+
+
+def two(first="trace", second="trace_2", **links):
+    return oc.chain(**{first: oc.trace(0.9), "clip": oc.clip(1.0), second: oc.trace(0.5)}, **links)
+
+
+def grouped(head):
+    return oc.groups(core(), {"head/*": head, "*": {}})
+
+
+def adam_of_optax():
+    return optax.chain(optax.scale_by_adam(), optax.trace(0.9))
+
+
+# old chain, new chain, renames, and what must be equal bit for bit: new path, old path
+KEPT = {
+    "identical": (core, core, {}, {"": ""}),
+    "added": (core, three, {}, {"links/adam": "links/adam", "links/lr": "links/lr", "step": "step"}),
+    "removed": (three, core, {}, {"links/adam": "links/adam", "links/lr": "links/lr", "step": "step"}),
+    "reordered": (three, lambda: three(("adam", "lr", "clip")), {}, {"links": "links", "step": "step"}),
+    "renamed": (
+        core,
+        lambda: oc.chain(moments=oc.scale_by_adam(), lr=oc.scale(-0.1)),
+        {"adam": "moments"},
+        {"links/moments": "links/adam", "step": "step"},
+    ),
+    "names swapped": (
+        lambda: two("a", "b"),
+        lambda: two("b", "a"),
+        {"a": "b", "b": "a"},
+        {"links/a": "links/b", "links/b": "links/a"},
+    ),
+    "numbered, named": (
+        two,
+        lambda: two("fast", "slow"),
+        {"trace": "slow", "trace_2": "fast"},
+        {"links/slow": "links/trace", "links/fast": "links/trace_2"},
+    ),
+    "numbered, the same links": (two, two, {}, {"": ""}),
+    "accumulate": (core, lambda: oc.accumulate(core(), 2), {}, {"inner": ""}),
+    "accumulate removed": (lambda: oc.accumulate(core(), 2), core, {}, {"": "inner"}),
+    "guard": (core, lambda: oc.guard(core()), {}, {"inner": ""}),
+    "guard removed": (lambda: oc.guard(core()), core, {}, {"": "inner"}),
+    "guard around accumulate": (
+        lambda: oc.accumulate(core(), 2),
+        lambda: oc.guard(oc.accumulate(core(), 2)),
+        {},
+        {"inner": ""},
+    ),
+    "guard scales the loss": (
+        lambda: oc.guard(core()),
+        lambda: oc.guard(core(), loss_scale=8.0),
+        {},
+        {"inner": "inner", "norm": "norm", "accepted": "accepted"},
+    ),
+    "precision": (core, lambda: oc.precision(core(), params="master"), {}, {"inner": ""}),
+    "precision removed": (lambda: oc.precision(core(), params="kahan"), core, {}, {"": "inner"}),
+    "groups": (core, lambda: grouped({"learning_rate": 0.1}), {}, {"inner": ""}),
+    "groups removed": (lambda: grouped({"learning_rate": 0.1}), core, {}, {"": "inner"}),
+    "group frozen": (
+        core,
+        lambda: grouped(oc.FROZEN),
+        {},
+        {"inner/links/adam/mu/body": "links/adam/mu/body", "inner/links/adam/count": "links/adam/count"},
+    ),
+    "group with its own chain": (
+        lambda: grouped({}),
+        lambda: grouped(oc.momentum(0.1)),
+        {},
+        {"inner/links/adam/nu/body": "inner/links/adam/nu/body", "inner/links/lr": "inner/links/lr"},
+    ),
+    "group changes its chain": (
+        lambda: grouped(oc.sgd(0.1)),
+        lambda: grouped(oc.adagrad(0.1)),
+        {},
+        {"inner": "inner"},
+    ),
+    "into a chain": (core, lambda: oc.chain(clip=oc.clip(1.0), adamw=core()), {"": "adamw"}, {"links/adamw": ""}),
+    "out of a chain": (
+        lambda: oc.chain(clip=oc.clip(1.0), adamw=core()),
+        core,
+        {"adamw": ""},
+        {"links": "links/adamw/links", "step": "step"},
+    ),
+    "one link into a chain": (
+        core,
+        lambda: oc.chain(inner=oc.chain(adam=oc.scale_by_adam()), lr=oc.scale(-0.1)),
+        {"adam": "inner.adam"},
+        {"links/inner/links/adam": "links/adam", "step": "step"},
+    ),
+    "a link becomes a chain": (
+        lambda: oc.scale_by_adam(),
+        lambda: oc.chain(adam=oc.scale_by_adam(), lr=oc.scale(-0.1)),
+        {"": "adam"},
+        {"links/adam": ""},
+    ),
+    "average added": (
+        core,
+        lambda: core(average=oc.average_params(0.9)),
+        {},
+        {"links/adam": "links/adam", "links/lr": "links/lr"},
+    ),
+    "another technique, dropped": (
+        lambda: core(m=oc.scale_by_adam()),
+        lambda: core(m=oc.scale_by_lion()),
+        {"m": None},
+        {"links/adam": "links/adam"},
+    ),
+    "dropped for another": (
+        lambda: oc.chain(a=oc.trace(0.9), lr=oc.scale(-0.1)),
+        lambda: oc.chain(b=oc.trace(0.9), lr=oc.scale(-0.1)),
+        {"a": None},
+        {"links/lr": "links/lr", "step": "step"},
+    ),
+    "a link of optax's": (
+        lambda: core(other=adam_of_optax()),
+        lambda: oc.guard(core(other=adam_of_optax(), clip=oc.clip(1.0))),
+        {},
+        {"inner/links/other": "links/other", "inner/links/adam": "links/adam"},
+    ),
+    "all of optax's": (
+        lambda: oc.accumulate(optax.adam(0.1), 2),
+        lambda: oc.guard(oc.accumulate(optax.adam(0.1), 2)),
+        {},
+        {"inner": ""},
+    ),
+}
+
+# old chain, new chain, renames, and the error
+REFUSED = {
+    "renamed in silence": (
+        core,
+        lambda: oc.chain(moments=oc.scale_by_adam(), lr=oc.scale(-0.1)),
+        {},
+        r"'adam' is gone, and the new 'moments' has the same slots.*'adam': 'moments'.*'adam': None",
+    ),
+    "wrapped in a chain in silence": (
+        core,
+        lambda: oc.chain(clip=oc.clip(1.0), adamw=core()),
+        {},
+        r"'adam' is gone, and the new 'adamw\.adam' has the same slots",
+    ),
+    "numbered, one more": (
+        lambda: oc.chain(oc.trace(0.9), oc.scale(-1.0)),
+        lambda: oc.chain(oc.trace(0.5), oc.trace(0.9), oc.scale(-1.0)),
+        {},
+        r"names by number.*renames=\{'trace': 'trace'\}",
+    ),
+    "numbered, one less": (two, lambda: oc.chain(trace=oc.trace(0.5), clip=oc.clip(1.0)), {}, "names by number"),
+    "numbered, another link added": (two, lambda: two(lr=oc.scale(-0.1)), {}, "names by number"),
+    "numbered, named in silence": (two, lambda: two("fast", "slow"), {}, "names by number"),
+    "numbered, half of them renamed": (two, lambda: two("fast", "slow"), {"trace": "fast"}, "names by number"),
+    "another technique": (
+        lambda: core(m=oc.scale_by_adam()),
+        lambda: core(m=oc.scale_by_lion()),
+        {},
+        r"'m' held count, mu, nu and is to hold count, mu: another technique.*renames=\{'m': None\}",
+    ),
+    "another transformation of optax's": (
+        lambda: core(m=optax.chain(optax.scale_by_adam(), optax.trace(0.9))),
+        lambda: core(m=optax.chain(optax.scale_by_lion(), optax.trace(0.9))),
+        {},
+        "'m' held .*: another technique",
+    ),
+    "group thawed": (
+        lambda: grouped(oc.FROZEN),
+        core,
+        {},
+        r"adam\.mu/head/kernel and 1 more is new to this link, .*one count.*renames=\{'adam': None\}",
+    ),
+    "group without its chain": (lambda: grouped(oc.sgd(0.1)), core, {}, r"adam\.mu/head/kernel and 1 more is new"),
+    "slots stored narrower": (
+        core,
+        lambda: oc.precision(core(), slots="bfloat16"),
+        {},
+        r"adam\.mu/body/kernel is float32\[4, 3\], wanted bfloat16\[4, 3\]",
+    ),
+    "counted differently": (
+        lambda: oc.chain(a=oc.guard(oc.trace(0.9), max_norm=1e-6), lr=oc.scale_by_learning_rate(SCHEDULE)),
+        lambda: oc.chain(a=oc.trace(0.9), lr=oc.scale_by_learning_rate(SCHEDULE)),
+        {},
+        r"\(chain\)\.step would be one count for links that counted differently: '\(chain\)' at 6, 'a' at 0",
+    ),
+    "a rename of nothing": (core, core, {"adm": "adam"}, "no link 'adm'; did you mean 'adam'"),
+    "a rename to nothing": (core, core, {"adam": "adm"}, "no link 'adm'; did you mean 'adam'"),
+    "two to one": (lambda: two("a", "b"), lambda: two("a", "b"), {"a": "b"}, "both 'a' and 'b' would become 'b'"),
+}
+
+
+@every_format
+@pytest.mark.parametrize("edit", KEPT)
+def test_what_is_kept_is_kept_bit_for_bit(edit, fmt):
+    old, new, renames, equal = KEPT[edit]
+    params, state = trained(old())
+    migrated, report = oc.migrate_state(FORMATS[fmt](oc.without_metrics(state)), new(), params, renames)
+    chex.assert_trees_all_equal_shapes_and_dtypes(migrated, new().init(params))
+    state, bare = oc.without_metrics(state), oc.without_metrics(migrated)
+    for here, there in equal.items():
+        chex.assert_trees_all_equal(at(bare, here) if here else bare, at(state, there) if there else state)
+    assert report.kept or report.renamed
+    oc.apply(new(), tree(9), migrated, params)
+
+
+@every_format
+@pytest.mark.parametrize("edit", REFUSED)
+def test_what_is_ambiguous_is_an_error(edit, fmt):
+    old, new, renames, message = REFUSED[edit]
+    params, state = trained(old())
+    with pytest.raises(ValueError, match=f"(?s)migrate_state: .*{message}"):
+        oc.migrate_state(FORMATS[fmt](oc.without_metrics(state)), new(), params, renames)
+
+
+@every_format
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize(
+    "make", [lambda: oc.guard(core()), lambda: oc.precision(core(), params="kahan", slots="bfloat16")]
+)
+def test_an_identical_chain_goes_on_as_if_uninterrupted(fmt, dtype, make):
+    def go_on(params, state):
+        for seed in (10, 11, 12):
+            params, state = step(jax.tree.map(lambda g: g.astype(dtype), tree(seed)), state, params)
+        return params, state
+
+    tx = make()
+    step = jax.jit(lambda g, s, p: oc.apply(tx, g, s, p))
+    params, state = trained(tx, params=jax.tree.map(lambda p: p.astype(dtype), tree(0)))
+    migrated, report = oc.migrate_state(FORMATS[fmt](oc.without_metrics(state)), tx, params)
+    assert not report.changed
+    chex.assert_trees_all_equal(go_on(params, migrated), go_on(params, state))
+
+
+def test_a_live_state_with_metrics_is_a_state_too():
+    params, state = trained(core())
+    migrated, report = oc.migrate_state(state, core(), params)
+    assert not report.changed
+    chex.assert_trees_all_equal(oc.without_metrics(migrated), oc.without_metrics(state))
+
+
+def wrappers():
+    """Every wrapper of ours around a chain."""
+    found = {}
+    for name, make in oc.techniques().items():
+        example = getattr(make, "example", {})
+        if "tx" in example and hasattr(make(**example).link, "inner"):
+            found[name] = lambda tx, make=make, example=example: make(**example | {"tx": tx})
+    found["groups"] = lambda tx: oc.groups(tx, {"*": {"learning_rate": 1.0}})
+    return found | {
+        "outer chain": lambda tx: oc.chain(core=tx),
+        "guard of accumulate": lambda tx: oc.guard(oc.accumulate(tx, 1)),
+    }
+
+
+@pytest.mark.parametrize("name", wrappers())
+def test_schedules_go_on_within_and_without_wrappers(name):
+    """The rate after wrapping, and after unwrapping, is that of the next step of the running chain."""
+
+    def rate_of_next(tx, params, state):
+        params, state = oc.apply(tx, tree(9), state, params)
+        while oc.metrics(state).get("accumulate.micro", 0):
+            params, state = oc.apply(tx, tree(9), state, params)
+        found = [x for key, x in oc.metrics(state).items() if key.endswith("lr.learning_rate")]
+        return params, state, float(found[0])
+
+    wrapped, bare = wrappers()[name](core()), core()
+    in_chain = {"": "core"} if name == "outer chain" else {}
+    params, state = trained(bare)
+    inside, report = oc.migrate_state(state, wrapped, params, in_chain)
+    params, inside, rate = rate_of_next(wrapped, params, inside)
+    assert rate == float(SCHEDULE(6)) and report.changed == (name != "groups")
+    outside, _ = oc.migrate_state(inside, bare, params, {"core": ""} if in_chain else {})
+    assert rate_of_next(bare, params, outside)[2] == float(SCHEDULE(7))
+
+
+def test_the_count_of_micro_batches_does_not_become_that_of_steps():
+    params, state = trained(oc.guard(oc.accumulate(core(), 3)))
+    migrated, report = oc.migrate_state(state, oc.guard(core()), params)
+    assert state["accepted"] == 6 and migrated["accepted"] == 2
+    assert report.continued == (("(guard).accepted", 2),)
+
+
+def test_a_new_link_counts_from_its_own_start():
+    params, state = trained(oc.chain(lr=oc.scale_by_learning_rate(SCHEDULE)))
+    migrated, _ = oc.migrate_state(state, core(), params)
+    assert migrated["step"] == 6 and migrated["links"]["adam"]["count"] == 0
+    _, migrated = oc.apply(core(), tree(9), migrated, params)
+    assert oc.metrics(migrated)["lr.learning_rate"] == SCHEDULE(6)
+    update, _ = oc.scale_by_adam().update(tree(9), oc.scale_by_adam().init(params))
+    found, _ = oc.scale_by_adam().update(tree(9), oc.migrate_state(state, core(), params)[0]["links"]["adam"])
+    chex.assert_trees_all_equal(found, update)
+
+
+def test_new_master_weights_and_averages_begin_as_the_parameters():
+    params, state = trained(core(), params=jax.tree.map(lambda p: p.astype(jnp.bfloat16), tree(0)))
+    tx = oc.precision(core(average=oc.average_params(0.9)), params="master")
+    migrated, _ = oc.migrate_state(state, tx, params)
+    wide = jax.tree.map(lambda p: p.astype(jnp.float32), params)
+    chex.assert_trees_all_equal(migrated["rest"], wide)
+    chex.assert_trees_all_equal(oc.averaged_params(migrated), wide)
+
+
+def test_parameters_that_change():
+    params, state = trained(core())
+    without = {"body": params["body"]}
+    migrated, report = oc.migrate_state(state, core(), without)
+    assert report.dropped == ("adam.mu/head/kernel", "adam.nu/head/kernel")
+    chex.assert_trees_all_equal(migrated["links"]["adam"]["mu"]["body"], state["links"]["adam"]["mu"]["body"])
+    with pytest.raises(ValueError, match=r"adam\.mu/extra/kernel and 1 more is new to this link"):
+        oc.migrate_state(state, core(), params | {"extra": params["head"]})
+    renamed = {"body": params["body"], "top": params["head"]}
+    with pytest.raises(ValueError, match=r"adam\.mu/top/kernel and 1 more is new to this link"):
+        oc.migrate_state(state, core(), renamed)
+    larger = params | {"head": {"kernel": jnp.ones((3, 5))}}
+    with pytest.raises(ValueError, match=r"adam\.mu/head/kernel is float32\[3, 2\], wanted float32\[3, 5\]"):
+        oc.migrate_state(state, core(), larger)
+    migrated, _ = oc.migrate_state(state, core(), larger, {"adam": None})
+    assert migrated["links"]["adam"]["count"] == 0 and migrated["step"] == 6
+
+
+def test_all_problems_are_in_one_message():
+    params, state = trained(core(m=oc.scale_by_adam(), a=oc.trace(0.9)))
+    with pytest.raises(ValueError, match="(?s)'a' is gone, and the new 'b'.*'m' held") as error:
+        oc.migrate_state(state, core(m=oc.scale_by_lion(), b=oc.trace(0.9)), params)
+    assert len(str(error.value).splitlines()) == 2
+
+
+def test_the_report_reads():
+    params, state = trained(three())
+    new = oc.accumulate(oc.chain(rms=oc.scale_by_rms(), moments=oc.scale_by_adam(), lr=oc.scale(-0.1)), 2)
+    _, report = oc.migrate_state(state, new, params, {"adam": "moments"})
+    assert str(report).splitlines() == [
+        "kept       (chain), lr",
+        "renamed    adam -> moments",
+        "created    (accumulate), rms",
+        "dropped    clip",
+        "continued  (accumulate).emitted at 6",
+    ]
+
+
+def test_kept_arrays_go_where_the_parameters_are():
+    rows = jax.NamedSharding(jax.make_mesh((4,), ("x",), (jax.sharding.AxisType.Auto,)), jax.P("x"))
+    params = jax.device_put({"w": jnp.ones((8, 2))}, rows)
+    tx = oc.chain(adam=oc.scale_by_adam(), average=oc.average_params(0.9))
+    state = jax.jit(tx.init, out_shardings=oc.shardings(tx, params))(params)
+    local = jax.tree.map(np.asarray, state)
+    migrated, _ = oc.migrate_state(local, tx, params)
+    assert migrated["links"]["average"]["average"]["w"].sharding.is_equivalent_to(rows, 2)
+    jax.jit(tx.update)(params, migrated, params)
+
+
+def test_nothing_is_no_state():
+    with pytest.raises(ValueError, match="holds no arrays"):
+        oc.migrate_state({}, core(), tree(0))
+
+
+def test_reset_links_leaves_and_both():
+    tx = oc.guard(core(other=adam_of_optax()))
+    params, state = trained(tx)
+    fresh, links = tx.init(params)["inner"]["links"], lambda s: s["inner"]["links"]
+    reset = oc.reset_state(state, tx, params, links="adam")
+    chex.assert_trees_all_equal(links(reset), links(state) | {"adam": fresh["adam"]})
+    assert reset["accepted"] == 6 and reset["inner"]["step"] == 6
+    both = links(oc.reset_state(state, tx, params, links=["adam", "lr"], leaves="head/*"))
+    assert both["adam"]["count"] == 6 and both["lr"]["count"] == 6
+    for slot in ("mu", "nu"):
+        assert not np.any(both["adam"][slot]["head"]["kernel"])
+        chex.assert_trees_all_equal(both["adam"][slot]["body"], links(state)["adam"][slot]["body"])
+    chex.assert_trees_all_equal(both["other"], links(state)["other"])
+    leaves = links(oc.reset_state(state, tx, params, leaves="head/*"))
+    assert not np.any(leaves["other"][0].mu["head"]["kernel"]) and np.any(leaves["other"][0].mu["body"]["bias"])
+    assert oc.reset_state(state, tx, params, links="(guard)")["accepted"] == 0
+
+
+def test_reset_names_what_it_does_not_find():
+    params, state = trained(core())
+    for arguments, message in [
+        ({}, "wanted links, leaves or both"),
+        ({"links": "adm"}, "no link 'adm'; did you mean 'adam'"),
+        ({"links": "lr", "leaves": "head/*"}, "the links 'lr' hold no slots of 'head/"),
+        ({"leaves": "haed/*"}, "no parameter with slots 'haed/"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            oc.reset_state(state, core(), params, **arguments)
+    with pytest.raises(ValueError, match="not that of tx"):
+        oc.reset_state(state, three(), params, links="adam")
