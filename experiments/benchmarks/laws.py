@@ -1,4 +1,4 @@
-"""Which laws of composition hold, for every technique of optchain's and every optimizer of optax's."""
+"""Which laws of composition hold, for all of optchain's and optax's, and what comes of known defects."""
 
 import inspect
 from collections import Counter
@@ -11,6 +11,7 @@ import optax
 
 import optchain as oc
 from experiments.benchmarks import record
+from experiments.benchmarks.defects import DEFECTS
 
 MARKS = {"holds": ".", "broken": "X", "skipped": "-"}
 
@@ -29,8 +30,17 @@ def run(only: list[str], out: Path) -> Path:
             print(f"{name}: {rows[-1]['broken']} broken", flush=True)
     record.show("Laws (. holds, X broken, - skipped)", [matrix_row(row) for row in rows])
     record.show("Broken laws", totals(rows))
+    if not only:
+        rows += defects()
     record.append(out, rows)
     return out
+
+
+def defects() -> list[record.Row]:
+    """What comes of each known defect, optax beside optchain; printed too."""
+    found = [defect.row() for defect in DEFECTS.values()]
+    record.show("Defects of bare optax", found)
+    return found
 
 
 def transformations() -> Iterator[tuple[str, Callable[[], Any]]]:
