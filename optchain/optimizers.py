@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Callable
 
 from optchain.core.chain import chain
-from optchain.core.mask import Mask
 from optchain.core.rule import Number, bind
 from optchain.core.transform import Transform, technique, transform
 from optchain.decay.decoupled import add_decayed_weights
@@ -29,6 +28,40 @@ def preset(make: Callable[..., Transform]) -> Callable[..., Transform]:
         return transform(dataclasses.replace(make(**arguments).link, name=make.__name__))
 
     return named
+
+
+def optimizer(
+    name: str, moments: Callable[..., Transform], weight_decay: float | None = None
+) -> Callable[..., Transform]:
+    """The full optimizer of one technique, with its arguments after the learning rate; decoupled decay on request.
+
+    Args:
+        name: of the optimizer.
+        moments: the technique; its link is called after it, without `scale_by_`.
+        weight_decay: the default of the argument `weight_decay`, which then comes last, before the decay's `mask`.
+    """
+    link = moments.__name__.removeprefix("scale_by_")
+    own = [p for p in inspect.signature(moments).parameters.values() if p.name != "mask"]
+    given = dict(learning_rate=inspect.Parameter.empty) | {p.name: p.default for p in own}
+    if weight_decay is not None:
+        given |= {"weight_decay": weight_decay, "mask": None}
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+
+    def make(learning_rate: Number, **arguments) -> Transform:
+        links = {link: moments(**{p.name: arguments[p.name] for p in own})}
+        if weight_decay is not None:
+            links["decay"] = add_decayed_weights(arguments["weight_decay"], arguments["mask"])
+        return chain(**links, lr=scale_by_learning_rate(learning_rate))
+
+    parts = [f"`{moments.__name__}`", *(["`add_decayed_weights`"] if weight_decay is not None else [])]
+    make.__name__ = make.__qualname__ = name
+    make.__doc__ = f"""The optimizer {name}: {", ".join(parts)}, `scale_by_learning_rate`.
+
+    >>> import optchain as oc
+    >>> tx = oc.{name}(0.01)
+    """
+    make.__signature__ = inspect.Signature([inspect.Parameter(n, kind, default=x) for n, x in given.items()])  # pyright: ignore
+    return preset(make)
 
 
 @preset
@@ -96,55 +129,6 @@ def rmsprop(
     return chain(rms=rms, lr=lr) if momentum is None else chain(rms=rms, momentum=trace(momentum, nesterov), lr=lr)
 
 
-@preset
-def adam(
-    learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8, eps_root: Number = 0.0
-) -> Transform:
-    """Adam: `scale_by_adam`, `scale_by_learning_rate`.
-
-    >>> import optchain as oc
-    >>> tx = oc.adam(1e-3)
-    """
-    return chain(adam=scale_by_adam(b1, b2, eps, eps_root), lr=scale_by_learning_rate(learning_rate))
-
-
-@preset
-def adamw(
-    learning_rate: Number,
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-8,
-    eps_root: Number = 0.0,
-    weight_decay: Number = 1e-4,
-    mask: Mask | None = None,
-) -> Transform:
-    """Adam with decoupled weight decay: `scale_by_adam`, `add_decayed_weights`, `scale_by_learning_rate`.
-
-    >>> import optchain as oc
-    >>> tx = oc.adamw(1e-3, weight_decay=0.1, mask=oc.is_matrix)
-    """
-    return chain(
-        adam=scale_by_adam(b1, b2, eps, eps_root),
-        decay=add_decayed_weights(weight_decay, mask),
-        lr=scale_by_learning_rate(learning_rate),
-    )
-
-
-@preset
-def lion(
-    learning_rate: Number,
-    b1: Number = 0.9,
-    b2: Number = 0.99,
-    weight_decay: Number = 1e-3,
-    mask: Mask | None = None,
-) -> Transform:
-    """Lion with decoupled weight decay: `scale_by_lion`, `add_decayed_weights`, `scale_by_learning_rate`.
-
-    >>> import optchain as oc
-    >>> tx = oc.lion(1e-4, weight_decay=0.1)
-    """
-    return chain(
-        lion=scale_by_lion(b1, b2),
-        decay=add_decayed_weights(weight_decay, mask),
-        lr=scale_by_learning_rate(learning_rate),
-    )
+adam = optimizer("adam", scale_by_adam)
+adamw = optimizer("adamw", scale_by_adam, weight_decay=1e-4)
+lion = optimizer("lion", scale_by_lion, weight_decay=1e-3)
