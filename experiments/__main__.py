@@ -37,7 +37,19 @@ def parser() -> argparse.ArgumentParser:
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="sets", help="override, optimizer.lr.peak=1e-3"
     )
     train.add_argument("--out", type=Path, help="folder of the run; runs/ and the configuration's name if left out")
-    train.add_argument("--resume", action="store_true", help="continue the run in the folder from its checkpoint")
+    train.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue the run in the folder from its checkpoint; the optimizer may be edited",
+    )
+    train.add_argument(
+        "--rename",
+        action="append",
+        default=[],
+        metavar="OLD=NEW",
+        dest="renames",
+        help="with --resume and an edited optimizer: a link's new name; OLD= drops it, . is the whole optimizer",
+    )
     train.add_argument("--overwrite", action="store_true", help="remove the run in the folder first")
     train.set_defaults(command=_train)
 
@@ -65,6 +77,9 @@ def _train(options: argparse.Namespace) -> int:
 
     if options.resume and options.overwrite:
         raise InputError("--resume and --overwrite exclude each other")
+    if options.renames and not options.resume:
+        raise InputError("--rename is for --resume")
+    renames = dict(map(_rename, options.renames))
     resolved = config.load(options.config, options.sets)
     built = experiment.build(resolved, str(options.config))
     folder = options.out or Path("runs") / options.config.parent.name / options.config.stem
@@ -72,12 +87,20 @@ def _train(options: argparse.Namespace) -> int:
         opened = run.reopen(folder, resolved)
     else:
         opened = run.create(folder, resolved, _command(options), options.overwrite)
-    signal = Trainer(built, opened).train() if opened.result is None else None
+    done = opened.result is not None and not config.differences(opened.config, resolved)
+    signal = None if done else Trainer(built, opened, renames).train()
     if signal is not None:
         return 128 + signal
     write([opened], opened.folder / "report.html")
     print("\n".join([*summary(opened), f"report: {opened.folder / 'report.html'}"]))
     return DIVERGED if opened.ending == "diverged" else 0
+
+
+def _rename(text: str) -> tuple[str, str | None]:
+    old, equals, new = text.partition("=")
+    if not equals or not old:
+        raise InputError(f"--rename {text}: wanted OLD=NEW, or OLD= to drop the link")
+    return "" if old == "." else old, {"": None, ".": ""}.get(new, new)
 
 
 def _evaluate(options: argparse.Namespace) -> int:

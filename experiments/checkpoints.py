@@ -24,15 +24,21 @@ class Checkpoints:
         args = ocp.args.Composite(state=ocp.args.StandardSave(state), progress=ocp.args.JsonSave(progress))
         self.manager.save(progress["step"], args=args)
 
-    def restore(self, fresh: Carry) -> tuple[Carry, Any, dict[str, Any]] | None:
-        """The carry, the best models and the progress of the newest checkpoint, or None if there is none.
-
-        Args:
-            fresh: the carry before the first step, for structure, shapes and dtypes.
-        """
+    def progress(self) -> dict[str, Any] | None:
+        """The progress of the newest checkpoint, or None if there is none."""
         step = self.manager.latest_step()
         if step is None:
             return None
+        return self.manager.restore(step, args=ocp.args.Composite(progress=ocp.args.JsonRestore()))["progress"]
+
+    def restore(self, fresh: Carry) -> tuple[Carry, Any, dict[str, Any]]:
+        """The carry, the best models and the progress of the newest checkpoint.
+
+        Args:
+            fresh: the carry before the first step with the optimizer that `progress` names, for structure, shapes and
+                dtypes.
+        """
+        step = self.manager.latest_step()
         template = ocp.args.StandardRestore({"carry": _saved(fresh), "best": models(fresh)})
         args = ocp.args.Composite(state=template, progress=ocp.args.JsonRestore())
         found = self.manager.restore(step, args=args)

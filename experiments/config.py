@@ -149,8 +149,8 @@ def load(path: Path | str, sets: list[str] | None = None) -> Config:
 
 
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:
-    """The values of nested tables by their dotted keys, in order."""
-    if not isinstance(config, dict):
+    """The values of nested tables by their dotted keys, in order; a table that is empty is a value."""
+    if not isinstance(config, dict) or (prefix and not config):
         return {prefix: config}
     return {
         key: x for name, sub in config.items() for key, x in flat(sub, f"{prefix}.{name}" if prefix else name).items()
@@ -165,8 +165,8 @@ def differences(old: Config, new: Config) -> list[str]:
         for key in dict.fromkeys([*a, *b])
         if key not in a or key not in b or a[key] != b[key]
     ]
-    if not lines and list(a) != list(b):
-        lines = [f"optimizer: the links in the order {', '.join(old.optimizer)} -> {', '.join(new.optimizer)}"]
+    if [key for key in a if key in b] != [key for key in b if key in a]:
+        lines += [f"optimizer: the links in the order {', '.join(old.optimizer)} -> {', '.join(new.optimizer)}"]
     return lines
 
 

@@ -55,12 +55,15 @@ def restore(run: Run) -> Trained:
     Raises:
         InputError: the run has no checkpoint yet.
     """
-    built = experiment.build(run.config, str(run.folder / "config.json"))
     checkpoints = Checkpoints(run.folder / "checkpoints")
+    progress = checkpoints.progress()
+    if progress is None:
+        raise InputError(f"{run.folder} has no checkpoint yet")
+    # The configuration may already ask for another optimizer than that of the newest checkpoint.
+    config = run.config.model_copy(update={"optimizer": progress["optimizer"]})
+    built = experiment.build(config, str(run.folder / "config.json"))
     found = checkpoints.restore(built.start())
     checkpoints.close()
-    if found is None:
-        raise InputError(f"{run.folder} has no checkpoint yet")
     return choose(built, *found)
 
 

@@ -18,6 +18,7 @@ class Logs:
 
     def __init__(self, folder: Path, log_every: int) -> None:
         self.jsonl, self.csv, self.log_every = folder / "metrics.jsonl", folder / "metrics.csv", log_every
+        self.columns: list[str] = []  # of the table
 
     def steps(self, before: int, logs: dict[str, Any]) -> None:
         """Write the rows of the steps after `before`."""
@@ -34,7 +35,11 @@ class Logs:
     def evaluation(self, row: dict[str, Any]) -> None:
         """Write the row of an evaluation."""
         self._append([{"step": row["step"], "evaluation": row}])
-        self._table([row])
+        if set(row) <= set(self.columns):
+            with self.csv.open("a", newline="") as file:
+                csv.DictWriter(file, self.columns, lineterminator="\n").writerow(row)
+        else:  # the first row, or the first one after the optimizer was edited
+            self._table(read(self.jsonl))
 
     def cut(self, step: int) -> None:
         """Remove all rows after a step, as if the run had stopped there."""
@@ -43,20 +48,21 @@ class Logs:
         part = self.jsonl.with_suffix(".part")
         part.write_text("".join(map(_line, kept)))
         part.replace(self.jsonl)
-        self.csv.unlink(missing_ok=True)
-        self._table([row["evaluation"] for row in kept if "evaluation" in row])
+        self._table(kept)
 
     def _append(self, rows: list[dict[str, Any]]) -> None:
         with self.jsonl.open("a") as file:
             file.writelines(map(_line, rows))
 
     def _table(self, rows: list[dict[str, Any]]) -> None:
-        header = not (self.csv.exists() and self.csv.stat().st_size)
-        with self.csv.open("a", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
-            if header and rows:
+        """Write the table of all evaluations anew; a column that some do not have is empty there."""
+        found = [row["evaluation"] for row in rows if "evaluation" in row]
+        self.columns = list(dict.fromkeys(name for row in found for name in row))
+        with self.csv.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self.columns, lineterminator="\n")
+            if found:
                 writer.writeheader()
-            writer.writerows(rows)
+            writer.writerows(found)
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -69,10 +69,11 @@ def create(folder: Path, resolved: config.Config, command: str, overwrite: bool)
 
 
 def reopen(folder: Path, resolved: config.Config) -> Run:
-    """The run in a folder, to be continued with the configuration it was started with.
+    """The run in a folder, to be continued with the configuration it was started with. Nothing is written.
 
     Only `train.steps` may have grown since: the steps made are then the first steps of the longer run too, for all that
-    the optimizer's schedules know is in the optimizer's table.
+    the optimizer's schedules know is in the optimizer's table. And the optimizer may have changed: its state is then
+    carried over from the checkpoint, see `resume`.
 
     Raises:
         InputError: the folder holds no run, or one of another configuration.
@@ -81,17 +82,22 @@ def reopen(folder: Path, resolved: config.Config) -> Run:
     old = run.config
     changes = config.differences(old, resolved)
     longer = resolved.train.steps > old.train.steps
-    refused = [line for line in changes if not (longer and line.startswith("train.steps:"))]
+    allowed = ("optimizer", *(["train.steps:"] if longer else []))
+    refused = [line for line in changes if not line.startswith(allowed)]
     if refused:
         raise InputError(
             f"{folder} was started with another configuration; undo these changes, or start anew with another --out:\n"
             + "\n".join(f"  {line}" for line in refused)
         )
-    if changes:
-        run.write("config.json", resolved.model_dump())
-    if changes and run.result:
-        (folder / "result.json").unlink()
     return run
+
+
+def adopt(run: Run, resolved: config.Config) -> None:
+    """Let a run go on with a configuration; the result of an earlier one is no longer that of the run."""
+    if config.differences(run.config, resolved):
+        # In this order: a run that is stopped in between has no result, and is not taken for a finished one.
+        (run.folder / "result.json").unlink(missing_ok=True)
+        run.write("config.json", resolved.model_dump())
 
 
 def find(folder: Path) -> Run:

@@ -17,7 +17,8 @@ from experiments.evaluate import choose, counted, floats
 from experiments.experiment import Experiment
 from experiments.logs import Logs
 from experiments.progress import Display
-from experiments.run import Run
+from experiments.resume import Resumed, resume
+from experiments.run import Run, adopt
 from experiments.signals import Signals
 
 
@@ -32,15 +33,13 @@ class Diverged(Exception):
 class Trainer:
     """A run in progress. `carry` changes from step to step, `best` and `progress` from evaluation to evaluation."""
 
-    def __init__(self, experiment: Experiment, run: Run) -> None:
+    def __init__(self, experiment: Experiment, run: Run, renames: dict[str, str | None] | None = None) -> None:
         self.experiment, self.run, self.table = experiment, run, experiment.config.train
         self.checkpoints = Checkpoints(run.folder / "checkpoints")
         self.logs = Logs(run.folder, self.table.log_every)
-        fresh = experiment.start()
-        progress = {"step": 0, "best_step": 0, "best_loss": math.inf, "stale": 0, "compiling": 0.0, "training": 0.0}
-        # The best models outlive the carry, whose buffers are donated to the next chunk.
-        start = fresh, jax.tree.map(jnp.copy, models(fresh)), progress
-        self.carry, self.best, self.progress = self.checkpoints.restore(fresh) or start
+        resumed = resume(self.checkpoints, experiment, run.folder, renames or {})
+        self.carry, self.best, self.progress = resumed or _beginning(experiment)
+        adopt(run, experiment.config)
         self.logs.cut(self.progress["step"])
         self.data = jax.device_put(experiment.task.splits)
         self.chunk = make_chunk(experiment.task, experiment.model, experiment.tx, self.table.batch, self.table.seed)
@@ -152,6 +151,14 @@ class Trainer:
         print(f"{error}; {kept}. Try a lower learning rate.", file=sys.stderr)
         seconds = {name: self.progress[name] for name in ("compiling", "training")}
         self.run.write("result.json", {"ending": "diverged", "step": error.step, "scores": {}, "seconds": seconds})
+
+
+def _beginning(experiment: Experiment) -> Resumed:
+    """The carry, the best models and the progress before the first step."""
+    carry = experiment.start()
+    counts = {"step": 0, "best_step": 0, "best_loss": math.inf, "stale": 0, "compiling": 0.0, "training": 0.0}
+    # The best models outlive the carry, whose buffers are donated to the next chunk.
+    return carry, jax.tree.map(jnp.copy, models(carry)), counts | {"optimizer": experiment.config.optimizer}
 
 
 def foreign_rates(links: dict[str, Any]) -> dict[str, Callable[[int], Any]]:

@@ -3,7 +3,13 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+from experiments import config
+from experiments import run as runs
+from experiments.experiment import build
+from experiments.train import Trainer
 
 ROOT = Path(__file__).parents[1]
 
@@ -65,3 +71,21 @@ def run(*arguments: object) -> subprocess.CompletedProcess:
     process = start(*arguments)
     out, err = process.communicate(timeout=120)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def wait_for(folder: Path, step: int, process: subprocess.Popen) -> None:
+    """Wait until a checkpoint of a step is complete; the run goes on meanwhile."""
+    deadline = time.monotonic() + 90
+    while not any(int(path.name) >= step for path in (folder / "checkpoints").glob("[0-9]*") if path.name.isdigit()):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def train(parent: Path, *sets: str, folder: str = "run") -> Trainer:
+    """Train the small configuration with overrides to its end, in this process."""
+    resolved = config.load(small(parent), list(sets))
+    opened = runs.create(parent / folder, resolved, "the command", overwrite=False)
+    trainer = Trainer(build(resolved, "small.toml"), opened)
+    assert trainer.train() is None
+    return trainer

@@ -104,3 +104,11 @@ def test_a_resolved_configuration_is_a_configuration(tmp_path):
     found, path = load(tmp_path), tmp_path / "config.json"
     path.write_text(found.model_dump_json())
     assert config.load(path) == found
+
+
+def test_an_empty_table_is_a_difference(tmp_path):
+    old = config.load(small_runs.small(tmp_path))
+    rules = {"use": "groups", "tx": {"use": "scale", "step_size": -0.1}, "rules": {"head/*": {}, "*": {}}}
+    fewer = rules | {"rules": {"*": {}}}
+    a, b = (old.model_copy(update={"optimizer": {"lr": table}}) for table in (rules, fewer))
+    assert config.differences(a, b) == ["optimizer.lr.rules.head/*: {} -> 'absent'"]

@@ -12,17 +12,9 @@ from experiments.report import write
 from experiments.train import Trainer
 
 
-def train(tmp_path, *sets, folder="run"):
-    resolved = config.load(small_runs.small(tmp_path), list(sets))
-    opened = run.create(tmp_path / folder, resolved, "the command", overwrite=False)
-    trainer = Trainer(build(resolved, "small.toml"), opened)
-    assert trainer.train() is None
-    return trainer
-
-
 def test_early_stopping_restores_the_best(tmp_path):
     sets = ("train.patience=3", "train.steps=2000", "optimizer.lr={use='scale', step_size=-0.3}", "task.seed=3")
-    trainer = train(tmp_path, *sets)
+    trainer = small_runs.train(tmp_path, *sets)
     result, rows = trainer.run.result, [x["evaluation"] for x in read(trainer.logs.jsonl) if "evaluation" in x]
     losses = {row["step"]: row["validation_average_loss"] for row in rows}
     best = min(losses, key=lambda step: losses[step])
@@ -35,7 +27,7 @@ def test_early_stopping_restores_the_best(tmp_path):
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(tmp_path, capsys):
     # The rate becomes infinite at step 50, so that step 51 sees no numbers.
     rate = "{use='piecewise', values=[0.01, 1e38], boundaries=[50]}"
-    trainer = train(tmp_path, f"optimizer.lr={rate}", "optimizer.blow={use='scale', step_size=1e3}")
+    trainer = small_runs.train(tmp_path, f"optimizer.lr={rate}", "optimizer.blow={use='scale', step_size=1e3}")
     step = trainer.run.result["step"]
     assert step > 50 and trainer.run.result["ending"] == "diverged"
     assert f"the loss is not finite at step {step}; the checkpoint of step 40 is kept" in capsys.readouterr().err
@@ -45,10 +37,10 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(tmp_path, 
 
 
 def test_a_changed_configuration_is_detected_and_a_longer_run_is_not(tmp_path):
-    trainer = train(tmp_path)
+    trainer = small_runs.train(tmp_path)
     folder = trainer.run.folder
     changed = config.load(small_runs.small(tmp_path), ["optimizer.lr.start=0.1", "train.batch=16", "train.steps=80"])
-    with pytest.raises(InputError, match="(?s)another configuration.*train.batch: 32 -> 16.*lr.start: 0.01 -> 0.1"):
+    with pytest.raises(InputError, match=r"(?s)another configuration.*:\n  train.batch: 32 -> 16$"):
         run.reopen(folder, changed)
     shorter = config.load(small_runs.small(tmp_path), ["train.steps=40"])
     with pytest.raises(InputError, match="train.steps: 60 -> 40"):
@@ -56,13 +48,13 @@ def test_a_changed_configuration_is_detected_and_a_longer_run_is_not(tmp_path):
     longer = config.load(small_runs.small(tmp_path), ["train.steps=80"])
     again = Trainer(build(longer, "small.toml"), run.reopen(folder, longer))
     assert again.train() is None and again.run.result["step"] == 80
-    whole = train(tmp_path, "train.steps=80", folder="whole")
+    whole = small_runs.train(tmp_path, "train.steps=80", folder="whole")
     losses = [[row["loss"] for row in read(x.logs.jsonl) if "loss" in row] for x in (again, whole)]
     assert losses[0] == losses[1] and len(losses[0]) == 80
 
 
 def test_a_run_may_be_overwritten_only_on_request(tmp_path):
-    trainer = train(tmp_path)
+    trainer = small_runs.train(tmp_path)
     resolved, folder = trainer.experiment.config, trainer.run.folder
     with pytest.raises(InputError, match="holds a finished run; choose another --out, or give it up with --overwrite"):
         run.create(folder, resolved, "", overwrite=False)
@@ -107,7 +99,7 @@ def test_reports_lay_runs_of_one_task_side_by_side(tmp_path):
         "0.8615",
     ):
         assert text in page
-    other = train(tmp_path)
+    other = small_runs.train(tmp_path)
     with pytest.raises(InputError, match="different tasks have no common report: linear, circles"):
         write([folders[0], other.run], tmp_path / "mixed.html")
 

@@ -1,0 +1,189 @@
+"""Runs that go on with an edited optimizer."""
+
+import csv
+import json
+import signal
+
+import chex
+import numpy as np
+import pytest
+import small_runs
+
+import optchain as oc
+from experiments import config, run
+from experiments.__main__ import main
+from experiments.errors import InputError
+from experiments.evaluate import restore
+from experiments.experiment import build
+from experiments.logs import read
+from experiments.report import write
+from experiments.train import Trainer
+
+CLIP = "optimizer.clip={use='clip_by_global_norm', max_norm=1.0}"
+
+
+def again(trainer, *sets, renames=None, drop=()):
+    """A trainer that goes on from the checkpoint of another, its optimizer edited, for 20 steps more."""
+    path = trainer.run.folder.parent / "small.toml"
+    resolved = config.load(path, ["train.steps=80", *sets])
+    table = {name: link for name, link in resolved.optimizer.items() if name not in drop}
+    resolved = resolved.model_copy(update={"optimizer": table})
+    return Trainer(build(resolved, "edited"), run.reopen(trainer.run.folder, resolved), renames)
+
+
+def files(folder):
+    """Everything in the folder of a run that a command may read, by name."""
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def links(state):
+    return oc.without_metrics(state)["links"]
+
+
+@pytest.fixture
+def finished(tmp_path):
+    return small_runs.train(tmp_path)
+
+
+def test_a_number_alone_is_accepted_and_listed(finished, capsys):
+    edited = again(finished, "optimizer.lr.start=0.1")
+    shown = capsys.readouterr().err
+    assert "going on from step 60 with another optimizer:\n  optimizer.lr.start: 0.01 -> 0.1\nkept " in shown
+    chex.assert_trees_all_equal(links(edited.carry["opt_state"]), links(finished.carry["opt_state"]))
+    assert edited.train() is None and edited.run.result["step"] == 80
+    rates = {x["step"]: x["optimizer"]["lr.learning_rate"] for x in read(edited.logs.jsonl) if "optimizer" in x}
+    np.testing.assert_allclose(rates[65], 10 * 0.01 * 0.5 * (1 + np.cos(np.pi * 64 / 300)), rtol=1e-5)
+
+
+def test_an_edited_chain_keeps_its_moments_and_goes_on(finished, capsys):
+    edited = again(finished, CLIP)
+    shown = capsys.readouterr().err
+    assert "created    clip\n" in shown and "optimizer.clip.max_norm: 'absent' -> 1.0" in shown
+    before, after = links(finished.carry["opt_state"]), links(edited.carry["opt_state"])
+    chex.assert_trees_all_equal({name: after[name] for name in before}, before)
+    assert after["clip"]["count"] == 0 and edited.carry["opt_state"]["step"] == 60
+    assert edited.progress["best_loss"] == finished.progress["best_loss"]
+    assert edited.train() is None
+    assert run.find(edited.run.folder).config.optimizer["clip"]["max_norm"] == 1.0
+    scores = edited.run.result["scores"]
+    chex.assert_trees_all_equal(restore(edited.run).scores(), scores)
+    # A third run, of the edited optimizer, goes on from the second as from any other.
+    assert again(edited, CLIP, "train.steps=100").train() is None
+
+
+def test_the_whole_optimizer_is_wrapped(finished, capsys):
+    path = finished.run.folder.parent / "small.toml"
+    tables = {name: link for name, link in config.load(path).optimizer.items() if name != "watch"}
+    resolved = config.load(path, ["train.steps=80"])
+    resolved = resolved.model_copy(update={"optimizer": {"use": "guard", "tx": tables}})
+    edited = Trainer(build(resolved, "edited"), run.reopen(finished.run.folder, resolved))
+    assert "created    (guard)\ncontinued  (guard).accepted at 60" in capsys.readouterr().err
+    assert edited.train() is None
+    rows = [x["optimizer"] for x in read(edited.logs.jsonl) if "optimizer" in x]
+    np.testing.assert_allclose(rows[-1]["lr.learning_rate"], 0.005 * (1 + np.cos(np.pi * 79 / 300)), rtol=1e-5)
+
+
+def test_other_columns_keep_their_places_in_the_table(finished):
+    assert again(finished, drop=["average"]).train() is None
+    with (finished.run.folder / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["20", "40", "60", "80"]
+    assert [row["validation_average_loss"] != "" for row in rows] == [True, True, True, False]
+    assert all(float(row["lr.learning_rate"]) > 0 for row in rows)
+    write([run.find(finished.run.folder)], finished.run.folder / "report.html")
+
+
+def test_other_models_begin_a_new_search_for_the_best(finished, capsys):
+    edited = again(finished, drop=["average"])
+    assert "the best model is sought anew, among the parameters" in capsys.readouterr().err
+    assert (
+        edited.progress["best_loss"] == np.inf
+        and edited.progress["best_step"] == 60
+        and set(edited.best) == {"parameters"}
+    )
+    assert edited.train() is None and set(edited.run.result["scores"]["test"]) == {"parameters"}
+
+
+def test_patience_begins_anew(tmp_path):
+    sets = ("train.patience=3", "train.steps=2000", "optimizer.lr={use='scale', step_size=-0.3}", "task.seed=3")
+    trainer = small_runs.train(tmp_path, *sets)
+    stopped = trainer.run.result["step"]
+    edited = again(trainer, *sets[:2], "optimizer.lr={use='scale', step_size=-1e-3}", "task.seed=3")
+    assert edited.progress["stale"] == 0 and edited.progress["best_step"] == trainer.progress["best_step"]
+    assert edited.train() is None and edited.run.result["step"] > stopped
+
+
+@pytest.mark.parametrize(
+    "sets, drop, renames, message",
+    [
+        (["optimizer.moments={use='scale_by_adam'}"], ["adam"], {}, "'adam' is gone.*--rename OLD=NEW"),
+        (["optimizer.adam={use='scale_by_lion'}"], [], {}, "'adam' held count, mu, nu"),
+        ([CLIP], [], {"adm": "adam"}, "no link 'adm'"),
+        ([CLIP, "train.steps=60"], [], {}, "has made all of its 60 steps"),
+        ([CLIP, "train.batch=16"], [], {}, "train.batch: 32 -> 16"),
+        ([CLIP, "model.hidden=[12]"], [], {}, "model.hidden"),
+    ],
+)
+def test_a_refused_edit_leaves_the_folder_as_it_was(finished, sets, drop, renames, message):
+    before = files(finished.run.folder)
+    with pytest.raises(InputError, match=f"(?s){message}"):
+        again(finished, *sets, drop=drop, renames=renames)
+    assert files(finished.run.folder) == before
+
+
+def test_a_run_killed_after_its_configuration_was_written_migrates_again(finished):
+    """Between the new configuration and the first checkpoint of the edited optimizer the old one is scored."""
+    before = restore(finished.run)
+    edited = again(finished, CLIP)
+    edited.checkpoints.close()  # as after kill -9: no step was made
+    folder = run.find(finished.run.folder)
+    assert "clip" in folder.config.optimizer and folder.result is None
+    chex.assert_trees_all_equal(restore(folder).models, before.models)
+    once_more = again(finished, CLIP)
+    chex.assert_trees_all_equal(once_more.carry, edited.carry)
+    assert once_more.train() is None and once_more.run.result["step"] == 80
+
+
+def test_links_in_another_order_are_a_change(finished, capsys):
+    path = finished.run.folder.parent / "small.toml"
+    resolved = config.load(path, ["train.steps=80", "optimizer.lr.start=0.1"])
+    table = resolved.optimizer
+    order = ["watch", "lr", "adam", "average"]
+    resolved = resolved.model_copy(update={"optimizer": {name: table[name] for name in order}})
+    edited = Trainer(build(resolved, "edited"), run.reopen(finished.run.folder, resolved))
+    assert "in the order watch, adam, lr, average -> watch, lr, adam, average" in capsys.readouterr().err
+    chex.assert_trees_all_equal(links(edited.carry["opt_state"]), links(finished.carry["opt_state"]))
+
+
+def test_the_command_line_renames_and_survives_kill(tmp_path):
+    file = small_runs.small(tmp_path, steps=1_000_000)
+    first = small_runs.start("train", file, "--out", tmp_path / "run")
+    small_runs.wait_for(tmp_path / "run", 20, first)
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    file.write_text(file.read_text().replace("[optimizer.adam]", "[optimizer.moments]"))
+    resume = ("train", file, "--out", tmp_path / "run", "--resume")
+    refused = small_runs.run(*resume)
+    assert refused.returncode == 2 and "'adam' is gone" in refused.stderr and "Traceback" not in refused.stderr
+    assert "adam" in json.loads((tmp_path / "run" / "config.json").read_text())["optimizer"]
+    (saved,) = (int(path.name) for path in (tmp_path / "run" / "checkpoints").glob("[0-9]*"))
+    second = small_runs.start(*resume, "--rename", "adam=moments")
+    small_runs.wait_for(tmp_path / "run", saved + 20, second)
+    second.send_signal(signal.SIGKILL)
+    assert "renamed    adam -> moments" in second.communicate()[1]
+    scored = small_runs.run("evaluate", tmp_path / "run")
+    assert scored.returncode == 0, scored.stderr
+    third = small_runs.start(*resume, "--rename", "adam=moments")  # the same command goes on, migrated or not
+    small_runs.wait_for(tmp_path / "run", saved + 40, third)
+    third.send_signal(signal.SIGTERM)
+    assert "another optimizer" not in third.communicate(timeout=60)[1] and third.returncode == 143
+
+
+def test_what_is_no_rename_is_bad_input(tmp_path, capsys):
+    for arguments, message in [
+        (["--resume", "--rename", "adam"], "--rename adam: wanted OLD=NEW, or OLD= to drop the link"),
+        (["--resume", "--rename", "=adam"], "--rename =adam: wanted OLD=NEW"),
+        (["--rename", "a=b"], "--rename is for --resume"),
+    ]:
+        assert main(["train", str(small_runs.small(tmp_path)), *arguments]) == 2
+        assert message in capsys.readouterr().err
