@@ -26,6 +26,7 @@ from optchain.inspect.config import techniques as techniques
 from optchain.inspect.laws import check_laws as check_laws
 from optchain.inspect.migrate import migrate_state as migrate_state
 from optchain.inspect.reset import reset_state as reset_state
+from optchain.masking.as_matrices import as_matrices as as_matrices
 from optchain.masking.group_table import group_table as group_table
 from optchain.masking.groups import groups as groups
 from optchain.masking.layerwise import layerwise_decay as layerwise_decay

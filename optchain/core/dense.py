@@ -8,80 +8,101 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
-from optchain.core.layers import Layers, depths
+from optchain.core.form import Form, forms
+from optchain.core.layers import Layers
 from optchain.core.paths import path_of
-from optchain.core.rule import bind, constraints
-from optchain.core.runner import Factors, Result, Runner
+from optchain.core.rule import bind, constraints, core_of
+from optchain.core.runner import Result, Runner, Told, left_out
 from optchain.core.transform import Transform, transform
+from optchain.core.views import Views
 
 
 @dataclasses.dataclass(frozen=True)
 class Dense(Runner):
-    """Runs a rule on each leaf by itself, and on each layer by itself where leading axes are declared to count them."""
+    """Runs a rule on each leaf by itself, in the form that its layers and its matrix view give it."""
 
     layers: Layers | None = None
+    views: Views = dataclasses.field(default_factory=dict)
 
     def start(self, rule: Any, params: Any) -> dict[str, Any]:
-        leaves, treedef = jax.tree.flatten_with_path(params)
-        slots = [
-            self._by_layer(path, p, depth, rule.init)(p)
-            for (path, p), depth in zip(leaves, depths(self.layers, params), strict=True)
-        ]
-        return {name: treedef.unflatten([getattr(s, name) for s in slots]) for name in slots_of(rule)._fields}
+        leaves, treedef = jax.tree.flatten(params)
+        seen = forms(self.name, rule, self.layers, self.views, params)
+        slots = [form.over(rule.init)(p) for form, p in zip(seen, leaves, strict=True)]
+        return self._columns(slots_of(rule), slots, treedef)
 
-    def run(self, rule: Any, updates: Any, slots: Any, params: Any, t: jax.Array, factors: Factors) -> Result:
-        leaves, treedef = jax.tree.flatten_with_path(updates)
-        ps = [None] * len(leaves) if params is None else treedef.flatten_up_to(params)
+    def run(self, rule: Any, updates: Any, slots: Any, params: Any, t: jax.Array, told: Told) -> Result:
         Slots = slots_of(rule)
         if set(Slots._fields) != set(slots):
             raise ValueError(f"{self.name}: the state has the slots {sorted(slots)}, wanted {sorted(Slots._fields)}")
-        columns = [treedef.flatten_up_to(slots[name]) for name in Slots._fields]
-        us, news = [], []
-        for i, ((path, g), p, depth) in enumerate(zip(leaves, ps, depths(self.layers, updates), strict=True)):
-            own = multiplied(rule, factors, path)
-            u, s = self._leaf(path, depth, own, g, Slots(*(column[i] for column in columns)), p, t)
-            us.append(u)
-            news.append(s)
-        made = {name: treedef.unflatten([getattr(s, name) for s in news]) for name in Slots._fields}
-        return treedef.unflatten(us), made, {}
+        paths, treedef = jax.tree.flatten_with_path(updates)
+        names = [path_of(path) for path, _ in paths]
+        seen = forms(self.name, rule, self.layers, self.views, updates)
+        trees = {"g": updates, "p": params} | told.trees
+        columns = {
+            key: [None] * len(names) if tree is None else treedef.flatten_up_to(tree) for key, tree in trees.items()
+        }
+        slot_columns = [treedef.flatten_up_to(slots[name]) for name in Slots._fields]
+        columns["s"] = [
+            Slots(*(None if left_out(column[i]) else column[i] for column in slot_columns)) for i in range(len(names))
+        ]
+        us, news = [None] * len(names), [None] * len(names)
+        for group in self._batches(columns["g"], seen, [told.factors_of(name) for name in names]):
+            first = names[group[0]]
+            own = {key: column[group[0]] for key, column in columns.items()}
+            law = seen[group[0]].over(self._law(told.multiplied(rule, first), own["g"].dtype, t, told.others(first)))
+            if len(group) == 1:
+                us[group[0]], news[group[0]] = self._checked(first, law(own), own)
+                continue
+            stacked = jax.tree.map(lambda *xs: jnp.stack(xs), *({k: c[i] for k, c in columns.items()} for i in group))
+            made = self._checked(first, jax.vmap(law)(stacked), stacked)
+            for n, i in enumerate(group):
+                us[i], news[i] = jax.tree.map(lambda x, n=n: x[n], made)
+        return treedef.unflatten(us), self._columns(Slots, news, treedef), {}
 
-    def one(self, rule: Any, g: jax.Array, s: Any, p: Any, t: jax.Array) -> tuple[jax.Array, Any]:
-        """The update and the new slots of one leaf."""
-        return rule.update(g, s, p, t)
+    def one(self, rule: Any, g: jax.Array, s: Any, p: Any, t: jax.Array, **extras: Any) -> tuple[jax.Array, Any]:
+        """The update and the new slots of one array."""
+        return rule.update(g, s, p, t, **extras)
 
-    def _leaf(self, path: Any, depth: int, rule: Any, g: Any, s: Any, p: Any, t: Any) -> tuple[jax.Array, Any]:
-        own = jax.tree.map(lambda number: number if isinstance(number, float) else number.astype(g.dtype), rule)
+    def _law(self, rule: Any, dtype: Any, t: jax.Array, others: dict[str, Any]) -> Callable[[Any], Any]:
+        """The rule's law as a function of all arrays of a leaf, in their dtype."""
+        own = jax.tree.map(lambda number: number if isinstance(number, float) else number.astype(dtype), rule)
 
-        def one(g: jax.Array, s: Any, p: Any) -> tuple[jax.Array, Any]:
-            result = self.one(own, g, s, p, t.astype(g.dtype))
+        def law(leaf: dict[str, Any]) -> Any:
+            extras = {key: x for key, x in leaf.items() if key not in ("g", "s", "p")} | others
+            result = self.one(own, leaf["g"], leaf["s"], leaf["p"], t.astype(dtype), **extras)
             if isinstance(result, tuple) and len(result) == 2:
                 return result
             raise ValueError(f"{self.name}: update must return the update and the slots, got {type(result).__name__}")
 
-        u, new = self._by_layer(path, g, depth, one)(g, s, p)
-        found, wanted = jax.tree.map(jnp.shape, (u, tuple(new))), jax.tree.map(jnp.shape, (g, tuple(s)))
-        if found != wanted:
-            raise ValueError(f"{self.name} turns leaf {path_of(path)!r} and its slots {wanted} into {found}")
-        return u.astype(g.dtype), type(s)(*(x.astype(old.dtype) for x, old in zip(new, s, strict=True)))
-
-    def _by_layer(self, path: Any, x: jax.Array, depth: int, law: Callable[..., Any]) -> Callable[..., Any]:
-        """The law of one leaf, mapped over the axes that count its layers; an elementwise law needs no mapping."""
-        core = self.rule.core_ndim
-        if core in (1, 2) and x.ndim - depth != core:
-            found = f"leaf {path_of(path)!r} has shape {x.shape}" + (f", {depth} of it layers" if depth else "")
-            cure = "declare axes that count layers with over_layers, or leave it out with a mask"
-            raise ValueError(f"{self.name} looks across {core} axes: {found}; {cure}")
-        for _ in range(0 if core == 0 else depth):
-            law = jax.vmap(law)
         return law
 
+    def _checked(self, name: str, made: Any, own: dict[str, Any]) -> Any:
+        """The update and the slots, which have the shapes that came in, in the dtypes that came in."""
+        (u, new), g, s = made, own["g"], own["s"]
+        found, wanted = jax.tree.map(jnp.shape, (u, tuple(new))), jax.tree.map(jnp.shape, (g, tuple(s)))
+        if found != wanted:
+            raise ValueError(f"{self.name} turns leaf {name!r} and its slots {wanted} into {found}")
+        return u.astype(g.dtype), jax.tree.map(lambda x, old: x.astype(old.dtype), type(s)(*new), s)
 
-def multiplied(rule: Any, factors: Factors, path: Any) -> Any:
-    """The rule for one leaf, whose numbers are multiplied by the leaf's own factors."""
-    leaf = path_of(path) if factors else ""
-    changed = {name: getattr(rule, name) * by_path[leaf] for name, by_path in factors.items() if leaf in by_path}
-    return dataclasses.replace(rule, **changed)
+    def _batches(self, gs: list[Any], seen: list[Form], factors: list[Any]) -> list[list[int]]:
+        """The indices of the leaves that run in one call: those of the same shape where the rule wants it."""
+        alike: dict[Any, list[int]] = {}
+        batched = self.rule.batched and "path" not in self.rule.extras
+        for i, (g, form, own) in enumerate(zip(gs, seen, factors, strict=True)):
+            key = (g.shape, g.dtype, form) if batched and not own else i
+            alike.setdefault(key, []).append(i)
+        return list(alike.values())
+
+    def _columns(self, Slots: type[Any], rows: list[Any], treedef: Any) -> dict[str, Any]:
+        """The slots as trees by name; what a leaf has not is left out there."""
+        return {
+            name: treedef.unflatten(
+                [optax.MaskedNode() if getattr(s, name) is None else getattr(s, name) for s in rows]
+            )
+            for name in Slots._fields
+        }
 
 
 class NoSlots(NamedTuple):
@@ -90,7 +111,7 @@ class NoSlots(NamedTuple):
 
 def slots_of(rule: Any) -> type[Any]:
     """The NamedTuple of a rule's slots, found without a parameter: placeholder trees have no leaf to ask."""
-    slots = jax.eval_shape(rule.init, jax.ShapeDtypeStruct((1,) * (rule.core_ndim or 0), jnp.float32))
+    slots = jax.eval_shape(rule.init, jax.ShapeDtypeStruct((1,) * (core_of(rule, 2) or 0), jnp.float32))
     if slots != () and not hasattr(slots, "_fields"):
         found = type(slots).__name__
         raise ValueError(f"{type(rule).__name__}.init must return a NamedTuple of arrays or (), got {found}")

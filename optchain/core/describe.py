@@ -53,7 +53,7 @@ def _technique(link: Any) -> str:
 def _hyperparameters(link: Any) -> str:
     owners = [getattr(link, "rule", None), link]
     fields = {name: getattr(x, name) for x in owners for name in getattr(x, "__dataclass_fields__", ())}
-    hidden = [("mask", None), ("layers", None)]
+    hidden = [("mask", None), ("layers", None), ("views", {})]
     fields = {
         name: x for name, x in fields.items() if name not in ("rule", "name", "inner") and (name, x) not in hidden
     }

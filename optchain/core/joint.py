@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from optchain.core.paths import path_of
-from optchain.core.runner import Factors, Result, Runner
+from optchain.core.runner import Factors, Result, Runner, Told
 
 
 class Joint(Runner):
@@ -20,10 +20,10 @@ class Joint(Runner):
         slots = rule.init(params)
         return slots._asdict() if slots else {}
 
-    def run(self, rule: Any, updates: Any, slots: Any, params: Any, t: jax.Array, factors: Factors) -> Result:
-        rule = self._multiplied(rule, factors, updates)
+    def run(self, rule: Any, updates: Any, slots: Any, params: Any, t: jax.Array, told: Told) -> Result:
+        rule = self._multiplied(rule, told.factors, updates)
         s = type(jax.eval_shape(rule.init, updates))(**slots) if slots else ()
-        new, s, computed = rule.update(updates, s, params, t)
+        new, s, computed = rule.update(updates, s, params, t, **told.trees, **told.scalars)
         return new, s._asdict() if slots else {}, computed
 
     def _multiplied(self, rule: Any, factors: Factors, updates: Any) -> Any:

@@ -26,11 +26,20 @@ def second_ema(x: jax.Array, old: jax.Array, new: jax.Array, b: Any, b_new: Any)
     return ema(x, new, b / b_new)
 
 
+def log_decay(b: Any) -> Any:
+    """The logarithm of a decay; of a constant in double precision."""
+    return (math.log(b) if b else -math.inf) if isinstance(b, float) else jnp.log(b)
+
+
+def weight(b: Any, t: jax.Array) -> jax.Array:
+    """The weight `1 - b**t` that an average which began at zero has seen after `t` samples."""
+    # expm1 keeps full precision where b**t is near 1.
+    return -jnp.expm1(t * log_decay(b))
+
+
 def debias(mean: jax.Array, b: Any, t: jax.Array) -> jax.Array:
-    """An average that began at zero, divided by the weight `1 - b**t` that it has seen after `t` samples."""
-    # expm1 keeps full precision where b**t is near 1; a constant takes its logarithm in double precision.
-    log_b = (math.log(b) if b else -math.inf) if isinstance(b, float) else jnp.log(b)
-    return mean / -jnp.expm1(t * log_b)
+    """An average that began at zero, divided by the weight that it has seen."""
+    return mean / weight(b, t)
 
 
 def over_root(g: jax.Array, square: jax.Array, eps: Any, eps_in_sqrt: bool) -> jax.Array:

@@ -45,17 +45,22 @@ class Rule(Protocol):
     traced values or schedules. All other fields are static.
 
     `core_ndim` tells how many trailing axes one entry of the update looks across: 0 elementwise, 1 rows, 2 matrices,
-    None the whole array. `needs_params` tells whether the law reads the parameter.
+    None the whole array; or it is a static method from the leaf's rank to one of these. `needs_params` tells whether
+    the law reads the parameter. `extras` names extra arguments that `update` is given besides, None where the caller
+    has none: scalars, or trees like the updates of which it gets its own leaf; `path` is the leaf's name. `batched`
+    tells to run leaves of one shape as one stacked call.
     """
 
-    core_ndim: int | None
+    core_ndim: int | None | Callable[[int], int | None]
     needs_params: bool
+    extras: tuple[str, ...]
+    batched: bool
 
     def init(self, p: jax.Array) -> Any:
-        """The slots of one parameter: a NamedTuple of arrays, or `()`."""
+        """The slots of one parameter: a NamedTuple of arrays, None for one that this parameter has not; or `()`."""
         ...
 
-    def update(self, g: jax.Array, s: Any, p: Any, t: jax.Array) -> tuple[jax.Array, Any]:
+    def update(self, g: jax.Array, s: Any, p: Any, t: jax.Array, **extras: Any) -> tuple[jax.Array, Any]:
         """The outgoing update and the new slots; `t` counts this link's updates from 1."""
         ...
 
@@ -85,7 +90,8 @@ def statics(definition: Any) -> dict[str, Any]:
 @dataclass_transform(frozen_default=True)
 def rule(cls: type[T]) -> type[T]:
     """Make a class a rule: a frozen dataclass and a pytree whose leaves are its numbers."""
-    for name, default in {"core_ndim": 0, "needs_params": False, "init": lambda self, p: ()}.items():
+    defaults = {"core_ndim": 0, "needs_params": False, "extras": (), "batched": False, "init": lambda self, p: ()}
+    for name, default in defaults.items():
         if not hasattr(cls, name):
             setattr(cls, name, default)
     cls = dataclasses.dataclass(frozen=True)(cls)
@@ -96,6 +102,11 @@ def rule(cls: type[T]) -> type[T]:
             wanted = "a number with its range (Decay, Positive, ...) or Static[...]"
             raise ValueError(f"{cls.__name__}: annotate {name} as {wanted}")
     return jax.tree_util.register_dataclass(cls, list(numeric), list(static))
+
+
+def core_of(rule: Any, ndim: int) -> int | None:
+    """How many trailing axes of a leaf of this rank a rule looks across."""
+    return rule.core_ndim(ndim) if callable(rule.core_ndim) else rule.core_ndim
 
 
 def checked(owner: str, name: str, value: Any, allowed: Range | type) -> Any:

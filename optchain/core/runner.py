@@ -18,6 +18,29 @@ Factors = dict[str, dict[str, Any]]  # by a number's name and a leaf's path; 1 f
 
 
 @dataclasses.dataclass(frozen=True)
+class Told:
+    """What a rule is told besides updates, slots and parameters: extra arguments, and the factors of its numbers."""
+
+    trees: dict[str, Any]
+    scalars: dict[str, Any]
+    factors: Factors
+    wants_path: bool
+
+    def factors_of(self, leaf: str) -> dict[str, Any]:
+        """The factors of one leaf by the names of the numbers."""
+        return {name: by_path[leaf] for name, by_path in self.factors.items() if leaf in by_path}
+
+    def multiplied(self, rule: Any, leaf: str) -> Any:
+        """The rule for one leaf, whose numbers are multiplied by the leaf's own factors."""
+        own = self.factors_of(leaf)
+        return dataclasses.replace(rule, **{name: getattr(rule, name) * factor for name, factor in own.items()})
+
+    def others(self, leaf: str) -> dict[str, Any]:
+        """The extra arguments that are no trees, the leaf's path among them."""
+        return self.scalars | ({"path": leaf} if self.wants_path else {})
+
+
+@dataclasses.dataclass(frozen=True)
 class Runner:
     """A rule run over a tree; subclasses say how the slots are made (`start`) and how the updates (`run`).
 
@@ -32,7 +55,7 @@ class Runner:
         """The slots by name, for parameters in float32 or wider."""
         raise NotImplementedError
 
-    def run(self, rule: Any, updates: Any, slots: Any, params: Any, t: jax.Array, factors: Factors) -> Result:
+    def run(self, rule: Any, updates: Any, slots: Any, params: Any, t: jax.Array, told: Told) -> Result:
         """The updates, the new slots, and the metrics that the rule computes anyway."""
         raise NotImplementedError
 
@@ -70,10 +93,25 @@ class Runner:
             {name: slot for name, slot in state.items() if name != "count"},
             None if params is None else self._widened(prune(self.mask, params)),
             count.astype(jnp.float32),
-            {name: by_path for name, by_path in extra.get("factors", {}).items() if name in values},
+            self._told(updates, extra, values),
         )
         kept = jax.tree.map(lambda u, g: g if left_out(u) else u, new, updates, is_leaf=left_out)
         return kept, {"count": count} | slots, as_metrics(values | computed)
+
+    def _told(self, updates: Any, extra: dict[str, Any], values: dict[str, Any]) -> Told:
+        """The extra arguments that the rule asks for, and the factors of its numbers."""
+        trees, scalars = {}, {}
+        for name in self.rule.extras:
+            x = extra.get(name)
+            if name == "path":
+                continue
+            if x is None or (hasattr(x, "ndim") and x.ndim == 0) or isinstance(x, (int, float)):
+                scalars[name] = None if x is None else wide(jnp.asarray(x))
+            else:
+                require_aligned(self.name, updates, x, f"values of {name}")
+                trees[name] = self._widened(prune(self.mask, x))
+        factors = {name: by_path for name, by_path in extra.get("factors", {}).items() if name in values}
+        return Told(trees, scalars, factors, "path" in self.rule.extras)
 
     def _overrides(self, hyper: dict[str, Any]) -> dict[str, Any]:
         allowed, found = ranges(type(self.rule)), {}
@@ -121,12 +159,12 @@ def as_metrics(values: dict[str, Any]) -> dict[str, jax.Array]:
     return {name: jnp.array(value, jnp.float32) for name, value in values.items()}
 
 
-def require_aligned(name: str, updates: Any, params: Any) -> None:
+def require_aligned(name: str, updates: Any, params: Any, called: str = "parameters") -> None:
     """Updates and parameters have the same leaves and shapes, or an error names the first that differs."""
     us, ps = (
         {path_of(path): jnp.shape(x) for path, x in jax.tree.leaves_with_path(tree)} for tree in (updates, params)
     )
-    for one, other, a, b in (("updates", "parameters", us, ps), ("parameters", "updates", ps, us)):
+    for one, other, a, b in (("updates", called, us, ps), (called, "updates", ps, us)):
         for path, shape in a.items():
             if path not in b:
                 raise ValueError(f"{name}: the {one} have a leaf {path!r} that the {other} lack; {nearest(path, b)}")

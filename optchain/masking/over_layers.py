@@ -1,15 +1,13 @@
 """Scanned models: what looks across a parameter looks at one layer at a time."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import optax
 
-from optchain.core.dense import Dense
+from optchain.core.declare import declared
 from optchain.core.layers import Layers
 from optchain.core.rule import whole
-from optchain.core.transform import Transform, technique, transform
+from optchain.core.transform import Transform, technique
 from optchain.stepsize.scale import scale
 
 
@@ -47,18 +45,4 @@ def over_layers(tx: optax.GradientTransformation, layers: Layers) -> Transform:
             whole("over_layers", f"the number of layer axes of {pattern!r}", axes, 0)
     elif not callable(layers) and not (isinstance(layers, (str, Sequence)) and all(isinstance(x, str) for x in layers)):
         raise ValueError(f"over_layers: layers must be patterns, a table or a function of (path, leaf), got {layers!r}")
-    return _told(tx, layers)
-
-
-def _told(x: Any, layers: Layers) -> Any:
-    """A transformation, or what holds some, with the declaration in every link that runs leaf by leaf."""
-    if isinstance(x, Transform):
-        return transform(_told(x.link, layers))
-    if isinstance(x, tuple) and type(x) is tuple:
-        return tuple(_told(item, layers) for item in x)
-    if not dataclasses.is_dataclass(x) or isinstance(x, type):
-        return x
-    if isinstance(x, Dense):
-        return dataclasses.replace(x, layers=layers)
-    fields = {field.name: getattr(x, field.name) for field in dataclasses.fields(x)}
-    return dataclasses.replace(x, **{name: _told(value, layers) for name, value in fields.items()})
+    return declared(tx, layers=layers)

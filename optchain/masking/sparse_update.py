@@ -26,12 +26,12 @@ class SparseUpdate(Dense):
     indicator: Indicator = nonzero
     lazy: bool = False
 
-    def one(self, rule: Any, g: jax.Array, s: Any, p: Any, t: jax.Array) -> tuple[jax.Array, Any]:
+    def one(self, rule: Any, g: jax.Array, s: Any, p: Any, t: jax.Array, **extras: Any) -> tuple[jax.Array, Any]:
         moves = self.indicator(g, p)
         shape, dtype = jnp.shape(moves), jnp.result_type(moves)
         if shape != g.shape or dtype != jnp.bool:
             raise ValueError(f"{self.name}: the indicator gives {dtype}{shape}, wanted bool{g.shape}")
-        u, new = rule.update(g, s, p, t)
+        u, new = rule.update(g, s, p, t, **extras)
         if self.lazy:
             new = type(s)(*(jnp.where(moves, x, old) for x, old in zip(new, s, strict=True)))
         return jnp.where(moves, u, 0), new
@@ -72,4 +72,6 @@ def sparse_update(tx: Transform, indicator: Indicator = nonzero, lazy: bool = Fa
         raise ValueError(f"sparse_update: {link.name} looks across entries (core_ndim is {link.rule.core_ndim}, not 0)")
     if not callable(indicator):
         raise ValueError(f"sparse_update: indicator must be a function of (gradient, parameter), got {indicator!r}")
-    return transform(SparseUpdate(link.rule, f"sparse_{link.name}", link.mask, link.layers, indicator, lazy))
+    return transform(
+        SparseUpdate(link.rule, f"sparse_{link.name}", link.mask, link.layers, link.views, indicator, lazy)
+    )

@@ -1,0 +1,69 @@
+"""How a law sees a leaf: one layer at a time, and each through its matrix view."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from optchain.core.layers import Layers, depths
+from optchain.core.mask import matches
+from optchain.core.paths import path_of
+from optchain.core.rule import core_of
+from optchain.core.views import View, Views, view
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """The leading axes that count layers, the view of what follows, and how many axes of that count layers again."""
+
+    depth: int = 0
+    view: View | None = None
+    shown_depth: int = 0
+
+    def over(self, law: Callable[..., Any]) -> Callable[..., Any]:
+        """A law of one array (or matrix that a view shows) as the law of the whole leaf, whose arguments are trees."""
+        seen, own = self.view, _mapped(law, self.shown_depth)
+        if seen is None:
+            return _mapped(own, self.depth)
+
+        def through(*args: Any) -> Any:
+            return jax.tree.map(seen.back, own(*jax.tree.map(seen, args)))
+
+        return _mapped(through, self.depth)
+
+
+def _mapped(law: Callable[..., Any], times: int) -> Callable[..., Any]:
+    for _ in range(times):
+        law = jax.vmap(law)
+    return law
+
+
+def forms(name: str, rule: Any, layers: Layers | None, views: Views, tree: Any) -> list[Form]:
+    """The form of each leaf for a rule; an elementwise one sees it as it is.
+
+    Raises:
+        ValueError: a leaf with other axes than the rule looks across.
+    """
+    leaves = jax.tree.leaves_with_path(tree)
+    found = []
+    for (path, x), depth in zip(leaves, depths(layers, tree), strict=True):
+        leaf, shape = path_of(path), x.shape[depth:]
+        text = next((text for pattern, text in views.items() if matches(leaf, pattern)), None)
+        seen = None if text is None else _viewed(name, leaf, text, shape)
+        rank = len(shape) if seen is None else 2
+        core = core_of(rule, rank)
+        if core in (1, 2) and rank != core and not (core == 1 and seen is not None):
+            shown = f"leaf {leaf!r} has shape {x.shape}" + (f", {depth} of it layers" if depth else "")
+            cure = "declare layers with over_layers or a view with as_matrices, or leave it out with a mask"
+            raise ValueError(f"{name} looks across {core} axes: {shown}; {cure}")
+        shown_depth = 0 if seen is None else len(seen.shown) - (1 if core == 1 else 2)
+        found.append(Form() if core == 0 else Form(depth, seen, shown_depth))
+    return found
+
+
+def _viewed(name: str, leaf: str, text: str, shape: tuple[int, ...]) -> View:
+    try:
+        return view(text, shape)
+    except ValueError as error:
+        raise ValueError(f"{name}, leaf {leaf!r}: {error}") from None
