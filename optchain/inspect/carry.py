@@ -116,4 +116,7 @@ def _same_bits(x: Any, like: Any) -> Any:
 
 def _placed(x: Any, like: Any) -> Any:
     """The array on the devices of the fresh one, where that was put somewhere on purpose."""
-    return jax.device_put(x, like.sharding) if getattr(like, "committed", False) else jnp.asarray(x)
+    if getattr(like, "committed", False):
+        return jax.device_put(x, like.sharding)
+    # A count that was restored to one device must not be tied to it where the parameters live on several.
+    return jnp.asarray(np.asarray(x) if like.shape == () and like.dtype.kind in "iuf" else x)

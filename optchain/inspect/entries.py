@@ -39,17 +39,16 @@ class Entry:
         return not self.name.endswith(")")
 
 
-def entries(pairs: Iterable[tuple[Keys, Any]]) -> dict[str, Entry]:
+def entries(state: Any) -> dict[str, Entry]:
     """The entries of a state by name, from the outermost inwards; metrics, and what holds nothing, have none.
 
-    Args:
-        pairs: what `keyed` returns, or other values under the same keys.
+    A table from paths as `jax.tree_util.keystr` writes them to arrays, such as an npz file, is a state too.
 
     Raises:
         ValueError: two links of one name.
     """
     found: dict[str, Entry] = {}
-    for entry in _walk(without_metrics(_nested(pairs)), "", None):
+    for entry in _walk(without_metrics(_nested(keyed(state))), "", None):
         name, n = entry.name, 1
         while name in found:
             if entry.is_link:
@@ -61,13 +60,10 @@ def entries(pairs: Iterable[tuple[Keys, Any]]) -> dict[str, Entry]:
 
 
 def keyed(state: Any) -> list[tuple[Keys, Any]]:
-    """The arrays of a state with the keys that lead to them, whatever the containers.
-
-    A table from paths as `jax.tree_util.keystr` writes them to arrays, such as an npz file, is a state too.
-    """
+    """The arrays of a state with the keys that lead to them, whatever the containers."""
     if isinstance(state, Mapping) and state and all(_is_keystr(name) for name in state):
         return [(_parsed(name), state[name]) for name in state]
-    return [(keys_of(path), x) for path, x in jax.tree.leaves_with_path(state)]
+    return [(keys_of(path), x) for path, x in jax.tree.leaves_with_path(without_metrics(state))]
 
 
 def keys_of(keypath: tuple[Any, ...]) -> Keys:
@@ -145,6 +141,6 @@ def _wrappers() -> dict[str, set[str]]:
     for name, make in techniques().items():
         tx = make(**make.example) if hasattr(make, "example") else None
         if hasattr(getattr(tx, "link", None), "inner"):
-            state = without_metrics(jax.eval_shape(tx.init, params))  # pyright: ignore
+            state = jax.eval_shape(tx.init, params)  # pyright: ignore
             found[name] = {keys[0] for keys, _ in keyed(state)} - {"inner", "others"}
     return {name: own for name, own in found.items() if own}

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from optchain.inspect.carry import Carried, carry, clocks
-from optchain.inspect.entries import entries, keyed, keys_of
+from optchain.inspect.entries import entries
 from optchain.inspect.pairing import numbered, pair, unclear
 
 SHOWN = 12  # names in a line of the report
@@ -90,8 +90,7 @@ def migrate_state(
     created    (accumulate), decay
     """
     leaves, treedef = jax.tree.flatten_with_path(tx.init(params))
-    before, renames = entries(keyed(old)), renames or {}
-    after = entries((keys_of(path), i) for i, (path, _) in enumerate(leaves))
+    before, after, renames = entries(old), entries(treedef.unflatten(range(len(leaves)))), renames or {}
     if not before:
         raise ValueError("migrate_state: the old state holds no arrays")
     pairs, problems = pair(before, after, renames)

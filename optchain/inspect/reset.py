@@ -47,8 +47,8 @@ def reset_state(state: Any, tx: Any, params: Any, links: Patterns | None = None,
     if structure != treedef:
         raise ValueError("reset_state: the state is not that of tx; migrate_state makes it so")
     keys = [keys_of(path) for path, _ in fresh]
-    held = entries(zip(keys, range(len(keys)), strict=True))
-    owners = {i: entry.name for entry in held.values() for i in entry.slots.values()}
+    held = entries(treedef.unflatten(range(len(keys)))).values()
+    owners = {i: entry.name for entry in held for i in entry.slots.values()}
     names = {keys_of(path): path_of(path) for path, _ in jax.tree.leaves_with_path(params)}
     chosen = set(owners) if links is None else _chosen("link", links, owners)
     if leaves is not None:

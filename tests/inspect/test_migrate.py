@@ -11,6 +11,7 @@ import numpy as np
 import optax
 import orbax.checkpoint as ocp
 import pytest
+from flax import nnx
 
 import optchain as oc
 
@@ -190,6 +191,12 @@ KEPT = {
         lambda: oc.guard(core(other=adam_of_optax(), clip=oc.clip(1.0))),
         {},
         {"inner/links/other": "links/other", "inner/links/adam": "links/adam"},
+    ),
+    "around what holds nothing": (
+        lambda: oc.accumulate(optax.sgd(0.1), 2),
+        lambda: oc.guard(oc.accumulate(optax.sgd(0.1), 2)),
+        {},
+        {"inner": ""},
     ),
     "all of optax's": (
         lambda: oc.accumulate(optax.adam(0.1), 2),
@@ -414,7 +421,7 @@ def test_kept_arrays_go_where_the_parameters_are():
     params = jax.device_put({"w": jnp.ones((8, 2))}, rows)
     tx = oc.chain(adam=oc.scale_by_adam(), average=oc.average_params(0.9))
     state = jax.jit(tx.init, out_shardings=oc.shardings(tx, params))(params)
-    local = jax.tree.map(np.asarray, state)
+    local = jax.device_put(state, jax.devices()[0])
     migrated, _ = oc.migrate_state(local, tx, params)
     assert migrated["links"]["average"]["average"]["w"].sharding.is_equivalent_to(rows, 2)
     jax.jit(tx.update)(params, migrated, params)
@@ -455,3 +462,18 @@ def test_reset_names_what_it_does_not_find():
             oc.reset_state(state, core(), params, **arguments)
     with pytest.raises(ValueError, match="not that of tx"):
         oc.reset_state(state, three(), params, links="adam")
+
+
+def test_the_state_of_an_nnx_optimizer():
+    model = nnx.Linear(4, 1, rngs=nnx.Rngs(0))
+    optimizer = nnx.Optimizer(model, core(), wrt=nnx.Param)
+    for seed in range(3):
+        x = jax.random.normal(jax.random.key(seed), (8, 4))
+        optimizer.update(model, nnx.grad(lambda model, x=x: jnp.mean(model(x) ** 2))(model))
+    edited = nnx.Optimizer(model, oc.guard(three()), wrt=nnx.Param)
+    params, old = nnx.state(model, nnx.Param), optimizer.opt_state
+    migrated, report = oc.migrate_state(old, oc.guard(three()), params)
+    assert report.created == ("(guard)", "clip") and set(report.kept) == {"(chain)", "adam", "lr"}
+    found = migrated["inner"]["links"]["adam"]["nu"]["kernel"]
+    np.testing.assert_array_equal(found[...], old["links"]["adam"]["nu"]["kernel"][...])
+    chex.assert_trees_all_equal_shapes(jax.tree.leaves(migrated), jax.tree.leaves(edited.opt_state))
