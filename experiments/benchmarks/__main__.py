@@ -20,7 +20,9 @@ def parser() -> argparse.ArgumentParser:
     step.add_argument("--layers", type=positive, default=12, help="blocks of the transformer's tree")
     step.add_argument("--width", type=positive, default=448, help="width of the transformer's tree")
     step.add_argument("--repeats", type=positive, default=20, help="rounds")
-    step.add_argument("--all", action="store_true", help="every technique that optax has too")
+    step.add_argument("--all", action="store_true", help="every technique that optax has too, on three trees")
+    step.add_argument("--only", nargs="*", default=[], help="with --all: names of techniques")
+    step.add_argument("--leaves", type=positive, default=1000, help="with --all: size of the tree of small leaves")
     step.add_argument("--out", type=Path, default=RUNS / "step.jsonl", help="file to append the rows to")
 
     loop = commands.add_parser(
@@ -64,7 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if args.benchmark == "step":
         from experiments.benchmarks import step
 
-        path = step.run(args.parameters, args.layers, args.width, args.repeats, args.all, args.out)
+        sizes = args.parameters, args.layers, args.width
+        if args.all:
+            path = step.every(*sizes, args.leaves, args.repeats, args.only, args.out.with_stem("step_all"))
+        else:
+            path = step.run(*sizes, args.repeats, args.out)
     elif args.benchmark == "control":
         from experiments.benchmarks import control
 

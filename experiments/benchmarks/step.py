@@ -1,4 +1,4 @@
-"""One optimizer step: clip + AdamW and AdamW in optchain, optax and torch; every technique with a twin in optax."""
+"""One optimizer step: clip + AdamW and AdamW in optchain, optax and torch."""
 
 import math
 from pathlib import Path
@@ -11,7 +11,6 @@ from experiments.benchmarks import record, trees
 from experiments.benchmarks.contenders import JaxStep, TorchStep, no_torch
 from experiments.benchmarks.counts import chained, plain
 from experiments.benchmarks.timing import interleaved, milliseconds
-from experiments.benchmarks.twins import pairs
 
 RATE, DECAY, MAX_NORM = 1e-3, 1e-4, 1.0
 
@@ -19,9 +18,9 @@ Key = tuple[str, str]  # technique, library
 Contenders = dict[Key, JaxStep | TorchStep]
 
 
-def run(parameters: int, layers: int, width: int, repeats: int, every: bool, out: Path) -> Path:
+def run(parameters: int, layers: int, width: int, repeats: int, out: Path) -> Path:
     """Measure, print and record; the path of the record."""
-    rows, goals, techniques = [], [], []
+    rows, goals = [], []
     shapes = {"leaf": trees.leaf(parameters), "gpt": trees.gpt(layers, width)}
     if (reason := no_torch()) is not None:
         print(reason)
@@ -29,15 +28,21 @@ def run(parameters: int, layers: int, width: int, repeats: int, every: bool, out
         found = measure(adamws(*start(shape)), repeats)
         rows += [{"tree": tree} | row for row in found]
         goals += [{"tree": tree} | row for row in check(found, temporary=0.02 if tree == "gpt" else 0.001)]
-    for name, ours, theirs in pairs() if every else ():
-        found = measure(twins(name, ours, theirs, *start(shapes["leaf"])), repeats)
-        techniques += [{"tree": "leaf"} | row for row in found]
     record.show("One step (ratios of the least times)", rows)
     record.show("Goals", goals)
-    if every:
-        record.show("Techniques with a twin in optax", techniques)
-        print(f"geometric mean of optchain's times over optax's: {geometric_mean(techniques):.3f}")
-    record.append(out, [*rows, *goals, *techniques])
+    record.append(out, [*rows, *goals])
+    return out
+
+
+def every(parameters: int, layers: int, width: int, leaves: int, repeats: int, only: list[str], out: Path) -> Path:
+    """Measure, print, draw and record every technique with a twin in optax; the path of the record."""
+    from experiments.benchmarks import catalogue
+
+    shapes = {"leaf": trees.leaf(parameters), "gpt": trees.gpt(layers, width), "small leaves": catalogue.small(leaves)}
+    rows = catalogue.run(shapes, repeats, only)
+    catalogue.plot(rows, out.with_suffix(".png"))
+    record.append(out, rows)
+    print(f"chart: {out.with_suffix('.png')}")
     return out
 
 
@@ -97,9 +102,3 @@ def check(rows: list[record.Row], temporary: float) -> list[record.Row]:
         record.goal("clip + adamw: time over bare adamw", own["to_bare"], 1.2),
         record.goal("clip + adamw: times faster than optax", 1 / own["to_optax"], 2, at_least=True),
     ]
-
-
-def geometric_mean(rows: list[record.Row]) -> float:
-    """Of optchain's times over those of its twins in optax."""
-    ratios = [row["to_optax"] for row in rows if row["library"] == "optchain"]
-    return math.exp(math.fsum(map(math.log, ratios)) / len(ratios))

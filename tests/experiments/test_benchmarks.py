@@ -113,7 +113,7 @@ def test_passes_counts_the_operations_that_write_the_array():
 
 
 def test_step_prints_and_records_what_it_measured(tmp_path, capsys):
-    path = step.run(parameters=4096, layers=1, width=16, repeats=2, every=True, out=tmp_path / "deep" / "step.jsonl")
+    path = step.run(parameters=4096, layers=1, width=16, repeats=2, out=tmp_path / "deep" / "step.jsonl")
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     measured = [row for row in rows if "technique" in row]
     assert {(row["tree"], row["technique"]) for row in measured} >= {
@@ -125,8 +125,21 @@ def test_step_prints_and_records_what_it_measured(tmp_path, capsys):
         assert row["jax"] == jax.__version__ and row["cpus"] >= 1 and row["time"].endswith("+00:00")
     assert sum("goal" in row for row in rows) == 8
     printed = capsys.readouterr().out
-    assert "clip + adamw: bytes/param <= 44.5" in printed and "geometric mean" in printed
+    assert "clip + adamw: bytes/param <= 44.5" in printed
     assert "\x1b" not in printed and "│" not in printed  # plain lines, for this is no terminal
+
+
+def test_every_technique_is_measured_on_each_tree_that_it_takes(tmp_path, capsys):
+    path = step.every(64, 1, 4, 3, repeats=1, only=["adamw", "lion"], out=tmp_path / "all.jsonl")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert {(row["tree"], row["technique"], row["library"]) for row in rows} == {
+        (tree, name, library)
+        for tree in ("leaf", "gpt", "small leaves")
+        for name in ("adamw", "lion")
+        for library in ("optchain", "optax")
+    }
+    printed = capsys.readouterr().out
+    assert printed.count("geometric mean") == 3 and path.with_suffix(".png").stat().st_size > 10_000
 
 
 def test_loop_prints_and_records_what_it_measured(tmp_path, capsys):
@@ -141,7 +154,7 @@ def test_loop_prints_and_records_what_it_measured(tmp_path, capsys):
 
 def test_without_torch_its_rows_are_left_out_with_a_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    path = step.run(parameters=256, layers=1, width=8, repeats=1, every=False, out=tmp_path / "step.jsonl")
+    path = step.run(parameters=256, layers=1, width=8, repeats=1, out=tmp_path / "step.jsonl")
     assert "torch rows left out: torch is not installed" in capsys.readouterr().out
     assert all(json.loads(line).get("library") != "torch" for line in path.read_text().splitlines())
 
