@@ -9,6 +9,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+APART = 0.25  # of a chart's diagonal, between the marks of a curve
 COLORS = ("#1f5fa8", "#d9661f", "#2f8f5b", "#8a4fb0", "#b3323f", "#5b6570")
 POINTS = 1500  # of a curve: more cannot be told apart at this size
 Curve = tuple[list[float], list[float]]
@@ -51,7 +52,15 @@ def chart(title: str, curves: list[dict[str, Any]], log: bool = False, level: tu
         return _svg(figure)
 
 
-def _draw(axes: Axes, points: Curve, label: str, color: str, faint: bool = False, dashed: bool = False) -> None:
+def _draw(
+    axes: Axes,
+    points: Curve,
+    label: str,
+    color: str,
+    faint: bool = False,
+    dashed: bool = False,
+    mark: float | None = None,  # where the marks begin, from 0 to 1: curves that lie on one another show by them
+) -> None:
     steps, values = points
     stride = len(steps) // POINTS + 1
     axes.plot(
@@ -62,7 +71,9 @@ def _draw(axes: Axes, points: Curve, label: str, color: str, faint: bool = False
         alpha=0.3 if faint else 1.0,
         linewidth=0.8 if faint else 1.6,
         linestyle="--" if dashed else "-",
-        marker="o" if len(steps) == 1 else None,
+        marker="o" if len(steps) == 1 or mark is not None else None,
+        markersize=4.5,
+        markevery=None if len(steps) == 1 or mark is None else (mark * APART, APART),
     )
 
 

@@ -21,7 +21,8 @@ def score_chart(name: str, logs: dict[str, Rows], log: bool = False, level: floa
             what = key.removesuffix(f"_{name}").replace("_", ", ")
             label, color = (what, COLORS[j]) if len(logs) == 1 else (f"{run}: {what}", COLORS[i % len(COLORS)])
             found = points([row["evaluation"] for row in rows if "evaluation" in row], key)
-            curves.append({"points": found, "label": label, "color": color, "dashed": len(logs) > 1 and j > 0})
+            several = {"dashed": j > 0, "mark": i / len(logs)} if len(logs) > 1 else {}
+            curves.append({"points": found, "label": label, "color": color, **several})
     return chart(name.replace("_", " "), curves, log, ("optimum", level) if level is not None else None)
 
 

@@ -165,7 +165,7 @@ def test_parameters_stay_in_bfloat16_to_the_checkpoint_and_learn(tmp_path, name)
 def test_stochastic_rounding_and_master_weights_keep_what_rounding_to_nearest_loses(tmp_path):
     """The configurations as they are: 800 steps at 2e-4; the mean of the last three validation losses."""
     found = {}
-    for name in ("float32", "bfloat16", "stochastic", "master", "kahan"):
+    for name in ("float32", "bfloat16", "stochastic", "master"):
         resolved = configured(name)
         trainer = Trainer(build(resolved, name), run.create(tmp_path / name, resolved, "the command", False))
         assert trainer.train() is None
@@ -174,4 +174,4 @@ def test_stochastic_rounding_and_master_weights_keep_what_rounding_to_nearest_lo
         print(name, found[name])
     worse = {name: loss / found["float32"] - 1 for name, loss in found.items()}
     assert worse["bfloat16"] >= 0.05
-    assert all(abs(worse[name]) <= 0.01 for name in ("stochastic", "master", "kahan"))
+    assert all(abs(worse[name]) <= 0.01 for name in ("stochastic", "master"))
