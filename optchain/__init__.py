@@ -11,6 +11,8 @@ from optchain.control.guard import loss_scale as loss_scale
 from optchain.control.plateau import scale_on_plateau as scale_on_plateau
 from optchain.core.chain import chain as chain
 from optchain.core.dense import lift as lift
+from optchain.core.mask import Without as Without
+from optchain.core.mask import is_kernel as is_kernel
 from optchain.core.mask import is_matrix as is_matrix
 from optchain.core.metrics import metrics as metrics
 from optchain.core.metrics import with_metrics as with_metrics
@@ -34,6 +36,8 @@ from optchain.masking.over_layers import over_layers as over_layers
 from optchain.masking.rules import FROZEN as FROZEN
 from optchain.masking.sparse_update import nonzero as nonzero
 from optchain.masking.sparse_update import sparse_update as sparse_update
+from optchain.matrices.muon import scale_by_muon as scale_by_muon
+from optchain.matrix_optimizers import muon as muon
 from optchain.moments.adagrad import scale_by_rss as scale_by_rss
 from optchain.moments.adam import scale_by_adam as scale_by_adam
 from optchain.moments.lion import scale_by_lion as scale_by_lion

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from optchain.core.form import Form, forms
+from optchain.core.gather import scattered
 from optchain.core.layers import Layers
 from optchain.core.paths import path_of
 from optchain.core.rule import bind, constraints, core_of
@@ -50,15 +51,17 @@ class Dense(Runner):
         us, news = [None] * len(names), [None] * len(names)
         for group in self._batches(columns["g"], seen, [told.factors_of(name) for name in names]):
             first = names[group[0]]
-            own = {key: column[group[0]] for key, column in columns.items()}
-            law = seen[group[0]].over(self._law(told.multiplied(rule, first), own["g"].dtype, t, told.others(first)))
+            rows = [seen[i].gathered({key: column[i] for key, column in columns.items()}) for i in group]
+            own = told.multiplied(rule, first)
+            law = seen[group[0]].over(self._law(own, rows[0]["g"].dtype, t, told.others(first)))
             if len(group) == 1:
-                us[group[0]], news[group[0]] = self._checked(first, law(own), own)
-                continue
-            stacked = jax.tree.map(lambda *xs: jnp.stack(xs), *({k: c[i] for k, c in columns.items()} for i in group))
-            made = self._checked(first, jax.vmap(law)(stacked), stacked)
-            for n, i in enumerate(group):
-                us[i], news[i] = jax.tree.map(lambda x, n=n: x[n], made)
+                made = [self._checked(first, law(rows[0]), rows[0])]
+            else:
+                stacked = jax.tree.map(lambda *xs: jnp.stack(xs), *rows)
+                together = self._checked(first, jax.vmap(law)(stacked), stacked)
+                made = [jax.tree.map(lambda x, n=n: x[n], together) for n in range(len(group))]
+            for i, found in zip(group, made, strict=True):
+                us[i], news[i] = jax.tree.map(scattered, found, (columns["g"][i], columns["s"][i]))
         return treedef.unflatten(us), self._columns(Slots, news, treedef), {}
 
     def one(self, rule: Any, g: jax.Array, s: Any, p: Any, t: jax.Array, **extras: Any) -> tuple[jax.Array, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from optchain.core.gather import gathered
 from optchain.core.layers import Layers, depths
 from optchain.core.mask import matches
 from optchain.core.paths import path_of
@@ -15,11 +16,19 @@ from optchain.core.views import View, Views, view
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-    """The leading axes that count layers, the view of what follows, and how many axes of that count layers again."""
+    """The leading axes that count layers, the view of what follows, and how many axes of that count layers again.
+
+    `whole` tells that the law multiplies across the matrix, which must then be whole on each device.
+    """
 
     depth: int = 0
     view: View | None = None
     shown_depth: int = 0
+    whole: bool = False
+
+    def gathered(self, leaf: Any) -> Any:
+        """The arrays of a leaf as the law needs them: whole but for the axes that count layers, or as they are."""
+        return jax.tree.map(lambda x: gathered(x, self.depth), leaf) if self.whole else leaf
 
     def over(self, law: Callable[..., Any]) -> Callable[..., Any]:
         """A law of one array (or matrix that a view shows) as the law of the whole leaf, whose arguments are trees."""
@@ -58,7 +67,7 @@ def forms(name: str, rule: Any, layers: Layers | None, views: Views, tree: Any) 
             cure = "declare layers with over_layers or a view with as_matrices, or leave it out with a mask"
             raise ValueError(f"{name} looks across {core} axes: {shown}; {cure}")
         shown_depth = 0 if seen is None else len(seen.shown) - (1 if core == 1 else 2)
-        found.append(Form() if core == 0 else Form(depth, seen, shown_depth))
+        found.append(Form() if core == 0 else Form(depth, seen, shown_depth, whole=core == 2))
     return found
 
 

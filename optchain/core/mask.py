@@ -1,5 +1,6 @@
 """Which leaves a link applies to: True where it does."""
 
+import dataclasses
 import fnmatch
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,11 +19,28 @@ def is_matrix(path: str, p: jax.Array) -> bool:
     return p.ndim >= 2
 
 
+def is_kernel(path: str, p: jax.Array) -> bool:
+    """A predicate for masks that knows stacked biases and scales by their names: what `is_matrix` takes but those."""
+    return p.ndim >= 2 and path.rpartition("/")[2] not in ("bias", "scale")
+
+
+@dataclasses.dataclass(frozen=True)
+class Without:
+    """A mask: what `mask` chooses (None: everything), without what `other` chooses."""
+
+    mask: Any
+    other: Any
+
+    def over(self, tree: Any) -> list[bool]:
+        """One bool for each leaf."""
+        return [a and not b for a, b in zip(select(self.mask, tree), select(self.other, tree), strict=True)]
+
+
 def select(mask: Mask | None, tree: Any) -> list[bool]:
     """One bool for each leaf of the tree, in order.
 
     A mask is a pattern on paths (`"*/kernel"`, where `*` crosses slashes) or several, a predicate of (path, leaf), or a
-    tree of bools in which each parameter is found by its path, whatever the containers.
+    tree of bools in which each parameter is found by its path, whatever the containers, or one mask `Without` another.
 
     Raises:
         ValueError: a pattern that matches no leaf, a predicate or tree that does not give one bool for each leaf.
@@ -37,6 +55,8 @@ def select(mask: Mask | None, tree: Any) -> list[bool]:
             if not any(matches(path, pattern) for path in paths):
                 raise ValueError(f"mask {pattern!r} matches no parameter; {nearest(pattern, paths)}")
         return [any(matches(path, pattern) for pattern in patterns) for path in paths]
+    if isinstance(mask, Without):
+        return mask.over(tree)
     if callable(mask):
         values = [_call(mask, path, leaf) for path, (_, leaf) in zip(paths, leaves, strict=True)]  # pyright: ignore
     else:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import optchain as oc
-from optchain.core.mask import select
+from optchain.core.mask import Without, is_kernel, select
 from optchain.core.paths import nearest, path_of
 
 TREE = {"block": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}, "head": {"kernel": jnp.ones((2, 3))}}
@@ -67,3 +67,13 @@ def test_nearest_lists_all_where_nothing_is_near():
     assert nearest("qqq", ["b", "a"]) == "valid: a, b"
     assert nearest("x", []) == "there are none"
     assert nearest("aaaaaaa", map(str, range(20))).endswith("... (8 more)")
+
+
+def test_one_mask_without_another():
+    params = {"a": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones((3, 2))}, "head": {"kernel": jnp.ones((2, 2))}}
+    hidden = Without(is_kernel, "head/*")
+    assert select(is_kernel, params) == [False, True, True]  # a stacked bias is a matrix, but no kernel
+    assert select(hidden, params) == [False, True, False]
+    assert select(Without(None, hidden), params) == [True, False, True]
+    with pytest.raises(ValueError, match="mask 'heads/\\*' matches no parameter"):
+        select(Without(is_kernel, "heads/*"), params)

@@ -1,0 +1,21 @@
+"""Arrays whole on every device, for laws whose products across a sharded axis would have no layout."""
+
+from typing import Any
+
+import jax
+
+
+def gathered(x: jax.Array, depth: int) -> jax.Array:
+    """The array with all axes but the first `depth` whole, on a mesh with explicit axes."""
+    spec = jax.typeof(x).sharding.spec
+    return _laid_out(x, (*spec[:depth], *[None] * (x.ndim - depth)))
+
+
+def scattered(x: jax.Array, old: Any) -> jax.Array:
+    """The array in the layout of another of its shape."""
+    return _laid_out(x, jax.typeof(old).sharding.spec)
+
+
+def _laid_out(x: jax.Array, spec: Any) -> jax.Array:
+    wanted = jax.P(*spec)
+    return x if jax.typeof(x).sharding.spec == wanted else jax.sharding.reshard(x, wanted)

@@ -1,0 +1,1 @@
+"""Techniques that remember the gradients: momentum, Adagrad, RMSProp, Adam, Lion."""

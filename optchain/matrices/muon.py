@@ -1,0 +1,82 @@
+"""Muon."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optchain.core.dense import lift
+from optchain.core.mask import is_kernel
+from optchain.core.numerics import ema
+from optchain.core.rule import Decay, NonNegative, Static, rule
+from optchain.matrices.newton_schulz import orthogonalized, polynomials
+from optchain.matrices.shape_scale import shape_scale
+
+
+class Momentum(NamedTuple):
+    mu: jax.Array  # like p, running mean of g
+
+
+@rule
+class Muon:
+    r"""Replaces the running mean of the gradients of a matrix by the nearest orthogonal matrix.
+
+    .. math::
+        \mu \leftarrow b \mu + (1 - b) g, \qquad \hat\mu = b \mu + (1 - b) g \text{ (Nesterov) or } \mu, \qquad
+        u = s \cdot \mathrm{orthogonalized}(\hat\mu)
+
+    All singular values of the update are about 1 (`newton_schulz`: between 0.7 and 1.2 where they were above 0.003 of
+    the Frobenius norm) times the factor :math:`s` of the matrix' shape.
+
+    Fields:
+        ns_steps: how many polynomials, at least 1.
+        beta: :math:`b`, decay of the mean, in [0, 1).
+        eps: added to the norm that the mean is divided by, in the units of g, at least 0.
+        nesterov: look ahead by one step.
+        method: `"newton_schulz"`, the polynomial of Jordan et al. again and again, or `"polar_express"`, others in
+            each step, which converge to :math:`U V^T`.
+        scale: the factor :math:`s`: `"none"`, `"width"`, `"spectral"` or `"rms"`, see
+            `optchain.matrices.shape_scale`.
+
+    Shapes and dtypes: matrices, of inputs by outputs as in Flax; other parameters need a mask, layers or a matrix view.
+    The slot `mu` is like the parameter, in float32 or wider, and so is all arithmetic.
+
+    Raises:
+        ValueError: another method or scale.
+
+    Differs from the paper: the iteration runs in float32, not in bfloat16. As there (and in PyTorch) the mean is not
+    debiased, which only the look-ahead sees; optax debiases it. `scale` is the factor of the learning rate.
+
+    References:
+        Jordan et al., 2024, Muon: an optimizer for hidden layers. https://kellerjordan.github.io/posts/muon/
+        Liu et al., 2025, equations 3 and 4 (`scale="rms"`). https://arxiv.org/abs/2502.16982
+        Amsel et al., 2025, Algorithm 1 (`method="polar_express"`). https://arxiv.org/abs/2505.16932
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(muon=oc.scale_by_muon(scale="rms", mask="*/kernel"), lr=oc.scale_by_learning_rate(0.02))
+    """
+
+    ns_steps: Static[int] = 5
+    beta: Decay = 0.95
+    eps: NonNegative = 1e-8
+    nesterov: Static[bool] = True
+    method: Static[str] = "newton_schulz"
+    scale: Static[str] = "none"
+
+    core_ndim = 2
+    batched = True
+    example = {"mask": is_kernel}
+
+    def init(self, p):
+        polynomials("scale_by_muon", self.method, self.ns_steps)
+        shape_scale("scale_by_muon", self.scale, p.shape)
+        return Momentum(jnp.zeros_like(p))
+
+    def update(self, g, s, p, t):
+        mu = ema(g, s.mu, self.beta)
+        ahead = ema(g, mu, self.beta) if self.nesterov else mu
+        u = orthogonalized(ahead, polynomials("scale_by_muon", self.method, self.ns_steps), self.eps)
+        return u * shape_scale("scale_by_muon", self.scale, g.shape), Momentum(mu)
+
+
+scale_by_muon = lift(Muon, "scale_by_muon")

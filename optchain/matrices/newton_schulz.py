@@ -1,0 +1,50 @@
+"""Orthogonalization of a matrix: all its singular values become about 1."""
+
+import jax
+import jax.numpy as jnp
+
+from optchain.core.paths import nearest
+from optchain.core.rule import whole
+from optchain.matrices.polar_express import polar_express
+
+MUON = (3.4445, -4.7750, 2.0315)  # the steepest at 0 of those that keep singular values between about 0.7 and 1.2
+
+
+def polynomials(owner: str, method: str, steps: int) -> tuple[tuple[float, float, float], ...]:
+    """The coefficients (a, b, c) of each step; `newton_schulz` repeats those of Muon."""
+    methods = {"newton_schulz": lambda n: (MUON,) * n, "polar_express": polar_express}
+    if method not in methods:
+        raise ValueError(f"{owner}: there is no method {method!r}; {nearest(method, methods)}")
+    return methods[method](whole(owner, "ns_steps", steps, 1))
+
+
+def orthogonalized(x: jax.Array, coefficients: tuple[tuple[float, float, float], ...], eps: float) -> jax.Array:
+    r"""The matrix with its singular vectors, and singular values near 1: nearly the polar factor :math:`U V^T`.
+
+    .. math::
+        X \leftarrow \frac{X}{\|X\|_F + \epsilon}, \qquad
+        X \leftarrow a X + (b A + c A^2) X \quad\text{with } A = X X^T, \text{ once for each } (a, b, c)
+
+    A tall matrix is multiplied from the right, by polynomials of the smaller :math:`X^T X`. The arithmetic is in the
+    dtype of x; on a GPU or TPU JAX's `default_matmul_precision` decides how exact its products are. A zero matrix stays
+    zero.
+
+    References:
+        Jordan et al., 2024, Muon: an optimizer for hidden layers. https://kellerjordan.github.io/posts/muon/
+        Amsel et al., 2025, Algorithm 1. https://arxiv.org/abs/2505.16932
+    """
+    x = unit(x, eps)
+    tall = x.shape[0] > x.shape[1]
+    for a, b, c in coefficients:
+        gram = x.T @ x if tall else x @ x.T
+        factor = b * gram + c * gram @ gram
+        x = a * x + (x @ factor if tall else factor @ x)
+    return x
+
+
+def unit(x: jax.Array, eps: float) -> jax.Array:
+    """The matrix divided by its Frobenius norm plus `eps`, whatever the size of its entries; zero stays zero."""
+    largest = jnp.max(jnp.abs(x), initial=0)
+    scaled = x / jnp.where(largest > 0, largest, 1)  # entries of 1e20 have no squares in float32
+    norm = jnp.sqrt(jnp.sum(scaled**2))
+    return scaled * jnp.where(largest > 0, largest / (norm * largest + eps), 0)

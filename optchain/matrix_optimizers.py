@@ -1,0 +1,71 @@
+"""Full optimizers for hidden matrices; embeddings, heads and vectors go to AdamW."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from optchain.core.chain import chain
+from optchain.core.mask import Mask, Without, is_kernel
+from optchain.core.rule import Number
+from optchain.core.transform import Transform
+from optchain.decay.decoupled import add_decayed_weights
+from optchain.matrices.muon import scale_by_muon
+from optchain.moments.adam import scale_by_adam
+from optchain.optimizers import preset
+from optchain.stepsize.learning_rate import scale_by_learning_rate
+
+ADAMW = {"weight_decay": 0.0, "adam_learning_rate": None, "adam_b1": 0.9, "adam_b2": 0.999, "adam_eps": 1e-8}
+
+
+def is_hidden(path: str, p: jax.Array) -> bool:
+    """A predicate for masks: kernels that are, by their names, no embeddings and no heads."""
+    return is_kernel(path, p) and not any(word in path.lower() for word in ("embed", "head"))
+
+
+def matrix_optimizer(name: str, technique: Callable[..., Transform], **defaults: Any) -> Callable[..., Transform]:
+    """The full optimizer of one technique for matrices, with its arguments after the learning rate.
+
+    Its chain has the links `NAME`, `adam`, `decay`, `lr` and `adam_lr`, of which the first and `lr` are for hidden
+    matrices, `adam` and `adam_lr` for all other parameters. The argument `adamw` says which matrices are not hidden: a
+    mask such as `("embed/*", "head/*")`, or, left out, those whose path holds "embed" or "head".
+
+    Args:
+        name: of the optimizer.
+        technique: the technique; its link is called after the optimizer.
+        **defaults: other defaults for its arguments.
+    """
+    own = [p for p in inspect.signature(technique).parameters.values() if p.name != "mask"]
+    given = dict(learning_rate=inspect.Parameter.empty) | {p.name: defaults.get(p.name, p.default) for p in own}
+    given |= ADAMW | {"adamw": None}
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+
+    def make(learning_rate: Number, adamw: Mask | None, adam_learning_rate: Number | None, **arguments) -> Transform:
+        hidden = is_hidden if adamw is None else Without(is_kernel, adamw) if adamw else is_kernel
+        rest = Without(None, hidden)
+        adam = scale_by_adam(arguments["adam_b1"], arguments["adam_b2"], arguments["adam_eps"], mask=rest)
+        adam_lr = scale_by_learning_rate(learning_rate if adam_learning_rate is None else adam_learning_rate, mask=rest)
+        return chain(
+            **{name: technique(**{p.name: arguments[p.name] for p in own}, mask=hidden)},
+            adam=adam,
+            decay=add_decayed_weights(arguments["weight_decay"]),
+            lr=scale_by_learning_rate(learning_rate, mask=hidden),
+            adam_lr=adam_lr,
+        )
+
+    make.__name__ = make.__qualname__ = name
+    make.__doc__ = f"""The optimizer {name}: `{technique.__name__}` for hidden matrices, AdamW for all else.
+
+    Hidden are all kernels but those that the mask `adamw` chooses; left out, those whose path holds "embed" or "head".
+    Patterns that match no parameter are an error. `weight_decay` is for all parameters, decoupled;
+    `adam_learning_rate`, left out, is `learning_rate`.
+
+    >>> import optchain as oc
+    >>> tx = oc.{name}(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
+    """
+    make.__signature__ = inspect.Signature([inspect.Parameter(n, kind, default=x) for n, x in given.items()])  # pyright: ignore
+    return preset(make)
+
+
+muon = matrix_optimizer("muon", scale_by_muon, scale="width")

@@ -1,0 +1,83 @@
+"""The presets for matrices: what they route where, against their links and against optax."""
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+from agreement import PARAMS, assert_agree, run, run_float64
+
+import optchain as oc
+
+PRESETS = [name for name, x in vars(oc).items() if getattr(x, "__module__", "") == "optchain.matrix_optimizers"]
+
+
+def model(seed=0):
+    shapes = {
+        "embed": {"embedding": (12, 6)},
+        "block": {"kernel": (6, 6), "bias": (6,), "scale": ()},
+        "head": {"kernel": (6, 12)},
+    }
+    leaves, treedef = jax.tree.flatten(shapes, is_leaf=lambda x: isinstance(x, tuple))
+    keys = jax.random.split(jax.random.key(seed), len(leaves))
+    return treedef.unflatten([jax.random.normal(key, shape) for key, shape in zip(keys, leaves, strict=True)])
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_hidden_matrices_take_the_technique_and_all_else_adamw(name):
+    tx, params, grads = getattr(oc, name)(0.01, weight_decay=0.1, adam_learning_rate=0.001), model(), model(1)
+    assert [link for link, _ in tx.link.links] == [name, "adam", "decay", "lr", "adam_lr"]
+    updates, state = tx.update(grads, tx.init(params), params)
+    adam = oc.adamw(0.001, weight_decay=0.1)
+    others, _ = adam.update(grads, adam.init(params), params)
+    hidden = dict(tx.link.links)[name]
+    own = oc.chain(link=hidden, decay=oc.add_decayed_weights(0.1), lr=oc.scale_by_learning_rate(0.01))
+    matrices, _ = own.update(grads, own.init(params), params)
+    wanted = {**others, "block": {**others["block"], "kernel": matrices["block"]["kernel"]}}
+    assert_agree(updates, wanted, 1e-6)
+    assert set(oc.metrics(state)) >= {"lr.learning_rate", "adam_lr.learning_rate", "adam.b1"}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_descends_a_quadratic(name):
+    target, start = model(0), model(1)
+    tx = getattr(oc, name)(oc.linear(0.05, 0.0, 150))
+
+    def step(carry, _):
+        params, state = carry
+        grads = jax.tree.map(lambda p, q: p - q, params, target)
+        return oc.apply(tx, grads, state, params), None
+
+    (after, _), _ = jax.jit(lambda p: jax.lax.scan(step, (p, tx.init(p)), length=150))(start)
+    for x, y, q in zip(*map(jax.tree.leaves, (after, start, target)), strict=True):
+        assert jnp.linalg.norm(x - q) < 0.5 * jnp.linalg.norm(y - q)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_argument_adamw_names_the_other_matrices(name):
+    make, params = getattr(oc, name), model()
+    everything = make(0.01, adamw=())
+    assert len(jax.tree.leaves(everything.init(params)["links"]["adam"]["mu"])) == 2  # the bias and the scale
+    none = make(0.01, adamw="*")
+    assert len(jax.tree.leaves(none.init(params)["links"]["adam"]["mu"])) == 5
+    with pytest.raises(ValueError, match="mask 'heads/\\*' matches no parameter; valid: block/bias"):
+        make(0.01, adamw=("embed/*", "heads/*")).init(params)
+
+
+def test_works_on_models_of_vectors_alone_and_of_matrices_alone():
+    for params in ({"b": jnp.ones(3)}, {"w": jnp.ones((3, 3))}):
+        tx = oc.muon(0.1)
+        updates, _ = tx.update(params, tx.init(params), params)
+        assert all((u < 0).all() for u in jax.tree.leaves(updates))
+
+
+@pytest.mark.parametrize("options", [{}, {"beta": 0.9, "weight_decay": 0.1, "ns_steps": 4}], ids=str)
+def test_muon_agrees_with_optax_but_for_the_look_ahead(recorded, options):
+    """optax's Adam looks ahead if its Muon does."""
+    ours = oc.muon(0.02, **options, nesterov=False, adam_learning_rate=1e-3)
+    decay = options.get("weight_decay", 0.0)
+    theirs = optax.contrib.muon(0.02, **options, nesterov=False, adam_learning_rate=1e-3, adam_weight_decay=decay)
+    one, other = run_float64(ours, recorded).params, run_float64(theirs, recorded, promotion="standard").params
+    # optax keeps its coefficients in float32.
+    assert_agree(one, other, 1e-6)
+    vectors = {layer: {"bias": leaves["bias"]} for layer, leaves in run(ours, recorded).params.items()}
+    assert_agree(vectors, {layer: {"bias": leaves["bias"]} for layer, leaves in other.items()}, PARAMS)
