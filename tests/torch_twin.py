@@ -6,7 +6,7 @@ import pytest
 
 
 def run_torch(make, recorded, sparse=False):
-    """The parameters and the optimizer's state, by slot name, after all gradients, in float64.
+    """The parameters and the slots that all of them have, by name, after all gradients, in float64.
 
     `make` is a function of the list of parameters that returns a `torch.optim.Optimizer`. A `sparse` gradient holds
     only the entries that are not 0.
@@ -24,6 +24,6 @@ def run_torch(make, recorded, sparse=False):
     slots = {
         name: treedef.unflatten([np.asarray(state[name]) for state in states])
         for name, x in (states[0].items() if states[0] else ())
-        if x is not None
+        if x is not None and all(name in state for state in states)
     }
     return treedef.unflatten([p.detach().numpy() for p in params]), slots

@@ -1,0 +1,67 @@
+"""AdaHessian."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optchain.core.dense import lift
+from optchain.core.numerics import debias, ema
+from optchain.core.rule import Decay, Fraction, Positive, rule
+
+
+class SquaredCurvature(NamedTuple):
+    mu: jax.Array  # like p, running mean of g
+    nu: jax.Array  # like p, running mean of the squared estimates of the Hessian's diagonal
+    seen: jax.Array  # scalar, the weight that the second mean has seen
+
+
+@rule
+class AdaHessian:
+    r"""Divides the running mean of the gradients by the running root mean square of the curvature.
+
+    .. math::
+        \mu \leftarrow b_1 \mu + (1 - b_1) g, \qquad \nu \leftarrow b_2 \nu + (1 - b_2) \hat h^2, \qquad
+        u = \frac{\mu / (1 - b_1^t)}{\left(\nu / (1 - b_2^n)\right)^{k / 2} + \epsilon}
+
+    The estimate :math:`\hat h` of the Hessian's diagonal is the extra argument `hessian` of `update` and `oc.apply`, a
+    tree like the gradients; `oc.hutchinson` makes one. Without it :math:`\nu` and the number n of estimates stay as
+    they are; before the first one the divisor is 1.
+
+    Fields:
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean squared curvature, for each estimate, in [0, 1).
+        eps: added to the divisor, in the units of h, positive.
+        hessian_power: k, from 0 (the gradient) to 1 (Newton's step).
+
+    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, `seen` (:math:`1 - b_2^n`) is one number for
+    the leaf, in float32 or wider.
+
+    Differs from the paper: the estimate is not averaged over blocks, such as the entries of one filter of a
+    convolution; it may be averaged before it is given. Without an estimate the authors' program counts on; here
+    the debiasing counts estimates.
+
+    References:
+        Yao et al., 2020, Algorithm 1 and equations 11 to 13. https://arxiv.org/abs/2006.00719
+    """
+
+    b1: Decay = 0.9
+    b2: Decay = 0.999
+    eps: Positive = 1e-8
+    hessian_power: Fraction = 1.0
+
+    extras = ("hessian",)
+
+    def init(self, p):
+        return SquaredCurvature(jnp.zeros_like(p), jnp.zeros_like(p), jnp.zeros((), p.dtype))
+
+    def update(self, g, s, p, t, hessian):
+        mu, nu, seen = ema(g, s.mu, self.b1), s.nu, s.seen
+        if hessian is not None:
+            nu, seen = ema(hessian**2, nu, self.b2), self.b2 * seen + (1 - self.b2)
+        square = nu / jnp.where(seen == 0, 1, seen)
+        divisor = jnp.where(seen == 0, 1, square ** (self.hessian_power / 2) + self.eps)
+        return debias(mu, self.b1, t) / divisor, SquaredCurvature(mu, nu, seen)
+
+
+scale_by_adahessian = lift(AdaHessian, "scale_by_adahessian")

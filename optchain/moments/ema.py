@@ -1,0 +1,43 @@
+"""The running mean of the updates."""
+
+import jax.numpy as jnp
+
+from optchain.core import numerics
+from optchain.core.dense import lift
+from optchain.core.rule import Decay, Static, rule
+from optchain.moments.lion import Mean
+
+
+@rule
+class Ema:
+    r"""Replaces the update by the exponential moving average of all updates so far.
+
+    .. math::
+        \mu \leftarrow b \mu + (1 - b) g, \qquad u = \frac{\mu}{1 - b^t} \quad\text{or}\quad u = \mu
+
+    Fields:
+        decay: b, in [0, 1); about :math:`1 / (1 - b)` updates are averaged.
+        debias: divide by the weight :math:`1 - b^t` that the average has seen.
+
+    Shapes and dtypes: any; the slot `mu` is like the parameter, in float32 or wider.
+
+    Differs from the paper: nothing; debiased it is the numerator of Adam.
+
+    References:
+        Kingma and Ba, 2014, Algorithm 1. https://arxiv.org/abs/1412.6980
+    """
+
+    decay: Decay
+    debias: Static[bool] = True
+
+    example = {"decay": 0.9}
+
+    def init(self, p):
+        return Mean(jnp.zeros_like(p))
+
+    def update(self, g, s, p, t):
+        mu = numerics.ema(g, s.mu, self.decay)
+        return (numerics.debias(mu, self.decay, t) if self.debias else mu), Mean(mu)
+
+
+ema = lift(Ema, "ema")

@@ -1,0 +1,97 @@
+"""Second moments factored into rows and columns (Adafactor)."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optchain.core.dense import lift
+from optchain.core.numerics import ema
+from optchain.core.rule import Decay, Fraction, Positive, Static, rule, whole
+
+Axes = tuple[int, int]  # of the columns' means and of the rows' means
+
+
+class Factors(NamedTuple):
+    nu_row: jax.Array | None  # like p without its columns, running mean of g**2 over them
+    nu_col: jax.Array | None  # like p without its rows
+    nu: jax.Array | None  # like p, of a parameter that is not factored
+
+
+def two_largest(shape: tuple[int, ...], least: int) -> Axes | None:
+    """The second largest and the largest axis, of equal ones the later; None where one is shorter than `least`."""
+    order = sorted(range(len(shape)), key=lambda axis: shape[axis])
+    return (order[-2], order[-1]) if len(shape) >= 2 and shape[order[-2]] >= least else None
+
+
+def means(x: jax.Array, axes: Axes) -> tuple[jax.Array, jax.Array]:
+    """The mean of each row, over the second axis, and of each column, over the first."""
+    return jnp.mean(x, axes[1]), jnp.mean(x, axes[0])
+
+
+def over_factored_root(g: jax.Array, row: jax.Array, col: jax.Array, axes: Axes) -> jax.Array:
+    """The quotient of g and the root of the product of its factors, `row col / mean(row)`."""
+    first = axes[0] - (axes[0] > axes[1])  # where the first axis stands in `row`
+    share = row / jnp.mean(row, first, keepdims=True)
+    # Two roots: the product of both factors may leave the range of float32.
+    return g / jnp.expand_dims(jnp.sqrt(share), axes[1]) / jnp.expand_dims(jnp.sqrt(col), axes[0])
+
+
+@rule
+class FactoredRms:
+    r"""Divides the update by the root of its mean square, kept as one number for each row and one for each column.
+
+    .. math::
+        b = \min(b_{max},\ 1 - t^{-c}), \qquad
+        r \leftarrow b r + (1 - b)\, \mathrm{mean}_{col} (g^2 + \epsilon), \qquad
+        s \leftarrow b s + (1 - b)\, \mathrm{mean}_{row} (g^2 + \epsilon), \qquad
+        u = g \Big/ \sqrt{\frac{r s^T}{\mathrm{mean}\, r}}
+
+    Rows and columns are the two longest axes; other axes count matrices. Where the shorter of the two is below
+    `min_dim_size_to_factor`, and on vectors, the mean square has the shape of the parameter.
+
+    Fields:
+        decay_rate: c, how fast the decay rises to 1, in [0, 1).
+        min_dim_size_to_factor: the least number of rows and of columns that are factored, from 1.
+        eps: :math:`\epsilon`, added to the squares, in the units of g**2, positive.
+        max_decay: :math:`b_{max}`, a bound of the decay, in [0, 1]; 0.999 in Zhai et al.
+
+    Shapes and dtypes: any; the slots `nu_row` and `nu_col` hold a matrix's factors, `nu` the mean square of what is not
+    factored, like the parameter, all in float32 or wider.
+
+    Differs from the paper: it sums where here are means, which is the same quotient, and factors every matrix.
+
+    Raises:
+        ValueError: `min_dim_size_to_factor` is no whole number from 1.
+
+    References:
+        Shazeer and Stern, 2018, Algorithm 4. https://arxiv.org/abs/1804.04235
+        Zhai et al., 2021 (the bound of the decay). https://arxiv.org/abs/2106.04560
+    """
+
+    decay_rate: Decay = 0.8
+    min_dim_size_to_factor: Static[int] = 128
+    eps: Positive = 1e-30
+    max_decay: Fraction = 1.0
+
+    core_ndim = None
+    example = {"min_dim_size_to_factor": 2}
+
+    def __post_init__(self):
+        whole("scale_by_factored_rms", "min_dim_size_to_factor", self.min_dim_size_to_factor, 1)
+
+    def init(self, p):
+        zeros, axes = jnp.zeros_like(p), two_largest(p.shape, self.min_dim_size_to_factor)
+        return Factors(None, None, zeros) if axes is None else Factors(*means(zeros, axes), None)
+
+    def update(self, g, s, p, t):
+        b = jnp.minimum(self.max_decay, -jnp.expm1(-self.decay_rate * jnp.log(t)))
+        square, axes = g**2 + self.eps, two_largest(g.shape, self.min_dim_size_to_factor)
+        if axes is None:
+            nu = ema(square, s.nu, b)
+            return g / jnp.sqrt(nu), Factors(None, None, nu)
+        row, col = (ema(new, old, b) for new, old in zip(means(square, axes), (s.nu_row, s.nu_col), strict=True))
+        return over_factored_root(g, row, col, axes), Factors(row, col, None)
+
+
+scale_by_factored_rms = lift(FactoredRms, "scale_by_factored_rms")

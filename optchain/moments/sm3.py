@@ -1,0 +1,64 @@
+"""SM3."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optchain.core.dense import lift
+from optchain.core.numerics import over_root
+from optchain.core.rule import NonNegative, rule
+
+
+class Cover(NamedTuple):
+    nu_row: jax.Array | None  # like p without its last axis, bound on the sums of g**2 within each row
+    nu_col: jax.Array | None  # as long as the last axis of p, bound within each column
+    nu: jax.Array | None  # like p, of vectors
+
+
+@rule
+class Sm3:
+    r"""Adagrad whose sums of squares are bounded by one number for each row and one for each column.
+
+    .. math::
+        \nu_{ij} = \min(r_i, c_j) + g_{ij}^2, \qquad r_i \leftarrow \max_j \nu_{ij}, \qquad
+        c_j \leftarrow \max_i \nu_{ij}, \qquad u = \frac{g}{\sqrt{\nu + \epsilon}}
+
+    Columns are slices of the last axis, rows run along it; vectors and scalars keep :math:`\nu` itself.
+
+    Fields:
+        eps: added inside the root, in the units of g**2, at least 0.
+
+    Shapes and dtypes: any; the slots `nu_row` and `nu_col` hold the bounds of a matrix, `nu` the sums of a vector, all
+    in float32 or wider.
+
+    Differs from the paper: eps, which is 0 there with 0 / 0 = 0. It leaves the cover open; where a parameter has more
+    than two axes optax takes the slices of each. The momentum that optax adds is a link of its own (`ema`).
+
+    References:
+        Anil et al., 2019, Algorithm SM3-II. https://arxiv.org/abs/1901.11150
+    """
+
+    eps: NonNegative = 1e-8
+
+    core_ndim = None
+
+    def init(self, p):
+        zeros = jnp.zeros_like(p)
+        return Cover(None, None, zeros) if p.ndim < 2 else Cover(*bounds(zeros), None)
+
+    def update(self, g, s, p, t):
+        if g.ndim < 2:
+            nu = s.nu + g**2
+            return over_root(g, nu, self.eps, eps_in_sqrt=True), Cover(None, None, nu)
+        columns = jnp.expand_dims(s.nu_col, tuple(range(g.ndim - 1)))
+        nu = jnp.minimum(s.nu_row[..., None], columns) + g**2
+        return over_root(g, nu, self.eps, eps_in_sqrt=True), Cover(*bounds(nu), None)
+
+
+def bounds(nu: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The largest entry of each row and of each column."""
+    return jnp.max(nu, -1, initial=0), jnp.max(nu, tuple(range(nu.ndim - 1)), initial=0)
+
+
+scale_by_sm3 = lift(Sm3, "scale_by_sm3")

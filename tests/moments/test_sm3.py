@@ -1,0 +1,79 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from agreement import PARAMS, SLOTS, assert_agree, by_leaf, moved, run, run_float64, run_twin
+from recorded_gradients import drawn
+
+import optchain as oc
+
+RATE = -0.01
+OPTIONS = [{}, {"eps": 1e-3}]
+
+
+def paper(gs, eps=1e-8):
+    """Algorithm SM3-II of Anil et al.; the cover of a matrix is its rows and columns, in a loop over its entries."""
+    shape, updates = gs.shape[1:], []
+    sets = [[(axis, i) for axis in range(len(shape)) for i in range(shape[axis])]][0]
+    mu = dict.fromkeys(sets, 0.0)
+    nu = np.zeros(shape)
+    for g in gs:
+        new = dict.fromkeys(sets, 0.0)
+        for where in np.ndindex(shape):
+            mine = list(enumerate(where))
+            nu[where] = min(mu[r] for r in mine) + g[where] ** 2
+            for r in mine:
+                new[r] = max(new[r], nu[where])
+        mu = new
+        updates.append(g / np.sqrt(nu + eps))
+    return {"updates": np.stack(updates), "nu": nu.copy()}
+
+
+def few(recorded):
+    """The loops over entries take their time: some steps are enough."""
+    return recorded._replace(grads=jax.tree.map(lambda g: g[:30], recorded.grads))
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_agrees_with_the_paper(recorded, options):
+    given = few(recorded)
+    ours, twin = run(oc.scale_by_sm3(**options), given, RATE), by_leaf(paper, given.grads, **options)
+    for layer in ("dense", "out"):
+        nu = twin["nu"][layer]["kernel"]
+        assert_agree(ours.state["nu_row"][layer]["kernel"], nu.max(1), SLOTS)
+        assert_agree(ours.state["nu_col"][layer]["kernel"], nu.max(0), SLOTS)
+        assert_agree(ours.state["nu"][layer]["bias"], twin["nu"][layer]["bias"], SLOTS)
+    assert_agree(ours.updates, twin["updates"], SLOTS)
+    assert_agree(ours.params, moved(recorded.params, twin["updates"], RATE), PARAMS)
+
+
+def test_is_exact_in_float64(recorded):
+    given = few(recorded)
+    assert_agree(run_float64(oc.scale_by_sm3(), given).updates, by_leaf(paper, given.grads)["updates"], 1e-12)
+
+
+def test_the_preset_agrees_with_optax(recorded):
+    assert_agree(run(oc.sm3(0.1), recorded).params, run_twin(optax.sm3(0.1), recorded).params, PARAMS)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_its_sums_bound_those_of_adagrad(seed):
+    given = drawn(seed)
+    ours = run(oc.scale_by_sm3(), given).state
+    exact = np.sum(np.asarray(given.grads["w"], np.float64) ** 2, 0)
+    assert np.all(np.minimum.outer(ours["nu_row"]["w"], ours["nu_col"]["w"]) >= exact * (1 - 1e-6))
+    np.testing.assert_allclose(ours["nu"]["b"], np.sum(np.asarray(given.grads["b"]) ** 2, 0), rtol=1e-5)
+
+
+def test_with_more_axes_rows_are_all_but_the_last():
+    p = jnp.ones((2, 3, 4))
+    tx = oc.scale_by_sm3(eps=0.0)
+    flat, deep = tx.init(p.reshape(6, 4)), tx.init(p)
+    assert jax.tree.map(jnp.shape, (deep["nu_row"], deep["nu_col"])) == ((2, 3), (4,))
+    g = jax.random.normal(jax.random.key(0), p.shape)
+    for _ in range(2):
+        (u, deep), (v, flat) = tx.update(g, deep), tx.update(g.reshape(6, 4), flat)
+        np.testing.assert_array_equal(u.reshape(6, 4), v)
+    u, _ = tx.update(jnp.zeros_like(p), tx.init(p))
+    assert not np.any(u)
