@@ -1,7 +1,15 @@
 """Composable, pure gradient transformations for JAX."""
 
 from optchain.averaging.average import average_params as average_params
-from optchain.averaging.average import averaged_params as averaged_params
+from optchain.averaging.averaged_params import averaged_params as averaged_params
+from optchain.averaging.ema_nesterov import ema_nesterov as ema_nesterov
+from optchain.averaging.lookahead import lookahead as lookahead
+from optchain.averaging.outer_nesterov import outer_nesterov as outer_nesterov
+from optchain.averaging.polyak import polyak_average as polyak_average
+from optchain.averaging.schedule_free import schedule_free as schedule_free
+from optchain.averaging.schedule_free_optimizers import schedule_free_adamw as schedule_free_adamw
+from optchain.averaging.schedule_free_optimizers import schedule_free_sgd as schedule_free_sgd
+from optchain.averaging.snapshot import snapshot_params as snapshot_params
 from optchain.clipping.global_norm import clip_by_global_norm as clip_by_global_norm
 from optchain.clipping.leaf_norm import clip_by_leaf_norm as clip_by_leaf_norm
 from optchain.clipping.value import clip as clip
@@ -21,8 +29,15 @@ from optchain.core.rule import rule as rule
 from optchain.core.schedule import schedule as schedule
 from optchain.core.transform import apply as apply
 from optchain.core.transform import shardings as shardings
+from optchain.decay.cautious import add_cautious_decayed_weights as add_cautious_decayed_weights
+from optchain.decay.corrected import add_corrected_decayed_weights as add_corrected_decayed_weights
 from optchain.decay.decoupled import add_decayed_weights as add_decayed_weights
+from optchain.decay.initial import decay_to_init as decay_to_init
 from optchain.decay.proximal import proximal_elastic_net as proximal_elastic_net
+from optchain.directions.cautious import cautious as cautious
+from optchain.directions.graft import graft as graft
+from optchain.directions.grokfast import grokfast_ema as grokfast_ema
+from optchain.directions.noise import add_noise as add_noise
 from optchain.inspect.config import from_config as from_config
 from optchain.inspect.config import techniques as techniques
 from optchain.inspect.laws import check_laws as check_laws
@@ -97,6 +112,8 @@ from optchain.schedules.piecewise import piecewise as piecewise
 from optchain.schedules.polynomial import polynomial as polynomial
 from optchain.schedules.step_decay import step_decay as step_decay
 from optchain.schedules.wsd import wsd as wsd
+from optchain.sharpness.asam import asam as asam
+from optchain.sharpness.sam import sam as sam
 from optchain.stepsize.learning_rate import scale_by_learning_rate as scale_by_learning_rate
 from optchain.stepsize.param_rms import scale_by_param_block_rms as scale_by_param_block_rms
 from optchain.stepsize.scale import scale as scale

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 import optchain as oc
+from optchain.inspect.laws.steps import told
 
 TECHNIQUES = {name: make for name, make in vars(oc).items() if hasattr(make, "example")}
 RULES = {name: make for name, make in TECHNIQUES.items() if hasattr(make, "rule")}
@@ -12,6 +13,11 @@ RULES = {name: make for name, make in TECHNIQUES.items() if hasattr(make, "rule"
 def build(name: str, **changes):
     """A technique with the arguments of its example."""
     return TECHNIQUES[name](**{**TECHNIQUES[name].example, **changes})
+
+
+def updated(tx, *args):
+    """What the update gives, told all that a link may ask for."""
+    return tx.update(*args, **told())
 
 
 def chained(name: str):

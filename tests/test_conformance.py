@@ -1,6 +1,7 @@
 """Every exported technique under every law: export is registration, there is no list to edit."""
 
 import copy
+import functools
 import inspect
 import pickle
 
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from techniques import RULES, TECHNIQUES, build, chained, tree
+from techniques import RULES, TECHNIQUES, build, chained, tree, updated
 
 import optchain as oc
 from optchain.core.rule import numbers
@@ -29,7 +30,7 @@ def steps(tx, params, n=3):
     state, found = tx.init(params), []
     for seed in range(1, n + 1):
         grads = jax.tree.map(lambda g, p: g.astype(p.dtype), tree(seed), params)
-        updates, state = tx.update(grads, state, params)
+        updates, state = updated(tx, grads, state, params)
         found.append((updates, state))
     return found
 
@@ -39,7 +40,7 @@ def test_state_is_float32_whatever_the_dtypes_of_parameters_and_gradients(name, 
     params, grads = tree(0, jnp.bfloat16), tree(1)
     tx = build(name)
     state = tx.init(params)
-    _, after = tx.update(grads, state, params)
+    _, after = updated(tx, grads, state, params)
     chex.assert_trees_all_equal(avals(after), avals(state))
     assert all(x.dtype in (jnp.float32, jnp.int32) for x in jax.tree.leaves(state))
 
@@ -105,12 +106,12 @@ def test_gradients_flow_to_the_numbers(name):
     assert all(np.isfinite(g) for g in grads.values())
 
 
-@every_technique
+@pytest.mark.parametrize("name", sorted(set(TECHNIQUES) - {"add_noise"}))  # its random numbers depend on the path
 def test_a_bare_array_is_a_tree(name):
     p, tx = jnp.array([1.0, 2.0]), build(name)
     nested = {"x": p}
-    one, _ = tx.update(p, tx.init(p), p)
-    other, _ = tx.update(nested, tx.init(nested), nested)
+    one, _ = updated(tx, p, tx.init(p), p)
+    other, _ = updated(tx, nested, tx.init(nested), nested)
     np.testing.assert_array_equal(one, other["x"])
 
 
@@ -137,11 +138,11 @@ def test_core_ndim_by_perturbation(name):
 def test_parameters_are_asked_for_where_they_are_read(name):
     tx, params = build(name), tree(0)
     try:
-        without, _ = tx.update(tree(1), tx.init(params))
+        without, _ = updated(tx, tree(1), tx.init(params))
     except ValueError as error:
         assert "reads the parameters" in str(error)
     else:
-        updates, _ = tx.update(tree(1), tx.init(params), params)
+        updates, _ = updated(tx, tree(1), tx.init(params), params)
         chex.assert_trees_all_equal(without, updates)
 
 
@@ -155,9 +156,9 @@ def test_map_params_and_shardings(name):
     state = jax.jit(tx.init, out_shardings=layouts)(params)
     for x in jax.tree.leaves(state):
         assert x.sharding.is_equivalent_to(rows if x.ndim else jax.NamedSharding(mesh, jax.P()), x.ndim)
-    updates, after = jax.jit(tx.update, out_shardings=(rows, layouts))(params, state, params)
+    updates, after = jax.jit(functools.partial(updated, tx), out_shardings=(rows, layouts))(params, state, params)
     local = jax.tree.map(np.asarray, params)
-    chex.assert_trees_all_close((updates, after), tx.update(local, tx.init(local), local), rtol=1e-6, atol=1e-7)
+    chex.assert_trees_all_close((updates, after), updated(tx, local, tx.init(local), local), rtol=1e-6, atol=1e-7)
     tagged = optax.tree.map_params(tx, lambda _: "slot", state, transform_non_params=lambda _: "other")
     assert set(jax.tree.leaves(tagged)) <= {"slot", "other"}
 
@@ -169,7 +170,7 @@ def test_explicit_sharding_is_kept(name):
         params = jax.device_put({"w": jnp.ones((8, 2)), "b": jnp.ones(4)}, jax.P("x"))
         tx = build(name)
         state = jax.jit(tx.init)(params)
-        updates, after = jax.jit(tx.update)(params, state, params)
+        updates, after = jax.jit(functools.partial(updated, tx))(params, state, params)
         chex.assert_trees_all_equal(*(jax.tree.map(lambda x: str(jax.typeof(x)), s) for s in (state, after)))
         chex.assert_trees_all_equal(*(jax.tree.map(lambda x: str(jax.typeof(x)), s) for s in (updates, params)))
 

@@ -1,13 +1,13 @@
 """The running mean of the parameters."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from optchain.core.dense import lift
-from optchain.core.numerics import ema
-from optchain.core.rule import Decay, rule
+from optchain.core.numerics import ema, weight
+from optchain.core.rule import Decay, NonNegative, Static, rule
 
 
 class Average(NamedTuple):
@@ -25,6 +25,9 @@ class ParameterAverage:
 
     Fields:
         decay: b, in [0, 1); about :math:`1 / (1 - b)` steps are averaged.
+        debias: divide by the weight seen so far, so that the initial parameters have none; while fewer steps have been
+            made than are averaged, it is nearly their plain mean.
+        start: updates before the mean begins, at least 0 (tail averaging); until then a is the parameter.
 
     Shapes and dtypes: any; the slot `average` is like the parameter and begins as its copy, in float32 or wider. It
     reads the parameters: `update` without them is an error.
@@ -36,6 +39,8 @@ class ParameterAverage:
     """
 
     decay: Decay = 0.999
+    debias: Static[bool] = False
+    start: NonNegative = 0.0
 
     needs_params = True
 
@@ -44,24 +49,12 @@ class ParameterAverage:
         return Average(jnp.copy(p))
 
     def update(self, g, s, p, t):
-        return g, Average(ema(p + g, s.average, self.decay))
+        after = p + g
+        if not self.debias:
+            return g, Average(jnp.where(t > self.start, ema(after, s.average, self.decay), after))
+        # The debiased mean itself is stored: each sample enters with its share in the weight that has been seen.
+        share = (1 - self.decay) / weight(self.decay, jnp.maximum(t - self.start, 1))
+        return g, Average(s.average + share * (after - s.average))
 
 
 average_params = lift(ParameterAverage, "average_params")
-
-
-def averaged_params(state: Any) -> Any | None:
-    """The averaged parameters in an optimizer state, in float32 or wider, or None where no link keeps them.
-
-    Raises:
-        ValueError: more than one link keeps an average.
-    """
-    found = [x["average"] for x in jax.tree.leaves(state, is_leaf=_keeps_average) if _keeps_average(x)]
-    if len(found) > 1:
-        raise ValueError(f"{len(found)} links keep an average; read the one you mean from state['links']")
-    return found[0] if found else None
-
-
-def _keeps_average(x: Any) -> bool:
-    # By all its keys: a link or a parameter may be called `average` too.
-    return isinstance(x, dict) and set(x) == {"count", "average"} and jnp.shape(x["count"]) == ()

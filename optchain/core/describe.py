@@ -55,7 +55,9 @@ def _hyperparameters(link: Any) -> str:
     fields = {name: getattr(x, name) for x in owners for name in getattr(x, "__dataclass_fields__", ())}
     hidden = [("mask", None), ("layers", None), ("views", {})]
     fields = {
-        name: x for name, x in fields.items() if name not in ("rule", "name", "inner") and (name, x) not in hidden
+        name: x
+        for name, x in fields.items()
+        if name not in ("rule", "name", "inner", "law") and (name, x) not in hidden and not hasattr(x, "init")
     }
     return " ".join(f"{name}={shown(value)}" for name, value in fields.items())
 
@@ -75,7 +77,7 @@ def shown(value: Any) -> str:
 
 def _slots(link: Any) -> tuple[str, str]:
     """Names of the slots and their bytes for each parameter, measured on one float32 matrix."""
-    if hasattr(link, "others"):
+    if hasattr(link, "rules"):
         return "", "0"  # groups hold nothing of their own, and know only the leaves of their own model
     if getattr(link, "mask", None) is not None:
         link = dataclasses.replace(link, mask=None)
@@ -96,4 +98,6 @@ def _slots(link: Any) -> tuple[str, str]:
 
 def _own(state: Any) -> Any:
     """The state of a wrapper without that of what it wraps, which has rows of its own."""
-    return {name: x for name, x in state.items() if name != "inner"} if isinstance(state, dict) else state
+    return (
+        {name: x for name, x in state.items() if name not in ("inner", "others")} if isinstance(state, dict) else state
+    )

@@ -15,11 +15,15 @@ PRESETS = [name for name, make in TECHNIQUES.items() if make.__module__ == "optc
 TOGETHER = ["avals_mixed", "one_trace", "scan", "float16_zero_gradients", "checkpoint_npz"]
 
 
+# Its random numbers are other ones for each leaf, and so for stacked layers.
+EXCEPTIONS = {"add_noise": {"stacked_layers": "broken"}}
+
+
 @pytest.mark.parametrize("name", [name for name in TECHNIQUES if name not in PRESETS])
 def test_every_technique_keeps_every_law(name):
     report = oc.check_laws(build(name))
-    report.require()
-    assert {finding.outcome for finding in report.findings} == {"holds"} and len(report.findings) == len(LAWS)
+    broken = {finding.law: finding.outcome for finding in report.findings if finding.outcome != "holds"}
+    assert broken == EXCEPTIONS.get(name, {}) and len(report.findings) == len(LAWS), str(report)
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -29,7 +29,7 @@ def trained(tx, params, grads):
     return params
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", sorted(set(RULES) - {"add_noise"}))  # its random numbers are other ones for each leaf
 def test_stacked_equals_unrolled(name):
     """Per leaf, to 1e-6 of its largest entry (1e-4 for what iterates on matrices)."""
     grads = [unrolled(seed) for seed in (1, 2, 3)]

@@ -158,3 +158,27 @@ def programs_for_another_rate() -> Pair:
         return len({update.lower(params, tx.init(params), params, rate).as_text() for rate in (1e-3, 1e-2)})
 
     return Pair(theirs, ours, lambda x: x == 1)
+
+
+@defect("schedule_free: the first step reads the schedule at", "0")
+def schedule_free_reads_the_schedule() -> Pair:
+    def first(make: Any, sgd: Any) -> int:
+        seen = []
+
+        def schedule(step: Any) -> Any:
+            jax.debug.callback(lambda step: seen.append(int(step)), step)
+            return jnp.asarray(0.1)
+
+        tx = make(sgd(0.1), schedule)
+        state = tx.init(jnp.ones(1))
+        jax.effects_barrier()
+        seen.clear()
+        tx.update(jnp.ones(1), state, jnp.ones(1))
+        jax.effects_barrier()
+        return seen[0]
+
+    return Pair(
+        lambda: first(optax.contrib.schedule_free, optax.sgd),
+        lambda: first(oc.schedule_free, oc.sgd),
+        lambda x: x == 0,
+    )

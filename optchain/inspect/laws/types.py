@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from optchain.inspect.laws.check import Broken, Skipped, law
-from optchain.inspect.laws.steps import cast, gradients, types_of
+from optchain.inspect.laws.steps import cast, gradients, told, types_of
 
 
 def _same_avals(what: str, found: Any, wanted: Any) -> None:
@@ -20,7 +20,7 @@ def _same_avals(what: str, found: Any, wanted: Any) -> None:
 
 def _fixed_avals(tx: Any, params: Any, grads: Any) -> None:
     def update(grads: Any, state: Any, params: Any) -> Any:
-        return tx.update(grads, state, params, value=jnp.zeros(()))
+        return tx.update(grads, state, params, **told())
 
     state, updates = jax.eval_shape(tx.init, params), params
     for _ in range(2):
@@ -81,7 +81,7 @@ def sharding(tx: Any, params: Any) -> None:
     with jax.set_mesh(mesh):
         even = {"w": jax.device_put(jnp.ones((4, 2)), jax.P("x")), "b": jax.device_put(jnp.ones(4), jax.P("x"))}
         state = jax.jit(tx.init)(even)
-        after = jax.jit(lambda g, s, p: tx.update(g, s, p, value=jnp.zeros(()))[1])(even, state, even)
+        after = jax.jit(lambda g, s, p: tx.update(g, s, p, **told())[1])(even, state, even)
         for (path, x), y in zip(jax.tree.leaves_with_path(after), jax.tree.leaves(state), strict=True):
             if str(jax.typeof(x)) != str(jax.typeof(y)):
                 raise Broken(f"state{jax.tree_util.keystr(path)} is {jax.typeof(x)}, wanted {jax.typeof(y)}")

@@ -9,7 +9,7 @@ import optax
 from optchain.control.accumulate import accumulate
 from optchain.control.guard import guard
 from optchain.inspect.laws.check import Broken, law
-from optchain.inspect.laws.steps import gradients, optional, require_close, require_scan, take_step
+from optchain.inspect.laws.steps import gradients, optional, require_close, require_scan, take_step, telling, told
 
 
 @law
@@ -61,7 +61,7 @@ def partition(tx: Any, params: Any) -> None:
 def optax_wrappers(tx: Any, params: Any) -> None:
     """It works in `optax.chain`, `optax.apply_if_finite` and `optax.MultiSteps`."""
     require_scan(optax.apply_if_finite(optax.chain(optax.clip(1.0), tx, optax.scale(0.1)), 3), params)
-    require_scan(optax.MultiSteps(tx, 2).gradient_transformation(), params)
+    require_scan(optax.MultiSteps(telling(tx), 2).gradient_transformation(), params)
 
 
 @law
@@ -95,7 +95,7 @@ def nnx_optimizer(tx: Any, params: Any) -> None:
     @nnx.jit
     def step(model: Any, optimizer: Any) -> None:
         grads = nnx.grad(lambda model: jnp.sum(model(jnp.ones((1, 2))) ** 2))(model)
-        optimizer.update(model, grads, value=jnp.zeros(()))
+        optimizer.update(model, grads, **told())
 
     step(model, optimizer)
     step(model, optimizer)

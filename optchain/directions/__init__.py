@@ -1,0 +1,1 @@
+"""What turns an update: masks, filters, grafts, noise."""

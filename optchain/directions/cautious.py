@@ -1,0 +1,72 @@
+"""Cautious updates."""
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+import optax
+
+from optchain.core.dense import Dense
+from optchain.core.modifier import Modifier
+from optchain.core.rule import rule
+from optchain.core.transform import Transform, names, technique, transform
+from optchain.moments.adam import scale_by_adam
+
+
+@rule
+class Alignment:
+    """Zeroes the entries of one array that disagree with the gradient, and scales up the rest."""
+
+    core_ndim = None
+    extras = ("gradient",)
+
+    def update(self, g, s, p, t, gradient):
+        agrees = g * jnp.sign(gradient) > 0
+        # The sum, not the mean, so that an array without an agreeing entry gives zeros.
+        scale = g.size / (jnp.sum(agrees, dtype=g.dtype) + 1)
+        return jnp.where(agrees, scale * g, 0), s
+
+
+@dataclasses.dataclass(frozen=True)
+class Cautious(Modifier):
+    """Runs a technique and keeps what agrees with the gradient."""
+
+    law: Dense = Dense(Alignment(), "cautious")
+
+    def modify(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        new, inner = self.run_one("inner", updates, state, params, extra)
+        kept, _, _ = self.law.step(new, self.law.init({}), params, {"gradient": updates})
+        return kept, state | {"inner": inner}
+
+
+@technique(tx=scale_by_adam())
+def cautious(tx: optax.GradientTransformation) -> Transform:
+    r"""Zeroes the entries of a technique's update whose sign disagrees with the gradient, and scales up the rest.
+
+    .. math::
+        \phi_i = [u_i g_i > 0], \qquad u'_i = \frac{d}{1 + \sum_j \phi_j} \phi_i u_i
+
+    with d the number of entries of the leaf. It stands around the moments and before decay and learning rate,
+    `chain(cautious(scale_by_adam()), add_decayed_weights(0.1), scale_by_learning_rate(1e-3))`: after the rate an update
+    has the other sign than the gradient.
+
+    Args:
+        tx: any transformation whose update has the sign of the gradient.
+
+    Shapes and dtypes: any; the entries are counted in each leaf, of a declared layer in the layer (`over_layers`).
+
+    Differs from the paper: nothing; its code divides by the mean of the mask and a small constant instead.
+
+    Raises:
+        ValueError: a transformation with a learning rate.
+
+    References:
+        Liang et al., 2024, Algorithm 1 and the scaling with xi = 1 of section 2. https://arxiv.org/abs/2411.16085
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.cautious(oc.scale_by_lion()), oc.scale_by_learning_rate(1e-4))
+    """
+    for name in names(tx):
+        if name.split(".")[-1] == "learning_rate":
+            raise ValueError(f"cautious: tx has the learning rate {name!r}; put it after cautious, with the decay")
+    return transform(Cautious(tx))

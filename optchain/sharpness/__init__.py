@@ -1,0 +1,1 @@
+"""Sharpness-aware minimization: gradients of perturbed parameters."""

@@ -1,0 +1,104 @@
+"""Sharpness-aware minimization."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from optchain.core.modifier import Modifier, at
+from optchain.core.numerics import global_norm, wide
+from optchain.core.rule import Number, Range, checked
+from optchain.core.runner import require_aligned
+from optchain.core.transform import Transform, technique, transform
+from optchain.stepsize.scale import scale
+
+
+@dataclasses.dataclass(frozen=True)
+class Sam(Modifier):
+    """Steps by `inner` on the gradient of perturbed parameters.
+
+    State: `count`.
+    """
+
+    rho: Number
+
+    needs_params = True
+
+    def start(self, params: Any) -> dict[str, Any]:
+        return {"count": jnp.zeros((), jnp.int32)}
+
+    def modify(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        rho = at(self.rho, extra.get("step", state["count"]))
+        grads = self.gradients(self.perturbed(updates, params, rho), extra.get("grad_fn"))
+        new, inner = self.run_one("inner", grads, state, params, extra)
+        return new, {"count": jnp.asarray(optax.safe_increment(state["count"])), "inner": inner}
+
+    def perturbed(self, grads: Any, params: Any, rho: Any) -> Any:
+        """The parameters where the loss is highest nearby, to first order."""
+        scales = self.scales(params)
+        return ascended(params, jax.tree.map(jnp.multiply, scales, grads), scales, rho)
+
+    def scales(self, params: Any) -> Any:
+        """The length in each entry of the neighborhood."""
+        return jax.tree.map(jnp.ones_like, params)
+
+    def gradients(self, params: Any, grad_fn: Callable[[Any], Any] | None) -> Any:
+        """The gradients at other parameters."""
+        if not callable(grad_fn):
+            wanted = "call update(grads, state, params, grad_fn=lambda params: jax.grad(loss)(params, batch))"
+            raise ValueError(f"{self.name} computes gradients at other parameters: {wanted}")
+        grads = grad_fn(params)
+        require_aligned(self.name, params, grads, "results of grad_fn")
+        return jax.tree.map(wide, grads)
+
+
+def ascended(params: Any, scaled: Any, scales: Any, rho: Any) -> Any:
+    """The parameters moved by `rho` along the scaled gradient, in the metric of the scales."""
+    # By the largest entry first: the squares of tiny or huge entries leave the range of float32.
+    largest = max_abs(scaled)
+    unit = jax.tree.map(lambda g: g / jnp.where(largest == 0, 1, largest).astype(g.dtype), scaled)
+    length = global_norm(unit)
+    factor = jnp.asarray(rho, length.dtype) / jnp.where(length == 0, 1, length)
+    return jax.tree.map(lambda p, g, s: p + factor.astype(p.dtype) * s * g, params, unit, scales)
+
+
+def max_abs(tree: Any) -> jax.Array:
+    """The largest magnitude of any entry; 0 for an empty tree."""
+    leaves = [jnp.max(jnp.abs(x), initial=0) for x in jax.tree.leaves(tree)]
+    return jnp.max(jnp.stack([x.astype(jnp.result_type(*leaves)) for x in leaves])) if leaves else jnp.zeros(())
+
+
+@technique(tx=scale(-0.1))
+def sam(tx: optax.GradientTransformation, rho: Number = 0.05) -> Transform:
+    r"""Gives a transformation the gradient at the worst parameters nearby instead of that at the parameters.
+
+    .. math::
+        \hat g = \nabla L\Bigl(p + \rho \frac{g}{\lVert g \rVert}\Bigr), \qquad u = \mathrm{tx}(\hat g)
+
+    The second gradient comes from the extra argument `grad_fn`, a function from parameters to gradients on the same
+    batch: `oc.apply(tx, grads, state, params, grad_fn=lambda p: jax.grad(loss)(p, batch))`, within the jitted step. It
+    passes through chains, guards and accumulation, there with the last micro-batch. The parameters that it gets are
+    float32 or wider.
+
+    Args:
+        tx: any transformation; all of it sees the second gradient, so that a clip before it is not one of that.
+        rho: :math:`\rho`, radius of the neighborhood, at least 0; a number or a schedule.
+
+    Shapes and dtypes: any; the norm is that of all leaves, in float32 or wider. It stands outside of masks and groups,
+    for `grad_fn` takes whole parameters. A gradient of 0 perturbs nothing.
+
+    Differs from the paper: the norm is Euclidean (p = 2).
+
+    Raises:
+        ValueError: no `grad_fn`, or one that returns other leaves than the parameters; no parameters.
+
+    References:
+        Foret et al., 2020, Algorithm 1 and equation 2. https://arxiv.org/abs/2010.01412
+
+    >>> import optchain as oc
+    >>> tx = oc.sam(oc.sgd(0.1, momentum=0.9), rho=0.05)
+    """
+    return transform(Sam(tx, checked("sam", "rho", rho, Range("[0, inf)"))))
