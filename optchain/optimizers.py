@@ -35,7 +35,7 @@ from optchain.stepsize.learning_rate import scale_by_learning_rate
 def preset(make: Callable[..., Transform]) -> Callable[..., Transform]:
     """Make a function that returns a chain a technique whose chain bears its name."""
 
-    @technique(learning_rate=0.01)
+    @technique(**{next(iter(inspect.signature(make).parameters)): 0.01})
     @functools.wraps(make)
     def named(*args, **kwargs):
         arguments = bind(make.__name__, inspect.signature(make), {}, args, kwargs)

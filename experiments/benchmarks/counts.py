@@ -10,6 +10,7 @@ import optax
 
 import optchain as oc
 from experiments.benchmarks import trees
+from optchain.core.transform import forwarding
 
 Step = Callable[[Any, Any, Any], tuple[Any, Any]]
 
@@ -33,15 +34,15 @@ def donated(step: Step) -> Any:
 
 
 def chained(tx: optax.GradientTransformation) -> Step:
-    """One step through `optchain.apply`."""
-    return lambda params, state, grads: oc.apply(tx, grads, state, params)
+    """One step through `optchain.apply`, told a loss for what follows it."""
+    return lambda params, state, grads: oc.apply(tx, grads, state, params, value=1.0)
 
 
 def plain(tx: optax.GradientTransformation) -> Step:
     """One step as optax's users write it: `update`, then `apply_updates`."""
 
     def step(params: Any, state: Any, grads: Any) -> tuple[Any, Any]:
-        updates, state = tx.update(grads, state, params)
+        updates, state = forwarding(tx).update(grads, state, params, value=1.0)
         return optax.apply_updates(params, updates), state
 
     return step

@@ -4,13 +4,15 @@ import dataclasses
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from optchain.core.paths import path_of
-from optchain.core.runner import Factors, Result, Runner, Told
+from optchain.core.runner import Factors, Result, Runner, Told, like
+from optchain.core.trees import widest
 
 
 class Joint(Runner):
-    """Runs a rule on the whole tree.
+    """Runs a rule on the whole tree, all of it in float32, or in float64 where a leaf is.
 
     The rule's `init(params)` returns a NamedTuple of trees or scalars, or `()`; its `update(g, s, p, t)` returns the
     updates, the slots, and a dict with the scalars that its class names in `metrics`.
@@ -21,10 +23,12 @@ class Joint(Runner):
         return slots._asdict() if slots else {}
 
     def run(self, rule: Any, updates: Any, slots: Any, params: Any, t: jax.Array, told: Told) -> Result:
-        rule = self._multiplied(rule, told.factors, updates)
-        s = type(jax.eval_shape(rule.init, updates))(**slots) if slots else ()
-        new, s, computed = rule.update(updates, s, params, t, **told.trees, **told.scalars)
-        return new, s._asdict() if slots else {}, computed
+        rule, dtype = self._multiplied(rule, told.factors, updates), widest(updates)
+        Slots = type(jax.eval_shape(rule.init, updates))
+        # One dtype for everything, so that a law may add sums over the tree to any leaf of it.
+        rule, g, old, p, t, extras = _cast((rule, updates, slots, params, t, told.trees | told.scalars), dtype)
+        new, s, computed = rule.update(g, Slots(**old) if old else (), p, t, **extras)
+        return like(new, updates), like(s._asdict(), slots) if old else {}, computed
 
     def _multiplied(self, rule: Any, factors: Factors, updates: Any) -> Any:
         """The rule with its numbers multiplied by the factor that all leaves have."""
@@ -40,3 +44,12 @@ class Joint(Runner):
             for factor in list(found.values())[:1]:
                 rule = dataclasses.replace(rule, **{name: getattr(rule, name) * factor})
         return rule
+
+
+def _cast(tree: Any, dtype: Any) -> Any:
+    """The floating arrays in one dtype; constants stay Python numbers."""
+
+    def cast(x: Any) -> Any:
+        return x.astype(dtype) if hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating) else x
+
+    return jax.tree.map(cast, tree)

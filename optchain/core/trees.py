@@ -1,0 +1,39 @@
+"""Sums over a whole tree, for rules that look across leaves."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from optchain.core.numerics import wide
+
+
+def widest(tree: Any) -> Any:
+    """The dtype of sums over a tree: float64 where a leaf has it, float32 else."""
+    return jnp.float64 if any(wide(x).dtype == jnp.float64 for x in jax.tree.leaves(tree)) else jnp.float32
+
+
+def total(tree: Any) -> jax.Array:
+    """The sum of all entries of all leaves, in float32 or wider; 0 for an empty tree."""
+    dtype = widest(tree)
+    return sum((jnp.sum(wide(x)).astype(dtype) for x in jax.tree.leaves(tree)), jnp.zeros((), dtype))
+
+
+def dot(a: Any, b: Any) -> jax.Array:
+    """The inner product of two trees of the same structure."""
+    return total(jax.tree.map(lambda x, y: wide(x) * wide(y), a, b))
+
+
+def norm1(tree: Any) -> jax.Array:
+    """The sum of the absolute values of all entries."""
+    return total(jax.tree.map(jnp.abs, tree))
+
+
+def scalar(value: Any, tree: Any) -> jax.Array:
+    """A number as an array in the dtype of sums over a tree."""
+    return jnp.asarray(value).astype(widest(tree))
+
+
+def ratio(a: jax.Array, b: jax.Array) -> jax.Array:
+    """The quotient of two scalars; 0 where the divisor is."""
+    return jnp.where(b == 0, 0, a / jnp.where(b == 0, 1, b))

@@ -1,0 +1,91 @@
+"""Adam by D-Adaptation."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optchain.core.dense import lift
+from optchain.core.joint import Joint
+from optchain.core.numerics import ema, over_root, weight
+from optchain.core.rule import Decay, NonNegative, Positive, Rate, Static, rule
+from optchain.core.trees import dot, norm1, ratio, scalar
+
+
+class Estimate(NamedTuple):
+    mu: Any  # like the parameters, running mean of the scaled gradients
+    nu: Any  # like the parameters, running mean of g**2
+    weighted: Any  # like the parameters, slower running mean of the scaled gradients
+    along: jax.Array  # running mean of the gradients along `weighted`
+    d: jax.Array  # the estimated distance to the solution
+
+
+@rule
+class DAdaptAdam:
+    r"""Makes the whole step of Adam, with a rate that bounds the distance from the start to the solution from below.
+
+    .. math::
+        \mu \leftarrow b_1 \mu + (1 - b_1) \eta d g, \qquad \nu \leftarrow b_2 \nu + (1 - b_2) g^2, \qquad
+        u = \frac{\mu}{\sqrt\nu + \epsilon} + \lambda \eta d p
+
+        r \leftarrow \sqrt{b_2} r + (1 - \sqrt{b_2}) \eta d \Big\langle g, \frac{s}{\sqrt\nu + \epsilon} \Big\rangle,
+        \qquad s \leftarrow \sqrt{b_2} s + (1 - \sqrt{b_2}) \eta d g, \qquad
+        d \leftarrow \max\Big(d, \frac{r}{(1 - \sqrt{b_2}) \lVert s \rVert_1}\Big)
+
+    Norms and products are over all leaves together, and r sees the old s. Only a change of sign may follow this link.
+
+    Fields:
+        learning_rate: :math:`\eta`, a factor of the estimated rate, any finite number; leave it at 1, or give it a
+            schedule that begins or peaks at 1.
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: :math:`\epsilon`, added to the root, in the units of g, at least 0.
+        estim_lr0: the first d, in the units of p, > 0; smaller than the distance that is looked for.
+        weight_decay: :math:`\lambda`, decoupled, at least 0.
+        bias_correction: multiply :math:`\eta` by Adam's corrections, :math:`\sqrt{1 - b_2^t} / (1 - b_1^t)`.
+
+    Metrics: `d`, the estimate that the next step uses.
+
+    Shapes and dtypes: any; the slots are in float32 or wider. It reads the parameters.
+
+    Differs from the paper: `weight_decay` and `bias_correction` are those of the authors' code, off by default. The
+    code divides by the old root in r.
+
+    References:
+        Defazio and Mishchenko, 2023, Algorithm 5. https://arxiv.org/abs/2301.07733
+    """
+
+    learning_rate: Rate = 1.0
+    b1: Decay = 0.9
+    b2: Decay = 0.999
+    eps: NonNegative = 1e-8
+    estim_lr0: Positive = 1e-6
+    weight_decay: NonNegative = 0.0
+    bias_correction: Static[bool] = False
+
+    core_ndim = None
+    needs_params = True
+    metrics = ("d",)
+
+    def init(self, p):
+        zeros = [jax.tree.map(jnp.zeros_like, p) for _ in range(3)]
+        return Estimate(*zeros, scalar(0.0, p), scalar(self.estim_lr0, p))
+
+    def update(self, g, s, p, t):
+        b3 = self.b2**0.5
+        corrected = jnp.sqrt(weight(self.b2, t)) / weight(self.b1, t) if self.bias_correction else 1.0
+        rate = self.learning_rate * corrected * s.d
+
+        def scaled(mean, nu):
+            return over_root(mean, nu, self.eps, eps_in_sqrt=False)
+
+        mu = jax.tree.map(lambda x, mean: ema(rate * x, mean, self.b1), g, s.mu)
+        nu = jax.tree.map(lambda x, mean: ema(x**2, mean, self.b2), g, s.nu)
+        along = ema(rate * dot(g, jax.tree.map(scaled, s.weighted, nu)), s.along, b3)
+        weighted = jax.tree.map(lambda x, mean: ema(rate * x, mean, b3), g, s.weighted)
+        u = jax.tree.map(lambda mu, nu, p: scaled(mu, nu) + self.weight_decay * rate * p, mu, nu, p)
+        d = jnp.maximum(s.d, ratio(along, (1 - b3) * norm1(weighted)))
+        return u, Estimate(mu, nu, weighted, along, d), {"d": d}
+
+
+scale_by_dadapt_adam = lift(DAdaptAdam, "scale_by_dadapt_adam", Joint)

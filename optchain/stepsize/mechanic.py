@@ -1,0 +1,116 @@
+"""Mechanic: a tuner of any optimizer's learning rate."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from optchain.core.numerics import global_norm
+from optchain.core.rule import Range, checked, whole
+from optchain.core.runner import Result
+from optchain.core.transform import Transform, add_update, step, technique, transform, widened
+from optchain.core.trees import dot, ratio, scalar
+from optchain.core.wrapper import Wrapper
+from optchain.stepsize.scale import scale
+
+
+@dataclasses.dataclass(frozen=True)
+class Mechanic(Wrapper):
+    """Scales the sum of the wrapped transformation's updates by a factor that bets on gradients along that sum.
+
+    State: `moved`, the sum, like the parameters; for each decay its scale, its reward, the root of its squared
+    products, and their largest.
+    """
+
+    weight_decay: float
+    eps: float
+    s_init: float
+    num_betas: int
+
+    def start(self, params: Any) -> dict[str, Any]:
+        own = {name: jnp.zeros((self.num_betas,), scalar(0.0, params).dtype) for name in ("scale", "reward")}
+        own |= {name: jnp.zeros_like(own["scale"]) for name in ("root", "largest")}
+        return own | {"moved": jax.tree.map(jnp.zeros_like, params)}
+
+    def shown(self, state: dict[str, Any]) -> dict[str, jax.Array]:
+        return {"scale": jnp.sum(state["scale"])}
+
+    def step(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> Result:
+        """The way from the old sum, scaled by its old factor, to the new sum, scaled by its new one."""
+        if params is None:
+            raise ValueError("mechanize reads the parameters: call update(grads, state, params)")
+        u, inner, _ = step(self.inner, updates, state["inner"], params, extra)
+        tuned = self._tuned(self._product(widened(updates), state, widened(params)), state)
+        moved = jax.tree.map(jnp.add, state["moved"], u)
+        before, after = jnp.sum(state["scale"]), jnp.sum(tuned["scale"])
+
+        def way(old: jax.Array, new: jax.Array) -> jax.Array:
+            return after.astype(new.dtype) * new - before.astype(old.dtype) * old
+
+        new = jax.tree.map(way, state["moved"], moved)
+        return new, self._with_metrics(tuned | {"moved": moved, "inner": inner}), {}
+
+    def apply(self, grads: Any, state: Any, params: Any, **extra: Any) -> tuple[Any, Any]:
+        new, state, _ = self.step(grads, state, params, extra)
+        return jax.tree.map(add_update, params, new), state
+
+    def _product(self, g: Any, state: dict[str, Any], p: Any) -> jax.Array:
+        """The gradient, with its decay, along the sum: how much the loss grows with the scale."""
+        moved = state["moved"]
+        pull = self.weight_decay * jnp.sum(state["scale"]) * ratio(global_norm(g), global_norm(p))
+        return (dot(moved, g) + pull * dot(moved, p)).astype(state["scale"].dtype)
+
+    def _tuned(self, h: jax.Array, state: dict[str, Any]) -> dict[str, jax.Array]:
+        """The scale of each decay after one more product."""
+        betas = jnp.asarray([1 - 0.1 ** (i + 1) for i in range(self.num_betas)], h.dtype)
+        largest = jnp.maximum(betas * state["largest"], jnp.abs(h))
+        # The root itself is kept: the square of a large product would be infinite.
+        root = jnp.hypot(betas * state["root"], jnp.broadcast_to(h, betas.shape))
+        reward = jnp.maximum(betas * state["reward"] - h * state["scale"], 0)
+        bet = (self.s_init / self.num_betas * largest + reward) / (root + self.eps)
+        return {"scale": bet, "reward": reward, "root": root, "largest": largest}
+
+
+@technique(tx=scale(-0.1))
+def mechanize(
+    tx: Any, weight_decay: float = 1e-2, eps: float = 1e-8, s_init: float = 1e-6, num_betas: int = 6
+) -> Transform:
+    r"""Scales the sum of any optimizer's updates by a factor that it learns: a learning rate is no longer needed.
+
+    .. math::
+        h = \Big\langle \Delta, g + \lambda s \frac{\lVert g \rVert}{\lVert p \rVert} p \Big\rangle, \qquad
+        m_i \leftarrow \max(b_i m_i, |h|), \qquad v_i \leftarrow b_i^2 v_i + h^2, \qquad
+        r_i \leftarrow \max(b_i r_i - s_i h, 0)
+
+        s_i \leftarrow \frac{s_{init} m_i / n + r_i}{\sqrt{v_i} + \epsilon}, \qquad s = \textstyle\sum_i s_i, \qquad
+        \Delta' = \Delta + \mathrm{tx}(g), \qquad u = s' \Delta' - s \Delta, \qquad b_i = 1 - 10^{-i}
+
+    The schedule of the optimizer within keeps its shape, and peaks at 1. Products and norms are over all leaves.
+
+    Args:
+        tx: any transformation whose updates are to be added, such as `oc.adam(1.0)`.
+        weight_decay: :math:`\lambda`, at least 0; it acts on the scale alone.
+        eps: :math:`\epsilon`, in the units of h, at least 0; positive where gradients may be 0.
+        s_init: the first scale, > 0; smaller than the one that is looked for.
+        num_betas: n, how many decays :math:`b_i`, at least 1.
+
+    Metrics: `mechanic.scale`, s.
+
+    Shapes and dtypes: any; the slot `moved`, :math:`\Delta`, is like the parameters, in float32 or wider.
+
+    Differs from the paper: nothing. :math:`\Delta` is kept, where optax computes it from the parameters, which in low
+    precision have not moved yet; optax also begins at the scale `s_init` and clips h.
+
+    Raises:
+        ValueError: a number out of its range; at trace time, no parameters.
+
+    References:
+        Cutkosky, Defazio and Mehta, 2023, Algorithm 1. https://arxiv.org/abs/2306.00144
+
+    >>> import optchain as oc
+    >>> tx = oc.mechanize(oc.adamw(oc.warmup_cosine(peak=1.0, warmup=100, total=1000)))
+    """
+    numbers = {"weight_decay": (weight_decay, "[0, inf)"), "eps": (eps, "[0, inf)"), "s_init": (s_init, "(0, inf)")}
+    given = {name: checked("mechanize", name, x, Range(interval)) for name, (x, interval) in numbers.items()}
+    return transform(Mechanic(tx, num_betas=whole("mechanize", "num_betas", num_betas, 1), **given))

@@ -1,0 +1,100 @@
+"""Prodigy."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optchain.core.dense import lift
+from optchain.core.joint import Joint
+from optchain.core.numerics import ema, over_root, weight
+from optchain.core.rule import Decay, NonNegative, Positive, Rate, Static, rule
+from optchain.core.trees import dot, norm1, ratio, scalar
+
+
+class Estimate(NamedTuple):
+    mu: Any  # like the parameters, running mean of d g
+    nu: Any  # like the parameters, running mean of (d g)**2
+    weighted: Any  # like the parameters, running mean of the weighted gradients
+    moved: Any  # like the parameters, how far they went downhill since the start
+    along: jax.Array  # running mean of the weighted gradients along `moved`
+    d: jax.Array  # the estimated distance to the solution
+
+
+@rule
+class Prodigy:
+    r"""Makes the whole step of Adam, with a rate that estimates the distance from the start to the solution.
+
+    .. math::
+        \mu \leftarrow b_1 \mu + (1 - b_1) d g, \qquad \nu \leftarrow b_2 \nu + (1 - b_2) d^2 g^2, \qquad
+        u = \eta d \left( \frac{\mu}{\sqrt\nu + d \epsilon} + \lambda p \right)
+
+        r \leftarrow \sqrt{b_2} r + (1 - \sqrt{b_2}) \eta d^2 \langle g, p_0 - p \rangle, \qquad
+        s \leftarrow \sqrt{b_2} s + (1 - \sqrt{b_2}) \eta d^2 g, \qquad
+        d \leftarrow \max(d, c \, r / \lVert s \rVert_1)
+
+    Norms and products are over all leaves together. The distance :math:`p_0 - p` is the sum of the steps made, so that
+    it is exact where parameters of low precision have not moved yet: only a change of sign may follow this link.
+
+    Fields:
+        learning_rate: :math:`\eta`, a factor of the estimated rate, any finite number; leave it at 1, or give it a
+            schedule that begins or peaks at 1.
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: :math:`\epsilon`, added to the root, in the units of g, at least 0.
+        estim_lr0: the first d, in the units of p, > 0; smaller than the distance that is looked for.
+        estim_lr_coef: c, a factor of the estimate, > 0.
+        weight_decay: :math:`\lambda`, decoupled, at least 0.
+        safeguard_warmup: leave :math:`\eta` out of s, so that d grows less while a warm-up keeps :math:`\eta` small.
+        bias_correction: multiply :math:`\eta` by Adam's corrections, :math:`\sqrt{1 - b_2^t} / (1 - b_1^t)`.
+
+    Metrics: `d`, the estimate that the next step uses.
+
+    Shapes and dtypes: any; the slots are in float32 or wider. It reads the parameters.
+
+    Differs from the paper: `estim_lr_coef`, `weight_decay`, `safeguard_warmup` and `bias_correction` are those of the
+    authors' code, and leave the paper's law alone by default; the code adds :math:`d \epsilon` with the new d.
+
+    References:
+        Mishchenko and Defazio, 2023, Algorithm 4. https://arxiv.org/abs/2306.06101
+    """
+
+    learning_rate: Rate = 1.0
+    b1: Decay = 0.9
+    b2: Decay = 0.999
+    eps: NonNegative = 1e-8
+    estim_lr0: Positive = 1e-6
+    estim_lr_coef: Positive = 1.0
+    weight_decay: NonNegative = 0.0
+    safeguard_warmup: Static[bool] = False
+    bias_correction: Static[bool] = False
+
+    core_ndim = None
+    needs_params = True
+    metrics = ("d",)
+
+    def init(self, p):
+        zeros = [jax.tree.map(jnp.zeros_like, p) for _ in range(4)]
+        return Estimate(*zeros, scalar(0.0, p), scalar(self.estim_lr0, p))
+
+    def update(self, g, s, p, t):
+        d, b3 = s.d, self.b2**0.5
+        corrected = jnp.sqrt(weight(self.b2, t)) / weight(self.b1, t) if self.bias_correction else 1.0
+        rate = self.learning_rate * corrected * d
+        share = d * (d if self.safeguard_warmup else rate)
+        weighted = jax.tree.map(lambda x, mean: ema(share * x, mean, b3), g, s.weighted)
+        along = ema(d * rate * dot(g, s.moved), s.along, b3)
+        estimate = self.estim_lr_coef * ratio(along, norm1(weighted))
+        mu = jax.tree.map(lambda x, mean: ema(d * x, mean, self.b1), g, s.mu)
+        nu = jax.tree.map(lambda x, mean: ema((d * x) ** 2, mean, self.b2), g, s.nu)
+
+        def step(mu, nu, p):
+            return rate * (over_root(mu, nu, d * self.eps, eps_in_sqrt=False) + self.weight_decay * p)
+
+        u = jax.tree.map(step, mu, nu, p)
+        moved = jax.tree.map(jnp.add, s.moved, u)
+        d = jnp.maximum(d, estimate)
+        return u, Estimate(mu, nu, weighted, moved, along, d), {"d": d}
+
+
+scale_by_prodigy = lift(Prodigy, "scale_by_prodigy", Joint)
