@@ -10,15 +10,16 @@ from optchain.schedules.linear import ramp
 
 
 @schedule(example={"start": 0.1, "rate": 0.5})
-def inverse_time(step, start: Rate, rate: NonNegative):
-    r"""Decay with the inverse of the time.
+def inverse_time(step, start: Rate, rate: NonNegative, power: NonNegative = 1.0):
+    r"""Decay with the inverse of the time, or a power of it.
 
     .. math::
-        \eta_t = \frac{\eta_0}{1 + k t}
+        \eta_t = \frac{\eta_0}{(1 + k t)^a}
 
     Args:
         start: :math:`\eta_0`, any finite number.
         rate: :math:`k`, per step, at least 0.
+        power: :math:`a`, at least 0.
 
     Raises:
         ValueError: a constant outside its range.
@@ -29,7 +30,7 @@ def inverse_time(step, start: Rate, rate: NonNegative):
     >>> float(oc.inverse_time(1.0, rate=0.1)(10))
     0.5
     """
-    return start / (1 + rate * step)
+    return start / (1 + rate * step) ** power
 
 
 @schedule(example={"peak": 0.1, "warmup": 10})

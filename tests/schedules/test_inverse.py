@@ -12,6 +12,8 @@ STEPS = np.arange(3000)
 @pytest.mark.parametrize("rate", [0.0, 0.01, 2.0])
 def test_inverse_time_agrees_with_float64(rate):
     chex.assert_trees_all_close(oc.inverse_time(1.0, rate)(STEPS), 1 / (1 + rate * STEPS), rtol=0, atol=1e-6)
+    exact = 1 / (1 + rate * STEPS) ** 0.75
+    chex.assert_trees_all_close(oc.inverse_time(1.0, rate, 0.75)(STEPS), exact, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("warmup", [1, 41, 1000])

@@ -1,0 +1,43 @@
+"""Clipping by the root mean square of each leaf."""
+
+import jax.numpy as jnp
+
+from optchain.core.dense import lift
+from optchain.core.numerics import clip_factor, wide
+from optchain.core.rule import Positive, rule
+
+
+@rule
+class BlockRmsClip:
+    r"""Scales the update of each leaf down, where its root mean square exceeds a bound.
+
+    .. math::
+        u = \frac{g}{\max(1, \mathrm{RMS}(g) / d)}
+
+    After adaptive moments, whose updates have a root mean square of about 1, it bounds what spikes do to them.
+
+    Fields:
+        threshold: d, in the units of g, > 0; 1 in the paper.
+
+    Shapes and dtypes: any; the mean is taken in float32. A NaN or infinity spoils its whole leaf.
+
+    Differs from the paper: nothing.
+
+    References:
+        Shazeer and Stern, 2018, section 6. https://arxiv.org/abs/1804.04235
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.scale_by_rms(), oc.clip_by_block_rms(1.0), oc.scale_by_learning_rate(1e-2))
+    """
+
+    threshold: Positive
+
+    core_ndim = None
+    example = {"threshold": 0.5}
+
+    def update(self, g, s, p, t):
+        # The mean of an empty leaf would be NaN.
+        return (g * clip_factor(jnp.sqrt(jnp.mean(jnp.square(wide(g)))), self.threshold) if g.size else g), s
+
+
+clip_by_block_rms = lift(BlockRmsClip, "clip_by_block_rms")
