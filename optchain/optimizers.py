@@ -5,9 +5,7 @@ import functools
 import inspect
 from collections.abc import Callable
 
-from optchain.clipping.leaf_norm import clip_by_leaf_norm
 from optchain.core.chain import chain
-from optchain.core.mask import Mask
 from optchain.core.rule import Number, bind
 from optchain.core.transform import Transform, technique, transform
 from optchain.decay.decoupled import add_decayed_weights
@@ -15,20 +13,12 @@ from optchain.moments.acprop import scale_by_acprop
 from optchain.moments.adagrad import scale_by_rss
 from optchain.moments.adahessian import scale_by_adahessian
 from optchain.moments.adam import scale_by_adam
-from optchain.moments.adam_mini import scale_by_adam_mini
-from optchain.moments.came import scale_by_came
-from optchain.moments.ema import ema
-from optchain.moments.factored import scale_by_factored_rms
 from optchain.moments.lion import scale_by_lion
-from optchain.moments.madgrad import scale_by_madgrad
 from optchain.moments.momentum import trace
-from optchain.moments.novograd import scale_by_novograd
 from optchain.moments.rms import scale_by_rms
-from optchain.moments.sm3 import scale_by_sm3
 from optchain.moments.sophia import scale_by_sophia
 from optchain.moments.stable_adam import scale_by_stable_adam
 from optchain.moments.stddev import scale_by_stddev
-from optchain.moments.variance_reduction import reduce_variance
 from optchain.stepsize.learning_rate import scale_by_learning_rate
 
 
@@ -148,83 +138,9 @@ adamw = optimizer("adamw", scale_by_adam, weight_decay=1e-4)
 lion = optimizer("lion", scale_by_lion, weight_decay=1e-3)
 
 
-@preset
-def madgrad(learning_rate: Number, momentum: Number = 0.9, weight_decay: Number = 0.0, eps: Number = 1e-6) -> Transform:
-    """MADGRAD: `add_decayed_weights` of the gradient (L2), `scale_by_madgrad`, whose update is the whole step.
-
-    >>> import optchain as oc
-    >>> tx = oc.madgrad(0.01)
-    """
-    return chain(decay=add_decayed_weights(weight_decay), madgrad=scale_by_madgrad(learning_rate, momentum, eps))
-
-
-@preset
-def mars(
-    learning_rate: Number,
-    b1: Number = 0.95,
-    b2: Number = 0.99,
-    eps: Number = 1e-8,
-    gamma: Number = 0.025,
-    weight_decay: Number = 0.0,
-    mask: Mask | None = None,
-) -> Transform:
-    """MARS-AdamW: `reduce_variance`, `clip_by_leaf_norm` to 1, `scale_by_adam`, `add_decayed_weights`, the rate.
-
-    >>> import optchain as oc
-    >>> tx = oc.mars(3e-3)
-    """
-    return chain(
-        mars=reduce_variance(gamma, b1),
-        clip=clip_by_leaf_norm(1.0),
-        adam=scale_by_adam(b1, b2, eps),
-        decay=add_decayed_weights(weight_decay, mask),
-        lr=scale_by_learning_rate(learning_rate),
-    )
-
-
 acprop = optimizer("acprop", scale_by_acprop, weight_decay=0.0)
-adam_mini = optimizer("adam_mini", scale_by_adam_mini, weight_decay=0.0)
-novograd = optimizer("novograd", scale_by_novograd)
 stable_adamw = optimizer("stable_adamw", scale_by_stable_adam)
 
 
-@preset
-def big_vision_adafactor(
-    learning_rate: Number,
-    min_dim_size_to_factor: int = 32,
-    decay_rate: Number = 0.8,
-    max_decay: Number = 0.999,
-    momentum: Number = 0.9,
-    eps: Number = 1e-30,
-    weight_decay: Number = 0.0,
-    mask: Mask | None = None,
-) -> Transform:
-    """Adafactor as for large vision transformers: `scale_by_factored_rms` with a bounded decay, `ema`, decay, the rate.
-
-    The mean of the updates is in bfloat16 there: `oc.precision(tx, slots="bfloat16")`. See Zhai et al., 2021,
-    https://arxiv.org/abs/2106.04560.
-
-    >>> import optchain as oc
-    >>> tx = oc.big_vision_adafactor(1e-3, weight_decay=0.1)
-    """
-    return chain(
-        factored=scale_by_factored_rms(decay_rate, min_dim_size_to_factor, eps, max_decay),
-        momentum=ema(momentum, debias=False),
-        decay=add_decayed_weights(weight_decay, mask),
-        lr=scale_by_learning_rate(learning_rate),
-    )
-
-
-@preset
-def sm3(learning_rate: Number, momentum: Number = 0.9) -> Transform:
-    """SM3 with momentum: `scale_by_sm3`, `ema`, `scale_by_learning_rate`.
-
-    >>> import optchain as oc
-    >>> tx = oc.sm3(0.1)
-    """
-    return chain(sm3=scale_by_sm3(), momentum=ema(momentum, debias=False), lr=scale_by_learning_rate(learning_rate))
-
-
 adahessian = optimizer("adahessian", scale_by_adahessian, weight_decay=0.0)
-came = optimizer("came", scale_by_came, weight_decay=0.0)
 sophia = optimizer("sophia", scale_by_sophia, weight_decay=1e-4)

@@ -224,7 +224,8 @@ def test_signature_is_that_of_the_rule(name):
     assert make.__doc__ == make.rule.__doc__ and make.__name__ == name
 
 
-PRESETS = [name for name, make in TECHNIQUES.items() if make.__module__ == "optchain.optimizers"]
+MODULES = ["optchain.optimizers", "optchain.memory_optimizers", "optchain.variance_optimizers"]
+PRESETS = [name for name, make in TECHNIQUES.items() if make.__module__ in MODULES]
 
 
 @pytest.mark.parametrize("name", PRESETS)
