@@ -35,7 +35,7 @@ def preset(make: Callable[..., Transform]) -> Callable[..., Transform]:
 
 
 def optimizer(
-    name: str, moments: Callable[..., Transform], weight_decay: float | None = None
+    name: str, moments: Callable[..., Transform], weight_decay: float | None = None, **defaults: float
 ) -> Callable[..., Transform]:
     """The full optimizer of one technique, with its arguments after the learning rate; decoupled decay on request.
 
@@ -43,10 +43,11 @@ def optimizer(
         name: of the optimizer.
         moments: the technique; its link is called after it, without `scale_by_`.
         weight_decay: the default of the argument `weight_decay`, which then comes last, before the decay's `mask`.
+        **defaults: of arguments whose default differs from the technique's.
     """
     link = moments.__name__.removeprefix("scale_by_")
     own = [p for p in inspect.signature(moments).parameters.values() if p.name != "mask"]
-    given = dict(learning_rate=inspect.Parameter.empty) | {p.name: p.default for p in own}
+    given = dict(learning_rate=inspect.Parameter.empty) | {p.name: defaults.get(p.name, p.default) for p in own}
     if weight_decay is not None:
         given |= {"weight_decay": weight_decay, "mask": None}
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD

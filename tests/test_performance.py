@@ -16,9 +16,21 @@ from experiments.benchmarks.twins import pairs, techniques
 
 TREES = {"leaf": trees.leaf(2**20), "tree": trees.gpt(layers=2, width=256, vocabulary=512, context=64)}
 
-# XLA:CPU makes one pass for each result. Where the parameter's pass reads the gradient beside two new slots, these
-# passes read 44 bytes for each parameter in all; the floor is 28.
-ABOVE_FLOOR = {"scale_by_stddev": 44 / 28}
+# XLA:CPU makes one pass for each result, and a pass reads again what another one has read. Measured bytes for each
+# parameter, over the floor, where they exceed it by more than 1.45.
+ABOVE_FLOOR = dict.fromkeys(
+    # Of the passes of two slots and the parameter, one reads two new slots or the gradient besides.
+    ["scale_by_stddev", "scale_by_nadam", "nadam", "nadamw", "scale_by_belief", "adabelief", "scale_by_rprop", "rprop"]
+    + ["scale_by_simplified_ademamix", "simplified_ademamix"],
+    44 / 28,
+)
+ABOVE_FLOOR |= dict.fromkeys(["scale_by_adadelta", "adadelta"], 48 / 28)  # two of them do
+ABOVE_FLOOR |= dict.fromkeys(["scale_by_ademamix", "ademamix"], 56 / 36)  # the parameter's pass reads three new slots
+ABOVE_FLOOR |= dict.fromkeys(["scale_by_adan", "adan"], 80 / 44)
+ABOVE_FLOOR |= dict.fromkeys(["scale_by_optimistic_gradient", "optimistic_gradient_descent"], 32 / 20)
+
+# Bytes for each parameter: the last gradient is read by others than the pass that overwrites it, so XLA copies it.
+COPIED = dict.fromkeys(["scale_by_adan", "adan", "scale_by_optimistic_gradient", "optimistic_gradient_descent"], 4)
 
 
 def rules(link: Any) -> list[Any]:
@@ -53,7 +65,7 @@ def clipped_adamw(clip: bool = True, **numbers: Any) -> Any:
 def test_an_elementwise_technique_reads_and_writes_hardly_more_than_it_must(name, tx, tree):
     params = TREES[tree]
     found = count(chained(tx), tx, params)
-    assert found.temporary <= (0.02 if tree == "tree" else 0.001)
+    assert found.temporary <= COPIED.get(name, 0) + (0.02 if tree == "tree" else 0.001)
     assert found.accessed <= max(1.45, ABOVE_FLOOR.get(name, 0)) * floor(tx, params) + 0.01
 
 

@@ -63,7 +63,8 @@ def test_refuses_what_is_no_number(name, argument, allowed, bad):
 
 @every_number
 def test_takes_every_scalar_of_its_range_and_any_schedule(name, argument, allowed):
-    for good in (0.5, np.float32(0.5), np.array(0.5), jnp.array(0.5), lambda step: 0.5):
+    value = next(x for x in (0.5, 8.0) if x in allowed)
+    for good in (value, np.float32(value), np.array(value), jnp.array(value), lambda step: value):
         tx = build(name, **{argument: good})
         params = {"w": jnp.ones((2, 2))}
         updates, _ = tx.update(params, tx.init(params), params)
@@ -81,7 +82,7 @@ def test_does_not_check_traced_values():
     chex.assert_tree_all_finite(update(1.5))
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", dict.fromkeys(name for name, _, _ in NUMBERS))
 def test_names_the_nearest_argument(name):
     argument = next(iter(ranges(getattr(oc, name).rule)))
     with pytest.raises(ValueError, match=f"{name} has no argument '{argument}s'; did you mean '{argument}'"):

@@ -14,6 +14,9 @@ def wide(x: jax.Array) -> jax.Array:
 
 def ema(x: jax.Array, mean: jax.Array, b: Any) -> jax.Array:
     """The exponential moving average after one more sample, `b mean + (1 - b) x`."""
+    if isinstance(b, float) and b >= 0.5:
+        # A constant 1 - b is known to more digits than b is in float32, whose error adds up over 1 / (1 - b) samples.
+        return mean + (1 - b) * (x - mean)
     return b * mean + (1 - b) * x
 
 

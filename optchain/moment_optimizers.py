@@ -1,0 +1,61 @@
+"""Full optimizers of the moments, most of them Adam's descendants: each is its technique, a decay and a rate."""
+
+from optchain.core.chain import chain
+from optchain.core.rule import Number
+from optchain.core.transform import Transform
+from optchain.moments.adabelief import scale_by_belief
+from optchain.moments.adabound import scale_by_adabound
+from optchain.moments.adadelta import scale_by_adadelta
+from optchain.moments.adamax import scale_by_adamax
+from optchain.moments.adan import scale_by_adan
+from optchain.moments.ademamix import scale_by_ademamix
+from optchain.moments.adopt import scale_by_adopt
+from optchain.moments.amsgrad import scale_by_amsgrad
+from optchain.moments.laprop import scale_by_laprop
+from optchain.moments.nadam import scale_by_nadam
+from optchain.moments.optimistic import scale_by_optimistic_gradient
+from optchain.moments.radam import scale_by_radam
+from optchain.moments.rprop import scale_by_rprop
+from optchain.moments.sign import scale_by_sign
+from optchain.moments.signum import scale_by_signum
+from optchain.moments.simplified_ademamix import scale_by_simplified_ademamix
+from optchain.moments.yogi import scale_by_yogi
+from optchain.optimizers import optimizer, preset
+from optchain.stepsize.scale import scale
+
+
+@preset
+def rprop(
+    learning_rate: Number,
+    eta_minus: Number = 0.5,
+    eta_plus: Number = 1.2,
+    min_step_size: Number = 1e-6,
+    max_step_size: Number = 50.0,
+) -> Transform:
+    """Rprop: `scale_by_rprop`, whose update is the whole step; `scale`.
+
+    >>> import optchain as oc
+    >>> tx = oc.rprop(1e-3)
+    """
+    steps = scale_by_rprop(learning_rate, eta_minus, eta_plus, min_step_size, max_step_size)
+    return chain(rprop=steps, descent=scale(-1.0))
+
+
+adabelief = optimizer("adabelief", scale_by_belief)
+adabound = optimizer("adabound", scale_by_adabound)
+adadelta = optimizer("adadelta", scale_by_adadelta)
+adamax = optimizer("adamax", scale_by_adamax)
+adamaxw = optimizer("adamaxw", scale_by_adamax, weight_decay=1e-4)
+adan = optimizer("adan", scale_by_adan, weight_decay=0.0, eps_root=1e-8)
+ademamix = optimizer("ademamix", scale_by_ademamix, weight_decay=0.0, alpha=5.0)
+adopt = optimizer("adopt", scale_by_adopt)
+amsgrad = optimizer("amsgrad", scale_by_amsgrad)
+laprop = optimizer("laprop", scale_by_laprop)
+nadam = optimizer("nadam", scale_by_nadam)
+nadamw = optimizer("nadamw", scale_by_nadam, weight_decay=1e-4)
+optimistic_gradient_descent = optimizer("optimistic_gradient_descent", scale_by_optimistic_gradient)
+radam = optimizer("radam", scale_by_radam)
+sign_sgd = optimizer("sign_sgd", scale_by_sign)
+signum = optimizer("signum", scale_by_signum)
+simplified_ademamix = optimizer("simplified_ademamix", scale_by_simplified_ademamix, weight_decay=0.0)
+yogi = optimizer("yogi", scale_by_yogi)

@@ -1,0 +1,62 @@
+"""AMSGrad."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optchain.core.dense import lift
+from optchain.core.numerics import debias, ema, over_root
+from optchain.core.rule import Decay, NonNegative, Static, rule
+
+
+class MaxMoments(NamedTuple):
+    mu: jax.Array  # like p, running mean of g
+    nu: jax.Array  # like p, running mean of g**2
+    nu_max: jax.Array  # like p, the largest nu so far
+
+
+@rule
+class Amsgrad:
+    r"""Adam that divides by the largest root mean square so far, so that no step size ever grows again.
+
+    .. math::
+        \mu \leftarrow b_1 \mu + (1 - b_1) g, \qquad \nu \leftarrow b_2 \nu + (1 - b_2) g^2, \qquad
+        \nu_{max} \leftarrow \max(\nu_{max}, \nu / (1 - b_2^t)), \qquad
+        u = \frac{\mu / (1 - b_1^t)}{\sqrt{\nu_{max} + \epsilon_{root}} + \epsilon}
+
+    Fields:
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+        eps_root: added inside the root, in the units of g**2, at least 0.
+        bias_correction_mu: divide the mean by :math:`1 - b_1^t`.
+        bias_correction_nu: divide the mean square by :math:`1 - b_2^t` before the maximum is taken.
+
+    Shapes and dtypes: any; the slots `mu`, `nu` and `nu_max` are like the parameter, in float32 or wider.
+
+    Differs from the paper: there neither mean is debiased, which is `bias_correction_mu=False` and
+    `bias_correction_nu=False`, and there is no eps. PyTorch debiases after the maximum, so that its steps may grow.
+
+    References:
+        Reddi, Kale and Kumar, 2018, Algorithm 2. https://arxiv.org/abs/1904.09237
+    """
+
+    b1: Decay = 0.9
+    b2: Decay = 0.999
+    eps: NonNegative = 1e-8
+    eps_root: NonNegative = 0.0
+    bias_correction_mu: Static[bool] = True
+    bias_correction_nu: Static[bool] = True
+
+    def init(self, p):
+        return MaxMoments(jnp.zeros_like(p), jnp.zeros_like(p), jnp.zeros_like(p))
+
+    def update(self, g, s, p, t):
+        mu, nu = ema(g, s.mu, self.b1), ema(g**2, s.nu, self.b2)
+        mean = debias(mu, self.b1, t) if self.bias_correction_mu else mu
+        nu_max = jnp.maximum(s.nu_max, debias(nu, self.b2, t) if self.bias_correction_nu else nu)
+        return over_root(mean, nu_max + self.eps_root, self.eps, eps_in_sqrt=False), MaxMoments(mu, nu, nu_max)
+
+
+scale_by_amsgrad = lift(Amsgrad, "scale_by_amsgrad")

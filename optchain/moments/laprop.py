@@ -1,0 +1,46 @@
+"""LaProp."""
+
+import jax.numpy as jnp
+
+from optchain.core.dense import lift
+from optchain.core.numerics import debias, ema, over_root
+from optchain.core.rule import Decay, NonNegative, rule
+from optchain.moments.adam import Moments
+
+
+@rule
+class LaProp:
+    r"""Takes the running mean of gradients that are already divided by their root mean square.
+
+    .. math::
+        \nu \leftarrow b_2 \nu + (1 - b_2) g^2, \qquad
+        \mu \leftarrow b_1 \mu + (1 - b_1) \frac{g}{\sqrt{\nu / (1 - b_2^t)} + \epsilon}, \qquad
+        u = \frac{\mu}{1 - b_1^t}
+
+    Fields:
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+
+    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider.
+
+    Differs from the paper: the learning rate multiplies the mean, not each term; equal where the rate is constant.
+
+    References:
+        Ziyin, Wang and Ueda, 2020, Algorithm 1. https://arxiv.org/abs/2002.04839
+    """
+
+    b1: Decay = 0.9
+    b2: Decay = 0.999
+    eps: NonNegative = 1e-15
+
+    def init(self, p):
+        return Moments(jnp.zeros_like(p), jnp.zeros_like(p))
+
+    def update(self, g, s, p, t):
+        nu = ema(g**2, s.nu, self.b2)
+        mu = ema(over_root(g, debias(nu, self.b2, t), self.eps, eps_in_sqrt=False), s.mu, self.b1)
+        return debias(mu, self.b1, t), Moments(mu, nu)
+
+
+scale_by_laprop = lift(LaProp, "scale_by_laprop")

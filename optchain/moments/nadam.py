@@ -1,0 +1,68 @@
+"""Adam with Nesterov momentum."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optchain.core.dense import lift
+from optchain.core.numerics import debias, ema, over_root
+from optchain.core.rule import Decay, Fraction, NonNegative, rule
+
+
+class WeightedMoments(NamedTuple):
+    mu: jax.Array  # like p, running mean of g
+    nu: jax.Array  # like p, running mean of g**2
+    weight: jax.Array  # scalar, the weight that mu has seen: what it would be if all g were 1
+
+
+@rule
+class Nadam:
+    r"""Adam whose mean looks ahead by one step.
+
+    .. math::
+        \mu \leftarrow m_t \mu + (1 - m_t) g, \qquad \nu \leftarrow b_2 \nu + (1 - b_2) g^2, \qquad
+        m_t = b_1 (1 - c\, 0.96^{\psi t})
+
+        u = \frac{m_{t+1} \mu / (1 - \prod_{i=1}^{t+1} m_i) + (1 - m_t) g / (1 - \prod_{i=1}^t m_i)}
+        {\sqrt{\nu / (1 - b_2^t) + \epsilon_{root}} + \epsilon}
+
+    Fields:
+        b1: decay of the mean, after its warm-up, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+        eps_root: added inside the root, in the units of g**2, at least 0.
+        warmup: c, the share of `b1` that is missing at first, in [0, 1]; 0 is the plain form, 0.5 the paper's schedule.
+        momentum_decay: :math:`\psi`, how fast the missing share vanishes, per step, at least 0.
+
+    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider; `weight`,
+    :math:`1 - \prod m_i`, is a scalar for each leaf.
+
+    Differs from the paper: without its momentum schedule by default, as `optax.nadam`; `warmup=0.5` is it. The second
+    mean is debiased as in Adam, without a further factor :math:`b_2`. PyTorch takes :math:`m_t` in the update, but
+    :math:`b_1` in the mean; here it is :math:`m_t` in both, as in the paper.
+
+    References:
+        Dozat, 2016, Algorithm 2. Incorporating Nesterov Momentum into Adam, ICLR workshop
+    """
+
+    b1: Decay = 0.9
+    b2: Decay = 0.999
+    eps: NonNegative = 1e-8
+    eps_root: NonNegative = 0.0
+    warmup: Fraction = 0.0
+    momentum_decay: NonNegative = 0.004
+
+    def init(self, p):
+        return WeightedMoments(jnp.zeros_like(p), jnp.zeros_like(p), jnp.zeros((), p.dtype))
+
+    def update(self, g, s, p, t):
+        missing, missing_next = (self.b1 * self.warmup * 0.96 ** (self.momentum_decay * x) for x in (t, t + 1))
+        new, new_next = 1 - self.b1 + missing, 1 - self.b1 + missing_next  # 1 - m, without cancellation
+        mu, nu, weight = s.mu + new * (g - s.mu), ema(g**2, s.nu, self.b2), s.weight + new * (1 - s.weight)
+        ahead = (1 - new_next) / (weight + new_next * (1 - weight)) * mu + new / weight * g
+        square = debias(nu, self.b2, t) + self.eps_root
+        return over_root(ahead, square, self.eps, eps_in_sqrt=False), WeightedMoments(mu, nu, weight)
+
+
+scale_by_nadam = lift(Nadam, "scale_by_nadam")

@@ -1,0 +1,49 @@
+"""Simplified AdEMAMix."""
+
+import jax.numpy as jnp
+
+from optchain.core.dense import lift
+from optchain.core.numerics import debias, ema, over_root
+from optchain.core.rule import Decay, NonNegative, rule
+from optchain.moments.adam import Moments
+
+
+@rule
+class SimplifiedAdemamix:
+    r"""Divides a decaying sum of the gradients, and the last one once more, by their root mean square.
+
+    .. math::
+        \mu \leftarrow b_1 \mu + g, \qquad \nu \leftarrow b_2 \nu + (1 - b_2) g^2, \qquad
+        u = \frac{\mu + \alpha g}{\sqrt{\nu / (1 - b_2^t) + \epsilon_{root}} + \epsilon}
+
+    Fields:
+        b1: decay of the sum, in [0, 1). It is not normalized: a constant g grows by :math:`1 / (1 - b_1)`.
+        b2: decay of the mean square, in [0, 1).
+        alpha: :math:`\alpha`, weight of the last gradient, at least 0.
+        eps: added to the root, in the units of g, at least 0.
+        eps_root: added inside the root, in the units of g**2, at least 0.
+
+    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider.
+
+    Differs from the paper: `eps_root`, absent there, is 0 by default.
+
+    References:
+        Morwani et al., 2025, Simplified AdEMAMix. https://arxiv.org/abs/2502.02431
+    """
+
+    b1: Decay = 0.99
+    b2: Decay = 0.95
+    alpha: NonNegative = 0.0
+    eps: NonNegative = 1e-8
+    eps_root: NonNegative = 0.0
+
+    def init(self, p):
+        return Moments(jnp.zeros_like(p), jnp.zeros_like(p))
+
+    def update(self, g, s, p, t):
+        mu, nu = self.b1 * s.mu + g, ema(g**2, s.nu, self.b2)
+        square = debias(nu, self.b2, t) + self.eps_root
+        return over_root(mu + self.alpha * g, square, self.eps, eps_in_sqrt=False), Moments(mu, nu)
+
+
+scale_by_simplified_ademamix = lift(SimplifiedAdemamix, "scale_by_simplified_ademamix")

@@ -1,0 +1,37 @@
+"""A decay whose memory grows steadily."""
+
+import jax.numpy as jnp
+
+from optchain.core.numerics import log_decay
+from optchain.core.rule import Decay, NonNegative
+from optchain.core.schedule import schedule
+from optchain.schedules.linear import ramp
+
+
+@schedule(example={"start": 0.9, "end": 0.9999, "steps": 1000})
+def linear_half_life(step, start: Decay, end: Decay, steps: NonNegative):
+    r"""A decay between two others whose half-life, the steps in which a sample loses half its weight, is a line.
+
+    .. math::
+        b_t = \exp\left(\frac{1}{(1 - \tau) / \ln b_0 + \tau / \ln b_T}\right), \qquad \tau = \min(t / T, 1)
+
+    Args:
+        start: :math:`b_0`, in [0, 1).
+        end: :math:`b_T`, in [0, 1), held afterwards.
+        steps: :math:`T`, at least 0; with 0 the value is `end` from the first step on.
+
+    Raises:
+        ValueError: a constant outside its range.
+
+    Differs from the paper: its steps count from 1.
+
+    References:
+        Pagliardini, Ablin and Grangier, 2024, the scheduler of :math:`\beta_3`. https://arxiv.org/abs/2409.03137
+
+    >>> import optchain as oc
+    >>> [round(float(oc.linear_half_life(0.5, 0.5**0.25, steps=6)(step)), 4) for step in (0, 2, 6, 9)]
+    [0.5, 0.7071, 0.8409, 0.8409]
+    """
+    passed = ramp(step, steps)
+    between = jnp.exp(1 / ((1 - passed) / log_decay(start) + passed / log_decay(end)))
+    return jnp.where(passed == 1, end, between)

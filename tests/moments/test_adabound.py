@@ -1,0 +1,66 @@
+import jax
+import numpy as np
+import pytest
+from agreement import PARAMS, SLOTS, assert_agree, by_leaf, moved, run, run_float64
+from torch_twin import run_torch
+
+import optchain as oc
+
+RATE = -0.01
+OPTIONS = [
+    {},
+    {"b1": 0.5, "b2": 0.9, "eps": 1e-4, "final_ratio": 10.0, "gamma": 0.1, "bias_correction": False},
+    {"amsgrad": True, "gamma": 0.01},
+]
+
+
+def paper(gs, b1=0.9, b2=0.999, eps=1e-8, final_ratio=100.0, gamma=1e-3, bias_correction=True, amsgrad=False):
+    """Algorithms 2 and 3 of Luo et al., in units of the learning rate; debiased on request as in their program."""
+    m, v, largest, updates = np.zeros(gs.shape[1:]), np.zeros(gs.shape[1:]), np.zeros(gs.shape[1:]), []
+    for t, g in enumerate(gs, 1):
+        m = b1 * m + (1 - b1) * g
+        v = b2 * v + (1 - b2) * g**2
+        largest = np.maximum(largest, v)
+        low, high = final_ratio * (1 - 1 / (gamma * t + 1)), final_ratio * (1 + 1 / (gamma * t))
+        size = 1 / (np.sqrt(largest if amsgrad else v) + eps)
+        if bias_correction:
+            size = size * np.sqrt(1 - b2**t) / (1 - b1**t)
+        updates.append(np.clip(size, low, high) * m)
+    return {"updates": np.stack(updates), "mu": m, "nu": v, "nu_max": largest}
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_agrees_with_the_paper(recorded, options):
+    ours, twin = run(oc.scale_by_adabound(**options), recorded, RATE), by_leaf(paper, recorded.grads, **options)
+    for slot in ("mu", "nu", "nu_max") if options.get("amsgrad") else ("mu", "nu"):
+        assert_agree(ours.state[slot], twin[slot], SLOTS)
+    assert_agree(ours.params, moved(recorded.params, twin["updates"], RATE), PARAMS)
+
+
+def test_is_exact_in_float64(recorded):
+    ours, twin = run_float64(oc.scale_by_adabound(**OPTIONS[1]), recorded), by_leaf(paper, recorded.grads, **OPTIONS[1])
+    assert_agree(ours.updates, twin["updates"], 1e-11)
+
+
+@pytest.mark.oracles
+@pytest.mark.parametrize("amsgrad", [False, True])
+def test_agrees_with_pytorch_optimizer(recorded, amsgrad):
+    """Whose bounds are absolute: 0.1 is 100 times the learning rate 1e-3. It adds 1e-15 inside the root."""
+    other = pytest.importorskip("pytorch_optimizer", reason="pytorch_optimizer is in the extra `oracles`")
+    params, slots = run_torch(
+        lambda p: other.AdaBound(p, lr=1e-3, final_lr=0.1, gamma=0.01, ams_bound=amsgrad), recorded
+    )
+    ours = run_float64(oc.scale_by_adabound(gamma=0.01, amsgrad=amsgrad), recorded, -1e-3)
+    assert_agree(ours.state["nu"], slots["exp_avg_sq"], 1e-12)
+    assert_agree(ours.params, params, 1e-7)
+
+
+def test_the_bounds_bind_and_end_in_momentum(recorded):
+    """Late, where gamma t is large, the update is the final ratio times the mean."""
+    ours = run(oc.scale_by_adabound(gamma=1e5), recorded)
+    last = jax.tree.map(lambda u: u[-1], ours.updates)
+    assert_agree(last, jax.tree.map(lambda m: 100.0 * m, ours.state["mu"]), 1e-6)
+    free = run(oc.scale_by_adabound(final_ratio=1e9, gamma=1e-12), recorded)
+    adam = run(oc.scale_by_adam(eps=1e-30), recorded)
+    assert not np.allclose(free.updates["out"]["kernel"], ours.updates["out"]["kernel"])
+    assert_agree(free.updates["out"]["kernel"][50:], adam.updates["out"]["kernel"][50:], 1e-3)

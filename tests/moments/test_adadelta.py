@@ -1,0 +1,59 @@
+import jax
+import numpy as np
+import optax
+import pytest
+from agreement import PARAMS, SLOTS, assert_agree, by_leaf, moved, run, run_float64, run_twin
+from torch_twin import run_torch
+
+import optchain as oc
+
+RATE = -0.01
+OPTIONS = [{}, {"rho": 0.99, "eps": 1e-4}, {"rho": 0.0}]
+
+
+def paper(gs, rho=0.9, eps=1e-6):
+    """Algorithm 1 of Zeiler."""
+    e_g, e_x, updates = np.zeros(gs.shape[1:]), np.zeros(gs.shape[1:]), []
+    for g in gs:
+        e_g = rho * e_g + (1 - rho) * g**2
+        updates.append(np.sqrt(e_x + eps) / np.sqrt(e_g + eps) * g)
+        e_x = rho * e_x + (1 - rho) * updates[-1] ** 2
+    return {"updates": np.stack(updates), "e_g": e_g, "e_x": e_x}
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_agrees_with_the_paper(recorded, options):
+    ours, twin = run(oc.scale_by_adadelta(**options), recorded, RATE), by_leaf(paper, recorded.grads, **options)
+    for slot in ("e_g", "e_x"):
+        assert_agree(ours.state[slot], twin[slot], SLOTS)
+    assert_agree(ours.params, moved(recorded.params, twin["updates"], RATE), PARAMS)
+
+
+def test_is_exact_in_float64(recorded):
+    ours, twin = run_float64(oc.scale_by_adadelta(**OPTIONS[1]), recorded), by_leaf(paper, recorded.grads, **OPTIONS[1])
+    assert_agree(ours.updates, twin["updates"], 1e-11)
+
+
+@pytest.mark.parametrize("options", OPTIONS[:2], ids=str)
+def test_agrees_with_optax(recorded, options):
+    ours = run(oc.scale_by_adadelta(**options), recorded, RATE)
+    twin = run_twin(optax.scale_by_adadelta(**options), recorded, RATE)
+    for slot in ("e_g", "e_x"):
+        assert_agree(ours.state[slot], getattr(twin.state, slot), SLOTS)
+    assert_agree(ours.params, twin.params, PARAMS)
+
+
+@pytest.mark.oracles
+def test_agrees_with_torch(recorded):
+    torch = pytest.importorskip("torch", reason="torch is in the extra `oracles`")
+    params, slots = run_torch(lambda p: torch.optim.Adadelta(p, lr=-RATE, rho=0.9, eps=1e-6), recorded)
+    ours = run_float64(oc.scale_by_adadelta(**OPTIONS[0]), recorded, RATE)
+    assert_agree(ours.state["e_g"], slots["square_avg"], 1e-12)
+    assert_agree(ours.state["e_x"], slots["acc_delta"], 1e-12)
+    assert_agree(ours.params, params, 1e-11)
+
+
+def test_without_eps_nothing_moves(recorded):
+    """The first update is 0, and so are all that are measured by it; not NaN where there never was a gradient."""
+    for u in jax.tree.leaves(run(oc.scale_by_adadelta(eps=0.0), recorded).updates):
+        assert np.all(np.asarray(u) == 0)

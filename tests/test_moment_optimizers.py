@@ -1,0 +1,76 @@
+"""The presets of the moments: each is its technique, which its own tests compare with its paper, a decay and a rate."""
+
+import inspect
+
+import numpy as np
+import optax
+import optax.contrib
+import pytest
+from agreement import assert_agree, by_leaf, run_float64
+from torch_twin import run_torch
+
+import optchain as oc
+from optchain import moment_optimizers
+
+PRESETS = [
+    name
+    for name, x in vars(moment_optimizers).items()
+    if hasattr(x, "example") and not hasattr(x, "rule") and name != "scale"
+]
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if name != "rprop"])
+def test_is_its_technique_then_decay_then_rate(recorded, name):
+    decays = "weight_decay" in inspect.signature(getattr(oc, name)).parameters
+    tx = getattr(oc, name)(0.01, **{"weight_decay": 0.1} if decays else {})
+    (link, technique), *rest = tx.link.links
+    assert technique.link.name == f"scale_by_{link}" and [x for x, _ in rest] == (["decay"] if decays else []) + ["lr"]
+    updates = run_float64(technique, recorded).updates
+    twin = by_leaf(decayed, updates, recorded.params, decay=0.1 if decays else 0.0)["params"]
+    assert_agree(run_float64(tx, recorded).params, twin, 1e-11)
+
+
+def decayed(us, p, decay):
+    for u in us:
+        p = p - 0.01 * (u + decay * p)
+    return {"params": p}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_arguments_it_shares_with_optax_are_the_same(name):
+    """In name, order and default; `adadelta` of optax alone may be called without a learning rate."""
+    assert getattr(oc, name) is getattr(moment_optimizers, name)
+    theirs = getattr(optax, name, getattr(optax.contrib, name, None))
+    if theirs is None:
+        assert name in ("adabound", "laprop")
+        return
+    ours, theirs = (dict(inspect.signature(x).parameters) for x in (getattr(oc, name), theirs))
+    shared = [x for x in theirs if x in ours]
+    assert [x for x in ours if x in theirs] == shared and shared[0] == "learning_rate"
+    for x in shared[1:]:
+        assert ours[x].default == theirs[x].default, x
+
+
+def rprop(gs, p, learning_rate, eta_minus=0.5, eta_plus=1.2, min_step_size=1e-6, max_step_size=50.0):
+    size, last = np.full_like(p, learning_rate), np.zeros_like(p)
+    for g in gs:
+        size = np.where(g * last > 0, np.minimum(size * eta_plus, max_step_size), size)
+        size = np.where(g * last < 0, np.maximum(size * eta_minus, min_step_size), size)
+        last = np.where(g * last < 0, 0, np.sign(g) * size)
+        p = p - last
+    return {"params": p}
+
+
+def test_rprop_is_its_technique_downhill(recorded):
+    twin = by_leaf(rprop, recorded.grads, recorded.params, learning_rate=1e-3)["params"]
+    assert_agree(run_float64(oc.rprop(1e-3), recorded).params, twin, 1e-11)
+
+
+@pytest.mark.oracles
+@pytest.mark.parametrize("name", ["Rprop", "Adamax", "Adadelta", "RAdam"])
+def test_agrees_with_torch(recorded, name):
+    torch = pytest.importorskip("torch", reason="torch is in the extra `oracles`")
+    options = {"eps": 1e-30} if name == "RAdam" else {}  # which torch adds before it debiases
+    params, _ = run_torch(lambda p: getattr(torch.optim, name)(p, lr=1e-3, **options), recorded)
+    ours = getattr(oc, name.lower())(1e-3, **options)
+    assert_agree(run_float64(ours, recorded).params, params, 1e-11)
