@@ -31,6 +31,9 @@ ABOVE_FLOOR |= dict.fromkeys(["scale_by_optimistic_gradient", "optimistic_gradie
 
 # Bytes for each parameter: the last gradient is read by others than the pass that overwrites it, so XLA copies it.
 COPIED = dict.fromkeys(["scale_by_adan", "adan", "scale_by_optimistic_gradient", "optimistic_gradient_descent"], 4)
+# The reward and the parameter read each other's old value, for XLA computes the reward again in the parameter's pass.
+ABOVE_FLOOR |= {"scale_by_cocob": 104 / 52, "cocob": 116 / 52}
+COPIED |= {"scale_by_cocob": 6, "cocob": 6}
 
 
 def rules(link: Any) -> list[Any]:
