@@ -42,6 +42,46 @@ def test_is_exact_in_float64(recorded, decay):
     assert_agree(oc.averaged_params(ours.state), mean_of(recorded.params, ours.updates, decay), 1e-12)
 
 
+def debiased(us, p, decay, start):
+    """The mean with the weights b**k of the iterates since the start, over their sum."""
+    iterates = p + np.cumsum(us, 0)
+    tail = iterates[start:] if len(us) > start else iterates[-1:]
+    weights = decay ** np.arange(len(tail))[::-1]
+    return np.tensordot(weights, tail, 1) / weights.sum()
+
+
+@pytest.mark.parametrize("decay,start", [(0.99, 0), (0.9, 50), (0.999, 199), (0.0, 3), (0.9, 300)])
+def test_debiased_and_of_the_tail_agrees_with_numpy(recorded, decay, start):
+    links = oc.scale_by_adam(), oc.scale_by_learning_rate(0.01), oc.average_params(decay, debias=True, start=start)
+    ours = run(oc.chain(*links), recorded)
+    twin = jax.tree.map(
+        lambda p, u: debiased(np.asarray(u, np.float64), np.asarray(p, np.float64), decay, start),
+        recorded.params,
+        ours.updates,
+    )
+    assert_agree(oc.averaged_params(ours.state), twin, PARAMS)
+
+
+def test_debiased_agrees_with_optax(recorded):
+    """`optax.ema` of the iterates."""
+    ours = run(oc.chain(oc.scale(-0.1), oc.average_params(0.99, debias=True)), recorded)
+    iterates = jax.tree.map(lambda p, u: p[None] + jnp.cumsum(u, 0), recorded.params, ours.updates)
+    ema = optax.ema(0.99, debias=True)
+    step = jax.jit(lambda state, x: ema.update(x, state)[::-1])
+    _, means = jax.lax.scan(step, ema.init(recorded.params), iterates)
+    assert_agree(oc.averaged_params(ours.state), jax.tree.map(lambda x: x[-1], means), PARAMS)
+
+
+def test_the_tail_without_debiasing_begins_with_the_parameters_at_the_start():
+    params, g = {"w": jnp.zeros(1)}, {"w": jnp.ones(1)}
+    tx = oc.chain(oc.scale(1.0), oc.average_params(0.5, start=2))
+    state, seen = tx.init(params), []
+    for _ in range(4):
+        params, state = oc.apply(tx, g, state, params)
+        seen.append(float(oc.averaged_params(state)["w"][0]))
+    np.testing.assert_allclose(seen, [1.0, 2.0, 2.5, 3.25])
+
+
 @pytest.mark.oracles
 def test_agrees_with_torch(recorded):
     """torch's running mean of the same iterates; its `AveragedModel` would begin with the second of them."""
