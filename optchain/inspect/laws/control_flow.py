@@ -58,8 +58,8 @@ def scan(tx: Any, params: Any) -> None:
 @law
 def cond(tx: Any, params: Any) -> None:
     """A step may be one branch of `lax.cond`."""
-    start = (params, tx.init(params))
-    jax.jit(lambda go, c: jax.lax.cond(go, lambda c: take_step(tx, c, gradients(params)), lambda c: c, c))(True, start)
+    start, grads = (params, tx.init(params)), gradients(params)
+    jax.jit(lambda go, c, g: jax.lax.cond(go, lambda c: take_step(tx, c, g), lambda c: c, c))(True, start, grads)
 
 
 @law
