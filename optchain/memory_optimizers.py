@@ -73,6 +73,24 @@ def big_vision_adafactor(
 
 
 @preset
+def novograd(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.25,
+    eps: Number = 1e-6,
+    eps_root: Number = 0.0,
+    weight_decay: Number = 0.0,
+) -> Transform:
+    """NovoGrad: `scale_by_novograd`, `scale_by_learning_rate`.
+
+    >>> import optchain as oc
+    >>> tx = oc.novograd(0.01, weight_decay=1e-3)
+    """
+    moments = scale_by_novograd(b1, b2, eps, eps_root, weight_decay)
+    return chain(novograd=moments, lr=scale_by_learning_rate(learning_rate))
+
+
+@preset
 def sm3(learning_rate: Number, momentum: Number = 0.9) -> Transform:
     """SM3 with momentum: `scale_by_sm3`, `ema`, `scale_by_learning_rate`.
 
@@ -84,4 +102,3 @@ def sm3(learning_rate: Number, momentum: Number = 0.9) -> Transform:
 
 adam_mini = optimizer("adam_mini", scale_by_adam_mini, weight_decay=0.0)
 came = optimizer("came", scale_by_came, weight_decay=0.0)
-novograd = optimizer("novograd", scale_by_novograd)

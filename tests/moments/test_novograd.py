@@ -47,6 +47,11 @@ def test_agrees_with_optax(recorded, options):
     assert_agree(ours.params, twin.params, PARAMS)
 
 
+def test_the_preset_is_that_of_optax(recorded):
+    twin = run_twin(optax.novograd(0.01, weight_decay=0.01), recorded)
+    assert_agree(run(oc.novograd(0.01, weight_decay=0.01), recorded).params, twin.params, PARAMS)
+
+
 @pytest.mark.oracles
 def test_agrees_with_pytorch_optimizer(recorded):
     """Its first step is the same; later ones begin the averages in another way."""
