@@ -28,9 +28,13 @@ ABOVE_FLOOR |= dict.fromkeys(["scale_by_adadelta", "adadelta"], 48 / 28)  # two 
 ABOVE_FLOOR |= dict.fromkeys(["scale_by_ademamix", "ademamix"], 56 / 36)  # the parameter's pass reads three new slots
 ABOVE_FLOOR |= dict.fromkeys(["scale_by_adan", "adan"], 80 / 44)
 ABOVE_FLOOR |= dict.fromkeys(["scale_by_optimistic_gradient", "optimistic_gradient_descent"], 32 / 20)
+ABOVE_FLOOR |= {"reduce_variance": 32 / 20}
+ABOVE_FLOOR |= dict.fromkeys(["scale_by_acprop", "acprop"], 52 / 28)
 
 # Bytes for each parameter: the last gradient is read by others than the pass that overwrites it, so XLA copies it.
 COPIED = dict.fromkeys(["scale_by_adan", "adan", "scale_by_optimistic_gradient", "optimistic_gradient_descent"], 4)
+COPIED |= dict.fromkeys(["reduce_variance"], 4)
+COPIED |= dict.fromkeys(["scale_by_acprop", "acprop"], 4)  # it divides by the old mean square
 # The reward and the parameter read each other's old value, for XLA computes the reward again in the parameter's pass.
 ABOVE_FLOOR |= {"scale_by_cocob": 104 / 52, "cocob": 116 / 52}
 COPIED |= {"scale_by_cocob": 6, "cocob": 6}
