@@ -63,6 +63,27 @@ def global_norm(tree: Any) -> jax.Array:
     return jnp.sqrt(sum((x.astype(dtype) for x in squares), jnp.zeros((), dtype)))
 
 
+def unit_norm(x: jax.Array) -> jax.Array:
+    """The norm of what enters each output, which are the last axis; of a vector or a scalar that of the whole.
+
+    The axes that are summed stay, with length 1.
+    """
+    axes = tuple(range(max(x.ndim - 1, min(x.ndim, 1))))
+    return jnp.sqrt(jnp.sum(jnp.square(wide(x)), axis=axes, keepdims=True))
+
+
+def ratio(norm: jax.Array, other: jax.Array) -> jax.Array:
+    """The ratio of two norms; 1 where either is 0, so that a parameter that begins at 0 can leave it."""
+    none = (norm == 0) | (other == 0)
+    return jnp.where(none, 1, norm / jnp.where(none, 1, other))
+
+
+def unit_factor(norm: jax.Array, scale: Any, eps: Any) -> jax.Array:
+    """The factor `scale / (norm + eps)` that brings a norm to `scale`; 0 where the divisor is."""
+    divisor = norm + eps
+    return jnp.where(divisor == 0, 0, scale / jnp.where(divisor == 0, 1, divisor))
+
+
 def all_finite(tree: Any) -> jax.Array:
     """Whether no entry of any leaf is NaN or infinite."""
     # The sum is as fast as a reduction gets; finite entries make it infinite only near the largest number of all.

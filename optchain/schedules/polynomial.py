@@ -1,5 +1,8 @@
 """The polynomial schedule."""
 
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 
 from optchain.core.rule import NonNegative, Positive, Rate
@@ -29,6 +32,10 @@ def polynomial(step, start: Rate, end: Rate, power: Positive, steps: NonNegative
     >>> float(oc.polynomial(1.0, 0.0, power=2, steps=4)(2))
     0.25
     """
-    left = 1 - ramp(step, steps)
+    return mix(end, start, risen(1 - ramp(step, steps), power))
+
+
+def risen(fraction: jax.Array, power: Any) -> jax.Array:
+    """A power of a fraction, from 0 to 1."""
     # The derivative of a root is infinite at 0: the power is taken only of what is positive.
-    return mix(end, start, jnp.where(left > 0, jnp.where(left > 0, left, 1.0) ** power, 0.0))
+    return jnp.where(fraction > 0, jnp.where(fraction > 0, fraction, 1.0) ** power, 0.0)

@@ -1,0 +1,62 @@
+"""Full optimizers whose steps are in proportion to each parameter's norm."""
+
+from optchain.core.chain import chain
+from optchain.core.mask import Mask
+from optchain.core.rule import Number
+from optchain.core.transform import Transform
+from optchain.decay.decoupled import add_decayed_weights
+from optchain.moments.adam import scale_by_adam
+from optchain.moments.momentum import trace
+from optchain.optimizers import preset
+from optchain.stepsize.fromage import fromage_step
+from optchain.stepsize.lars import scale_by_lars
+from optchain.stepsize.learning_rate import scale_by_learning_rate
+from optchain.stepsize.trust_ratio import scale_by_trust_ratio
+
+
+@preset
+def lars(
+    learning_rate: Number,
+    weight_decay: Number = 0.0,
+    trust_coefficient: Number = 0.001,
+    eps: Number = 0.0,
+    momentum: Number = 0.9,
+    nesterov: bool = False,
+    mask: Mask | None = None,
+) -> Transform:
+    """LARS: `scale_by_lars` on the leaves of the mask, `scale_by_learning_rate`, and then, as in the paper, `trace`.
+
+    >>> import optchain as oc
+    >>> tx = oc.lars(1.0, weight_decay=1e-4, mask=oc.is_matrix)
+    """
+    lars = scale_by_lars(weight_decay, trust_coefficient, eps, mask=mask)
+    return chain(lars=lars, lr=scale_by_learning_rate(learning_rate), momentum=trace(momentum, nesterov))
+
+
+@preset
+def lamb(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-6,
+    eps_root: Number = 0.0,
+    weight_decay: Number = 0.0,
+    mask: Mask | None = None,
+) -> Transform:
+    """LAMB: `scale_by_adam`, `add_decayed_weights`, `scale_by_trust_ratio`, `scale_by_learning_rate`.
+
+    >>> import optchain as oc
+    >>> tx = oc.lamb(1e-3, weight_decay=0.01, mask=oc.is_matrix)
+    """
+    adam, decay = scale_by_adam(b1, b2, eps, eps_root), add_decayed_weights(weight_decay, mask)
+    return chain(adam=adam, decay=decay, trust=scale_by_trust_ratio(), lr=scale_by_learning_rate(learning_rate))
+
+
+@preset
+def fromage(learning_rate: Number) -> Transform:
+    """Fromage: `fromage_step`, whose update is the whole step.
+
+    >>> import optchain as oc
+    >>> tx = oc.fromage(0.01)
+    """
+    return chain(lr=fromage_step(learning_rate))

@@ -1,0 +1,42 @@
+"""The schedule that needs no end: a power of the time."""
+
+from typing import Annotated
+
+import jax.numpy as jnp
+
+from optchain.core.rule import NonNegative, Positive, Range, Scalar
+from optchain.core.schedule import schedule
+from optchain.schedules.linear import ramp
+
+Falling = Annotated[Scalar, Range("(-inf, 0]")]
+
+
+@schedule(example={"peak": 0.3, "amplitude": 1.0, "exponent": -0.5, "warmup": 5})
+def power_law(step, peak: Positive, amplitude: Positive, exponent: Falling, warmup: NonNegative = 0.0):
+    r"""Linear warm-up, then a falling power of the time, at most the peak, without end.
+
+    .. math::
+        \eta_t = \begin{cases} \min(\eta, a\, t^b) & t \ge w \\ \min(\eta, a\, w^b)\, t / w & t < w \end{cases}
+
+    With `in_tokens` the time is tokens, and the same numbers do for any batch size once a is in proportion to it: the
+    paper's optimum is 4.6 times the batch size for a, and -0.51 for b. `cooldown` ends it, where an end is wanted.
+
+    Args:
+        peak: :math:`\eta`, the upper bound, positive; 0.02 in the paper.
+        amplitude: a, the value at step 1 if there were no bound, positive.
+        exponent: b, at most 0.
+        warmup: :math:`w`, the steps of the warm-up, at least 0.
+
+    Raises:
+        ValueError: a constant outside its range.
+
+    Differs from the paper: a contains the batch size. Before step 1 the power is that of step 1.
+
+    References:
+        Shen et al., 2024, the Power scheduler. https://arxiv.org/abs/2408.13359
+
+    >>> import optchain as oc
+    >>> [float(oc.power_law(0.5, amplitude=2.0, exponent=-0.5, warmup=2)(step)) for step in (0, 1, 2, 16, 64)]
+    [0.0, 0.25, 0.5, 0.5, 0.25]
+    """
+    return ramp(step, warmup) * jnp.minimum(peak, amplitude * jnp.maximum(jnp.maximum(step, warmup), 1.0) ** exponent)

@@ -1,0 +1,134 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import optax.contrib
+import pytest
+from agreement import SLOTS, assert_agree
+
+import optchain as oc
+
+
+def examples(recorded, count=50):
+    """Recorded gradients of several steps, as if they were those of the examples of one batch."""
+    return jax.tree.map(lambda g: g[:count], recorded.grads)
+
+
+def paper(grads, clip):
+    """Lines 6 to 9 of Algorithm 1 of Abadi et al. without noise, example by example."""
+    leaves, treedef = jax.tree.flatten(jax.tree.map(lambda g: np.asarray(g, np.float64), grads))
+    sums = [np.zeros(g.shape[1:]) for g in leaves]
+    for i in range(len(leaves[0])):
+        n = np.sqrt(sum(np.sum(g[i] ** 2) for g in leaves))
+        for s, g in zip(sums, leaves, strict=True):
+            s += g[i] / max(1.0, n / clip)
+    return jax.tree.unflatten(treedef, [s / len(leaves[0]) for s in sums])
+
+
+@pytest.mark.parametrize("clip", [0.05, 1.0, 1e6])  # clips every example, some, none
+def test_without_noise_agrees_with_the_paper_and_optax(recorded, clip):
+    grads, ours = examples(recorded), oc.differentially_private_aggregate(clip, 0.0)
+    theirs = optax.contrib.differentially_private_aggregate(clip, 0.0, key=0)
+    u, _ = ours.update(grads, ours.init(recorded.params), recorded.params)
+    assert_agree(u, paper(grads, clip), SLOTS)
+    with jax.numpy_dtype_promotion("standard"):
+        assert_agree(u, theirs.update(grads, theirs.init(recorded.params))[0], SLOTS)
+
+
+def test_is_exact_in_float64(recorded):
+    with jax.enable_x64(True):
+        grads, params = jax.tree.map(lambda x: x.astype("float64"), (examples(recorded), recorded.params))
+        tx = oc.differentially_private_aggregate(1.0, 0.0)
+        assert_agree(tx.update(grads, tx.init(params), params)[0], paper(grads, 1.0), 1e-12)
+
+
+def test_one_example_moves_the_sum_by_no_more_than_the_bound(recorded):
+    """The sensitivity, on which all privacy rests: an example a million times larger than the others."""
+    grads, tx = examples(recorded), oc.differentially_private_aggregate(0.1, 0.0)
+    other = jax.tree.map(lambda g: g.at[7].multiply(-1e6), grads)
+    a, b = (tx.update(x, tx.init(recorded.params), recorded.params)[0] for x in (grads, other))
+    assert float(optax.tree.norm(jax.tree.map(jnp.subtract, a, b))) * 50 <= 0.2 * (1 + 1e-4)
+
+
+def noise(params, count=1, seed=0, sigma=2.0, examples=4, clip=3.0):
+    """The noise at one step, as it enters the sum, over its nominal standard deviation."""
+    tx = oc.differentially_private_aggregate(clip, sigma, seed=seed)
+    grads = jax.tree.map(lambda p: jnp.zeros((examples, *p.shape)), params)
+    u, _ = tx.update(grads, {"count": jnp.asarray(count - 1, jnp.int32)}, params)
+    return jax.tree.map(lambda x: np.asarray(x) * examples / (sigma * clip), u)
+
+
+def test_the_noise_is_normal_with_the_deviation_it_should_have():
+    drawn = np.sort(noise({"w": jnp.zeros(40_000)})["w"])
+    quantiles = [(0.5, 0.0), (0.8413447, 1.0), (0.9772499, 2.0), (0.0013499, -3.0)]
+    assert abs(drawn.mean()) < 0.02 and abs(drawn.std() - 1) < 0.015  # four standard errors
+    for q, z in quantiles:
+        assert abs(np.quantile(drawn, q) - z) < 0.15
+    assert abs(np.corrcoef(drawn[:-1:2], noise({"w": jnp.zeros(40_000)}, count=2)["w"][:-1:2])[0, 1]) < 0.03
+
+
+def test_the_noise_is_a_function_of_seed_step_and_path_alone():
+    params = {"a": jnp.zeros((4, 3)), "b": jnp.zeros((4, 3)), "layers": jnp.zeros((2, 4, 3))}
+    first = noise(params)
+    again, later, other = noise(params), noise(params, count=2), noise(params, seed=1)
+    alone = noise({"b": jnp.zeros((4, 3))}, examples=9)
+    for name, x in first.items():
+        np.testing.assert_array_equal(x, again[name])
+        assert np.all(x != later[name]) and np.all(x != other[name])
+    np.testing.assert_allclose(alone["b"], first["b"], rtol=1e-6)
+    assert np.all(first["a"] != first["b"]) and np.all(first["layers"][0] != first["layers"][1])
+
+
+@pytest.mark.parametrize("kind", [jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit])
+def test_the_noise_is_the_same_however_it_is_sharded(kind):
+    params, tx = {"w": jnp.zeros((8, 4))}, oc.differentially_private_aggregate(1.0, 1.0)
+    local, _ = tx.update(params, tx.init(params), params)
+    mesh = jax.make_mesh((4,), ("x",), (kind,))
+    with jax.set_mesh(mesh):
+        placed = jax.device_put(params, jax.NamedSharding(mesh, jax.P("x")))
+        u, _ = jax.jit(tx.update)(placed, tx.init(params), placed)
+    np.testing.assert_array_equal(u["w"], local["w"])
+
+
+def test_trains_within_a_chain():
+    """A regression from the gradients of single examples, in one compiled loop."""
+    x = jax.random.normal(jax.random.key(0), (64, 3))
+    y = x @ jnp.array([1.0, -2.0, 0.5])
+    private = oc.differentially_private_aggregate(1.0, noise_multiplier=0.5, seed=3)
+    tx = oc.chain(private=private, lr=oc.scale_by_learning_rate(0.2))
+    per_example = jax.vmap(jax.grad(lambda w, x, y: (x @ w["w"] - y) ** 2), (None, 0, 0))
+
+    def step(carry, _):
+        params, state = carry
+        return oc.apply(tx, per_example(params, x, y), state, params), None
+
+    start = {"w": jnp.zeros(3)}
+    (params, state), _ = jax.jit(lambda c: jax.lax.scan(step, c, None, 200))((start, tx.init(start)))
+    np.testing.assert_allclose(params["w"], [1.0, -2.0, 0.5], atol=0.1)
+    assert 0 <= float(oc.metrics(state)["private.clipped"]) < 1
+
+
+def test_the_mask_is_that_of_the_parameters():
+    """A vector is no matrix, though its gradients have two axes; what is left out is averaged."""
+    p = {"w": jnp.zeros((2, 2)), "b": jnp.zeros(2)}
+    g = {"w": jnp.full((4, 2, 2), 5.0), "b": jnp.arange(8.0).reshape(4, 2)}
+    tx = oc.differentially_private_aggregate(1.0, 0.0, mask=oc.is_matrix)
+    u, _ = tx.update(g, tx.init(p), p)
+    np.testing.assert_allclose(u["w"], 0.5, rtol=1e-6)
+    np.testing.assert_allclose(u["b"], [3.0, 4.0])
+
+
+@pytest.mark.parametrize(
+    "shapes, message",
+    [
+        ({"w": (4, 3), "b": (4, 2)}, r"leaf 'w' has shape \(4, 3\), wanted \(examples, 2, 3\)"),
+        ({"w": (4, 2, 3), "b": (3, 2)}, r"the leaves have 3 and 4 examples"),
+        ({"w": (4, 2, 3)}, "the updates have the structure"),
+    ],
+)
+def test_refuses_gradients_without_the_axis_of_the_examples(shapes, message):
+    p, tx = {"w": jnp.zeros((2, 3)), "b": jnp.zeros(2)}, oc.differentially_private_aggregate(1.0, 1.0)
+    with pytest.raises(ValueError, match=f"differentially_private_aggregate: {message}"):
+        tx.update({name: jnp.zeros(shape) for name, shape in shapes.items()}, tx.init(p), p)
+    with pytest.raises(ValueError, match="reads the parameters"):
+        tx.update(p, tx.init(p))
