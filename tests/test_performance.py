@@ -101,6 +101,27 @@ def test_a_norm_clip_costs_one_more_reading_of_the_gradient(make, tree):
     assert found.temporary <= (0.02 if tree == "tree" else 0.001)
 
 
+ONE_MORE_READING = {  # of the gradient, and of the parameter where the law reads it: bytes for each parameter
+    "adagc": (oc.clip_by_adagc(), 16.1),
+    "zscore": (oc.clip_by_zscore(), 16.1),
+    "centralize": (oc.centralize(), 16.1),
+    "agc": (oc.adaptive_grad_clip(0.01), 20.1),
+    "trust ratio": (oc.scale_by_trust_ratio(), 20.1),
+    "fromage": (oc.fromage(0.01), 20.1),
+    "floor": (oc.floor_update_ratio(0.1), 20.1),
+    "norm": (oc.keep_params_norm(), 20.1),
+    "max norm": (oc.keep_params_max_norm(1.0), 20.1),
+}
+
+
+@pytest.mark.parametrize("name", ONE_MORE_READING)
+def test_what_scales_a_leaf_by_its_norms_stores_no_second_leaf(name):
+    tx, accessed = ONE_MORE_READING[name]
+    found = count(chained(tx), tx, {"w": jnp.ones((1024, 1024))})
+    assert found.accessed <= accessed
+    assert found.temporary <= 0.02
+
+
 def test_metrics_cost_some_scalars_and_watching_a_norm_costs_a_pass():
     params, tx = TREES["leaf"], clipped_adamw()
 

@@ -39,9 +39,9 @@ class MaxNorm:
     def update(self, g, s, p, t):
         if g.ndim < 2:
             return g, s
-        moved = p + g
-        # The difference from g, so that an update within the bound passes exactly.
-        return g + (clip_factor(unit_norm(moved), self.max_norm) - 1) * moved, s
+        factor = clip_factor(unit_norm(p + g), self.max_norm)
+        # In this form an update within the bound passes exactly, and the sum is not stored for two who read it.
+        return factor * g + (factor - 1) * p, s
 
 
 keep_params_max_norm = lift(MaxNorm, "keep_params_max_norm")

@@ -49,9 +49,9 @@ class ConstantNorm:
         return Radius(norm(p))
 
     def update(self, g, s, p, t):
-        moved = p + g
-        # The difference from g, so that an update that is to pass does so exactly.
-        return g + (ratio(s.radius, norm(moved)) - 1) * moved, s
+        factor = ratio(s.radius, norm(p + g))
+        # In this form an update that is to pass does so exactly, and the sum is not stored for two who read it.
+        return factor * g + (factor - 1) * p, s
 
 
 keep_params_norm = lift(ConstantNorm, "keep_params_norm")
