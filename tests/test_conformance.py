@@ -224,7 +224,7 @@ def test_signature_is_that_of_the_rule(name):
     assert make.__doc__ == make.rule.__doc__ and make.__name__ == name
 
 
-MODULES = ["optchain.optimizers", "optchain.memory_optimizers", "optchain.variance_optimizers"]
+MODULES = ["optchain.presets.classic", "optchain.presets.memory", "optchain.presets.variance"]
 PRESETS = [name for name, make in TECHNIQUES.items() if make.__module__ in MODULES]
 
 

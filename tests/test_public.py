@@ -10,7 +10,11 @@ import optchain as oc
 ROOT = Path(oc.__file__).parent
 SOURCES = sorted(ROOT.rglob("*.py"))
 # Each layer may import the layers before it and itself; techniques may import one another.
-LAYERS = [{"core"}, {p.name for p in ROOT.iterdir() if p.is_dir()} - {"core", "inspect", "__pycache__"}, {"optimizers"}]
+LAYERS = [
+    {"core"},
+    {p.name for p in ROOT.iterdir() if p.is_dir()} - {"core", "inspect", "presets", "__pycache__"},
+    {"presets"},
+]
 
 
 def imports(source: Path) -> set[str]:

@@ -22,6 +22,9 @@ def schedule_free_sgd(
 
     With `warmup_steps` the rate rises on a line from 0, where optax's begins one step later on it.
 
+    References:
+        Defazio et al., 2024, Algorithm 1. https://arxiv.org/abs/2405.15682
+
     >>> import optchain as oc
     >>> tx = oc.schedule_free_sgd(1.0, warmup_steps=100)
     """
@@ -43,6 +46,9 @@ def schedule_free_adamw(
     """Schedule-free AdamW: `scale_by_rms`, `add_decayed_weights`, `scale_by_learning_rate`, in `schedule_free`.
 
     With `warmup_steps` the rate rises on a line from 0, where optax's begins one step later on it.
+
+    References:
+        Defazio et al., 2024, Algorithm 1. https://arxiv.org/abs/2405.15682
 
     >>> import optchain as oc
     >>> tx = oc.schedule_free_adamw(0.0025, warmup_steps=100)

@@ -10,7 +10,7 @@ from optchain.decay.decoupled import add_decayed_weights
 from optchain.moments.adam import scale_by_adam
 from optchain.moments.madgrad import scale_by_madgrad
 from optchain.moments.variance_reduction import reduce_variance
-from optchain.optimizers import preset
+from optchain.presets.preset import preset
 from optchain.schedules.inverse import inverse_time
 from optchain.stepsize.learning_rate import scale_by_learning_rate
 

@@ -12,7 +12,7 @@ from optchain.moments.ema import ema
 from optchain.moments.factored import scale_by_factored_rms
 from optchain.moments.novograd import scale_by_novograd
 from optchain.moments.sm3 import scale_by_sm3
-from optchain.optimizers import optimizer, preset
+from optchain.presets.preset import optimizer, preset
 from optchain.stepsize.learning_rate import scale_by_learning_rate
 from optchain.stepsize.param_rms import scale_by_param_block_rms
 

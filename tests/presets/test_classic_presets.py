@@ -10,6 +10,7 @@ from agreement import PARAMS, assert_agree, by_leaf, run, run_float64, run_twin
 from torch_twin import run_torch
 
 import optchain as oc
+from optchain.presets import classic
 
 
 def descent(gs, p, learning_rate, momentum=0.0, nesterov=False):
@@ -99,9 +100,8 @@ every_case = pytest.mark.parametrize("name, law, options", CASES, ids=lambda x: 
 
 def test_every_preset_has_a_case():
     """Those of other modules have tests of their own."""
-    written = vars(oc.optimizers).items()
-    presets = {name for name, x in written if x is getattr(oc, name, None) and hasattr(x, "example")}
-    presets = {name for name in presets if getattr(oc, name).__module__ == "optchain.optimizers"}
+    made = {name for name, x in vars(classic).items() if x is getattr(oc, name, None) and hasattr(x, "example")}
+    presets = {name for name in made if getattr(oc, name).__module__.startswith("optchain.presets")}
     assert {name for name, _, _ in CASES} == presets
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import optchain as oc
 
-PRESETS = [name for name, x in vars(oc).items() if getattr(x, "__module__", "") == "optchain.rate_free_optimizers"]
+PRESETS = [name for name, x in vars(oc).items() if getattr(x, "__module__", "") == "optchain.presets.rate_free"]
 
 
 @pytest.mark.parametrize("name", PRESETS)

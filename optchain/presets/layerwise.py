@@ -7,7 +7,7 @@ from optchain.core.transform import Transform
 from optchain.decay.decoupled import add_decayed_weights
 from optchain.moments.adam import scale_by_adam
 from optchain.moments.momentum import trace
-from optchain.optimizers import preset
+from optchain.presets.preset import preset
 from optchain.stepsize.fromage import fromage_step
 from optchain.stepsize.lars import scale_by_lars
 from optchain.stepsize.learning_rate import scale_by_learning_rate
@@ -44,6 +44,9 @@ def lamb(
     mask: Mask | None = None,
 ) -> Transform:
     """LAMB: `scale_by_adam`, `add_decayed_weights`, `scale_by_trust_ratio`, `scale_by_learning_rate`.
+
+    References:
+        You et al., 2019, Algorithm 2. https://arxiv.org/abs/1904.00962
 
     >>> import optchain as oc
     >>> tx = oc.lamb(1e-3, weight_decay=0.01, mask=oc.is_matrix)

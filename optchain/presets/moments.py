@@ -3,9 +3,11 @@
 from optchain.core.chain import chain
 from optchain.core.rule import Number
 from optchain.core.transform import Transform
+from optchain.moments.acprop import scale_by_acprop
 from optchain.moments.adabelief import scale_by_belief
 from optchain.moments.adabound import scale_by_adabound
 from optchain.moments.adadelta import scale_by_adadelta
+from optchain.moments.adahessian import scale_by_adahessian
 from optchain.moments.adamax import scale_by_adamax
 from optchain.moments.adan import scale_by_adan
 from optchain.moments.ademamix import scale_by_ademamix
@@ -19,8 +21,10 @@ from optchain.moments.rprop import scale_by_rprop
 from optchain.moments.sign import scale_by_sign
 from optchain.moments.signum import scale_by_signum
 from optchain.moments.simplified_ademamix import scale_by_simplified_ademamix
+from optchain.moments.sophia import scale_by_sophia
+from optchain.moments.stable_adam import scale_by_stable_adam
 from optchain.moments.yogi import scale_by_yogi
-from optchain.optimizers import optimizer, preset
+from optchain.presets.preset import optimizer, preset
 from optchain.stepsize.scale import scale
 
 
@@ -41,9 +45,11 @@ def rprop(
     return chain(rprop=steps, descent=scale(-1.0))
 
 
+acprop = optimizer("acprop", scale_by_acprop, weight_decay=0.0)
 adabelief = optimizer("adabelief", scale_by_belief)
 adabound = optimizer("adabound", scale_by_adabound)
 adadelta = optimizer("adadelta", scale_by_adadelta)
+adahessian = optimizer("adahessian", scale_by_adahessian, weight_decay=0.0)
 adamax = optimizer("adamax", scale_by_adamax)
 adamaxw = optimizer("adamaxw", scale_by_adamax, weight_decay=1e-4)
 adan = optimizer("adan", scale_by_adan, weight_decay=0.0, eps_root=1e-8)
@@ -58,4 +64,6 @@ radam = optimizer("radam", scale_by_radam)
 sign_sgd = optimizer("sign_sgd", scale_by_sign)
 signum = optimizer("signum", scale_by_signum)
 simplified_ademamix = optimizer("simplified_ademamix", scale_by_simplified_ademamix, weight_decay=0.0)
+sophia = optimizer("sophia", scale_by_sophia, weight_decay=1e-4)
+stable_adamw = optimizer("stable_adamw", scale_by_stable_adam)
 yogi = optimizer("yogi", scale_by_yogi)

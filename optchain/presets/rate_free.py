@@ -8,7 +8,7 @@ from optchain.core.mask import Mask
 from optchain.core.rule import Number
 from optchain.core.transform import Transform
 from optchain.decay.decoupled import add_decayed_weights
-from optchain.optimizers import preset
+from optchain.presets.preset import preset
 from optchain.stepsize.cocob import scale_by_cocob
 from optchain.stepsize.dadapt_adam import scale_by_dadapt_adam
 from optchain.stepsize.dadapt_sgd import scale_by_dadapt_sgd

@@ -1,0 +1,84 @@
+"""The full optimizers at a glance."""
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from optchain.core.describe import aligned
+from optchain.core.rule import core_of
+from optchain.inspect.config import techniques
+
+GENERIC = ("WeightDecay", "LearningRate", "Scale")
+LOOKS_ACROSS = {0: "entry", 1: "row", 2: "matrix", None: "array"}
+EXAMPLE = {"blocks": {"kernel": jax.ShapeDtypeStruct((64, 64), jnp.float32)}}
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One optimizer.
+
+    `slots` is the size of its state for each parameter, in numbers, measured on a square matrix; `looks_across` is the
+    largest part of a parameter that one entry of the update depends on; `paper` is the reference of its main technique.
+    """
+
+    name: str
+    links: tuple[str, ...]
+    slots: float
+    looks_across: str
+    paper: str
+
+
+class Catalogue(tuple[Row, ...]):
+    """Rows by name; printed it is a table."""
+
+    def __str__(self) -> str:
+        header = ("optimizer", "links", "slots/param", "looks across", "paper")
+        lines = [(row.name, ", ".join(row.links), f"{row.slots:.3g}", row.looks_across, row.paper) for row in self]
+        return aligned([header, *lines])
+
+
+def optimizers() -> Catalogue:
+    """All full optimizers of optchain's: their links, the size of their state, what they look across, their paper.
+
+    >>> import optchain as oc
+    >>> [(row.slots, row.paper) for row in oc.optimizers() if row.name == "adamw"]
+    [(2.0, 'arXiv:1412.6980')]
+    """
+    made = {name: make for name, make in techniques().items() if make.__module__.startswith("optchain.presets")}
+    return Catalogue(_row(name, make) for name, make in sorted(made.items()))
+
+
+def _row(name: str, make: Any) -> Row:
+    tx = make(**make.example)
+    rules = [link.rule for link in _links(tx.link)]
+    state = jax.eval_shape(tx.init, EXAMPLE)
+    size = sum(x.size for x in jax.tree.leaves(state) if x.ndim) / 64**2
+    cores = {core_of(rule, 2) for rule in rules}
+    core = next((core for core in (None, 2, 1) if core in cores), 0)
+    links = tuple(name for name, _ in getattr(tx.link, "links", ())) or (tx.link.name,)
+    # What every optimizer may have is not what it is: decay and rate count only where there is nothing else.
+    own = sorted(rules, key=lambda rule: type(rule).__name__ in GENERIC)
+    papers = [found for x in (make, *map(type, own)) if (found := _paper(x.__doc__ or ""))]
+    return Row(name, links, round(size, 3), LOOKS_ACROSS[core], papers[0] if papers else "")
+
+
+def _links(link: Any) -> Iterator[Any]:
+    """The links with rules, those within chains and wrappers too."""
+    if hasattr(link, "rule"):
+        yield link
+    for tx in [*(tx for _, tx in getattr(link, "links", ())), *([link.inner] if hasattr(link, "inner") else [])]:
+        if hasattr(tx, "link"):
+            yield from _links(tx.link)
+
+
+def _paper(doc: str) -> str:
+    """The first reference of a docstring: its number, or its authors and year."""
+    reference = doc.partition("References:")[2].strip().splitlines()
+    if not reference:
+        return ""
+    found = re.search(r"arxiv\.org/abs/(\d{4}\.\d{4,5})", reference[0])
+    return f"arXiv:{found[1]}" if found else re.match(r".*?\d{4}|.*", reference[0])[0]  # pyright: ignore

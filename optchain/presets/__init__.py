@@ -1,0 +1,1 @@
+"""Full optimizers: chains of techniques, where the mathematics is documented."""

@@ -1,0 +1,83 @@
+"""The optimizers that everybody knows: SGD and its momenta, Adagrad, RMSProp, Adam, Lion."""
+
+from optchain.core.chain import chain
+from optchain.core.rule import Number
+from optchain.core.transform import Transform
+from optchain.moments.adagrad import scale_by_rss
+from optchain.moments.adam import scale_by_adam
+from optchain.moments.lion import scale_by_lion
+from optchain.moments.momentum import trace
+from optchain.moments.rms import scale_by_rms
+from optchain.moments.stddev import scale_by_stddev
+from optchain.presets.preset import optimizer, preset
+from optchain.stepsize.learning_rate import scale_by_learning_rate
+
+
+@preset
+def sgd(learning_rate: Number, momentum: Number | None = None, nesterov: bool = False) -> Transform:
+    """Stochastic gradient descent, with momentum on request: `trace`, `scale_by_learning_rate`.
+
+    >>> import optchain as oc
+    >>> tx = oc.sgd(0.1, momentum=0.9)
+    """
+    lr = scale_by_learning_rate(learning_rate)
+    return chain(lr=lr) if momentum is None else chain(momentum=trace(momentum, nesterov), lr=lr)
+
+
+@preset
+def momentum(learning_rate: Number, decay: Number = 0.9) -> Transform:
+    """Heavy-ball momentum: `trace`, `scale_by_learning_rate`.
+
+    >>> import optchain as oc
+    >>> tx = oc.momentum(0.1)
+    """
+    return sgd(learning_rate, decay)
+
+
+@preset
+def nesterov(learning_rate: Number, decay: Number = 0.9) -> Transform:
+    """Nesterov momentum: `trace`, `scale_by_learning_rate`.
+
+    >>> import optchain as oc
+    >>> tx = oc.nesterov(0.1)
+    """
+    return sgd(learning_rate, decay, nesterov=True)
+
+
+@preset
+def adagrad(learning_rate: Number, initial_accumulator_value: Number = 0.1, eps: Number = 1e-7) -> Transform:
+    """Adagrad: `scale_by_rss`, `scale_by_learning_rate`.
+
+    >>> import optchain as oc
+    >>> tx = oc.adagrad(0.1)
+    """
+    return chain(rss=scale_by_rss(initial_accumulator_value, eps), lr=scale_by_learning_rate(learning_rate))
+
+
+@preset
+def rmsprop(
+    learning_rate: Number,
+    decay: Number = 0.9,
+    eps: Number = 1e-8,
+    initial_scale: Number = 0.0,
+    eps_in_sqrt: bool = True,
+    centered: bool = False,
+    momentum: Number | None = None,
+    nesterov: bool = False,
+    bias_correction: bool = False,
+) -> Transform:
+    """RMSProp: `scale_by_rms` or, centered, `scale_by_stddev`; `trace` on request; `scale_by_learning_rate`.
+
+    The rate comes last, as in PyTorch; optax multiplies by it before the momentum: they differ where it is scheduled.
+
+    >>> import optchain as oc
+    >>> tx = oc.rmsprop(1e-3, momentum=0.9, centered=True)
+    """
+    second = scale_by_stddev if centered else scale_by_rms
+    rms, lr = second(decay, eps, initial_scale, eps_in_sqrt, bias_correction), scale_by_learning_rate(learning_rate)
+    return chain(rms=rms, lr=lr) if momentum is None else chain(rms=rms, momentum=trace(momentum, nesterov), lr=lr)
+
+
+adam = optimizer("adam", scale_by_adam)
+adamw = optimizer("adamw", scale_by_adam, weight_decay=1e-4)
+lion = optimizer("lion", scale_by_lion, weight_decay=1e-3)
