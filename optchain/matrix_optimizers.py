@@ -11,9 +11,16 @@ from optchain.core.mask import Mask, Without, is_kernel
 from optchain.core.rule import Number
 from optchain.core.transform import Transform
 from optchain.decay.decoupled import add_decayed_weights
+from optchain.matrices.dion import scale_by_dion
+from optchain.matrices.kl_soap import scale_by_kl_soap
+from optchain.matrices.kron import scale_by_kron
 from optchain.matrices.muon import scale_by_muon
+from optchain.matrices.normuon import scale_by_normuon
+from optchain.matrices.scion import scale_by_scion
+from optchain.matrices.shampoo import scale_by_shampoo
+from optchain.matrices.soap import scale_by_soap
 from optchain.moments.adam import scale_by_adam
-from optchain.optimizers import preset
+from optchain.presets.preset import preset
 from optchain.stepsize.learning_rate import scale_by_learning_rate
 
 ADAMW = {"weight_decay": 0.0, "adam_learning_rate": None, "adam_b1": 0.9, "adam_b2": 0.999, "adam_eps": 1e-8}
@@ -68,4 +75,40 @@ def matrix_optimizer(name: str, technique: Callable[..., Transform], **defaults:
     return preset(make)
 
 
+@preset
+def scion(
+    learning_rate: Number,
+    b: Number = 0.9,
+    radius: Number = 50.0,
+    sign_radius: Number = 3000.0,
+    rms_radius: Number = 1.0,
+    ns_steps: int = 5,
+    weight_decay: Number = 1.0,
+    sign: Mask | None = None,
+) -> Transform:
+    """The optimizer scion: `scale_by_scion` with the spectral norm for hidden matrices, sign and rms for all else.
+
+    Hidden are all kernels but those that the mask `sign` chooses; left out, those whose path holds "embed" or "head".
+    With the weight decay of 1 all parameters stay in the balls of the three radii: constrained Scion; with 0 it is
+    unconstrained.
+
+    >>> import optchain as oc
+    >>> tx = oc.scion(2**-10, sign=("*/embedding", "head/*"))
+    """
+    hidden = is_hidden if sign is None else Without(is_kernel, sign) if sign else is_kernel
+    return chain(
+        spectral=scale_by_scion(b, radius, "spectral", ns_steps, mask=hidden),
+        sign=scale_by_scion(b, sign_radius, "sign", mask=Without(is_kernel, hidden)),
+        rms=scale_by_scion(b, rms_radius, "rms", mask=Without(None, is_kernel)),
+        decay=add_decayed_weights(weight_decay),
+        lr=scale_by_learning_rate(learning_rate),
+    )
+
+
 muon = matrix_optimizer("muon", scale_by_muon, scale="width")
+normuon = matrix_optimizer("normuon", scale_by_normuon)
+dion = matrix_optimizer("dion", scale_by_dion)
+shampoo = matrix_optimizer("shampoo", scale_by_shampoo)
+soap = matrix_optimizer("soap", scale_by_soap)
+kl_soap = matrix_optimizer("kl_soap", scale_by_kl_soap)
+kron = matrix_optimizer("kron", scale_by_kron)

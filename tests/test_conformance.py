@@ -159,7 +159,9 @@ def test_map_params_and_shardings(name):
         assert x.sharding.is_equivalent_to(rows if x.shape in shapes else jax.NamedSharding(mesh, jax.P()), x.ndim)
     updates, after = jax.jit(functools.partial(updated, tx), out_shardings=(rows, layouts))(params, state, params)
     local = jax.tree.map(np.asarray, params)
-    chex.assert_trees_all_close((updates, after), updated(tx, local, tx.init(local), local), rtol=1e-6, atol=1e-7)
+    # Inverse roots multiply rounding.
+    rtol = 1e-5 if getattr(getattr(tx.link, "rule", None), "core_ndim", 0) == 2 else 1e-6
+    chex.assert_trees_all_close((updates, after), updated(tx, local, tx.init(local), local), rtol=rtol, atol=1e-7)
     tagged = optax.tree.map_params(tx, lambda _: "slot", state, transform_non_params=lambda _: "other")
     assert set(jax.tree.leaves(tagged)) <= {"slot", "other"}
 

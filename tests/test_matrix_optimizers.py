@@ -10,6 +10,11 @@ import optchain as oc
 
 PRESETS = [name for name, x in vars(oc).items() if getattr(x, "__module__", "") == "optchain.matrix_optimizers"]
 
+ROUTED = [name for name in PRESETS if name != "scion"]  # to AdamW
+
+RATES = {"normuon": 0.2, "shampoo": 1.0, "scion": 0.01}
+BALLS = {"radius": 5.0, "sign_radius": 40.0, "rms_radius": 2.0, "weight_decay": 0.0}
+
 
 def model(seed=0):
     shapes = {
@@ -22,16 +27,22 @@ def model(seed=0):
     return treedef.unflatten([jax.random.normal(key, shape) for key, shape in zip(keys, leaves, strict=True)])
 
 
-@pytest.mark.parametrize("name", PRESETS)
+def second_update(tx, grads, params):
+    """The first one of SOAP is 0."""
+    update = jax.jit(tx.update)
+    _, state = update(grads, tx.init(params), params)
+    return update(grads, state, params)
+
+
+@pytest.mark.parametrize("name", ROUTED)
 def test_hidden_matrices_take_the_technique_and_all_else_adamw(name):
     tx, params, grads = getattr(oc, name)(0.01, weight_decay=0.1, adam_learning_rate=0.001), model(), model(1)
     assert [link for link, _ in tx.link.links] == [name, "adam", "decay", "lr", "adam_lr"]
-    updates, state = tx.update(grads, tx.init(params), params)
-    adam = oc.adamw(0.001, weight_decay=0.1)
-    others, _ = adam.update(grads, adam.init(params), params)
+    updates, state = second_update(tx, grads, params)
+    others, _ = second_update(oc.adamw(0.001, weight_decay=0.1), grads, params)
     hidden = dict(tx.link.links)[name]
     own = oc.chain(link=hidden, decay=oc.add_decayed_weights(0.1), lr=oc.scale_by_learning_rate(0.01))
-    matrices, _ = own.update(grads, own.init(params), params)
+    matrices, _ = second_update(own, grads, params)
     wanted = {**others, "block": {**others["block"], "kernel": matrices["block"]["kernel"]}}
     assert_agree(updates, wanted, 1e-6)
     assert set(oc.metrics(state)) >= {"lr.learning_rate", "adam_lr.learning_rate", "adam.b1"}
@@ -40,7 +51,8 @@ def test_hidden_matrices_take_the_technique_and_all_else_adamw(name):
 @pytest.mark.parametrize("name", PRESETS)
 def test_descends_a_quadratic(name):
     target, start = model(0), model(1)
-    tx = getattr(oc, name)(oc.linear(0.05, 0.0, 150))
+    own = BALLS if name == "scion" else {"adam_learning_rate": oc.linear(0.05, 0.0, 150)}
+    tx = getattr(oc, name)(oc.linear(RATES.get(name, 0.05), 0.0, 150), **own)
 
     def step(carry, _):
         params, state = carry
@@ -52,7 +64,7 @@ def test_descends_a_quadratic(name):
         assert jnp.linalg.norm(x - q) < 0.5 * jnp.linalg.norm(y - q)
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", ROUTED)
 def test_the_argument_adamw_names_the_other_matrices(name):
     make, params = getattr(oc, name), model()
     everything = make(0.01, adamw=())
@@ -61,6 +73,18 @@ def test_the_argument_adamw_names_the_other_matrices(name):
     assert len(jax.tree.leaves(none.init(params)["links"]["adam"]["mu"])) == 5
     with pytest.raises(ValueError, match="mask 'heads/\\*' matches no parameter; valid: block/bias"):
         make(0.01, adamw=("embed/*", "heads/*")).init(params)
+
+
+def test_scion_steps_each_kind_of_parameter_on_a_ball_of_its_own():
+    params, grads = model(), model(1)
+    tx = oc.scion(0.1, radius=2.0, sign_radius=3.0, rms_radius=5.0, weight_decay=0.0, ns_steps=10)
+    u, _ = tx.update(grads, tx.init(params), params)
+    for table in (u["embed"]["embedding"], u["head"]["kernel"]):
+        assert float(jnp.abs(table).max()) == pytest.approx(0.1 * 3 / len(table), rel=1e-5)
+    assert float(jnp.linalg.norm(u["block"]["kernel"], 2)) == pytest.approx(0.2, rel=0.3)
+    assert float(jnp.sqrt(jnp.mean(u["block"]["bias"] ** 2))) == pytest.approx(0.5, rel=1e-5)
+    with pytest.raises(ValueError, match="mask 'heads/\\*' matches no parameter"):
+        oc.scion(0.1, sign="heads/*").init(params)
 
 
 def test_works_on_models_of_vectors_alone_and_of_matrices_alone():

@@ -39,6 +39,14 @@ def parser() -> argparse.ArgumentParser:
     control.add_argument("--repeats", type=positive, default=2, help="cycles of eight micro-steps")
     control.add_argument("--out", type=Path, default=RUNS / "control.jsonl", help="file to append the rows to")
 
+    matrices = commands.add_parser(
+        "matrices", help="matrix techniques on leaves and on stacked layers, beside optax's Muon", formatter_class=shown
+    )
+    matrices.add_argument("--layers", type=positive, default=4, help="blocks of the transformer")
+    matrices.add_argument("--width", type=positive, default=128, help="of its square matrices")
+    matrices.add_argument("--repeats", type=positive, default=2, help="rounds of ten steps")
+    matrices.add_argument("--out", type=Path, default=RUNS / "matrices.jsonl", help="file to append the rows to")
+
     laws = commands.add_parser(
         "laws", help="the laws of composition, for everything of ours and of optax's", formatter_class=shown
     )
@@ -75,6 +83,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from experiments.benchmarks import control
 
         path = control.run(args.parameters, args.width, args.repeats, args.out)
+    elif args.benchmark == "matrices":
+        from experiments.benchmarks import matrices
+
+        path = matrices.run(args.layers, args.width, args.repeats, args.out)
     elif args.benchmark == "laws":
         jax.config.update("jax_num_cpu_devices", 2)  # one of the laws is about sharding
         from experiments.benchmarks import laws

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.benchmarks import control, laws, loop, record, step, trees
+from experiments.benchmarks import control, laws, loop, matrices, record, step, trees
 from experiments.benchmarks.__main__ import main
 from experiments.benchmarks.contenders import no_torch
 from experiments.benchmarks.counts import passes
@@ -176,3 +176,18 @@ def test_control_prints_and_records_what_it_measured(tmp_path, capsys):
     assert len(rows) == 12 and all(0 < row["ms_min"] <= row["ms_mean"] for row in rows.values())
     assert ("accumulate 8, muon", "optchain") in rows and rows["adamw", "optax"]["mean_to_optax"] == 1
     assert "accumulate 4, guard, clip" in capsys.readouterr().out
+
+
+def test_matrices_prints_and_records_what_it_measured(tmp_path, capsys, monkeypatch):
+    chosen = {name: matrices.TECHNIQUES[name] for name in ("muon", "soap")}
+    monkeypatch.setattr(matrices, "TECHNIQUES", chosen)
+    path = matrices.run(layers=2, width=8, repeats=1, out=tmp_path / "matrices.jsonl")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    found = {(row["tree"], row["technique"], row["library"]) for row in rows}
+    assert found == {
+        (tree, *key)
+        for tree in ("leaves", "stacked")
+        for key in [(n, "optchain") for n in chosen] + [("muon", "optax")]
+    }
+    assert all(row["parameters"] == 2 * 12 * 8**2 and 0 < row["ms_min"] <= row["ms_mean"] for row in rows)
+    assert "mean_to_muon" in capsys.readouterr().out

@@ -1,0 +1,106 @@
+"""APOLLO."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optchain.core.dense import lift
+from optchain.core.mask import is_kernel
+from optchain.core.numerics import debias, ema, over_root
+from optchain.core.paths import nearest
+from optchain.core.rule import Decay, NonNegative, Positive, Static, rule, whole
+
+SCALINGS = {"channel": 0, "tensor": None}  # the axes that a factor's norms are taken over
+
+
+class Sketch(NamedTuple):
+    mu: jax.Array  # (rank, longer side), running mean of the sketched g
+    nu: jax.Array  # (rank, longer side), running mean of its squares
+    size: jax.Array  # (), norm of the last update
+
+
+@rule
+class Apollo:
+    r"""Scales each channel of the gradient by as much as Adam would scale it, measured on a random sketch.
+
+    .. math::
+        R = S g, \quad S_{ij} \sim N(0, 1 / rank), \qquad \tilde R = \mathrm{Adam}(R), \qquad
+        s_j = \|\tilde R_j\| / \|R_j\|, \qquad u_j = \alpha \, s_j \, g_j
+
+    for the columns :math:`j` of a matrix with no more rows than columns, and for the rows of one with more. Then the
+    update is scaled down to at most :math:`\gamma` times the norm of the last one.
+
+    Fields:
+        rank: rows of the sketch, at least 1; at most the shorter side is used.
+        scale: :math:`\alpha`, positive; the sketch has about :math:`\sqrt{rank / rows}` of Adam's factor.
+        update_proj_gap: steps after which a new sketch is drawn, at least 1.
+        scaling: `"channel"`, or `"tensor"`: one factor for the matrix, from the norms of all of R (APOLLO-Mini, with
+            rank 1).
+        max_growth: :math:`\gamma`, positive.
+        b1: decay of Adam's mean, in [0, 1).
+        b2: decay of Adam's mean square, in [0, 1).
+        eps: added to Adam's root, in the units of g, at least 0.
+        seed: of the sketches, which are drawn again at each step rather than kept.
+
+    Shapes and dtypes: matrices; the slots `mu` and `nu` have `rank` numbers for each channel, `size` is a number, in
+    float32 or wider.
+
+    Raises:
+        ValueError: `rank` or `update_proj_gap` below 1, or another scaling.
+
+    Differs from the paper: nothing; the sketches come from JAX's generator.
+
+    References:
+        Zhu et al., 2024, Algorithm 1 and equation 4 (the limit on growth). https://arxiv.org/abs/2412.05270
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.scale_by_apollo(rank=64, mask="*/kernel"), oc.scale_by_learning_rate(0.01))
+    >>> mini = oc.scale_by_apollo(rank=1, scaling="tensor", scale=11.3, mask="*/kernel")
+    """
+
+    rank: Static[int] = 128
+    scale: Positive = 1.0
+    update_proj_gap: Static[int] = 200
+    scaling: Static[str] = "channel"
+    max_growth: Positive = 1.01
+    b1: Decay = 0.9
+    b2: Decay = 0.999
+    eps: NonNegative = 1e-8
+    seed: Static[int] = 0
+
+    core_ndim = 2
+    batched = True
+    example = {"rank": 2, "mask": is_kernel}
+
+    def init(self, p):
+        whole("scale_by_apollo", "update_proj_gap", self.update_proj_gap, 1)
+        if self.scaling not in SCALINGS:
+            known = nearest(self.scaling, SCALINGS)
+            raise ValueError(f"scale_by_apollo: there is no scaling {self.scaling!r}; {known}")
+        rank = min(whole("scale_by_apollo", "rank", self.rank, 1), *p.shape)
+        moments = jnp.zeros((rank, max(p.shape)), p.dtype)
+        return Sketch(moments, moments, jnp.zeros((), p.dtype))
+
+    def update(self, g, s, p, t):
+        wide = g.T if g.shape[0] > g.shape[1] else g
+        rank, drawn = s.mu.shape[0], jnp.floor_divide(t - 1, self.update_proj_gap).astype(jnp.int32)
+        key = jax.random.fold_in(jax.random.key(self.seed), drawn)
+        low = jax.random.normal(key, (rank, wide.shape[0]), g.dtype) / rank**0.5 @ wide
+        mu, nu = ema(low, s.mu, self.b1), ema(low**2, s.nu, self.b2)
+        step = over_root(debias(mu, self.b1, t), debias(nu, self.b2, t), self.eps, eps_in_sqrt=False)
+        before, after = (norm(x, SCALINGS[self.scaling]) for x in (low, step))
+        u = self.scale * jnp.where(before > 0, after / jnp.where(before > 0, before, 1), 0) * wide
+        size = norm(u, None)[0, 0]
+        limit = self.max_growth * s.size
+        shrunk = jnp.where((s.size > 0) & (size > limit), limit / jnp.where(size > 0, size, 1), 1)
+        return shrunk * (u.T if g.shape[0] > g.shape[1] else u), Sketch(mu, nu, shrunk * size)
+
+
+def norm(x: jax.Array, axis: int | None) -> jax.Array:
+    """The norms of columns (axis 0) or of all of a matrix, with two axes, whatever the size of the entries."""
+    largest = jnp.max(jnp.abs(x), axis=axis, keepdims=True)
+    return largest * jnp.sqrt(jnp.sum((x / jnp.where(largest > 0, largest, 1)) ** 2, axis=axis, keepdims=True))
+
+
+scale_by_apollo = lift(Apollo, "scale_by_apollo")

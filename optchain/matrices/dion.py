@@ -1,0 +1,80 @@
+"""Dion."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optchain.core.dense import lift
+from optchain.core.mask import is_kernel
+from optchain.core.rule import Decay, Static, rule, whole
+from optchain.matrices.shape_scale import shape_scale
+
+
+class Factors(NamedTuple):
+    mu: jax.Array  # like p, what the low-rank updates have left of the sum of g
+    right: jax.Array  # one row for each column of p, `rank` columns
+
+
+@rule
+class Dion:
+    r"""Replaces the momentum of a matrix by an orthogonal matrix of low rank, and keeps what that leaves out.
+
+    .. math::
+        B &= \mu + g, \qquad P = \mathrm{QR}(B V), \qquad R = B^T P \\
+        \mu &\leftarrow B - (1 - b) P R^T, \qquad V_j \leftarrow R_j / \|R_j\|, \qquad u = s \, P V^T
+
+    One step of power iteration from the last right factor finds the largest singular vectors of the momentum as it
+    changes; the columns of :math:`P` are orthogonal, those of :math:`V` have length 1.
+
+    Fields:
+        rank: columns of both factors, at least 1; at most the smaller side of the matrix is used.
+        b: how much of the part that was stepped along stays in the momentum, in [0, 1).
+        scale: the factor :math:`s`: `"spectral"`, `"width"`, `"rms"` or `"none"`, see
+            `optchain.matrices.shape_scale`.
+        seed: of the normal numbers that :math:`V` begins with.
+
+    Shapes and dtypes: matrices, of inputs by outputs as in Flax; the slot `mu` is like the parameter, `right` has
+    `rank` numbers for each of its columns, both in float32 or wider.
+
+    Raises:
+        ValueError: a rank below 1, or another scale.
+
+    Differs from the paper: where a column of :math:`R` is 0, the old one stays in :math:`V`, and the update has no such
+    part. It is the law of one device: how the factors are exchanged between devices is left to the compiler.
+
+    References:
+        Ahn et al., 2025, Algorithm 1. https://arxiv.org/abs/2504.05295
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.scale_by_dion(rank=16, mask="*/kernel"), oc.scale_by_learning_rate(0.01))
+    """
+
+    rank: Static[int] = 64
+    b: Decay = 0.95
+    scale: Static[str] = "spectral"
+    seed: Static[int] = 0
+
+    core_ndim = 2
+    batched = True
+    example = {"rank": 2, "mask": is_kernel}
+
+    def init(self, p):
+        rank = min(whole("scale_by_dion", "rank", self.rank, 1), *p.shape)
+        shape_scale("scale_by_dion", self.scale, p.shape)
+        return Factors(jnp.zeros_like(p), jax.random.normal(jax.random.key(self.seed), (p.shape[1], rank), p.dtype))
+
+    def update(self, g, s, p, t):
+        momentum = s.mu + g
+        left, _ = jnp.linalg.qr(momentum @ s.right)
+        right = momentum.T @ left
+        mu = momentum - (1 - self.b) * left @ right.T
+        size = jnp.max(jnp.abs(right), axis=0, keepdims=True)
+        scaled = right / jnp.where(size > 0, size, 1)  # a square of 1e-30 is 0 in float32
+        lengths = jnp.sqrt(jnp.sum(scaled**2, axis=0, keepdims=True))
+        columns = scaled / jnp.where(size > 0, lengths, 1)
+        u = shape_scale("scale_by_dion", self.scale, g.shape) * left @ columns.T
+        return u, Factors(mu, jnp.where(size > 0, columns, s.right))
+
+
+scale_by_dion = lift(Dion, "scale_by_dion")

@@ -1,0 +1,42 @@
+"""Bases of eigenvectors that follow symmetric matrices as they change."""
+
+import jax
+import jax.numpy as jnp
+
+Bases = tuple[jax.Array | None, ...]  # of rows and columns, or their matrices; None is the standard basis
+
+
+def first_basis(a: jax.Array) -> jax.Array:
+    """The eigenvectors of a symmetric matrix as columns, the largest eigenvalue first."""
+    return jnp.linalg.eigh(a)[1][:, ::-1]
+
+
+def next_basis(a: jax.Array, basis: jax.Array) -> jax.Array:
+    """One step of power iteration: nearer to the eigenvectors, still orthogonal."""
+    return jnp.linalg.qr(jnp.matmul(a, basis, precision="highest"))[0]
+
+
+def rotated(x: jax.Array, left: jax.Array | None, right: jax.Array | None) -> jax.Array:
+    """A matrix in the bases of its rows and columns; None is the standard basis."""
+    x = x if left is None else jnp.matmul(left.T, x, precision="highest")
+    return x if right is None else jnp.matmul(x, right, precision="highest")
+
+
+def rotated_back(x: jax.Array, left: jax.Array | None, right: jax.Array | None) -> jax.Array:
+    """The matrix that is `x` in these bases."""
+    return rotated(x, None if left is None else left.T, None if right is None else right.T)
+
+
+def first_bases(matrices: Bases, bases: Bases) -> Bases:
+    """The eigenvectors of each side's matrix."""
+    return tuple(None if a is None else first_basis(a) for a in matrices)
+
+
+def next_bases(matrices: Bases, bases: Bases) -> Bases:
+    """The next basis of each side."""
+    return tuple(None if a is None else next_basis(a, q) for a, q in zip(matrices, bases, strict=True))
+
+
+def same_bases(matrices: Bases, bases: Bases) -> Bases:
+    """The bases as they are, where they do not change."""
+    return bases

@@ -1,0 +1,92 @@
+"""GaLore."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optchain.core.dense import lift
+from optchain.core.mask import is_kernel
+from optchain.core.numerics import debias, ema, over_root
+from optchain.core.rule import Decay, NonNegative, Positive, Static, rule, whole
+
+
+class Projected(NamedTuple):
+    projector: jax.Array  # (shorter side, rank), orthogonal columns
+    mu: jax.Array  # (rank, longer side), running mean of the projected g
+    nu: jax.Array  # (rank, longer side), running mean of its squares
+
+
+@rule
+class GaLore:
+    r"""Runs Adam on the gradient's part along its own leading singular vectors of some steps ago.
+
+    .. math::
+        R = P^T g, \qquad u = \alpha \, P \, \mathrm{Adam}(R)
+
+    for a matrix with no more rows than columns, and :math:`R = g P`, :math:`u = \alpha \, \mathrm{Adam}(R) P^T` for one
+    with more. :math:`P` holds the first `rank` singular vectors of the gradient on the shorter side, taken anew every
+    `update_proj_gap` steps; Adam's moments go on in the new space as they are.
+
+    Fields:
+        rank: columns of the projection, at least 1; at most the shorter side is used.
+        update_proj_gap: steps between two projections, at least 1.
+        scale: :math:`\alpha`, positive.
+        b1: decay of Adam's mean, in [0, 1).
+        b2: decay of Adam's mean square, in [0, 1).
+        eps: added to Adam's root, in the units of g, at least 0.
+
+    Shapes and dtypes: matrices; the slots have `rank` numbers for each row or column, in float32 or wider.
+
+    Raises:
+        ValueError: `rank` or `update_proj_gap` below 1.
+
+    Differs from the paper: nothing, with Adam inside. optax projects the longer side, which keeps a larger projector
+    and smaller moments; for square matrices both are the same.
+
+    References:
+        Zhao et al., 2024, Algorithm 2. https://arxiv.org/abs/2403.03507
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.scale_by_galore(rank=64, scale=0.25, mask="*/kernel"), oc.scale_by_learning_rate(0.01))
+    """
+
+    rank: Static[int] = 128
+    update_proj_gap: Static[int] = 200
+    scale: Positive = 1.0
+    b1: Decay = 0.9
+    b2: Decay = 0.999
+    eps: NonNegative = 1e-8
+
+    core_ndim = 2
+    batched = True
+    example = {"rank": 2, "mask": is_kernel}
+
+    def init(self, p):
+        whole("scale_by_galore", "update_proj_gap", self.update_proj_gap, 1)
+        short, long = min(p.shape), max(p.shape)
+        rank = min(whole("scale_by_galore", "rank", self.rank, 1), short)
+        return Projected(*(jnp.zeros(shape, p.dtype) for shape in ((short, rank), (rank, long), (rank, long))))
+
+    def update(self, g, s, p, t):
+        wide = g.T if g.shape[0] > g.shape[1] else g
+        due = jnp.mod(t - 1, self.update_proj_gap) == 0
+        projector = jax.lax.cond(due, leading, same, wide, s.projector)
+        low = projector.T @ wide
+        mu, nu = ema(low, s.mu, self.b1), ema(low**2, s.nu, self.b2)
+        step = over_root(debias(mu, self.b1, t), debias(nu, self.b2, t), self.eps, eps_in_sqrt=False)
+        u = self.scale * projector @ step
+        return (u.T if g.shape[0] > g.shape[1] else u), Projected(projector, mu, nu)
+
+
+def leading(x, projector):
+    """The first left singular vectors, as many as the projector has."""
+    return jnp.linalg.svd(x, full_matrices=False)[0][:, : projector.shape[1]]
+
+
+def same(x, projector):
+    """The projector as it is."""
+    return projector
+
+
+scale_by_galore = lift(GaLore, "scale_by_galore")

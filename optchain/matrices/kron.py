@@ -1,0 +1,109 @@
+"""PSGD with Kronecker-factored triangular preconditioners."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.linalg import solve_triangular
+
+from optchain.core.dense import lift
+from optchain.core.mask import is_kernel
+from optchain.core.numerics import debias, ema
+from optchain.core.rule import Decay, Positive, Static, rule, whole
+
+
+class Factors(NamedTuple):
+    mu: jax.Array  # like p, running mean of g
+    left: jax.Array  # (rows, rows), upper triangular
+    right: jax.Array  # (columns, columns), upper triangular
+
+
+@rule
+class Kron:
+    r"""Whitens the running mean of the gradients of a matrix by two triangular factors that are fitted step by step.
+
+    .. math::
+        \mu &\leftarrow b_1 \mu + (1 - b_1) g, \qquad m = \mu / (1 - b_1^t), \qquad v \sim N(0, 1) \\
+        A &= Q_L m Q_R^T, \qquad B = Q_L^{-T} v \, Q_R^{-1} \\
+        Q_L &\leftarrow Q_L - \frac{\eta}{\|A A^T + B B^T\|} \mathrm{triu}(A A^T - B B^T) \, Q_L, \qquad
+        Q_R \leftarrow Q_R - \frac{\eta}{\|A^T A + B^T B\|} \mathrm{triu}(A^T A - B^T B) \, Q_R \\
+        u &= Q_L^T Q_L \, m \, Q_R^T Q_R, \text{ clipped to a root mean square of at most } 1.1
+
+    At the fixed point the preconditioned gradients are white: all directions have the same size on average.
+
+    Fields:
+        b1: decay of the mean, in [0, 1).
+        precond_lr: :math:`\eta`, the step of the factors, positive, at most 1 in practice.
+        every: the factors are fitted at the first step and then every so many steps, at least 1.
+        seed: of the normal numbers :math:`v`, which are the same for all parameters of one shape.
+
+    Shapes and dtypes: matrices; the slot `mu` is like the parameter, the factors are square, in float32 or wider.
+
+    Raises:
+        ValueError: `every` below 1.
+
+    Differs from the paper: the norm of a symmetric matrix is the lower bound :math:`\|A x\|`, x the unit vector along A
+    times its largest column, as in the authors' code. The factors are balanced (equal largest entries) at each fit, not
+    now and then: their product is the same. They rest where all of m is 0, which would let them grow for ever.
+
+    References:
+        Li, 2024, equations for the Kronecker product group. https://arxiv.org/abs/2402.04553
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.scale_by_kron(mask="*/kernel"), oc.scale_by_learning_rate(1e-3))
+    """
+
+    b1: Decay = 0.9
+    precond_lr: Positive = 0.1
+    every: Static[int] = 1
+    seed: Static[int] = 0
+
+    core_ndim = 2
+    batched = True
+    example = {"mask": is_kernel}
+
+    def init(self, p):
+        whole("scale_by_kron", "every", self.every, 1)
+        return Factors(jnp.zeros_like(p), *(jnp.eye(n, dtype=p.dtype) for n in p.shape))
+
+    def update(self, g, s, p, t):
+        mu = ema(g, s.mu, self.b1)
+        mean = debias(mu, self.b1, t)
+        due = (jnp.mod(t - 1, self.every) == 0) & jnp.any(mean != 0)
+        key = jax.random.fold_in(jax.random.key(self.seed), t.astype(jnp.int32))
+        left, right = jax.lax.cond(due, fitted, same, mean, s.left, s.right, key, self.precond_lr)
+        u = left.T @ (left @ mean @ right.T) @ right
+        largest = jnp.max(jnp.abs(u))
+        size = largest * jnp.sqrt(jnp.mean((u / jnp.where(largest > 0, largest, 1)) ** 2))
+        return u * jnp.minimum(1.1 / jnp.where(size > 0, size, 1), 1), Factors(mu, left, right)
+
+
+def fitted(mean, left, right, key, rate):
+    """The factors one step nearer to those that whiten."""
+    noise = jax.random.normal(key, mean.shape, mean.dtype)
+    a = left @ mean @ right.T
+    b = solve_triangular(right, solve_triangular(left, noise, trans="T").T, trans="T").T
+    left, right = stepped(left, a @ a.T, b @ b.T, rate), stepped(right, a.T @ a, b.T @ b, rate)
+    balance = jnp.sqrt(jnp.max(jnp.abs(right)) / jnp.max(jnp.abs(left)))
+    return left * balance, right / balance
+
+
+def same(mean, left, right, key, rate):
+    """The factors as they are."""
+    return left, right
+
+
+def stepped(q, seen, probed, rate):
+    """One factor after its step, from what the gradient and what the noise became."""
+    return q - rate * jnp.triu(seen - probed) @ q / lower_bound(seen + probed)
+
+
+def lower_bound(a: jax.Array) -> jax.Array:
+    """A lower bound on the largest eigenvalue of a positive semidefinite matrix, of the right size."""
+    largest = jnp.max(jnp.abs(a))
+    scaled = a / jnp.where(largest > 0, largest, 1)
+    vector = scaled @ scaled[:, jnp.argmax(jnp.sum(scaled**2, axis=0))]
+    return largest * jnp.sqrt(jnp.sum((scaled @ (vector / jnp.sqrt(jnp.sum(vector**2)))) ** 2))
+
+
+scale_by_kron = lift(Kron, "scale_by_kron")

@@ -1,0 +1,92 @@
+"""SOAP."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optchain.core.dense import lift
+from optchain.core.mask import is_kernel
+from optchain.core.numerics import debias, ema, over_root
+from optchain.core.rule import Decay, NonNegative, Static, rule, whole
+from optchain.matrices.eigenbasis import first_bases, next_bases, rotated, rotated_back, same_bases
+
+
+class Moments(NamedTuple):
+    mu: jax.Array  # like p, running mean of g
+    nu: jax.Array  # like p, running mean of the squares of g in the bases
+    left: jax.Array | None  # (rows, rows), running mean of g g^T
+    right: jax.Array | None  # (columns, columns), running mean of g^T g
+    left_basis: jax.Array | None  # (rows, rows), orthogonal
+    right_basis: jax.Array | None
+
+
+@rule
+class SOAP:
+    r"""Runs Adam in the bases of the eigenvectors of Shampoo's preconditioners.
+
+    .. math::
+        g' &= Q_L^T g \, Q_R, \qquad \mu \leftarrow b_1 \mu + (1 - b_1) g, \qquad
+        \nu \leftarrow b_2 \nu + (1 - b_2) g'^2 \\
+        u &= Q_L \left(
+            \frac{Q_L^T \mu \, Q_R / (1 - b_1^{t-1})}{\sqrt{\nu / (1 - b_2^{t-1})} + \epsilon} \right) Q_R^T \\
+        L &\leftarrow b_2 L + (1 - b_2) g g^T, \qquad R \leftarrow b_2 R + (1 - b_2) g^T g
+
+    The first gradient only makes the bases, the eigenvectors of its :math:`L` and :math:`R`: its update is 0. Every
+    `every` steps one step of power iteration follows, :math:`Q_L \leftarrow \mathrm{QR}(L Q_L)`.
+
+    Fields:
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square and of the preconditioners, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+        every: steps between two changes of the bases, at least 1.
+        max_dim: sides longer than this keep the standard basis, and have no preconditioner.
+
+    Shapes and dtypes: matrices; `mu` and `nu` are like the parameter, the other slots square for each side of at most
+    `max_dim`, all in float32 or wider.
+
+    Raises:
+        ValueError: `every` or `max_dim` below 1.
+
+    Differs from the paper: the first step, of which it says nothing, is that of its authors' code. That code also sorts
+    each basis by eigenvalue before it changes, with :math:`\nu`, which the paper does not.
+
+    References:
+        Vyas et al., 2024, Algorithms 3 and 4. https://arxiv.org/abs/2409.11321
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.scale_by_soap(mask="*/kernel"), oc.scale_by_learning_rate(3e-3))
+    """
+
+    b1: Decay = 0.95
+    b2: Decay = 0.95
+    eps: NonNegative = 1e-8
+    every: Static[int] = 10
+    max_dim: Static[int] = 10_000
+
+    core_ndim = 2
+    batched = True
+    example = {"mask": is_kernel}
+
+    def init(self, p):
+        whole("scale_by_soap", "every", self.every, 1)
+        limit = whole("scale_by_soap", "max_dim", self.max_dim, 1)
+        squares = [jnp.zeros((n, n), p.dtype) if n <= limit else None for n in p.shape]
+        return Moments(jnp.zeros_like(p), jnp.zeros_like(p), *squares, *squares)
+
+    def update(self, g, s, p, t):
+        # In the bases of the first gradient that gradient is diagonal, and all else in it rounding, which Adam would
+        # make as large as the rest.
+        seen, count = jnp.where(t == 1, 0, g), jnp.maximum(t - 1, 1)
+        left = None if s.left is None else ema(jnp.matmul(g, g.T, precision="highest"), s.left, self.b2)
+        right = None if s.right is None else ema(jnp.matmul(g.T, g, precision="highest"), s.right, self.b2)
+        sides = (left, right)
+        bases = jax.lax.cond(t == 1, first_bases, same_bases, sides, (s.left_basis, s.right_basis))
+        mu, nu = ema(seen, s.mu, self.b1), ema(rotated(seen, *bases) ** 2, s.nu, self.b2)
+        mean = rotated(debias(mu, self.b1, count), *bases)
+        u = rotated_back(over_root(mean, debias(nu, self.b2, count), self.eps, eps_in_sqrt=False), *bases)
+        due = (jnp.mod(t - 1, self.every) == 0) & (t > 1)
+        return u, Moments(mu, nu, *sides, *jax.lax.cond(due, next_bases, same_bases, sides, bases))
+
+
+scale_by_soap = lift(SOAP, "scale_by_soap")

@@ -1,0 +1,77 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from agreement import assert_agree, by_leaf, run, run_float64
+from recorded_gradients import Recorded
+
+import optchain as oc
+
+OPTIONS = [
+    {"rank": 4},
+    {"rank": 1, "scaling": "tensor", "scale": 3.0, "b1": 0.5, "b2": 0.9, "eps": 1e-4},
+    {"rank": 3, "update_proj_gap": 20, "max_growth": 1e9, "seed": 2},
+]
+
+
+def paper(
+    gs, rank, scale=1.0, update_proj_gap=200, scaling="channel", max_growth=1.01, b1=0.9, b2=0.999, eps=1e-8, seed=0
+):
+    """Algorithm 1 of Zhu et al. with its limit on the growth of the norm."""
+    gs = gs if gs.shape[1] <= gs.shape[2] else gs.swapaxes(1, 2)
+    m = v = size = 0
+    updates = []
+    for t, g in enumerate(gs):
+        key = jax.random.fold_in(jax.random.key(seed), t // update_proj_gap)
+        with jax.enable_x64(True):
+            sketch = np.asarray(jax.random.normal(key, (rank, len(g)), "float64")) / np.sqrt(rank)
+        r = sketch @ g
+        m, v = b1 * m + (1 - b1) * r, b2 * v + (1 - b2) * r**2
+        adam = m / (1 - b1 ** (t + 1)) / (np.sqrt(v / (1 - b2 ** (t + 1))) + eps)
+        axis = 0 if scaling == "channel" else None
+        before = np.linalg.norm(r, axis=axis)  # 0 for the pixels that are blank in every image
+        u = scale * np.linalg.norm(adam, axis=axis) / np.where(before > 0, before, 1) * g
+        if t and np.linalg.norm(u) > max_growth * size:
+            u = u / np.linalg.norm(u) * max_growth * size
+        size = np.linalg.norm(u)
+        updates.append(u)
+    return {"updates": np.stack(updates)}
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_is_exact_in_float64(kernels, options):
+    ours, twin = run_float64(oc.scale_by_apollo(**options), kernels).updates, by_leaf(paper, kernels.grads, **options)
+    # The recorded matrices are tall: the law of the paper is given them transposed.
+    assert_agree(jax.tree.map(lambda u: u.swapaxes(1, 2), ours), twin["updates"], 1e-9)
+
+
+@pytest.mark.parametrize("scaling", ["channel", "tensor"])
+def test_with_full_rank_the_factors_are_near_those_of_adam(scaling):
+    """The norms of a sketch of 400 rows are those of the gradient within a twentieth (Johnson and Lindenstrauss)."""
+    rng = np.random.default_rng(0)
+    given = Recorded({"w": jnp.zeros((400, 500))}, {"w": jnp.asarray(rng.normal(size=(1, 400, 500)), jnp.float32)})
+    adam = run(oc.scale_by_adam(), given).updates["w"][0]
+    ours = run(oc.scale_by_apollo(rank=400, scaling=scaling), given).updates["w"][0]
+    ratio = jnp.linalg.norm(ours, axis=0) / jnp.linalg.norm(adam, axis=0)
+    # Adam makes each entry of the sketch 1, of norm sqrt(rank); the gradient has entries of size 1.
+    assert abs(float(ratio.mean()) - 1) < 0.1 and float(ratio.std()) < 0.15
+
+
+def test_the_size_of_the_update_grows_by_at_most_its_limit(kernels):
+    sizes = np.linalg.norm(run(oc.scale_by_apollo(rank=4), kernels).updates["dense"], axis=(1, 2))
+    assert (sizes[1:] <= 1.01 * sizes[:-1] * (1 + 1e-5)).all()
+    free = np.linalg.norm(run(oc.scale_by_apollo(rank=4, max_growth=1e9), kernels).updates["dense"], axis=(1, 2))
+    assert (free[1:] > 1.02 * free[:-1]).any()
+
+
+def test_sketches_are_drawn_again_and_hold_no_memory():
+    state = oc.scale_by_apollo(rank=2).init(jnp.zeros((6, 9)))
+    assert {name: x.shape for name, x in state.items() if name != "count"} == {"mu": (2, 9), "nu": (2, 9), "size": ()}
+
+
+def test_wrong_arguments_are_told():
+    with pytest.raises(ValueError, match="scale_by_apollo: there is no scaling 'channels'; did you mean 'channel'"):
+        oc.scale_by_apollo(scaling="channels").init(jnp.ones((2, 2)))
+    for name in ("rank", "update_proj_gap"):
+        with pytest.raises(ValueError, match=f"scale_by_apollo: {name} must be a whole number of at least 1, got 0"):
+            oc.scale_by_apollo(**{name: 0}).init(jnp.ones((2, 2)))

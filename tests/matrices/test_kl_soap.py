@@ -1,0 +1,82 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from agreement import SLOTS, assert_agree, by_leaf, run, run_float64
+from recorded_gradients import Recorded
+
+import optchain as oc
+
+OPTIONS = [{}, {"b1": 0.9, "b2": 0.99, "eps": 1e-4, "every": 2, "initial_value": 1.0, "floor": 1e-2}]
+
+
+def gradients(rows, columns, steps=100):
+    """Gradients with a Kronecker-factored covariance, and its factors."""
+    rng = np.random.default_rng(0)
+    u, v = (np.linalg.qr(rng.normal(size=(n, n)))[0] for n in (rows, columns))
+    a, b = u * np.geomspace(1, 0.2, rows), v * np.geomspace(1, 0.3, columns)
+    grads = a @ rng.normal(size=(steps, rows, columns)) @ b.T
+    given = Recorded({"w": jnp.zeros((rows, columns))}, {"w": jnp.asarray(grads, jnp.float32)})
+    return given, a @ a.T, b @ b.T
+
+
+def paper(gs, b1=0.95, b2=0.95, eps=1e-8, every=10, initial_value=0.1, floor=1e-6):
+    """The KL factors by QR with running eigenvalues (Lin et al.), and Adam in their bases."""
+    rows, columns = gs.shape[1:]
+    m, v, updates = np.zeros((rows, columns)), np.zeros((rows, columns)), []
+    sa, sb = np.zeros((rows, rows)), np.zeros((columns, columns))
+    la, lb = np.full(rows, initial_value), np.full(columns, initial_value)
+    for t, g in enumerate(gs):
+        if t == 0:
+            # Their code sets up the bases with the first gradient.
+            qa, qb = (np.linalg.eigh(x)[1][:, ::-1] for x in (g @ g.T, g.T @ g))
+        turned = qa.T @ g @ qb
+        inverse_a, inverse_b = (1 / np.maximum(x, floor * x.max()) for x in (la, lb))
+        sa = b2 * sa + (1 - b2) / columns * g @ qb @ np.diag(inverse_b) @ qb.T @ g.T
+        sb = b2 * sb + (1 - b2) / rows * g.T @ qa @ np.diag(inverse_a) @ qa.T @ g
+        la = b2 * la + (1 - b2) * np.array([(row**2 * inverse_b).mean() for row in turned])
+        lb = b2 * lb + (1 - b2) * np.array([(column**2 * inverse_a).mean() for column in turned.T])
+        if t == 0:
+            updates.append(np.zeros(g.shape))
+            continue
+        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * turned**2
+        step = qa.T @ m @ qb / (1 - b1**t) / (np.sqrt(v / (1 - b2**t)) + eps)
+        updates.append(qa @ step @ qb.T)
+        if t % every == 0:
+            qa, qb = np.linalg.qr(sa @ qa)[0], np.linalg.qr(sb @ qb)[0]
+    return {"updates": np.stack(updates), "mu": m, "nu": v, "left": sa, "right_values": lb}
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_agrees_with_the_paper(options):
+    """On square gradients: a wide one has null vectors, which no basis of its own singles out."""
+    given, *_ = gradients(5, 5)
+    twin, tx = by_leaf(paper, given.grads, **options), oc.scale_by_kl_soap(**options)
+    exact, ours = run_float64(tx, given), run(tx, given)
+    for slot in ("nu", "left", "right_values"):
+        assert_agree(exact.state[slot], twin[slot], 1e-9)
+    assert_agree(exact.updates, twin["updates"], 1e-8)
+    assert_agree(ours.state["mu"], twin["mu"], SLOTS)
+    assert_agree(ours.updates, twin["updates"], 2e-3)
+
+
+def test_finds_the_kronecker_factors_of_the_covariance():
+    """Up to one factor between them, which the product does not tell; SOAP's sums lack the whitening of the other."""
+    given, a, b = gradients(4, 6, 3000)
+    state = run(oc.scale_by_kl_soap(b2=0.999, every=1), given).state
+    for slot, wanted in (("left", a), ("right", b)):
+        found = np.asarray(state[slot]["w"], np.float64)
+        found, wanted = found / np.trace(found), wanted / np.trace(wanted)
+        assert np.abs(found - wanted).max() < 0.05 * wanted.max()
+
+
+def test_the_eigenvalues_are_those_of_the_factors():
+    given, *_ = gradients(4, 6, 1000)
+    state = run(oc.scale_by_kl_soap(b2=0.99, every=1), given).state
+    for side in ("left", "right"):
+        values = np.sort(np.asarray(state[f"{side}_values"]["w"]))
+        np.testing.assert_allclose(values, np.linalg.eigvalsh(np.asarray(state[side]["w"])), rtol=0.1)
+
+
+def test_wrong_arguments_are_told():
+    with pytest.raises(ValueError, match="scale_by_kl_soap: every must be a whole number of at least 1, got 0"):
+        oc.scale_by_kl_soap(every=0).init(jnp.ones((2, 2)))
