@@ -8,7 +8,7 @@ from agreement import PARAMS, assert_agree, run, run_float64
 
 import optchain as oc
 
-PRESETS = [name for name, x in vars(oc).items() if getattr(x, "__module__", "") == "optchain.matrix_optimizers"]
+PRESETS = [name for name, x in vars(oc).items() if getattr(x, "__module__", "") == "optchain.presets.matrices"]
 
 ROUTED = [name for name in PRESETS if name != "scion"]  # to AdamW
 
