@@ -143,3 +143,28 @@ def mask_from_nnx() -> Pair:
         lambda: trained(lambda mask: oc.adamw(1e-3, mask=mask)),
         lambda x: x == "runs",
     )
+
+
+@defect("weights pruned to 0 in the middle of a run of Adam: the largest of them 50 steps later", "0")
+def pruned_weights() -> Pair:
+    def largest(tx: Any, hold: Any) -> float:
+        params, pruned = jnp.linspace(0.5, 1.5, 8), jnp.arange(8) < 4
+        params, state = _stepped(tx, params, tx.init(params), lambda g: g)
+        params = jnp.where(pruned, 0.0, params)
+        params, _ = _stepped(tx, params, state, lambda g: hold(g, pruned))
+        return float(jnp.max(jnp.abs(jnp.where(pruned, params, 0.0))))
+
+    return Pair(
+        lambda: largest(optax.adam(0.01), lambda g, pruned: jnp.where(pruned, 0.0, g)),
+        lambda: largest(
+            oc.chain(oc.adam(0.01), oc.sparse_update(oc.scale(1.0), indicator=lambda g, p: p != 0)),
+            lambda g, pruned: g,
+        ),
+        lambda x: x == 0,
+    )
+
+
+def _stepped(tx: Any, params: Any, state: Any, change: Any) -> Any:
+    for _ in range(50):
+        params, state = oc.apply(tx, change(params), state, params)
+    return params, state
