@@ -1,11 +1,15 @@
 """A decay whose memory grows steadily."""
 
+from typing import Any
+
 import jax.numpy as jnp
 
 from optchain.core.numerics import log_decay
 from optchain.core.rule import Decay, NonNegative
 from optchain.core.schedule import schedule
 from optchain.schedules.linear import ramp
+
+TINY = 1e-30
 
 
 @schedule(example={"start": 0.9, "end": 0.9999, "steps": 1000})
@@ -33,5 +37,10 @@ def linear_half_life(step, start: Decay, end: Decay, steps: NonNegative):
     [0.5, 0.7071, 0.8409, 0.8409]
     """
     passed = ramp(step, steps)
-    between = jnp.exp(1 / ((1 - passed) / log_decay(start) + passed / log_decay(end)))
+    between = jnp.exp(1 / ((1 - passed) / log_decay(_above_zero(start)) + passed / log_decay(_above_zero(end))))
     return jnp.where(passed == 1, end, between)
+
+
+def _above_zero(b: Any) -> Any:
+    """A decay that is at least tiny: at 0 itself the logarithm has no derivative."""
+    return max(b, TINY) if isinstance(b, float) else jnp.maximum(b, TINY)

@@ -83,6 +83,11 @@ def test_as_precise_as_in_float64(make):
     chex.assert_trees_all_close(schedule(STEPS), exact, rtol=0, atol=1e-6 * abs(exact).max())
 
 
+def tolerance(make):
+    """The logarithm of a decay near 1 is known to few digits where the decay itself is rounded to float32."""
+    return 1e-5 if make is oc.linear_half_life else 3e-6
+
+
 @every_with_numbers
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.int32], ids=["float32", "int32"])
 def test_traced_numbers_give_what_constants_give(make, dtype):
@@ -96,14 +101,14 @@ def test_traced_numbers_give_what_constants_give(make, dtype):
 
     expected = build(make)(steps)
     values = {name: jnp.asarray(x, dtype) for name, x in constants.items()}
-    chex.assert_trees_all_close(traced(values), expected, rtol=0, atol=3e-6 * abs(expected).max())
+    chex.assert_trees_all_close(traced(values), expected, rtol=0, atol=tolerance(make) * abs(expected).max())
 
 
 @every
 def test_passes_through_jit_as_an_argument(make):
     schedule = build(make)
     expected = schedule(STEPS)
-    close = {"rtol": 0, "atol": 3e-6 * abs(expected).max()}
+    close = {"rtol": 0, "atol": tolerance(make) * abs(expected).max()}
     chex.assert_trees_all_close(jax.jit(lambda s, t: s(t))(schedule, STEPS), expected, **close)
     chex.assert_trees_all_close(jax.jit(schedule)(STEPS), expected, **close)
     _, scanned = jax.lax.scan(lambda count, _: (count + 1, schedule(count)), jnp.int32(0), length=60)
