@@ -52,7 +52,7 @@ def test_overrides_are_toml_and_else_strings(tmp_path):
         ("train.steps", "--set train.steps: wanted dotted.key=value"),
         ("train.steps.more=1", "--set train.steps.more=1: train.steps is 60, no table"),
         ("optimizer.adam.b3=0.9", "optimizer.adam.b3: scale_by_adam has no such argument; valid: b1, b2"),
-        ("optimizer.adam.use=scale_by_adma", "did you mean 'scale_by_adam'"),
+        ("optimizer.adam.use=scale_by_admam", "did you mean 'scale_by_adam'"),
         ("optimizer.adam.b1=1.5", "optimizer.adam: scale_by_adam: b1 must lie in [0, 1)"),
         ("optimizer.adm.b1=0.9", "optimizer.adm"),
         ("model.channels=[4]", "model.channels: the inputs of task 'circles' are vectors, not images"),
