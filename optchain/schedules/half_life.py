@@ -9,8 +9,6 @@ from optchain.core.rule import Decay, NonNegative
 from optchain.core.schedule import schedule
 from optchain.schedules.linear import ramp
 
-TINY = 1e-30
-
 
 @schedule(example={"start": 0.9, "end": 0.9999, "steps": 1000})
 def linear_half_life(step, start: Decay, end: Decay, steps: NonNegative):
@@ -37,10 +35,13 @@ def linear_half_life(step, start: Decay, end: Decay, steps: NonNegative):
     [0.5, 0.7071, 0.8409, 0.8409]
     """
     passed = ramp(step, steps)
-    between = jnp.exp(1 / ((1 - passed) / log_decay(_above_zero(start)) + passed / log_decay(_above_zero(end))))
+    # 1 / ln b is 0 where nothing is remembered, and so is b there; the derivative of either is not defined.
+    inverse = (1 - passed) * _inverse_log(start) + passed * _inverse_log(end)
+    between = jnp.where(inverse < 0, jnp.exp(1 / jnp.where(inverse < 0, inverse, -1)), 0)
     return jnp.where(passed == 1, end, between)
 
 
-def _above_zero(b: Any) -> Any:
-    """A decay that is at least tiny: at 0 itself the logarithm has no derivative."""
-    return max(b, TINY) if isinstance(b, float) else jnp.maximum(b, TINY)
+def _inverse_log(b: Any) -> Any:
+    if isinstance(b, float):
+        return 1 / log_decay(b)
+    return jnp.where(b > 0, 1 / jnp.log(jnp.where(b > 0, b, 0.5)), 0)
