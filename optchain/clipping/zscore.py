@@ -9,6 +9,7 @@ from optchain.core.dense import lift
 from optchain.core.joint import Joint
 from optchain.core.numerics import ema, global_norm
 from optchain.core.rule import Decay, Positive, Static, rule
+from optchain.core.trees import widest
 
 
 class Norms(NamedTuple):
@@ -63,7 +64,7 @@ class ZScoreClip:
     example = {"warmup_steps": 1}
 
     def init(self, params):
-        return Norms(*jnp.zeros((3,), jnp.float32))
+        return Norms(*jnp.zeros(3, widest(params)))
 
     def update(self, g, s, p, t):
         n = global_norm(g)
