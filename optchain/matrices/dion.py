@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from optchain.core.dense import lift
 from optchain.core.mask import is_kernel
 from optchain.core.rule import Decay, Static, rule, whole
+from optchain.matrices.lapack import orthonormal
 from optchain.matrices.shape_scale import shape_scale
 
 
@@ -66,7 +67,7 @@ class Dion:
 
     def update(self, g, s, p, t):
         momentum = s.mu + g
-        left, _ = jnp.linalg.qr(momentum @ s.right)
+        left = orthonormal(momentum @ s.right)
         right = momentum.T @ left
         mu = momentum - (1 - self.b) * left @ right.T
         size = jnp.max(jnp.abs(right), axis=0, keepdims=True)

@@ -3,17 +3,19 @@
 import jax
 import jax.numpy as jnp
 
+from optchain.matrices.lapack import eigh, orthonormal
+
 Bases = tuple[jax.Array | None, ...]  # of rows and columns, or their matrices; None is the standard basis
 
 
 def first_basis(a: jax.Array) -> jax.Array:
     """The eigenvectors of a symmetric matrix as columns, the largest eigenvalue first."""
-    return jnp.linalg.eigh(a)[1][:, ::-1]
+    return eigh(a)[1][:, ::-1]
 
 
 def next_basis(a: jax.Array, basis: jax.Array) -> jax.Array:
     """One step of power iteration: nearer to the eigenvectors, still orthogonal."""
-    return jnp.linalg.qr(jnp.matmul(a, basis, precision="highest"))[0]
+    return orthonormal(jnp.matmul(a, basis, precision="highest"))
 
 
 def rotated(x: jax.Array, left: jax.Array | None, right: jax.Array | None) -> jax.Array:

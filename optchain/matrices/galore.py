@@ -9,6 +9,7 @@ from optchain.core.dense import lift
 from optchain.core.mask import is_kernel
 from optchain.core.numerics import debias, ema, over_root
 from optchain.core.rule import Decay, NonNegative, Positive, Static, rule, whole
+from optchain.matrices.lapack import left_singular_vectors
 
 
 class Projected(NamedTuple):
@@ -81,7 +82,7 @@ class GaLore:
 
 def leading(x, projector):
     """The first left singular vectors, as many as the projector has."""
-    return jnp.linalg.svd(x, full_matrices=False)[0][:, : projector.shape[1]]
+    return left_singular_vectors(x)[:, : projector.shape[1]]
 
 
 def same(x, projector):

@@ -4,12 +4,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import solve_triangular
 
 from optchain.core.dense import lift
 from optchain.core.mask import is_kernel
 from optchain.core.numerics import debias, ema
 from optchain.core.rule import Decay, Positive, Static, rule, whole
+from optchain.matrices.lapack import solved_transposed
 
 
 class Factors(NamedTuple):
@@ -82,7 +82,7 @@ def fitted(mean, left, right, key, rate):
     """The factors one step nearer to those that whiten."""
     noise = jax.random.normal(key, mean.shape, mean.dtype)
     a = left @ mean @ right.T
-    b = solve_triangular(right, solve_triangular(left, noise, trans="T").T, trans="T").T
+    b = solved_transposed(right, solved_transposed(left, noise).T).T
     left, right = stepped(left, a @ a.T, b @ b.T, rate), stepped(right, a.T @ a, b.T @ b, rate)
     balance = jnp.sqrt(jnp.max(jnp.abs(right)) / jnp.max(jnp.abs(left)))
     return left * balance, right / balance

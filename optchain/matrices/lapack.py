@@ -1,0 +1,54 @@
+"""Decompositions that are safe under `vmap` on CPUs."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.custom_batching import custom_vmap
+from jax.scipy.linalg import solve_triangular
+
+
+def one_by_one(law: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of matrices that `vmap` runs on one after the other on CPUs, and together elsewhere.
+
+    In jaxlib before 0.11 a batched LAPACK call on a CPU waits in a thread of XLA's pool for others of that pool: as
+    many such calls at once as there are threads (two layers on two cores) wait for ever.
+    """
+    alone = custom_vmap(law)
+
+    @alone.def_vmap
+    def _(size: int, batched: list[bool], *xs: jax.Array) -> Any:
+        full = [x if own else jnp.broadcast_to(x, (size, *x.shape)) for x, own in zip(xs, batched, strict=True)]
+        # The function itself would be batched again by a second `vmap`.
+        found = jax.lax.platform_dependent(
+            *full, cpu=lambda *xs: jax.lax.map(lambda x: alone(*x), xs), default=jax.vmap(law)
+        )
+        return found, jax.tree.map(lambda _: True, found)
+
+    return alone
+
+
+@one_by_one
+def eigh(a: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The eigenvalues of a symmetric matrix, ascending, and its eigenvectors as columns."""
+    values, vectors = jnp.linalg.eigh(a)
+    return values, vectors
+
+
+@one_by_one
+def orthonormal(a: jax.Array) -> jax.Array:
+    """The orthonormal factor of the QR decomposition."""
+    return jnp.linalg.qr(a)[0]
+
+
+@one_by_one
+def left_singular_vectors(a: jax.Array) -> jax.Array:
+    """The left singular vectors as columns, as many as the shorter side is long."""
+    return jnp.linalg.svd(a, full_matrices=False)[0]
+
+
+@one_by_one
+def solved_transposed(upper: jax.Array, b: jax.Array) -> jax.Array:
+    """The solution x of `upper.T @ x = b` for an upper triangular matrix."""
+    return solve_triangular(upper, b, trans="T")
