@@ -12,7 +12,7 @@ from jax.scipy.linalg import solve_triangular
 def one_by_one(law: Callable[..., Any]) -> Callable[..., Any]:
     """A function of matrices that `vmap` runs on one after the other on CPUs, and together elsewhere.
 
-    In jaxlib before 0.11 a batched LAPACK call on a CPU waits in a thread of XLA's pool for others of that pool: as
+    In jaxlib 0.10 a batched LAPACK call on a CPU waits in a thread of XLA's pool for others of that pool: as
     many such calls at once as there are threads (two layers on two cores) wait for ever.
     """
     alone = custom_vmap(law)
