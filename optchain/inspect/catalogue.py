@@ -2,7 +2,6 @@
 
 import dataclasses
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -11,6 +10,7 @@ import jax.numpy as jnp
 from optchain.core.describe import aligned
 from optchain.core.rule import core_of
 from optchain.inspect.config import techniques
+from optchain.masking.rules import links_of
 
 GENERIC = ("WeightDecay", "LearningRate", "Scale")
 LOOKS_ACROSS = {0: "entry", 1: "row", 2: "matrix", None: "array"}
@@ -54,7 +54,7 @@ def optimizers() -> Catalogue:
 
 def _row(name: str, make: Any) -> Row:
     tx = make(**make.example)
-    rules = [link.rule for link in _links(tx.link)]
+    rules = [link.rule for link in links_of(tx)]
     state = jax.eval_shape(tx.init, EXAMPLE)
     size = sum(x.size for x in jax.tree.leaves(state) if x.ndim) / 64**2
     cores = {core_of(rule, 2) for rule in rules}
@@ -64,15 +64,6 @@ def _row(name: str, make: Any) -> Row:
     own = sorted(rules, key=lambda rule: type(rule).__name__ in GENERIC)
     papers = [found for x in (make, *map(type, own)) if (found := _paper(x.__doc__ or ""))]
     return Row(name, links, round(size, 3), LOOKS_ACROSS[core], papers[0] if papers else "")
-
-
-def _links(link: Any) -> Iterator[Any]:
-    """The links with rules, those within chains and wrappers too."""
-    if hasattr(link, "rule"):
-        yield link
-    for tx in [*(tx for _, tx in getattr(link, "links", ())), *([link.inner] if hasattr(link, "inner") else [])]:
-        if hasattr(tx, "link"):
-            yield from _links(tx.link)
 
 
 def _paper(doc: str) -> str:
