@@ -10,14 +10,16 @@ import jax
 def path_of(keypath: tuple[Any, ...]) -> str:
     """The name of a leaf, its keys joined by `/`.
 
-    nnx appends `.value` to the keys of a variable at init and not at update: it is dropped.
-
     >>> import jax
     >>> [path_of(path) for path, _ in jax.tree.leaves_with_path({"dense": {"kernel": 1, "bias": 2}})]
     ['dense/bias', 'dense/kernel']
     """
-    keys = keypath[:-1] if keypath and getattr(keypath[-1], "name", None) == "value" else keypath
-    return jax.tree_util.keystr(keys, simple=True, separator="/")
+    return jax.tree_util.keystr(lasting(keypath), simple=True, separator="/")
+
+
+def lasting(keypath: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The keys without the `.value` that nnx appends to those of a variable at init and not at update."""
+    return keypath[:-1] if keypath and getattr(keypath[-1], "name", None) == "value" else keypath
 
 
 def nearest(name: str, valid: Iterable[str], show: int = 12) -> str:

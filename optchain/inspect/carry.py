@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from optchain.core.paths import lasting
 from optchain.inspect.entries import Entry, Keys
 from optchain.inspect.pairing import Entries
 
@@ -88,9 +89,7 @@ def clocks(
 def _is_foreign(entry: Entry, leaves: list[tuple[Any, Any]]) -> bool:
     """Whether this is the state of one of optax's transformations, which are tuples where ours are tables."""
     keys, i = next(iter(entry.slots.items()))
-    path = leaves[i][0]
-    if getattr(path[-1], "name", None) == "value" if path else False:
-        path = path[:-1]
+    path = lasting(leaves[i][0])
     return not keys or not isinstance(path[-len(keys)], jax.tree_util.DictKey)
 
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from optchain.core.metrics import without_metrics
+from optchain.core.paths import lasting
 from optchain.inspect.config import techniques
 
 Keys = tuple[str, ...]
@@ -68,8 +69,7 @@ def keyed(state: Any) -> list[tuple[Keys, Any]]:
 
 def keys_of(keypath: tuple[Any, ...]) -> Keys:
     """A path as strings, without the `.value` of nnx at its end."""
-    keys = keypath[:-1] if keypath and getattr(keypath[-1], "name", None) == "value" else keypath
-    return tuple(jax.tree_util.keystr((key,), simple=True) for key in keys)
+    return tuple(jax.tree_util.keystr((key,), simple=True) for key in lasting(keypath))
 
 
 def joined(*names: str) -> str:
