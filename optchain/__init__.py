@@ -197,6 +197,8 @@ from optchain.schedules.rex import rex as rex
 from optchain.schedules.step_decay import step_decay as step_decay
 from optchain.schedules.wsd import wsd as wsd
 from optchain.sharpness.asam import asam as asam
+from optchain.sharpness.gsam import gsam as gsam
+from optchain.sharpness.looksam import looksam as looksam
 from optchain.sharpness.sam import sam as sam
 from optchain.stepsize.centralize import centralize as centralize
 from optchain.stepsize.cocob import scale_by_cocob as scale_by_cocob

@@ -6,7 +6,7 @@ import numpy as np
 
 import optchain as oc
 
-STEPS = 60
+STEPS = 120
 
 
 def drawn():
@@ -44,8 +44,13 @@ def trained(tx, dtype=jnp.float32):
 
 def by_hand(perturbed, rate):
     """SGD on the gradients at perturbed parameters, where `perturbed` is a function of parameters and gradients."""
+    return descended(lambda t, params, grad: grad(perturbed(params, grad(params))), rate)
+
+
+def descended(law, rate):
+    """SGD along what `law` makes of the step, the parameters, and the function to their gradients."""
     params, xs, ys = drawn()
-    for x, y in zip(xs, ys, strict=True):
-        grads = gradient(perturbed(params, gradient(params, x, y)), x, y)
+    for t, (x, y) in enumerate(zip(xs, ys, strict=True)):
+        grads = law(t, params, lambda p, x=x, y=y: gradient(p, x, y))
         params = {name: p - rate * grads[name] for name, p in params.items()}
     return params

@@ -11,8 +11,9 @@ import optax
 from optchain.core.modifier import Modifier, at
 from optchain.core.numerics import global_norm, wide
 from optchain.core.rule import Number, Range, checked
-from optchain.core.runner import require_aligned
+from optchain.core.runner import like, require_aligned
 from optchain.core.transform import Transform, technique, transform
+from optchain.core.trees import dot
 from optchain.stepsize.scale import scale
 
 
@@ -31,10 +32,20 @@ class Sam(Modifier):
         return {"count": jnp.zeros((), jnp.int32)}
 
     def modify(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        rho = at(self.rho, extra.get("step", state["count"]))
-        grads = self.gradients(self.perturbed(updates, params, rho), extra.get("grad_fn"))
+        step = extra.get("step", state["count"])
+
+        def sharp() -> Any:
+            moved = self.perturbed(updates, params, at(self.rho, step))
+            return like(self.gradients(moved, extra.get("grad_fn")), updates)
+
+        grads, own = self.combined(updates, sharp, state, step)
         new, inner = self.run_one("inner", grads, state, params, extra)
-        return new, {"count": jnp.asarray(optax.safe_increment(state["count"])), "inner": inner}
+        return new, own | {"count": jnp.asarray(optax.safe_increment(state["count"])), "inner": inner}
+
+    def combined(self, grads: Any, sharp: Callable[[], Any], state: Any, step: jax.Array) -> tuple[Any, dict[str, Any]]:
+        """The gradient that `inner` sees, from that at the parameters and, computed on call, that at the perturbed
+        ones; and the wrapper's own slots."""
+        return sharp(), {}
 
     def perturbed(self, grads: Any, params: Any, rho: Any) -> Any:
         """The parameters where the loss is highest nearby, to first order."""
@@ -57,12 +68,33 @@ class Sam(Modifier):
 
 def ascended(params: Any, scaled: Any, scales: Any, rho: Any) -> Any:
     """The parameters moved by `rho` along the scaled gradient, in the metric of the scales."""
+    unit, _ = normalized(scaled)
+    return plus(params, rho, jax.tree.map(jnp.multiply, scales, unit))
+
+
+def normalized(tree: Any) -> tuple[Any, jax.Array]:
+    """The tree scaled to the norm 1 of all its leaves together, and its norm; a tree of zeros stays one."""
     # By the largest entry first: the squares of tiny or huge entries leave the range of float32.
-    largest = max_abs(scaled)
-    unit = jax.tree.map(lambda g: g / jnp.where(largest == 0, 1, largest).astype(g.dtype), scaled)
-    length = global_norm(unit)
-    factor = jnp.asarray(rho, length.dtype) / jnp.where(length == 0, 1, length)
-    return jax.tree.map(lambda p, g, s: p + factor.astype(p.dtype) * s * g, params, unit, scales)
+    largest = max_abs(tree)
+    scaled = divided(tree, largest)
+    length = global_norm(scaled)
+    return divided(scaled, length), largest.astype(length.dtype) * length
+
+
+def divided(tree: Any, number: jax.Array) -> Any:
+    """The tree over a number; unchanged where that is 0."""
+    return jax.tree.map(lambda x: x / jnp.where(number == 0, 1, number).astype(x.dtype), tree)
+
+
+def perpendicular(tree: Any, other: Any) -> Any:
+    """What remains of a tree without its component along another."""
+    unit, _ = normalized(other)
+    return plus(tree, -dot(tree, unit), unit)
+
+
+def plus(tree: Any, number: Any, other: Any) -> Any:
+    """The tree and a multiple of another, each leaf in its own dtype."""
+    return jax.tree.map(lambda x, y: x + jnp.asarray(number, x.dtype) * y.astype(x.dtype), tree, other)
 
 
 def max_abs(tree: Any) -> jax.Array:
