@@ -86,6 +86,7 @@ from optchain.moments.amsgrad import scale_by_amsgrad as scale_by_amsgrad
 from optchain.moments.came import scale_by_came as scale_by_came
 from optchain.moments.ema import ema as ema
 from optchain.moments.factored import scale_by_factored_rms as scale_by_factored_rms
+from optchain.moments.gauss_newton import gauss_newton_bartlett as gauss_newton_bartlett
 from optchain.moments.hutchinson import hutchinson as hutchinson
 from optchain.moments.laprop import scale_by_laprop as scale_by_laprop
 from optchain.moments.lion import scale_by_lion as scale_by_lion

@@ -56,6 +56,11 @@ def hutchinson(loss_fn: Callable[[Any], jax.Array], params: Any, key: jax.Array,
         z = treedef.unflatten(signs)
         return jax.tree.map(jnp.multiply, z, jax.jvp(jax.grad(loss_fn), (params,), (z,))[1])
 
+    return averaged(sample, key, samples)
+
+
+def averaged(sample: Callable[[jax.Array], Any], key: jax.Array, samples: int) -> Any:
+    """The mean of what a function makes of several keys; of one key, what it makes of that."""
     if samples == 1:
         return sample(key)
     # One after the other: the memory of a single sample.
