@@ -120,6 +120,7 @@ from optchain.presets.classic import sgd as sgd
 from optchain.presets.layerwise import fromage as fromage
 from optchain.presets.layerwise import lamb as lamb
 from optchain.presets.layerwise import lars as lars
+from optchain.presets.line_search import lbfgs as lbfgs
 from optchain.presets.matrices import dion as dion
 from optchain.presets.matrices import kl_soap as kl_soap
 from optchain.presets.matrices import kron as kron

@@ -12,7 +12,7 @@ import pytest
 import optchain as oc
 from experiments.benchmarks import trees
 from experiments.benchmarks.counts import chained, count, donated, floor, plain
-from experiments.benchmarks.twins import pairs, techniques
+from experiments.benchmarks.twins import LINE_SEARCHES, pairs, techniques
 
 TREES = {"leaf": trees.leaf(2**20), "tree": trees.gpt(layers=2, width=256, vocabulary=512, context=64)}
 
@@ -52,7 +52,7 @@ def elementwise() -> list[Any]:
     found = []
     for name, technique in techniques():
         tx = technique(**technique.example)
-        if rules(tx.link) and all(rule.core_ndim == 0 for rule in rules(tx.link)):
+        if name not in LINE_SEARCHES and rules(tx.link) and all(rule.core_ndim == 0 for rule in rules(tx.link)):
             found.append(pytest.param(name, tx, id=name))
     return found
 

@@ -12,6 +12,7 @@ SPELLED = {
     "momentum": lambda learning_rate, momentum=0.9: optax.sgd(learning_rate, momentum=momentum),
     "nesterov": lambda learning_rate, momentum=0.9: optax.sgd(learning_rate, momentum=momentum, nesterov=True),
 }
+LINE_SEARCHES = ("lbfgs",)  # evaluate the loss, of which a benchmark's step is told a value alone
 VARIANTS: dict[str, list[dict[str, Any]]] = {"rmsprop": [{"centered": True}]}
 
 
@@ -26,7 +27,8 @@ def pairs() -> Iterator[tuple[str, optax.GradientTransformation, optax.GradientT
     """A name, our transformation, and optax's of the same name and arguments."""
     for name, technique in techniques():
         twin = SPELLED.get(name, vars(optax).get(name))  # not by attribute: one that has moved would warn
-        if twin is None or "tx" in technique.example:  # what surrounds another has other arguments in optax
+        # What surrounds another has other arguments in optax.
+        if twin is None or "tx" in technique.example or name in LINE_SEARCHES:
             continue
         for extra in [{}, *VARIANTS.get(name, [])]:
             arguments = technique.example | extra

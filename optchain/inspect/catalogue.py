@@ -58,8 +58,10 @@ def _row(name: str, make: Any) -> Row:
     state = jax.eval_shape(tx.init, EXAMPLE)
     size = sum(x.size for x in jax.tree.leaves(state) if x.ndim) / 64**2
     cores = {core_of(rule, 2) for rule in rules}
+    named = getattr(tx.link, "links", ())
+    cores |= {getattr(link.link, "core_ndim", 0) for _, link in named}  # what is no rule may say so itself
     core = next((core for core in (None, 2, 1) if core in cores), 0)
-    links = tuple(name for name, _ in getattr(tx.link, "links", ())) or (tx.link.name,)
+    links = tuple(name for name, _ in named) or (tx.link.name,)
     # What every optimizer may have is not what it is: decay and rate count only where there is nothing else.
     own = sorted(rules, key=lambda rule: type(rule).__name__ in GENERIC)
     papers = [found for x in (make, *map(type, own)) if (found := _paper(x.__doc__ or ""))]

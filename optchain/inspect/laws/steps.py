@@ -9,6 +9,7 @@ import numpy as np
 import optax
 
 from optchain.core.transform import forwarding
+from optchain.core.trees import dot
 from optchain.inspect.laws.check import Broken, Skipped
 
 
@@ -21,8 +22,13 @@ def gradients(params: Any, seed: int = 1) -> Any:
 
 
 def told() -> dict[str, Any]:
-    """What links may be told in a step: a loss, and gradients at other parameters, of half their squared norm."""
-    return {"value": jnp.zeros(()), "grad_fn": lambda params: params}
+    """What links may be told in a step: a loss, and losses and gradients at other parameters, whose half squared norm
+    it is."""
+    return {
+        "value": jnp.zeros(()),
+        "value_fn": lambda params: dot(params, params) / 2,
+        "grad_fn": lambda params: params,
+    }
 
 
 def take_step(tx: Any, carry: Any, grads: Any, **extra: Any) -> Any:

@@ -1,0 +1,143 @@
+"""Full optimizers that search along their direction for a step that lowers the loss."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from optchain.core.chain import Chain
+from optchain.core.gather import gathered, scattered
+from optchain.core.rule import whole
+from optchain.core.runner import Result, like
+from optchain.core.transform import Transform, technique, transform, widened
+from optchain.presets.preset import preset
+from optchain.stepsize.scale import scale
+
+
+@dataclasses.dataclass(frozen=True)
+class Borrowed:
+    """A transformation of optax's, made of this definition's fields, which can be pickled and compared.
+
+    State: optax's own.
+    """
+
+    core_ndim = None  # an entry of the update depends on all of the tree
+
+    def made(self) -> Any:
+        """optax's transformation."""
+        raise NotImplementedError
+
+    def told(self, extra: dict[str, Any]) -> dict[str, Any]:
+        """The extra arguments that it takes."""
+        return {}
+
+    def names(self) -> list[str]:
+        """No number can be overridden."""
+        return []
+
+    def metrics(self) -> dict[str, jax.Array]:
+        """None are kept."""
+        return {}
+
+    def init(self, params: Any) -> Any:
+        # Some numbers begin weakly typed there, and the first step's strong ones would be another trace.
+        return jax.tree.map(lambda x: x.astype(x.dtype), self.made().init(widened(params)))
+
+    def update(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        new, state, _ = self.step(updates, state, params, extra)
+        return like(new, updates), state
+
+    def step(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> Result:
+        """One update that stays in float32 or wider."""
+        if not jax.tree.leaves(updates):  # of which optax's sums are no arrays
+            return updates, state, {}
+        updates, params = widened(updates), widened(params)
+        found = self.made().update(*everywhere((updates, state, params)), **self.told(extra))
+        return *jax.tree.map(scattered, found, (updates, state)), {}
+
+
+def everywhere(tree: Any) -> Any:
+    """The arrays whole on every device: inner products run across all their axes."""
+    return jax.tree.map(lambda x: gathered(x, 0), tree)
+
+
+@dataclasses.dataclass(frozen=True)
+class Directions(Borrowed):
+    """The quasi-Newton directions of L-BFGS."""
+
+    memory_size: int
+    scale_init_precond: bool
+
+    name = "scale_by_lbfgs"
+
+    def made(self) -> Any:
+        return optax.scale_by_lbfgs(self.memory_size, self.scale_init_precond)
+
+
+@dataclasses.dataclass(frozen=True)
+class ZoomSearch(Borrowed):
+    """The line search that satisfies the strong Wolfe conditions, where it can."""
+
+    max_linesearch_steps: int
+
+    name = "scale_by_zoom_linesearch"
+
+    def made(self) -> Any:
+        return optax.scale_by_zoom_linesearch(self.max_linesearch_steps, initial_guess_strategy="one")
+
+    def told(self, extra: dict[str, Any]) -> dict[str, Any]:
+        return {name: extra[name] for name in ("value", "value_fn")} | {"grad": everywhere(extra["grad"])}
+
+    def init(self, params: Any) -> Any:
+        # optax asks the first leaf for its dtype; a tree of placeholders has none.
+        first = next(iter(jax.tree.leaves(params)), jnp.zeros(()))
+        return super().init(first)._replace(grad=optax.tree.zeros_like(widened(params)))
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchChain(Chain):
+    """A chain that ends with a line search, which evaluates the loss itself."""
+
+    def step(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> Result:
+        """One update that stays in float32 or wider."""
+        if params is None:
+            raise ValueError(f"{self.name} reads the parameters: call update(grads, state, params)")
+        missing = [name for name in ("value", "value_fn") if extra.get(name) is None]
+        if missing:
+            wanted = "call update(grads, state, params, value=loss(params), value_fn=loss)"
+            raise ValueError(f"{self.name} searches for a step and lacks {' and '.join(missing)}: {wanted}")
+        return super().step(updates, state, params, {"grad": widened(updates)} | extra)
+
+
+@technique()
+@preset
+def lbfgs(memory_size: int = 10, scale_init_precond: bool = True, max_linesearch_steps: int = 20) -> Transform:
+    """L-BFGS with a line search: `optax.scale_by_lbfgs`, `scale`, `optax.scale_by_zoom_linesearch`.
+
+    It is for losses that are the same function at every step, such as that of all the data. `update` and `oc.apply`
+    take the loss at the parameters as `value`, and as `value_fn` the function from any parameters to it, which gets
+    them in float32 or wider. What enters the chain is its gradient, or else that is given as `grad`.
+
+    References:
+        Liu and Nocedal, 1989, Algorithm 2.1. doi:10.1007/BF01589116
+
+    >>> import jax
+    >>> import optchain as oc
+    >>> tx, p = oc.lbfgs(), jax.numpy.array([3.0, -4.0])
+    >>> loss, state = lambda p: jax.numpy.sum(p**2), tx.init(p)
+    >>> for _ in range(2):
+    ...     value, grads = jax.value_and_grad(loss)(p)
+    ...     p, state = oc.apply(tx, grads, state, p, value=value, value_fn=loss)
+    >>> bool(loss(p) < 1e-6)
+    True
+    """
+    for name, count in (("memory_size", memory_size), ("max_linesearch_steps", max_linesearch_steps)):
+        whole("lbfgs", name, count, 1)
+    links = {
+        "lbfgs": transform(Directions(memory_size, scale_init_precond)),
+        "descent": scale(-1.0),
+        "search": transform(ZoomSearch(max_linesearch_steps)),
+    }
+    return transform(SearchChain(tuple(links.items())))
