@@ -62,6 +62,7 @@ from optchain.masking.sparse_update import nonzero as nonzero
 from optchain.masking.sparse_update import sparse_update as sparse_update
 from optchain.matrices.apollo import scale_by_apollo as scale_by_apollo
 from optchain.matrices.dion import scale_by_dion as scale_by_dion
+from optchain.matrices.fira import scale_by_fira as scale_by_fira
 from optchain.matrices.galore import scale_by_galore as scale_by_galore
 from optchain.matrices.kl_soap import scale_by_kl_soap as scale_by_kl_soap
 from optchain.matrices.kron import scale_by_kron as scale_by_kron

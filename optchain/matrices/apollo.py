@@ -10,6 +10,8 @@ from optchain.core.mask import is_kernel
 from optchain.core.numerics import debias, ema, over_root
 from optchain.core.paths import nearest
 from optchain.core.rule import Decay, NonNegative, Positive, Static, rule, whole
+from optchain.core.trees import ratio
+from optchain.matrices.growth import growth_factor, norm
 
 SCALINGS = {"channel": 0, "tensor": None}  # the axes that a factor's norms are taken over
 
@@ -90,17 +92,10 @@ class Apollo:
         mu, nu = ema(low, s.mu, self.b1), ema(low**2, s.nu, self.b2)
         step = over_root(debias(mu, self.b1, t), debias(nu, self.b2, t), self.eps, eps_in_sqrt=False)
         before, after = (norm(x, SCALINGS[self.scaling]) for x in (low, step))
-        u = self.scale * jnp.where(before > 0, after / jnp.where(before > 0, before, 1), 0) * wide
+        u = self.scale * ratio(after, before) * wide
         size = norm(u, None)[0, 0]
-        limit = self.max_growth * s.size
-        shrunk = jnp.where((s.size > 0) & (size > limit), limit / jnp.where(size > 0, size, 1), 1)
+        shrunk = growth_factor(size, s.size, self.max_growth)
         return shrunk * (u.T if g.shape[0] > g.shape[1] else u), Sketch(mu, nu, shrunk * size)
-
-
-def norm(x: jax.Array, axis: int | None) -> jax.Array:
-    """The norms of columns (axis 0) or of all of a matrix, with two axes, whatever the size of the entries."""
-    largest = jnp.max(jnp.abs(x), axis=axis, keepdims=True)
-    return largest * jnp.sqrt(jnp.sum((x / jnp.where(largest > 0, largest, 1)) ** 2, axis=axis, keepdims=True))
 
 
 scale_by_apollo = lift(Apollo, "scale_by_apollo")

@@ -62,22 +62,36 @@ class GaLore:
     core_ndim = 2
     batched = True
     example = {"rank": 2, "mask": is_kernel}
+    public_name = "scale_by_galore"
 
     def init(self, p):
-        whole("scale_by_galore", "update_proj_gap", self.update_proj_gap, 1)
+        whole(self.public_name, "update_proj_gap", self.update_proj_gap, 1)
         short, long = min(p.shape), max(p.shape)
-        rank = min(whole("scale_by_galore", "rank", self.rank, 1), short)
+        rank = min(whole(self.public_name, "rank", self.rank, 1), short)
         return Projected(*(jnp.zeros(shape, p.dtype) for shape in ((short, rank), (rank, long), (rank, long))))
 
     def update(self, g, s, p, t):
-        wide = g.T if g.shape[0] > g.shape[1] else g
+        now, _, step = self.within(lying(g), s, t)
+        return laid(self.scale * now.projector @ step, g), now
+
+    def within(self, wide, s, t):
+        """The new slots, the projected gradient, and Adam's step there, of a matrix with no more rows than columns."""
         due = jnp.mod(t - 1, self.update_proj_gap) == 0
         projector = jax.lax.cond(due, leading, same, wide, s.projector)
         low = projector.T @ wide
         mu, nu = ema(low, s.mu, self.b1), ema(low**2, s.nu, self.b2)
         step = over_root(debias(mu, self.b1, t), debias(nu, self.b2, t), self.eps, eps_in_sqrt=False)
-        u = self.scale * projector @ step
-        return (u.T if g.shape[0] > g.shape[1] else u), Projected(projector, mu, nu)
+        return Projected(projector, mu, nu), low, step
+
+
+def lying(g):
+    """The matrix or its transpose, with no more rows than columns."""
+    return g.T if g.shape[0] > g.shape[1] else g
+
+
+def laid(u, g):
+    """What was made of the lying form of a matrix, as the matrix stands."""
+    return u.T if g.shape[0] > g.shape[1] else u
 
 
 def leading(x, projector):
