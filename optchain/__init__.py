@@ -14,6 +14,7 @@ from optchain.clipping.block_rms import clip_by_block_rms as clip_by_block_rms
 from optchain.clipping.global_norm import clip_by_global_norm as clip_by_global_norm
 from optchain.clipping.leaf_norm import clip_by_leaf_norm as clip_by_leaf_norm
 from optchain.clipping.private_aggregate import differentially_private_aggregate as differentially_private_aggregate
+from optchain.clipping.qk import clip_qk as clip_qk
 from optchain.clipping.quantile import clip_by_quantile as clip_by_quantile
 from optchain.clipping.value import clip as clip
 from optchain.clipping.zscore import clip_by_zscore as clip_by_zscore
@@ -110,6 +111,7 @@ from optchain.moments.variance_reduction import reduce_variance as reduce_varian
 from optchain.moments.yogi import scale_by_yogi as scale_by_yogi
 from optchain.precision.precision import lost_updates as lost_updates
 from optchain.precision.precision import precision as precision
+from optchain.presets.attention import muon_clip as muon_clip
 from optchain.presets.classic import adagrad as adagrad
 from optchain.presets.classic import adam as adam
 from optchain.presets.classic import adamw as adamw
@@ -118,6 +120,7 @@ from optchain.presets.classic import momentum as momentum
 from optchain.presets.classic import nesterov as nesterov
 from optchain.presets.classic import rmsprop as rmsprop
 from optchain.presets.classic import sgd as sgd
+from optchain.presets.layerwise import adamh as adamh
 from optchain.presets.layerwise import fromage as fromage
 from optchain.presets.layerwise import lamb as lamb
 from optchain.presets.layerwise import lars as lars
@@ -159,6 +162,7 @@ from optchain.presets.moments import simplified_ademamix as simplified_ademamix
 from optchain.presets.moments import sophia as sophia
 from optchain.presets.moments import stable_adamw as stable_adamw
 from optchain.presets.moments import yogi as yogi
+from optchain.presets.private import dpsgd as dpsgd
 from optchain.presets.rate_free import cocob as cocob
 from optchain.presets.rate_free import dadapt_adamw as dadapt_adamw
 from optchain.presets.rate_free import dadapt_sgd as dadapt_sgd

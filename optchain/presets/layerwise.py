@@ -1,12 +1,14 @@
 """Full optimizers whose steps are in proportion to each parameter's norm."""
 
 from optchain.core.chain import chain
-from optchain.core.mask import Mask
+from optchain.core.mask import Mask, Without
 from optchain.core.rule import Number
 from optchain.core.transform import Transform
 from optchain.decay.decoupled import add_decayed_weights
+from optchain.decay.param_norm import keep_params_norm
 from optchain.moments.adam import scale_by_adam
 from optchain.moments.momentum import trace
+from optchain.presets.matrices import hidden_kernels
 from optchain.presets.preset import preset
 from optchain.stepsize.fromage import fromage_step
 from optchain.stepsize.lars import scale_by_lars
@@ -63,3 +65,35 @@ def fromage(learning_rate: Number) -> Transform:
     >>> tx = oc.fromage(0.01)
     """
     return chain(lr=fromage_step(learning_rate))
+
+
+@preset
+def adamh(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-8,
+    adam_learning_rate: Number | None = None,
+    adam: Mask | None = None,
+) -> Transform:
+    """Adam on the sphere: `scale_by_adam`, `scale_by_trust_ratio`, the rate, `keep_params_norm`; else Adam.
+
+    Hidden kernels, all but those that the mask `adam` chooses (left out, those whose path holds "embed" or "head"),
+    keep the norm that they began with, of which the learning rate is the part that a step moves. All other parameters
+    take steps of Adam with `adam_learning_rate`; left out, it is `learning_rate`.
+
+    References:
+        Wen et al., 2026. https://arxiv.org/abs/2606.16899
+
+    >>> import optchain as oc
+    >>> tx = oc.adamh(0.01, adam_learning_rate=1e-3, adam=("*/embedding", "head/*"))
+    """
+    hidden = hidden_kernels(adam)
+    rest = Without(None, hidden)
+    return chain(
+        adam=scale_by_adam(b1, b2, eps),
+        trust=scale_by_trust_ratio(mask=hidden),
+        lr=scale_by_learning_rate(learning_rate, mask=hidden),
+        adam_lr=scale_by_learning_rate(learning_rate if adam_learning_rate is None else adam_learning_rate, mask=rest),
+        norm=keep_params_norm(mask=hidden),
+    )

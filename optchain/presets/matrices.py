@@ -31,6 +31,11 @@ def is_hidden(path: str, p: jax.Array) -> bool:
     return is_kernel(path, p) and not any(word in path.lower() for word in ("embed", "head"))
 
 
+def hidden_kernels(others: Mask | None) -> Mask:
+    """The mask of all kernels but others; left out, these are the embeddings and heads by name."""
+    return is_hidden if others is None else Without(is_kernel, others) if others else is_kernel
+
+
 def matrix_optimizer(name: str, technique: Callable[..., Transform], **defaults: Any) -> Callable[..., Transform]:
     """The full optimizer of one technique for matrices, with its arguments after the learning rate.
 
@@ -49,7 +54,7 @@ def matrix_optimizer(name: str, technique: Callable[..., Transform], **defaults:
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
 
     def make(learning_rate: Number, adamw: Mask | None, adam_learning_rate: Number | None, **arguments) -> Transform:
-        hidden = is_hidden if adamw is None else Without(is_kernel, adamw) if adamw else is_kernel
+        hidden = hidden_kernels(adamw)
         rest = Without(None, hidden)
         adam = scale_by_adam(arguments["adam_b1"], arguments["adam_b2"], arguments["adam_eps"], mask=rest)
         adam_lr = scale_by_learning_rate(learning_rate if adam_learning_rate is None else adam_learning_rate, mask=rest)
@@ -95,7 +100,7 @@ def scion(
     >>> import optchain as oc
     >>> tx = oc.scion(2**-10, sign=("*/embedding", "head/*"))
     """
-    hidden = is_hidden if sign is None else Without(is_kernel, sign) if sign else is_kernel
+    hidden = hidden_kernels(sign)
     return chain(
         spectral=scale_by_scion(b, radius, "spectral", ns_steps, mask=hidden),
         sign=scale_by_scion(b, sign_radius, "sign", mask=Without(is_kernel, hidden)),

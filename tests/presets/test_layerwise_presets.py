@@ -34,6 +34,36 @@ def test_lamb_agrees_with_the_paper_and_optax(recorded, options):
     assert_agree(run(tx, recorded).params, run_twin(optax.lamb(1e-3, **options), recorded).params, PARAMS)
 
 
+def sphere(gs, p, rate, adam_rate, hidden, b1=0.9, b2=0.999, eps=1e-8):
+    """Wen et al. around Adam, where the parameter is hidden: update and result have the norm that it began with."""
+    radius, m, v = np.sqrt(np.sum(p**2)), np.zeros_like(p), np.zeros_like(p)
+    for t, g in enumerate(gs, 1):
+        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+        u = m / (1 - b1**t) / (np.sqrt(v / (1 - b2**t)) + eps)
+        if hidden:
+            moved = p - rate * radius * u / np.sqrt(np.sum(u**2))
+            p = radius * moved / np.sqrt(np.sum(moved**2))
+        else:
+            p = p - adam_rate * u
+    return p
+
+
+@pytest.mark.parametrize("adam", [None, (), "*out/*"], ids=str)
+def test_adamh_agrees_with_the_paper(recorded, adam):
+    tx = oc.adamh(0.02, adam_learning_rate=1e-3, adam=adam)
+
+    def exact(path, p, gs):
+        leaf = jax.tree_util.keystr(path, simple=True, separator="/")
+        others = ("embed" in leaf or "head" in leaf) if adam is None else adam != () and "out/" in leaf
+        hidden = p.ndim >= 2 and not others
+        return sphere(np.asarray(gs, np.float64), np.asarray(p, np.float64), 0.02, 1e-3, hidden)
+
+    wanted = jax.tree.map_with_path(exact, recorded.params, recorded.grads)
+    assert_agree(run_float64(tx, recorded).params, wanted, 1e-9)
+    assert_agree(run(tx, recorded).params, wanted, PARAMS)
+    assert [name for name, _ in tx.link.links] == ["adam", "trust", "lr", "adam_lr", "norm"]
+
+
 @pytest.mark.parametrize("make, rate", [(oc.lars, 5.0), (oc.lamb, 0.05), (oc.fromage, 0.05)])
 def test_descends_a_quadratic(make, rate):
     """LARS takes a thousandth of the norm at rate 1."""
