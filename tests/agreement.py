@@ -9,6 +9,8 @@ import numpy as np
 # Over the recorded gradients, with constant hyperparameters, in float32; a twin that multiplies by 0.999 in float32
 # at each step, as optax does, is itself 2e-6 off.
 SLOTS, PARAMS = 4e-6, 2e-5
+# LLVM's optimizations take longer than the runs that they would shorten; XLA's own passes remain.
+QUICKLY = {"xla_backend_optimization_level": 0}
 
 
 class Run(NamedTuple):
@@ -26,9 +28,10 @@ def run(tx, recorded, rate=1.0, promotion="strict") -> Run:
         return (jax.tree.map(lambda p, u: p + rate * u, params, u), state), u
 
     with jax.numpy_dtype_promotion(promotion):
-        (params, state), updates = jax.jit(lambda params, grads: jax.lax.scan(step, (params, tx.init(params)), grads))(
-            recorded.params, recorded.grads
+        scanned = jax.jit(
+            lambda params, grads: jax.lax.scan(step, (params, tx.init(params)), grads), compiler_options=QUICKLY
         )
+        (params, state), updates = scanned(recorded.params, recorded.grads)
     return Run(params, state, updates)
 
 

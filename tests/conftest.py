@@ -12,6 +12,7 @@ import chex  # noqa: E402
 import jax  # noqa: E402
 import pytest  # noqa: E402
 from recorded_gradients import recorded as recorded  # noqa: E402
+from recorded_gradients import recorded_matrices as recorded_matrices  # noqa: E402
 
 chex.set_n_cpu_devices(8)
 jax.config.update("jax_numpy_rank_promotion", "raise")

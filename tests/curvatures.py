@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from agreement import QUICKLY
 from torch_twin import run_torch
 
 import optchain as oc
@@ -31,9 +32,8 @@ def trained(tx, recorded, every=EVERY):
 
     steps = jnp.arange(len(jax.tree.leaves(recorded.grads)[0]))
     start = recorded.params, tx.init(recorded.params)
-    return jax.jit(lambda start, *xs: jax.lax.scan(step, start, xs)[0])(
-        start, steps, recorded.grads, estimates(recorded)
-    )
+    scanned = jax.jit(lambda start, *xs: jax.lax.scan(step, start, xs)[0], compiler_options=QUICKLY)
+    return scanned(start, steps, recorded.grads, estimates(recorded))
 
 
 def run_torch_told(make, recorded, every=EVERY):

@@ -1,5 +1,6 @@
-"""Two hundred real gradients: of a small network that learns to read digits."""
+"""Real gradients of two small models: a network that learns to read digits, and a transformer that learns to write."""
 
+from pydoc_data.topics import topics
 from typing import Any, NamedTuple
 
 import jax
@@ -9,26 +10,62 @@ import optax
 import pytest
 from sklearn.datasets import load_digits
 
-STEPS, BATCH, RATE = 200, 32, 0.1
+STEPS, BATCH, WINDOW, RATE = 120, 16, 16, 0.1
+# Every test compiles every leaf: so there are few, but of one, two and four axes, tall and wide.
+SHAPES = {
+    "digits": {
+        "conv": {"kernel": (3, 3, 1, 4), "bias": (4,)},
+        "dense": {"kernel": (64, 16)},
+        "out": {"kernel": (16, 10), "bias": (10,)},
+    },
+    "text": {
+        "embed": {"embedding": (128, 8)},
+        "attention": {"scale": (8,), "qkv": {"kernel": (8, 24)}, "out": {"kernel": (8, 8)}},
+        "mlp": {"up": {"kernel": (8, 32)}, "down": {"kernel": (32, 8)}},
+        "head": {"kernel": (8, 128)},
+    },
+}
 
 
 class Recorded(NamedTuple):
-    params: Any  # {"dense": {"kernel", "bias"}, "out": {"kernel", "bias"}}, float32, before the first step
+    params: Any  # a tree of SHAPES, float32, before the first step
     grads: Any  # the same tree, with a leading axis of STEPS
 
 
-def loss(params, images, labels):
-    hidden = jax.nn.relu(images @ params["dense"]["kernel"] + params["dense"]["bias"][None])
-    logits = hidden @ params["out"]["kernel"] + params["out"]["bias"][None]
+def digits_loss(params, images, labels):
+    """A convolution of 3 by 3, the mean over each 2 by 2 pixels, and two dense layers."""
+    x = jax.lax.conv_general_dilated(
+        images, params["conv"]["kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    x = jax.nn.relu(x + params["conv"]["bias"]).reshape(-1, 4, 2, 4, 2, 4).mean((2, 4)).reshape(-1, 64)
+    logits = jax.nn.relu(x @ params["dense"]["kernel"]) @ params["out"]["kernel"] + params["out"]["bias"]
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
 
+def text_loss(params, text):
+    """One layer of causal attention with two heads and one of an MLP, behind norms, that foretell the next byte."""
+
+    def norm(x):
+        return x / jnp.sqrt(jnp.mean(x**2, axis=-1, keepdims=True) + 1e-6)
+
+    x, attention, mlp = params["embed"]["embedding"][text[:, :-1]], params["attention"], params["mlp"]
+    heads = (norm(x) * attention["scale"] @ attention["qkv"]["kernel"]).reshape(*x.shape[:2], 2, 12)
+    mixed = jax.nn.dot_product_attention(*jnp.split(heads, 3, -1), is_causal=True)
+    x = x + mixed.reshape(x.shape) @ attention["out"]["kernel"]
+    x = x + jax.nn.relu(norm(x) @ mlp["up"]["kernel"]) @ mlp["down"]["kernel"]
+    logits = norm(x) @ params["head"]["kernel"]
+    return optax.softmax_cross_entropy_with_integer_labels(logits, text[:, 1:]).mean()
+
+
 @jax.jit
-def record(params, images, labels, batches):
-    """The gradients that plain SGD meets on its way through the batches."""
+def record(params, batches):
+    """The gradients that plain SGD meets on its way through the batches; the sum keeps the two models apart."""
+
+    def loss(params, batch):
+        return digits_loss(params["digits"], *batch["digits"]) + text_loss(params["text"], *batch["text"])
 
     def step(params, batch):
-        grads = jax.grad(loss)(params, images[batch], labels[batch])
+        grads = jax.grad(loss)(params, batch)
         return jax.tree.map(lambda p, g: p - RATE * g, params, grads), grads
 
     return jax.lax.scan(step, params, batches)[1]
@@ -36,18 +73,45 @@ def record(params, images, labels, batches):
 
 @pytest.fixture(scope="session")
 def recorded() -> Recorded:
-    """Real gradients; some of their entries are 0 at every step, for some pixels are blank in every image."""
-    digits = load_digits()
-    images = jnp.asarray(digits.data / 16, jnp.float32)
+    """Real gradients; some of their entries are 0 at every step, for some bytes are not in the text."""
     rng = np.random.default_rng(0)
 
-    def dense(n, m):
-        kernel = rng.normal(0, np.sqrt(2 / n), (n, m))
-        return {"kernel": jnp.asarray(kernel, jnp.float32), "bias": jnp.zeros(m, jnp.float32)}
+    def begin(path, shape):
+        if len(shape) == 1:
+            return jnp.full(shape, float(path[-1].key == "scale"))
+        return jnp.asarray(rng.normal(0, np.sqrt(2 / np.prod(shape[:-1])), shape), jnp.float32)
 
-    params = {"dense": dense(64, 32), "out": dense(32, 10)}
-    batches = rng.integers(0, len(images), (STEPS, BATCH))
-    return Recorded(params, record(params, images, jnp.asarray(digits.target, jnp.int32), batches))
+    params = jax.tree.map_with_path(begin, SHAPES, is_leaf=lambda x: isinstance(x, tuple))
+    digits, some = load_digits(), rng.integers(0, 1797, (STEPS, BATCH))
+    text = np.frombuffer("".join(topics.values()).encode("ascii", "ignore"), np.uint8)
+    starts = rng.integers(0, len(text) - WINDOW, (STEPS, BATCH, 1))
+    batches = {
+        "digits": (np.float32(digits.images[some, ..., None] / 16), digits.target[some]),
+        "text": (np.int32(text[starts + np.arange(WINDOW + 1)]),),
+    }
+    with jax.numpy_rank_promotion("allow"):
+        return Recorded(params, record(params, batches))
+
+
+def blank(recorded: Recorded) -> Any:
+    """Where the gradient is 0 at every step."""
+    return jax.tree.map(lambda g: np.all(np.asarray(g) == 0, axis=0), recorded.grads)
+
+
+def of_axes(recorded: Recorded, *axes: int) -> Recorded:
+    """The leaves of so many axes alone, by their paths."""
+    chosen = [
+        (jax.tree_util.keystr(path, simple=True, separator="/"), p.ndim in axes)
+        for path, p in jax.tree.leaves_with_path(recorded.params)
+    ]
+    trees = (zip(chosen, jax.tree.leaves(tree), strict=True) for tree in recorded)
+    return Recorded(*({name: x for (name, wanted), x in leaves if wanted} for leaves in trees))
+
+
+@pytest.fixture(scope="session")
+def recorded_matrices(recorded) -> Recorded:
+    """The matrices of both models, by their paths, for techniques that take nothing else."""
+    return of_axes(recorded, 2)
 
 
 def drawn(seed: int, steps: int = 20) -> Recorded:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from agreement import Run
+from agreement import QUICKLY, Run
 
 # A rate that grows as long as gradients point along the way would grow for ever on gradients fixed beforehand: here a
 # spring that pulls back to the start is added to the recorded ones, as if the loss had a bowl around it.
@@ -56,7 +56,9 @@ def run(tx, recorded, rate=1.0, values=None, promotion="strict") -> Run:
         return (jax.tree.map(lambda p, u: p + rate * u, params, u), state), u
 
     with jax.numpy_dtype_promotion(promotion):
-        scanned = jax.jit(lambda params, given: jax.lax.scan(step, (params, tx.init(params)), given))
+        scanned = jax.jit(
+            lambda params, given: jax.lax.scan(step, (params, tx.init(params)), given), compiler_options=QUICKLY
+        )
         (params, state), updates = scanned(start, (recorded.grads, told))
     return Run(params, state, updates)
 

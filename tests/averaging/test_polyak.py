@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from agreement import PARAMS, assert_agree, by_leaf, run, run_float64
+from recorded_gradients import STEPS
 
 import optchain as oc
 
@@ -26,7 +27,7 @@ def chained(start, every):
     return oc.chain(lr=oc.scale_by_learning_rate(RATE), average=oc.polyak_average(start, every))
 
 
-@pytest.mark.parametrize("start,every", [(0, 1), (50, 7), (200, 3)])
+@pytest.mark.parametrize("start,every", [(0, 1), (50, 7), (STEPS, 3)])
 def test_agrees_with_the_paper(recorded, start, every):
     ours = run(chained(start, every), recorded)
     twin = by_leaf(swa, recorded.grads, recorded.params, start=start, every=every)

@@ -29,7 +29,7 @@ def schedule_free_sgd(gs, p, b1=0.9, power=2.0):
 def test_agrees_with_the_paper(recorded):
     ours = run(oc.schedule_free_sgd(RATE, WARMUP), recorded)
     twin = by_leaf(schedule_free_sgd, recorded.grads, recorded.params)
-    assert_agree(ours.state["z"], twin["z"], PARAMS)  # 200 roundings of a parameter
+    assert_agree(ours.state["z"], twin["z"], PARAMS)  # a rounding of a parameter at each step
     assert_agree(ours.params, twin["params"], PARAMS)
     assert_agree(oc.averaged_params(ours.state, ours.params), twin["x"], PARAMS)
 

@@ -28,7 +28,7 @@ def paper(gs, beta=0.98, max_ratio=1.05, warmup_steps=100):
 def test_agrees_with_the_paper(recorded, options):
     tx, exact = oc.clip_by_adagc(**options), by_leaf(paper, recorded.grads, **options)
     ours, wide = run(tx, recorded, -0.1), run_float64(tx, recorded)
-    # The history of the norm is a product of up to 200 factors: each carries the rounding of its own.
+    # The history of the norm is a product of as many factors as there were steps: each carries the rounding of its own.
     assert_agree(ours.updates, exact["updates"], 5 * SLOTS)
     assert_agree(ours.state["gamma"], exact["gamma"], 5 * SLOTS)
     assert_agree(ours.params, moved(recorded.params, exact["updates"], -0.1), PARAMS)

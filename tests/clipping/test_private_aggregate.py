@@ -4,50 +4,51 @@ import numpy as np
 import optax
 import optax.contrib
 import pytest
-from agreement import SLOTS, assert_agree
+from agreement import SLOTS, assert_agree, run, run_float64, run_twin
+from recorded_gradients import STEPS
+from whole_tree import tree_of, vector
 
 import optchain as oc
 
+COUNT = 4
 
-def examples(recorded, count=50):
+
+def examples(recorded):
     """Recorded gradients of several steps, as if they were those of the examples of one batch."""
-    return jax.tree.map(lambda g: g[:count], recorded.grads)
+    return recorded._replace(
+        grads=jax.tree.map(lambda g: jnp.stack([jnp.roll(g, i, 0) for i in range(COUNT)], 1), recorded.grads)
+    )
 
 
 def paper(grads, clip):
     """Lines 6 to 9 of Algorithm 1 of Abadi et al. without noise, example by example."""
-    leaves, treedef = jax.tree.flatten(jax.tree.map(lambda g: np.asarray(g, np.float64), grads))
-    sums = [np.zeros(g.shape[1:]) for g in leaves]
-    for i in range(len(leaves[0])):
-        n = np.sqrt(sum(np.sum(g[i] ** 2) for g in leaves))
-        for s, g in zip(sums, leaves, strict=True):
-            s += g[i] / max(1.0, n / clip)
-    return jax.tree.unflatten(treedef, [s / len(leaves[0]) for s in sums])
+    examples, updates = vector(grads, 2), []
+    for batch in examples:
+        clipped = [g / max(1.0, np.sqrt(np.sum(g**2)) / clip) for g in batch]
+        updates.append(sum(clipped) / len(batch))
+    return tree_of(np.stack(updates), jax.tree.map(lambda g: g[0, 0], grads))
 
 
 @pytest.mark.parametrize("clip", [0.05, 1.0, 1e6])  # clips every example, some, none
 def test_without_noise_agrees_with_the_paper_and_optax(recorded, clip):
-    grads, ours = examples(recorded), oc.differentially_private_aggregate(clip, 0.0)
-    theirs = optax.contrib.differentially_private_aggregate(clip, 0.0, key=0)
-    u, _ = ours.update(grads, ours.init(recorded.params), recorded.params)
-    assert_agree(u, paper(grads, clip), SLOTS)
-    with jax.numpy_dtype_promotion("standard"):
-        assert_agree(u, theirs.update(grads, theirs.init(recorded.params))[0], SLOTS)
+    given, ours = examples(recorded), run(oc.differentially_private_aggregate(clip, 0.0), examples(recorded)).updates
+    theirs = run_twin(optax.contrib.differentially_private_aggregate(clip, 0.0, key=0), given).updates
+    assert_agree(ours, paper(given.grads, clip), SLOTS)
+    assert_agree(ours, theirs, SLOTS)
 
 
 def test_is_exact_in_float64(recorded):
-    with jax.enable_x64(True):
-        grads, params = jax.tree.map(lambda x: x.astype("float64"), (examples(recorded), recorded.params))
-        tx = oc.differentially_private_aggregate(1.0, 0.0)
-        assert_agree(tx.update(grads, tx.init(params), params)[0], paper(grads, 1.0), 1e-12)
+    given = examples(recorded)
+    ours = run_float64(oc.differentially_private_aggregate(1.0, 0.0), given).updates
+    assert_agree(ours, paper(given.grads, 1.0), 1e-12)
 
 
 def test_one_example_moves_the_sum_by_no_more_than_the_bound(recorded):
     """The sensitivity, on which all privacy rests: an example a million times larger than the others."""
-    grads, tx = examples(recorded), oc.differentially_private_aggregate(0.1, 0.0)
+    grads, tx = recorded.grads, oc.differentially_private_aggregate(0.1, 0.0)
     other = jax.tree.map(lambda g: g.at[7].multiply(-1e6), grads)
     a, b = (tx.update(x, tx.init(recorded.params), recorded.params)[0] for x in (grads, other))
-    assert float(optax.tree.norm(jax.tree.map(jnp.subtract, a, b))) * 50 <= 0.2 * (1 + 1e-4)
+    assert float(optax.tree.norm(jax.tree.map(jnp.subtract, a, b))) * STEPS <= 0.2 * (1 + 1e-4)
 
 
 def noise(params, count=1, seed=0, sigma=2.0, examples=4, clip=3.0):

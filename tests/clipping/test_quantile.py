@@ -24,7 +24,7 @@ def definition(gs, quantile):
 def test_agrees_with_the_definition(recorded, quantile):
     tx, exact = oc.clip_by_quantile(quantile), by_leaf(definition, recorded.grads, quantile=quantile)["updates"]
     ours = run(tx, recorded, -0.1)
-    # A quantile at 0.99 of 2047 is interpolated with a weight that float32 holds to 1e-4 of the gap between two sizes.
+    # A quantile at 0.99 of 1023 is interpolated with a weight that float32 holds to 1e-4 of the gap between two sizes.
     assert_agree(ours.updates, exact, 5 * SLOTS)
     assert_agree(ours.params, moved(recorded.params, exact, -0.1), PARAMS)
     assert_agree(run_float64(tx, recorded).updates, exact, 1e-12)

@@ -12,16 +12,11 @@ import optchain as oc
 BOUNDS = [1e-4, 1e-2, 1e3]  # clips most entries, some, none
 
 
-def entry_by_entry(g, c):
-    return np.array([min(max(x, -c), c) for x in np.asarray(g).ravel().tolist()]).reshape(g.shape)
-
-
 @pytest.mark.parametrize("bound", BOUNDS)
 def test_agrees_with_the_definition(recorded, bound):
-    first = recorded._replace(grads=jax.tree.map(lambda g: g[:10], recorded.grads))
-    c = float(np.float32(bound))
-    expected = jax.tree.map(lambda g: jnp.asarray(entry_by_entry(g, c), jnp.float32), first.grads)
-    chex.assert_trees_all_equal(run(oc.clip(bound), first).updates, expected)
+    c = np.float32(bound)
+    expected = jax.tree.map(lambda g: np.minimum(np.maximum(np.asarray(g), -c), c), recorded.grads)
+    chex.assert_trees_all_equal(run(oc.clip(bound), recorded).updates, expected)
 
 
 @pytest.mark.parametrize("bound", BOUNDS)

@@ -2,12 +2,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from agreement import PARAMS, assert_agree, by_leaf, run, run_float64
-from recorded_gradients import scaled
+from recorded_gradients import STEPS, scaled
 from torch_twin import run_torch
 
 import optchain as oc
 
-PEAK, DECAY, STEPS = 0.02, 0.1, 200
+PEAK, DECAY = 0.02, 0.1
 SCHEDULE = oc.linear(PEAK, 0.0, STEPS)
 
 

@@ -28,20 +28,20 @@ def paper(gs, rank, b=0.95, scale="spectral", seed=0):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_is_exact_in_float64(kernels, options):
+def test_is_exact_in_float64(recorded_matrices, options):
     with jax.enable_x64(True):
-        twin = by_leaf(paper, kernels.grads, **options)
-    ours = run_float64(oc.scale_by_dion(**options), kernels)
+        twin = by_leaf(paper, recorded_matrices.grads, **options)
+    ours = run_float64(oc.scale_by_dion(**options), recorded_matrices)
     assert_agree(ours.state["mu"], twin["mu"], 1e-9)
     assert_agree(ours.updates, twin["updates"], 1e-6)
 
 
-def test_stays_near_the_paper_in_float32(kernels):
+def test_stays_near_the_paper_in_float32(recorded_matrices):
     """The first factor is drawn in float32, so that the twin begins elsewhere: the power iteration forgets it."""
     with jax.enable_x64(True):
-        twin = by_leaf(paper, kernels.grads, rank=4)
-    ours = run(oc.scale_by_dion(rank=4), kernels, RATE)
-    assert_agree(ours.params, moved(kernels.params, twin["updates"], RATE), 0.15)
+        twin = by_leaf(paper, recorded_matrices.grads, rank=4)
+    ours = run(oc.scale_by_dion(rank=4), recorded_matrices, RATE)
+    assert_agree(ours.params, moved(recorded_matrices.params, twin["updates"], RATE), 0.15)
 
 
 def test_error_feedback_conserves_what_is_not_stepped_along():

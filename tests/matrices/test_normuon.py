@@ -33,26 +33,28 @@ def paper(gs, b1=0.95, b2=0.95, eps=1e-8, ns_steps=5, nesterov=False, method="ne
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_agrees_with_the_paper(kernels, options):
+def test_agrees_with_the_paper(recorded_matrices, options):
     """The iteration multiplies small singular values, and their rounding, by up to 500, see Muon."""
-    twin, tx = by_leaf(paper, kernels.grads, **options), oc.scale_by_normuon(**options)
-    exact, ours = run_float64(tx, kernels), run(tx, kernels, RATE)
+    twin, tx = by_leaf(paper, recorded_matrices.grads, **options), oc.scale_by_normuon(**options)
+    exact, ours = run_float64(tx, recorded_matrices), run(tx, recorded_matrices, RATE)
     assert_agree(exact.state["nu"], twin["nu"], 1e-9)
     assert_agree(exact.updates, twin["updates"], 1e-8)
     assert_agree(ours.state["mu"], twin["mu"], SLOTS)
     assert_agree(ours.state["nu"], twin["nu"], 1e-3)
-    assert_agree(ours.params, moved(kernels.params, twin["updates"], RATE), 5e-4)
+    assert_agree(ours.params, moved(recorded_matrices.params, twin["updates"], RATE), 5e-4)
 
 
 @pytest.mark.oracles
-def test_agrees_with_pytorch_optimizer_but_for_its_bfloat16(kernels, monkeypatch):
+def test_agrees_with_pytorch_optimizer_but_for_its_bfloat16(recorded_matrices, monkeypatch):
     """Its neurons are rows: it is given the transposed matrices."""
     torch = pytest.importorskip("torch", reason="torch is in the extra `oracles`")
     library = pytest.importorskip("pytorch_optimizer", reason="pytorch_optimizer is in the extra `oracles`")
     module = importlib.import_module("pytorch_optimizer.optimizer.muon.normuon")
     wide = functools.partial(module.zero_power_via_newton_schulz_5, dtype=torch.float64)
     monkeypatch.setattr(module, "zero_power_via_newton_schulz_5", wide)
-    turned = type(kernels)(*(jax.tree.map(lambda x: jnp.swapaxes(x, -1, -2), tree) for tree in kernels))
+    turned = type(recorded_matrices)(
+        *(jax.tree.map(lambda x: jnp.swapaxes(x, -1, -2), tree) for tree in recorded_matrices)
+    )
 
     def make(params):
         group = {"params": params, "use_muon": True, "lr": -RATE, "momentum": 0.95, "beta2": 0.95, "eps": 1e-12}
@@ -61,7 +63,7 @@ def test_agrees_with_pytorch_optimizer_but_for_its_bfloat16(kernels, monkeypatch
         )
 
     params, slots = run_torch(make, turned)
-    ours = run_float64(oc.scale_by_normuon(eps=1e-12), kernels, RATE)
+    ours = run_float64(oc.scale_by_normuon(eps=1e-12), recorded_matrices, RATE)
     assert_agree(ours.params, jax.tree.map(np.transpose, params), 1e-4)
     assert_agree(ours.state["mu"], jax.tree.map(np.transpose, slots["momentum_buffer"]), 1e-6)
 

@@ -33,14 +33,14 @@ def paper(gs, b=0.9, radius=1.0, norm="spectral", ns_steps=5):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_agrees_with_the_paper(kernels, options):
+def test_agrees_with_the_paper(recorded_matrices, options):
     """In float32 Newton-Schulz multiplies rounding by up to 500, see Muon, and signs of what is nearly 0 may flip."""
-    twin, tx = by_leaf(paper, kernels.grads, **options), oc.scale_by_scion(**options)
-    assert_agree(run_float64(tx, kernels).updates, twin["updates"], 1e-9)
-    ours = run(tx, kernels, RATE)
+    twin, tx = by_leaf(paper, recorded_matrices.grads, **options), oc.scale_by_scion(**options)
+    assert_agree(run_float64(tx, recorded_matrices).updates, twin["updates"], 1e-9)
+    ours = run(tx, recorded_matrices, RATE)
     assert_agree(ours.state["mu"], twin["mu"], SLOTS)
     if options.get("norm") != "sign":
-        assert_agree(ours.params, moved(kernels.params, twin["updates"], RATE), 2e-4)
+        assert_agree(ours.params, moved(recorded_matrices.params, twin["updates"], RATE), 2e-4)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
@@ -79,18 +79,20 @@ def test_the_rms_norm_takes_any_shape():
 
 
 @pytest.mark.oracles
-def test_agrees_with_pytorch_optimizer(kernels):
+def test_agrees_with_pytorch_optimizer(recorded_matrices):
     """Its sign norm divides by the length of the second axis: of its inputs, as PyTorch stores matrices."""
     library = pytest.importorskip("pytorch_optimizer", reason="pytorch_optimizer is in the extra `oracles`")
     norms = importlib.import_module("pytorch_optimizer.optimizer.scion").LMONorm
-    turned = type(kernels)(*(jax.tree.map(lambda x: jnp.swapaxes(x, -1, -2), tree) for tree in kernels))
+    turned = type(recorded_matrices)(
+        *(jax.tree.map(lambda x: jnp.swapaxes(x, -1, -2), tree) for tree in recorded_matrices)
+    )
 
     def make(params):
         group = {"params": params, "norm_type": norms.SIGN, "scale": 3.0}
         return library.SCION([group], lr=-RATE, momentum=0.1, constraint=False, weight_decay=0.0)
 
     params, _ = run_torch(make, turned)
-    ours = run_float64(oc.scale_by_scion(norm="sign", radius=3.0), kernels, RATE)
+    ours = run_float64(oc.scale_by_scion(norm="sign", radius=3.0), recorded_matrices, RATE)
     assert_agree(ours.params, jax.tree.map(np.transpose, params), 1e-9)
 
 

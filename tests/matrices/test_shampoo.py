@@ -33,10 +33,10 @@ def paper(gs, b=1.0, exponent=0.25, eps=1e-6, every=1):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_agrees_with_the_paper(kernels, options):
+def test_agrees_with_the_paper(recorded_matrices, options):
     """Where a gradient's rows are 0 the matrices are singular: the ridge decides, and eigenvalues are exact to 1e-7."""
-    twin, tx = by_leaf(paper, kernels.grads, **options), oc.scale_by_shampoo(**options)
-    exact, ours = run_float64(tx, kernels), run(tx, kernels)
+    twin, tx = by_leaf(paper, recorded_matrices.grads, **options), oc.scale_by_shampoo(**options)
+    exact, ours = run_float64(tx, recorded_matrices), run(tx, recorded_matrices)
     assert_agree(exact.updates, twin["updates"], 1e-7)
     assert_agree(exact.state["left"], twin["left"], 1e-12)
     assert_agree(ours.state["right"], twin["right"], 1e-5)

@@ -9,7 +9,7 @@ from recorded_gradients import drawn
 import optchain as oc
 
 RATE = -0.001
-ROUNDED = 3 * SLOTS  # 0.999 is 1.3e-8 larger in float32, which makes up to 2.6e-6 after 200 steps
+ROUNDED = 3 * SLOTS  # 0.999 is 1.3e-8 larger in float32, which makes up to 1.6e-6 after 120 steps
 OPTIONS = [{"eps": 1e-3}, {"b1": 0.8, "b2": 0.9, "eps": 1e-2, "eps_root": 1e-8}]
 
 

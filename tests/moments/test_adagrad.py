@@ -63,7 +63,7 @@ def test_a_larger_start_makes_smaller_steps(recorded):
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_is_exact_in_float64(recorded, options):
     ours, twin = run_float64(oc.scale_by_rss(**options), recorded), by_leaf(paper, recorded.grads, **options)
-    assert ours.state["sum_of_squares"]["out"]["kernel"].dtype == np.float64
+    assert ours.state["sum_of_squares"]["digits"]["out"]["kernel"].dtype == np.float64
     assert_agree(ours.state["sum_of_squares"], twin["sum_of_squares"], 1e-12)
     assert_agree(ours.updates, twin["updates"], 1e-12)
 

@@ -3,6 +3,7 @@ import numpy as np
 import optax
 import pytest
 from agreement import PARAMS, SLOTS, assert_agree, by_leaf, moved, run, run_float64, run_twin
+from recorded_gradients import STEPS
 from torch_twin import run_torch
 
 import optchain as oc
@@ -57,7 +58,7 @@ def test_differs_from_torch_in_the_order(recorded):
     params, slots = run_torch(lambda p: torch.optim.Adam(p, lr=-RATE, eps=1e-30, amsgrad=True), recorded)
     ours = run_float64(oc.scale_by_amsgrad(eps=1e-30, bias_correction_nu=False), recorded)
     assert_agree(ours.state["nu_max"], slots["max_exp_avg_sq"], 1e-12)
-    factors = np.sqrt(1 - 0.999 ** np.arange(1, 201))
+    factors = np.sqrt(1 - 0.999 ** np.arange(1, STEPS + 1))
     updates = jax.tree.map(lambda u: u * factors.reshape(-1, *(1,) * (u.ndim - 1)), ours.updates)
     assert_agree(moved(recorded.params, updates, RATE), params, 1e-11)
 

@@ -4,7 +4,7 @@ import numpy as np
 import optax
 import pytest
 from agreement import PARAMS, SLOTS, assert_agree, by_leaf, moved, run, run_float64
-from recorded_gradients import drawn, scaled
+from recorded_gradients import drawn, of_axes, scaled
 from torch_twin import run_torch
 
 import optchain as oc
@@ -13,19 +13,21 @@ RATE = -0.001
 OPTIONS = [{}, {"b1": 0.8, "b2": 0.9, "b3": 0.95, "clipping_threshold": 0.3, "eps_residual": 1e-6}]
 
 
-def divided(x, row, col):
-    return x / np.sqrt(np.outer(row, col) / row.sum())
+def divided(x, row, col, rows):
+    return x / np.sqrt(row * col / row.sum(rows, keepdims=True))
 
 
 def paper(gs, b1=0.9, b2=0.999, b3=0.9999, eps=1e-30, eps_residual=1e-16, clipping_threshold=1.0):
-    """Algorithm 2 of Luo et al. for matrices, with sums as there; vectors without confidence."""
-    m, updates, matrix = 0.0, [], gs.ndim == 3
+    """Algorithm 2 of Luo et al. on matrices of the two longest axes, with sums as there; vectors without confidence."""
+    m, updates, matrix = 0.0, [], gs.ndim > 2
+    rows, columns = np.argsort((1, *gs.shape[1:]), kind="stable")[-2:] - 1  # a vector has one row
     r, c, R, C, v = 0.0, 0.0, 0.0, 0.0, 0.0
     for g in gs:
         square = g**2 + eps
         if matrix:
-            r, c = b2 * r + (1 - b2) * square.sum(1), b2 * c + (1 - b2) * square.sum(0)
-            u = divided(g, r, c)
+            r = b2 * r + (1 - b2) * square.sum(columns, keepdims=True)
+            c = b2 * c + (1 - b2) * square.sum(rows, keepdims=True)
+            u = divided(g, r, c, rows)
         else:
             v = b2 * v + (1 - b2) * square
             u = g / np.sqrt(v)
@@ -33,8 +35,9 @@ def paper(gs, b1=0.9, b2=0.999, b3=0.9999, eps=1e-30, eps_residual=1e-16, clippi
         m = b1 * m + (1 - b1) * u
         if matrix:
             deviation = (u - m) ** 2 + eps_residual
-            R, C = b3 * R + (1 - b3) * deviation.sum(1), b3 * C + (1 - b3) * deviation.sum(0)
-        updates.append(divided(m, R, C) if matrix else m)
+            R = b3 * R + (1 - b3) * deviation.sum(columns, keepdims=True)
+            C = b3 * C + (1 - b3) * deviation.sum(rows, keepdims=True)
+        updates.append(divided(m, R, C, rows) if matrix else m)
     return {"updates": np.stack(updates), "mu": m}
 
 
@@ -53,9 +56,10 @@ def test_is_exact_in_float64(recorded, options):
 
 @pytest.mark.oracles
 def test_agrees_with_pytorch_optimizer(recorded):
-    oracle = pytest.importorskip("pytorch_optimizer")
-    params, slots = run_torch(lambda p: oracle.CAME(p, lr=-RATE, eps2=1e-16), recorded)
-    ours = run(oc.scale_by_came(), recorded, RATE)
+    """It factors the last two axes of all."""
+    oracle, given = pytest.importorskip("pytorch_optimizer"), of_axes(recorded, 1, 2)
+    params, slots = run_torch(lambda p: oracle.CAME(p, lr=-RATE, eps2=1e-16), given)
+    ours = run(oc.scale_by_came(), given, RATE)
     assert_agree(ours.state["mu"], slots["exp_avg"], 2 * SLOTS)
     assert_agree(ours.params, params, PARAMS)
 

@@ -67,7 +67,7 @@ def test_eps_inside_and_outside_the_root_are_two_algorithms(recorded):
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_is_exact_in_float64(recorded, options):
     ours, twin = run_float64(oc.scale_by_rms(**options), recorded), by_leaf(lecture, recorded.grads, **options)
-    assert ours.state["nu"]["out"]["kernel"].dtype == np.float64
+    assert ours.state["nu"]["digits"]["out"]["kernel"].dtype == np.float64
     assert_agree(ours.state["nu"], twin["nu"], 1e-12)
     assert_agree(ours.updates, twin["updates"], 1e-12)
 

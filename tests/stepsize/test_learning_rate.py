@@ -5,6 +5,7 @@ import numpy as np
 import optax
 import pytest
 from agreement import PARAMS, assert_agree, moved, run, run_float64, run_twin
+from recorded_gradients import STEPS
 
 import optchain as oc
 
@@ -26,7 +27,7 @@ def test_follows_a_schedule_from_step_0_as_optax_does(recorded):
     ours = run(oc.scale_by_learning_rate(halving), recorded).updates
     twin = run_twin(optax.scale_by_learning_rate(halving), recorded).updates
     chex.assert_trees_all_close(ours, twin, rtol=1e-6)
-    rates = np.array([-0.1 * 0.5 ** (t // 50) for t in range(200)])
+    rates = np.array([-0.1 * 0.5 ** (t // 50) for t in range(STEPS)])
     expected = jax.tree.map(lambda g: np.asarray(g) * rates.reshape(-1, *(1,) * (g.ndim - 1)), recorded.grads)
     assert_agree(ours, expected, 1e-6)
 

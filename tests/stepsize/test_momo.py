@@ -4,6 +4,7 @@ import numpy as np
 import optax.contrib
 import pytest
 from agreement import PARAMS, assert_agree
+from recorded_gradients import STEPS
 from whole_tree import losses, on_vector, run, run_float64
 
 import optchain as oc
@@ -42,7 +43,7 @@ def paper(
 
 @pytest.mark.parametrize("options", OPTIONS, ids=["plain", "decay", "bound"])
 def test_agrees_with_the_paper(recorded, options):
-    values = losses(200)
+    values = losses(STEPS)
     twin = on_vector(paper, recorded, np.float64(values), **options)
     assert twin["adapted"]
     exact, found = (way(oc.scale_by_momo(**options), recorded, -1.0, values) for way in (run_float64, run))
@@ -53,14 +54,14 @@ def test_agrees_with_the_paper(recorded, options):
 
 
 def test_agrees_with_optax(recorded):
-    options, values = {"learning_rate": 10.0, "adapt_lower_bound": True}, losses(200)
+    options, values = {"learning_rate": 10.0, "adapt_lower_bound": True}, losses(STEPS)
     ours = run_float64(oc.momo(**options), recorded, values=values)
     theirs = run_float64(optax.contrib.momo(**options), recorded, values=values, promotion="standard")
     assert_agree(ours.params, theirs.params, 1e-9)
 
 
 def test_optax_does_not_divide_the_step(recorded):
-    options, values = {"learning_rate": 1.0, "weight_decay": 0.1}, losses(200)
+    options, values = {"learning_rate": 1.0, "weight_decay": 0.1}, losses(STEPS)
     theirs = run_float64(optax.contrib.momo(**options), recorded, values=values, promotion="standard")
     changed = on_vector(paper, recorded, np.float64(values), **options, divide=False)
     assert_agree(theirs.params, changed["x"], 1e-9)

@@ -3,6 +3,7 @@ import numpy as np
 import optax.contrib
 import pytest
 from agreement import PARAMS, assert_agree
+from recorded_gradients import STEPS
 from whole_tree import losses, on_vector, run, run_float64
 
 import optchain as oc
@@ -42,7 +43,7 @@ def paper(
 
 @pytest.mark.parametrize("options", OPTIONS, ids=["plain", "decay", "bound"])
 def test_agrees_with_the_paper(recorded, options):
-    values = losses(200)
+    values = losses(STEPS)
     twin = on_vector(paper, recorded, np.float64(values), **options)
     assert twin["adapted"]
     exact, found = (way(oc.scale_by_momo_adam(**options), recorded, -1.0, values) for way in (run_float64, run))
@@ -54,14 +55,14 @@ def test_agrees_with_the_paper(recorded, options):
 
 
 def test_agrees_with_optax(recorded):
-    options, values = {"learning_rate": 0.02, "adapt_lower_bound": True, "eps": 1e-3}, losses(200)
+    options, values = {"learning_rate": 0.02, "adapt_lower_bound": True, "eps": 1e-3}, losses(STEPS)
     ours = run_float64(oc.momo_adam(**options), recorded, values=values)
     theirs = run_float64(optax.contrib.momo_adam(**options), recorded, values=values, promotion="standard")
     assert_agree(ours.params, theirs.params, 1e-9)
 
 
 def test_optax_does_not_divide_the_step(recorded):
-    options, values = {"learning_rate": 0.1, "weight_decay": 1.0, "eps": 1e-3}, losses(200)
+    options, values = {"learning_rate": 0.1, "weight_decay": 1.0, "eps": 1e-3}, losses(STEPS)
     theirs = run_float64(optax.contrib.momo_adam(**options), recorded, values=values, promotion="standard")
     changed = on_vector(paper, recorded, np.float64(values), **options, divide=False)
     assert_agree(theirs.params, changed["x"], 1e-9)

@@ -4,6 +4,7 @@ import numpy as np
 import optax
 import pytest
 from agreement import PARAMS, SLOTS, assert_agree
+from recorded_gradients import STEPS
 from whole_tree import losses, on_vector, run, run_float64
 
 import optchain as oc
@@ -25,7 +26,7 @@ def paper(gs, p, values, f_min=0.0, max_learning_rate=1.0, eps=0.0, variant="sps
 
 @pytest.mark.parametrize("options", OPTIONS, ids=["plain", "all", "plus"])
 def test_agrees_with_the_paper(recorded, options):
-    values = losses(200)
+    values = losses(STEPS)
     twin = on_vector(paper, recorded, np.float64(values), **options)
     exact, found = (way(oc.scale_by_polyak(**options), recorded, -1.0, values) for way in (run_float64, run))
     assert_agree(exact.updates, twin["updates"], 1e-11)
@@ -35,9 +36,9 @@ def test_agrees_with_the_paper(recorded, options):
 
 def test_agrees_with_optax(recorded):
     options = {"f_min": 0.5, "max_learning_rate": 0.5, "eps": 0.1, "variant": "sps+"}
-    ours = run_float64(oc.polyak_sgd(**options), recorded, values=losses(200))
+    ours = run_float64(oc.polyak_sgd(**options), recorded, values=losses(STEPS))
     twin = optax.polyak_sgd(**options)
-    assert_agree(ours.params, run_float64(twin, recorded, values=losses(200), promotion="standard").params, 1e-11)
+    assert_agree(ours.params, run_float64(twin, recorded, values=losses(STEPS), promotion="standard").params, 1e-11)
 
 
 def test_the_scaling_follows_the_step():
