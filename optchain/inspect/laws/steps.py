@@ -22,8 +22,7 @@ def gradients(params: Any, seed: int = 1) -> Any:
 
 
 def told() -> dict[str, Any]:
-    """What links may be told in a step: a loss, and losses and gradients at other parameters, whose half squared norm
-    it is."""
+    """What links may be told in a step: a loss, and for other parameters half their squared norm and its gradient."""
     return {
         "value": jnp.zeros(()),
         "value_fn": lambda params: dot(params, params) / 2,
