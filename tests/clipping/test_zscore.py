@@ -39,8 +39,9 @@ def test_agrees_with_the_paper(recorded, options):
     # How far a spike is out is a difference of norms that are alike: their rounding counts several times.
     assert_agree(ours.updates, twin, 10 * SLOTS)
     assert_agree(ours.params, moved(recorded.params, twin, -0.1), PARAMS)
-    for name, x in slots.items():
-        assert_agree(ours.state[name], x, 10 * SLOTS)
+    assert_agree(ours.state["mean"], slots["mean"], 10 * SLOTS)
+    # With the tight threshold the variance sinks to 1e-6 of the mean: the rounding of norms makes 5.7e-5 of it.
+    assert_agree(ours.state["var"], slots["var"], 20 * SLOTS)
     assert_agree(wide.updates, twin, 1e-5)  # with slots in float32
 
 

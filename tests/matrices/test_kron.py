@@ -13,7 +13,7 @@ from optchain.matrices.kron import lower_bound
 OPTIONS = [{}, {"b1": 0.0, "precond_lr": 0.3, "every": 2, "seed": 5}]
 
 
-def gradients(rows=5, columns=4, steps=60):
+def gradients(rows=5, columns=4, steps=100):
     rng = np.random.default_rng(0)
     u, v = rng.normal(size=(rows, rows)), rng.normal(size=(columns, columns))
     grads = u @ rng.normal(size=(steps, rows, columns)) @ v

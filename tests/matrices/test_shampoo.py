@@ -47,7 +47,7 @@ def test_agrees_with_the_paper(recorded_matrices, options):
 def test_agrees_with_pytorch_optimizer():
     """It adds its ridge to the sum at the start, in absolute terms; here it is too small to matter."""
     library = pytest.importorskip("pytorch_optimizer", reason="pytorch_optimizer is in the extra `oracles`")
-    given = full(6, 5)
+    given = full(6, 5, 100)
 
     def make(params):
         return library.Shampoo(params, lr=-RATE, momentum=0.0, matrix_eps=1e-12, preconditioning_compute_steps=1)
