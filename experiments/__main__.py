@@ -1,4 +1,4 @@
-"""The command line: `python -m experiments train | evaluate | predict | report`."""
+"""The command line: `python -m experiments train | evaluate | predict | report | compare`."""
 
 import argparse
 import shlex
@@ -67,6 +67,13 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("runs", type=Path, nargs="+", metavar="run", help="folders of runs")
     report.add_argument("--out", type=Path, required=True, help="HTML file to write")
     report.set_defaults(command=_report)
+
+    compare = commands.add_parser("compare", help="tune several optimizers and compare them on fresh seeds")
+    compare.add_argument("config", type=Path, help="a TOML file with a grid for each optimizer")
+    compare.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="sets", help="override")
+    compare.add_argument("--out", type=Path, help="folder; the same one again goes on where it was stopped")
+    compare.add_argument("--overwrite", action="store_true", help="remove the trials in the folder first")
+    compare.set_defaults(command=_compare)
     return top
 
 
@@ -82,7 +89,7 @@ def _train(options: argparse.Namespace) -> int:
     renames = dict(map(_rename, options.renames))
     resolved = config.load(options.config, options.sets)
     built = experiment.build(resolved, str(options.config))
-    folder = options.out or Path("runs") / options.config.parent.name / options.config.stem
+    folder = _folder(options)
     if options.resume:
         opened = run.reopen(folder, resolved)
     else:
@@ -94,6 +101,34 @@ def _train(options: argparse.Namespace) -> int:
     write([opened], opened.folder / "report.html")
     print("\n".join([*summary(opened), f"report: {opened.folder / 'report.html'}"]))
     return DIVERGED if opened.ending == "diverged" else 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from experiments import compare, config
+    from experiments.comparison_report import lines_of, write
+    from experiments.progress import Trials
+    from experiments.tables import Comparison
+
+    comparison = config.load(options.config, options.sets, Comparison)
+    folder, found = _folder(options), []
+    ended = compare.trials(comparison, folder, _command(options), str(options.config))
+    compare.prepare(folder, comparison, _command(options), options.overwrite)
+    try:
+        with Trials(comparison.count) as display:
+            for trial in ended:
+                found.append(trial)
+                compare.write_table(found, folder / "trials.csv")
+                display.show(str(trial))
+    except compare.Interrupted as interrupted:
+        print(f"stopped after {len(found)} trials; the same command goes on from there", file=sys.stderr)
+        return 128 + interrupted.signal
+    print("\n".join([*lines_of(write(comparison, found, folder)), f"report: {folder / 'report.html'}"]))
+    return 0
+
+
+def _folder(options: argparse.Namespace) -> Path:
+    """Where a run goes: as the command says, else named after its configuration."""
+    return options.out or Path("runs") / options.config.parent.name / options.config.stem
 
 
 def _rename(text: str) -> tuple[str, str | None]:
@@ -139,7 +174,8 @@ def _report(options: argparse.Namespace) -> int:
 def _command(options: argparse.Namespace) -> str:
     """The command that starts the same run, without what concerns the folder."""
     sets = [part for text in options.sets for part in ("--set", text)]
-    return shlex.join(["python", "-m", "experiments", "train", str(options.config), *sets])
+    name = options.command.__name__.removeprefix("_")
+    return shlex.join(["python", "-m", "experiments", name, str(options.config), *sets])
 
 
 if __name__ == "__main__":

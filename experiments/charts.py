@@ -1,6 +1,7 @@
 """The curves of runs, as SVG."""
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import matplotlib
@@ -35,21 +36,33 @@ def chart(title: str, curves: list[dict[str, Any]], log: bool = False, level: tu
         log: a logarithmic axis.
         level: the label and the value of a horizontal line.
     """
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(5.4, 3.1), layout="constrained")
-        axes = figure.add_subplot()
+
+    def draw(axes: Axes) -> None:
         for curve in curves:
             _draw(axes, **curve)
         if level:
             axes.axhline(level[1], color="#1f2933", linewidth=1, linestyle="--", label=f"{level[0]} {level[1]:.4g}")
         if log and all(y > 0 for curve in curves for y in curve["points"][1]):
-            _logarithmic(axes)
-        axes.set_title(title, loc="left", fontweight="bold", color="#1f2933")
-        axes.set_xlabel("step", color="#52606d")
-        axes.tick_params(colors="#52606d")
+            logarithmic(axes)
         if any(curve.get("label") for curve in curves):
             axes.legend(fontsize=8)
-        return _svg(figure)
+
+    return svg(title, "step", draw)
+
+
+def svg(title: str, xlabel: str, draw: Callable[[Axes], None], size: tuple[float, float] = (5.4, 3.1)) -> str:
+    """What `draw` does to a pair of axes, as an `<svg>` element of so many inches."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.add_subplot()
+        draw(axes)
+        axes.set_title(title, loc="left", fontweight="bold", color="#1f2933")
+        axes.set_xlabel(xlabel, color="#52606d")
+        axes.tick_params(colors="#52606d")
+        buffer = io.StringIO()
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
+        text = buffer.getvalue()
+        return text[text.index("<svg") :]
 
 
 def _draw(
@@ -77,17 +90,11 @@ def _draw(
     )
 
 
-def _logarithmic(axes: Axes) -> None:
+def logarithmic(axes: Axes) -> None:
+    """Give the values a logarithmic axis that is labelled even if it spans less than a power of ten."""
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     if high / low < 100:  # too few powers of ten to label only those
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
-
-
-def _svg(figure: Figure) -> str:
-    buffer = io.StringIO()
-    FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]

@@ -1,7 +1,7 @@
 """The training loop's inside: many steps compiled as one, and the evaluation of a model."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -18,37 +18,48 @@ EVALUATED = 512  # examples at once
 Carry = dict[str, Any]
 
 
-def start(task: Task, model: nn.Module, tx: optax.GradientTransformation, seed: int) -> Carry:
-    """The carry before the first step."""
+class Setting(NamedTuple):
+    """In what runs may differ and yet share what is compiled."""
 
-    def init(key: jax.Array, inputs: jax.Array) -> Carry:
-        variables = model.init(key, inputs, train=False)
+    seed: jax.Array | int
+    numbers: dict[str, jax.Array | float] = {}  # of the optimizer, by dotted key
+
+
+Evaluate = Callable[..., dict[str, jax.Array]]
+Optimizer = Callable[[dict[str, Any]], optax.GradientTransformation]  # from the numbers of a setting
+
+
+def make_start(task: Task, model: nn.Module, optimizer: Optimizer) -> Callable[[Setting], Carry]:
+    """A compiled function `start(setting)`: the carry before the first step."""
+
+    # In one compiled call, so that a slot that begins as the parameter does not share its buffer: both are donated.
+    @jax.jit
+    def start(setting: Setting) -> Carry:
+        variables = model.init(_keys(setting.seed)[0], jnp.asarray(task.splits["train"][0][:1]), train=False)
         carry = {
             "params": variables["params"],
             "batch_stats": variables.get("batch_stats", {}),
-            "opt_state": tx.init(variables["params"]),
+            "opt_state": optimizer(setting.numbers).init(variables["params"]),
             "step": jnp.zeros((), jnp.int32),
             "validation": jnp.full((), jnp.nan, jnp.float32),
         }
         # Weak types would change after the first step, and with them the type of the carry.
         return jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), carry)
 
-    # In one compiled call, so that a slot that begins as the parameter does not share its buffer: both are donated.
-    return jax.jit(init)(_keys(seed)[0], task.splits["train"][0][:1])
+    return start
 
 
-def make_chunk(
-    task: Task, model: nn.Module, tx: optax.GradientTransformation, batch: int, seed: int
-) -> jax.stages.Wrapped:
-    """A compiled function `chunk(carry, data, steps=...) -> (carry, logs)` that takes so many steps in one call.
+def make_chunk(task: Task, model: nn.Module, optimizer: Optimizer, batch: int) -> jax.stages.Wrapped:
+    """A compiled function `chunk(carry, data, setting, steps=...) -> (carry, logs)`: so many steps in one call.
 
     The carry is donated. `data`, the inputs and targets of the training examples on the device, stays as it is. The
     logs have one entry for each step: `loss` and the task's metric of the batch before the step, and `optimizer`, the
     metrics of the chain. Two calls of one step each and one call of two steps compute the same.
     """
-    _, dropout, order = _keys(seed)
 
-    def one(data: Any, carry: Carry, rows: jax.Array) -> tuple[Carry, dict[str, Any]]:
+    def one(
+        carry: Carry, data: Any, rows: jax.Array, dropout: jax.Array, tx: optax.GradientTransformation
+    ) -> tuple[Carry, dict[str, Any]]:
         inputs, targets = (x.at[rows].get(mode="promise_in_bounds") for x in data)
 
         def loss(params: Any) -> Any:
@@ -74,14 +85,16 @@ def make_chunk(
         }
         return new, {"loss": value, task.metric_name: metric, "optimizer": oc.metrics(opt_state)}
 
-    def chunk(carry: Carry, data: Any, steps: int) -> tuple[Carry, dict[str, Any]]:
+    def chunk(carry: Carry, data: Any, setting: Setting, steps: int) -> tuple[Carry, dict[str, Any]]:
+        _, dropout, order = _keys(setting.seed)
+        tx = optimizer(setting.numbers)
         rows = batches(order, carry["step"], steps, batch, len(data[0]))
-        return jax.lax.scan(lambda carry, rows: one(data, carry, rows), carry, rows)
+        return jax.lax.scan(lambda carry, rows: one(carry, data, rows, dropout, tx), carry, rows)
 
     return jax.jit(chunk, static_argnames="steps", donate_argnums=0)
 
 
-def make_evaluate(task: Task, model: nn.Module) -> Callable[..., dict[str, jax.Array]]:
+def make_evaluate(task: Task, model: nn.Module) -> Evaluate:
     """A compiled function `evaluate(variables, inputs, targets)`: the mean loss and metric of a model."""
 
     @jax.jit
@@ -101,12 +114,12 @@ def make_evaluate(task: Task, model: nn.Module) -> Callable[..., dict[str, jax.A
 def models(carry: Carry) -> dict[str, Any]:
     """The models of a carry: its own `parameters`, and their `average` where a link of the chain keeps one."""
     found = {"parameters": {"params": carry["params"], "batch_stats": carry["batch_stats"]}}
-    average = oc.averaged_params(carry["opt_state"])
+    average = oc.averaged_params(carry["opt_state"], carry["params"])
     if average is not None:
         found["average"] = {"params": average, "batch_stats": carry["batch_stats"]}
     return found
 
 
-def _keys(seed: int) -> jax.Array:
+def _keys(seed: jax.Array | int) -> jax.Array:
     """The keys of the initial parameters, of dropout and of the batches."""
     return jax.random.split(jax.random.key(seed), 3)

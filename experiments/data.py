@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
-from experiments import config
+from experiments import tables
 from experiments.errors import InputError
 
 Split = tuple[np.ndarray, np.ndarray]  # inputs and targets, one row for each example
@@ -38,7 +38,7 @@ class Task:
 
 
 def split(
-    inputs: np.ndarray, targets: np.ndarray, table: config.Task, stratify: bool
+    inputs: np.ndarray, targets: np.ndarray, table: tables.Task, stratify: bool
 ) -> tuple[dict[str, Split], dict[str, np.ndarray]]:
     """The examples of each split, and their rows. The test split depends on the seed and its own size only."""
     rest, rows = np.arange(len(inputs)), {}

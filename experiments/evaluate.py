@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from experiments import experiment
 from experiments.checkpoints import Checkpoints
-from experiments.chunk import make_evaluate, models
+from experiments.chunk import Evaluate, make_evaluate, models
 from experiments.errors import InputError
 from experiments.experiment import Experiment
 from experiments.run import Run
@@ -27,12 +28,20 @@ class Trained:
     models: dict[str, Any]
     step: int
 
-    def scores(self) -> dict[str, dict[str, dict[str, float]]]:
-        """The mean loss and metric of each model on each split."""
-        evaluate = make_evaluate(self.experiment.task, self.experiment.model)
+    def scores(
+        self, splits: Sequence[str] = ("train", "validation", "test"), evaluate: Evaluate | None = None
+    ) -> dict[str, dict[str, dict[str, float]]]:
+        """The mean loss and metric of each model on each of the splits that the task has.
+
+        Args:
+            splits: names of splits.
+            evaluate: what `make_evaluate` made of the task and the network, where it has been compiled already.
+        """
+        evaluate = evaluate or make_evaluate(self.experiment.task, self.experiment.model)
         return {
             split: {name: floats(evaluate(model, *data)) for name, model in self.models.items()}
             for split, data in self.experiment.task.splits.items()
+            if split in splits
         }
 
     def answers(self, rows: np.ndarray) -> dict[str, np.ndarray]:

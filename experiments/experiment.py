@@ -9,10 +9,10 @@ import optax
 
 import optchain as oc
 from experiments import models, tasks
-from experiments.chunk import Carry, start
-from experiments.config import Config
+from experiments.chunk import Carry, Setting, make_start
 from experiments.data import Task
 from experiments.errors import InputError
+from experiments.tables import Config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Experiment:
 
     def start(self) -> Carry:
         """The carry before the first step."""
-        return start(self.task, self.model, self.tx, self.config.train.seed)
+        return make_start(self.task, self.model, lambda _: self.tx)(Setting(self.config.train.seed))
 
 
 def build(config: Config, source: str) -> Experiment:

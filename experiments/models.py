@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from experiments import config
+from experiments import tables
 from experiments.transformer import Transformer
 
 ACTIVATIONS = {"gelu": nn.gelu, "relu": nn.relu, "silu": nn.silu, "tanh": jnp.tanh}
@@ -65,9 +65,9 @@ def convolve(images: jax.Array, kernel: jax.Array, *_: Any, **__: Any) -> jax.Ar
     return jnp.concatenate(shifted, axis=-1) @ kernel.reshape(-1, outputs)
 
 
-def build(table: config.Model | config.Transformer, outputs: int) -> nn.Module:
+def build(table: tables.Model | tables.Transformer, outputs: int) -> nn.Module:
     """The model that a configuration describes, with so many outputs."""
-    if isinstance(table, config.Transformer):
+    if isinstance(table, tables.Transformer):
         return Transformer(table, outputs)
     activation = ACTIVATIONS[table.activation]
 
@@ -78,7 +78,7 @@ def build(table: config.Model | config.Transformer, outputs: int) -> nn.Module:
     return Network(outputs, *widths, block, kernel_initializer(table), bias=not table.batch_norm)
 
 
-def kernel_initializer(table: config.Model) -> Any:
+def kernel_initializer(table: tables.Model) -> Any:
     """The initializer of all kernels; biases begin at zero.
 
     `xavier`, `he` and `lecun` are normal with the variance 2 / (in + out), 2 / in and 1 / in; `truncated_normal` and

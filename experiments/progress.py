@@ -35,12 +35,53 @@ class Display:
             text = "  ".join(f"{name} {shown(value)}" for name, value in row.items() if name not in ("step", "seconds"))
             print(f"step {row['step']}/{self.steps}  {text}", file=sys.stderr, flush=True)
 
+    def say(self, text: str) -> None:
+        """Print a line."""
+        print(text, file=sys.stderr)
+
     def _brief(self, row: dict[str, Any]) -> str:
         """What fits beside a bar: the training loss, the held out metric of the model that counts, and the rates."""
         metric = [name for name in row if name.endswith(self.metric_name)][-1]
         rates = "".join(f"lr {shown(value)}  " for name, value in row.items() if name.endswith("learning_rate"))
         speed = f"{row['steps_per_second']:.0f} steps/s"
         return f"loss {shown(row['batch_loss'])}  {self.metric_name} {shown(row[metric])}  {rates}{speed}"
+
+
+class Quiet:
+    """Shows nothing of a run that is part of something larger."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def show(self, row: dict[str, Any]) -> None: ...
+
+    def say(self, text: str) -> None: ...
+
+
+class Trials:
+    """Shows each trial of a comparison as it ends, and on a terminal how many are still to come."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.ended = count, 0
+        console = Console(file=sys.stderr, highlight=False)
+        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("trials"), TimeRemainingColumn())
+        self.bar = Progress(*columns, console=console, disable=not console.is_terminal)
+        self.task = self.bar.add_task("trials", total=count)
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def show(self, line: str) -> None:
+        """Show a trial that has ended."""
+        self.ended += 1
+        self.bar.console.print(f"{self.ended}/{self.count}  {line}", soft_wrap=True)
+        self.bar.advance(self.task)
 
 
 def shown(value: Any) -> str:

@@ -10,47 +10,8 @@ from experiments.curves import optimizer_charts, score_chart
 from experiments.data import Task
 from experiments.errors import InputError
 from experiments.logs import read
+from experiments.page import table, write_page
 from experiments.run import Run
-
-CSS = """
-:root { color-scheme: light; }
-body { background: #f5f7fa; color: #1f2933; font: 16px/1.55 system-ui, sans-serif; margin: 0; }
-main { margin: 0 auto; max-width: 1120px; padding: 2rem 1.5rem 4rem; }
-h1 { font-size: 1.7rem; margin: 0 0 .3rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .8rem; }
-p.sub { color: #52606d; margin: 0 0 1.4rem; }
-.tiles, .charts { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(170px, 1fr)); }
-.charts { grid-template-columns: repeat(auto-fit, minmax(min(460px, 100%), 1fr)); }
-.tile, .chart, .card { background: #fff; border: 1px solid #e4e8ee; border-radius: 10px; padding: .9rem 1.1rem; }
-.tile b { display: block; font-size: 1.45rem; font-variant-numeric: tabular-nums; }
-.tile span { color: #52606d; font-size: .85rem; }
-.chart { padding: .5rem; } .chart svg { display: block; height: auto; width: 100%; }
-.card { overflow-x: auto; padding: 0; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; }
-th, td { border-bottom: 1px solid #e4e8ee; padding: .5rem 1rem; text-align: right; white-space: nowrap; }
-th { color: #52606d; font-size: .85rem; font-weight: 600; } tr:last-child td { border-bottom: 0; }
-th:first-child, td:first-child { text-align: left; }
-pre { font: 13px/1.5 ui-monospace, monospace; margin: 0; overflow-x: auto; padding: .9rem 1.1rem; }
-details { margin-top: 1rem; } summary { cursor: pointer; font-size: 1.15rem; font-weight: 600; }
-h3 { color: #52606d; font-size: .9rem; margin: 1.1rem 0 .4rem; }
-footer { color: #7b8794; font-size: .85rem; margin-top: 2.5rem; }
-"""
-
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{css}</style>
-</head>
-<body>
-<main>
-<h1>{title}</h1>
-{body}
-</main>
-</body>
-</html>
-"""
 
 Scores = dict[str, dict[str, dict[str, float]]]  # by split, by model, by name
 
@@ -71,14 +32,13 @@ def write(runs: list[Run], path: Path) -> None:
     figures = "".join(f'<div class="chart">{svg}</div>' for svg in charts + optimizer_charts(logs))
     body = [
         _tiles(runs[0], task) if len(runs) == 1 else "",
-        f"<h2>Result</h2>\n{_table(_rows(names, runs))}",
+        f"<h2>Result</h2>\n{table(_rows(names, runs))}",
         f'<h2>Curves</h2>\n<div class="charts">{figures}</div>',
         "<h2>How</h2>" if len(runs) == 1 else "<h2>The runs</h2>",
         *(_details(name, run, unfold=len(runs) == 1) for name, run in zip(names, runs, strict=True)),
     ]
     title = f"{configs[0].task.use}: {names[0] if len(runs) == 1 else ', '.join(names)}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(PAGE.format(title=html.escape(title), css=CSS, body="\n".join(body)))
+    write_page(path, title, body)
 
 
 def summary(run: Run) -> list[str]:
@@ -140,13 +100,6 @@ def _rows(names: list[str], runs: list[Run]) -> list[dict[str, str]]:
         scored = _score_rows(task, run.result["scores"] if run.result else {})
         rows += [(first if len(runs) > 1 else {}) | row | optimum for row in scored or [{"ending": _ending(run)}]]
     return rows
-
-
-def _table(rows: list[dict[str, str]]) -> str:
-    header = list(dict.fromkeys(name for row in rows for name in row))
-    lines = [[f"<th>{html.escape(name.replace('_', ' '))}</th>" for name in header]]
-    lines += [[f"<td>{html.escape(row.get(name, '-'))}</td>" for name in header] for row in rows]
-    return '<div class="card"><table>' + "\n".join(f"<tr>{''.join(line)}</tr>" for line in lines) + "</table></div>"
 
 
 def _tiles(run: Run, task: Task) -> str:

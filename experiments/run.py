@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from experiments import config
+from experiments import config, tables
 from experiments.errors import InputError
 
 
@@ -21,7 +21,7 @@ class Run:
     folder: Path
 
     @property
-    def config(self) -> config.Config:
+    def config(self) -> tables.Config:
         """The resolved configuration."""
         return config.load(self.folder / "config.json")
 
@@ -48,7 +48,7 @@ class Run:
         part.replace(self.folder / name)
 
 
-def create(folder: Path, resolved: config.Config, command: str, overwrite: bool) -> Run:
+def create(folder: Path, resolved: tables.Config, command: str, overwrite: bool) -> Run:
     """A new run in a folder that does not exist, is empty, or holds a run that may be overwritten.
 
     Raises:
@@ -68,7 +68,7 @@ def create(folder: Path, resolved: config.Config, command: str, overwrite: bool)
     return run
 
 
-def reopen(folder: Path, resolved: config.Config) -> Run:
+def reopen(folder: Path, resolved: tables.Config) -> Run:
     """The run in a folder, to be continued with the configuration it was started with. Nothing is written.
 
     Only `train.steps` may have grown since: the steps made are then the first steps of the longer run too, for all that
@@ -92,7 +92,7 @@ def reopen(folder: Path, resolved: config.Config) -> Run:
     return run
 
 
-def adopt(run: Run, resolved: config.Config) -> None:
+def adopt(run: Run, resolved: tables.Config) -> None:
     """Let a run go on with a configuration; the result of an earlier one is no longer that of the run."""
     if config.differences(run.config, resolved):
         # In this order: a run that is stopped in between has no result, and is not taken for a finished one.

@@ -1,9 +1,7 @@
 """The training loop: compiled chunks, and between them logs, evaluation, checkpoints and early stopping."""
 
 import math
-import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -12,11 +10,12 @@ import numpy as np
 
 import optchain as oc
 from experiments.checkpoints import Checkpoints
-from experiments.chunk import make_chunk, make_evaluate, models
+from experiments.chunk import models
 from experiments.evaluate import choose, counted, floats
 from experiments.experiment import Experiment
 from experiments.logs import Logs
-from experiments.progress import Display
+from experiments.program import Program
+from experiments.progress import Display, Quiet
 from experiments.resume import Resumed, resume
 from experiments.run import Run, adopt
 from experiments.signals import Signals
@@ -33,19 +32,25 @@ class Diverged(Exception):
 class Trainer:
     """A run in progress. `carry` changes from step to step, `best` and `progress` from evaluation to evaluation."""
 
-    def __init__(self, experiment: Experiment, run: Run, renames: dict[str, str | None] | None = None) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        run: Run,
+        renames: dict[str, str | None] | None = None,
+        program: Program | None = None,  # of this experiment, or of one that differs in the seed and varied numbers
+        display: Display | Quiet | None = None,
+        scored: Sequence[str] = ("train", "validation", "test"),  # splits on which the run is scored at its end
+    ) -> None:
         self.experiment, self.run, self.table = experiment, run, experiment.config.train
+        self.program, self.scored = program or Program(experiment), scored
         self.checkpoints = Checkpoints(run.folder / "checkpoints")
         self.logs = Logs(run.folder, self.table.log_every)
         resumed = resume(self.checkpoints, experiment, run.folder, renames or {})
-        self.carry, self.best, self.progress = resumed or _beginning(experiment)
+        self.carry, self.best, self.progress = resumed or self._beginning()
         adopt(run, experiment.config)
         self.logs.cut(self.progress["step"])
-        self.data = jax.device_put(experiment.task.splits)
-        self.chunk = make_chunk(experiment.task, experiment.model, experiment.tx, self.table.batch, self.table.seed)
-        self.evaluate = make_evaluate(experiment.task, experiment.model)
         self.rates = foreign_rates(experiment.config.optimizer)
-        self.compiled: dict[int, Any] = {}
+        self.display = display or Display(self.table.steps, self.progress["step"], experiment.task.metric_name)
 
     @property
     def ended(self) -> bool:
@@ -59,7 +64,7 @@ class Trainer:
 
     def train(self) -> int | None:
         """Train to the end, whatever it is, or until a signal comes; the number of that signal."""
-        with Signals() as signals, self._display() as display:
+        with Signals() as signals, self.display as display:
             while not self.ended and not signals.received:
                 try:
                     display.show(self._chunk())
@@ -71,7 +76,7 @@ class Trainer:
         if self.ended:
             self.run.write("result.json", self.result())
             return None
-        print(f"stopped at step {self.progress['step']}, saved; continue with --resume", file=sys.stderr)
+        self.display.say(f"stopped at step {self.progress['step']}, saved; continue with --resume")
         return signals.received
 
     def result(self) -> dict[str, Any]:
@@ -81,36 +86,31 @@ class Trainer:
             "ending": "stopped early" if self.stopped_early else "finished",
             "step": self.progress["step"],
             "scored_step": trained.step,
-            "scores": trained.scores(),
+            "scores": trained.scores(self.scored, self.program.evaluate),
             "seconds": {name: self.progress[name] for name in ("compiling", "training")},
         }
 
-    def _display(self) -> Display:
-        return Display(self.table.steps, self.progress["step"], self.experiment.task.metric_name)
+    def _beginning(self) -> Resumed:
+        """The carry, the best models and the progress before the first step."""
+        carry = self.program.start(self.experiment.config)
+        counts = {"step": 0, "best_step": 0, "best_loss": math.inf, "stale": 0, "compiling": 0.0, "training": 0.0}
+        # The best models outlive the carry, whose buffers are donated to the next chunk.
+        best = jax.tree.map(jnp.copy, models(carry))
+        return carry, best, counts | {"optimizer": self.experiment.config.optimizer}
 
     def _chunk(self) -> dict[str, Any]:
         """The steps up to the next evaluation, and the evaluation; its row."""
         before, every = self.progress["step"], self.table.evaluate_every
         steps = min(every - before % every, self.table.steps - before)
-        compiled = self._compile(steps)
-        started = time.perf_counter()
-        self.carry, logs = jax.block_until_ready(compiled(self.carry, self.data["train"]))
-        seconds = time.perf_counter() - started
+        self.carry, logs, seconds = self.program.run(self.experiment.config, self.carry, steps)
         self._log(before, logs)
-        self.progress |= {"step": before + steps, "training": self.progress["training"] + seconds}
+        self.progress |= {"step": before + steps} | {name: self.progress[name] + x for name, x in seconds.items()}
         row = self._evaluation(logs) | {
-            "steps_per_second": steps / seconds,
+            "steps_per_second": steps / seconds["training"],
             "seconds": self.progress["training"],
         }
         self.logs.evaluation(row)
         return row
-
-    def _compile(self, steps: int) -> Any:
-        if steps not in self.compiled:
-            started = time.perf_counter()
-            self.compiled[steps] = self.chunk.lower(self.carry, self.data["train"], steps=steps).compile()
-            self.progress["compiling"] += time.perf_counter() - started
-        return self.compiled[steps]
 
     def _log(self, before: int, logs: dict[str, Any]) -> None:
         # A guard refuses what is not finite; only when it has had enough of it the run has diverged.
@@ -125,7 +125,9 @@ class Trainer:
         """The row of an evaluation; notes whether it is the best."""
         task, step = self.experiment.task, self.progress["step"]
         split, current = task.held_out("validation"), models(self.carry)
-        scores = {name: floats(self.evaluate(model, *self.data[split])) for name, model in current.items()}
+        scores = {
+            name: floats(self.program.evaluate(model, *self.program.data[split])) for name, model in current.items()
+        }
         row: dict[str, Any] = {"step": step}
         row |= {f"batch_{name}": float(np.mean(logs[name])) for name in ("loss", task.metric_name)}
         for name, found in scores.items():
@@ -148,17 +150,9 @@ class Trainer:
         self.checkpoints.close()
         saved = self.checkpoints.manager.latest_step()
         kept = f"the checkpoint of step {saved} is kept" if saved else "there is no checkpoint yet"
-        print(f"{error}; {kept}. Try a lower learning rate.", file=sys.stderr)
+        self.display.say(f"{error}; {kept}. Try a lower learning rate.")
         seconds = {name: self.progress[name] for name in ("compiling", "training")}
         self.run.write("result.json", {"ending": "diverged", "step": error.step, "scores": {}, "seconds": seconds})
-
-
-def _beginning(experiment: Experiment) -> Resumed:
-    """The carry, the best models and the progress before the first step."""
-    carry = experiment.start()
-    counts = {"step": 0, "best_step": 0, "best_loss": math.inf, "stale": 0, "compiling": 0.0, "training": 0.0}
-    # The best models outlive the carry, whose buffers are donated to the next chunk.
-    return carry, jax.tree.map(jnp.copy, models(carry)), counts | {"optimizer": experiment.config.optimizer}
 
 
 def foreign_rates(links: dict[str, Any]) -> dict[str, Callable[[int], Any]]:

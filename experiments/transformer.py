@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from experiments import config
+from experiments import tables
 
 
 def rounded(initializer: Any) -> Any:
@@ -17,7 +17,7 @@ def rounded(initializer: Any) -> Any:
 class Layer(nn.Module):
     """Causal attention, then two dense layers, each on normalized input and added to the stream."""
 
-    table: config.Transformer
+    table: tables.Transformer
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -37,7 +37,7 @@ class Transformer(nn.Module):
     With `scan` the layers are one module whose parameters are stacked along a leading axis, else `layer_0`, ....
     """
 
-    table: config.Transformer
+    table: tables.Transformer
     outputs: int
 
     @nn.compact

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 
 import optchain as oc
-from experiments import chunk, config, models, tasks
+from experiments import chunk, models, tables, tasks
 from experiments.batches import batches
 from experiments.benchmarks import record
 from experiments.benchmarks.contenders import no_torch
@@ -65,21 +65,27 @@ def row(
 
 def digits() -> Any:
     """The scans that are trained on, flat, and the task."""
-    return tasks.load(config.Task(use="digits", validation=360, test=360))
+    return tasks.load(tables.Task(use="digits", validation=360, test=360))
+
+
+def start(task: Any, model: Any, tx: Any) -> chunk.Carry:
+    """What every loop begins with."""
+    return chunk.make_start(task, model, lambda _: tx)(chunk.Setting(SEED))
 
 
 def compiled_loop(steps: int, batch: int) -> tuple[Steps, float | None]:
     """The trainer's: all steps of a round in one call, data on the device, each batch a function of seed and step."""
     task, tx = digits(), oc.adamw(RATE, weight_decay=DECAY)
-    model = models.build(config.Model(hidden=[HIDDEN]), task.outputs)
+    model = models.build(tables.Model(hidden=[HIDDEN]), task.outputs)
     data = jax.device_put(task.splits["train"])
-    carry = chunk.start(task, model, tx, SEED)
-    chunked = chunk.make_chunk(task, model, tx, batch, SEED)
-    compiled, seconds = compile_timed(chunked, carry, data, steps=steps)
+    setting = chunk.Setting(SEED)
+    carry = start(task, model, tx)
+    chunked = chunk.make_chunk(task, model, lambda _: tx, batch)
+    compiled, seconds = compile_timed(chunked, carry, data, setting, steps=steps)
 
     def take() -> np.ndarray:
         nonlocal carry
-        carry, logs = jax.block_until_ready(compiled(carry, data))
+        carry, logs = jax.block_until_ready(compiled(carry, data, setting))
         return np.asarray(logs["loss"])
 
     return take, seconds
@@ -92,8 +98,8 @@ def python_loop(steps: int, batch: int, read: bool = False) -> tuple[Steps, floa
     once, as a loop does that logs or shows it.
     """
     task, tx = digits(), optax.adamw(RATE, weight_decay=DECAY)
-    model = models.build(config.Model(hidden=[HIDDEN]), task.outputs)
-    params = chunk.start(task, model, tx, SEED)["params"]
+    model = models.build(tables.Model(hidden=[HIDDEN]), task.outputs)
+    params = start(task, model, tx)["params"]
     state, rows = tx.init(params), trainers_rows(steps, batch, len(task.splits["train"][0]))
     inputs, targets = task.splits["train"]
 
@@ -124,8 +130,8 @@ def torch_loop(steps: int, batch: int) -> tuple[Steps, float | None]:
     import torch
 
     task = digits()
-    model = models.build(config.Model(hidden=[HIDDEN]), task.outputs)
-    params = chunk.start(task, model, optax.identity(), SEED)["params"]
+    model = models.build(tables.Model(hidden=[HIDDEN]), task.outputs)
+    params = start(task, model, optax.identity())["params"]
     layers = {"Dense_0": torch.nn.Linear(64, HIDDEN), "Dense_1": torch.nn.Linear(HIDDEN, task.outputs)}
     net = torch.nn.Sequential(layers["Dense_0"], torch.nn.ReLU(), layers["Dense_1"])
     with torch.no_grad():

@@ -2,10 +2,10 @@
 
 import importlib
 
-from experiments import config
+from experiments import tables
 from experiments.data import Task
 
 
-def load(table: config.Task) -> Task:
+def load(table: tables.Task) -> Task:
     """The task of a configuration; no other task is imported."""
     return importlib.import_module(f"{__name__}.{table.use}").load(table)

@@ -5,11 +5,11 @@ import numpy as np
 import optax
 from sklearn.datasets import make_circles
 
-from experiments import config
+from experiments import tables
 from experiments.data import Task, split, standardizer
 
 
-def load(table: config.Task) -> Task:
+def load(table: tables.Task) -> Task:
     """Points of the plane, standardized, and whether they lie on the inner circle; the splits are stratified."""
     points, inner = map(np.asarray, make_circles(1000, factor=0.3, noise=0.05, random_state=0))
     splits, rows = split(points, inner.astype(np.int32), table, stratify=True)

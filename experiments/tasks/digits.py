@@ -6,11 +6,11 @@ import numpy as np
 import optax
 from sklearn.datasets import load_digits
 
-from experiments import config
+from experiments import tables
 from experiments.data import Task, split, standardizer
 
 
-def load(table: config.Task) -> Task:
+def load(table: tables.Task) -> Task:
     """Scans of shape (8, 8, 1), standardized, and their digits; the splits are stratified.
 
     All pixels have one mean and one standard deviation: those at the border are almost always empty, and scaled each by

@@ -3,11 +3,11 @@
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import config
+from experiments import tables
 from experiments.data import Task, split
 
 
-def load(table: config.Task) -> Task:
+def load(table: tables.Task) -> Task:
     """Points as they are, with the least squares optimum of the training examples as the yardstick."""
     random = np.random.RandomState(1)
     x = random.randn(100, 1)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from optax.losses import softmax_cross_entropy
 
-from experiments import config
+from experiments import tables
 from experiments.data import Split, Task
 from experiments.errors import InputError
 
@@ -18,7 +18,7 @@ MODULES = ("argparse", "calendar", "contextlib", "difflib", "functools", "heapq"
 REGION = 32  # neighbouring windows that stay in one split: near each other, texts repeat themselves
 
 
-def load(table: config.Task) -> Task:
+def load(table: tables.Task) -> Task:
     """Windows of bytes, int32[n, context], and the byte that follows each of theirs; no two windows overlap.
 
     The loss is the mean cross entropy of a window's next bytes in nats: divided by log 2, the bits for each byte.
@@ -52,7 +52,7 @@ def corpus() -> bytes:
     return b"\n".join([*texts, *((folder / f"{name}.py").read_bytes() for name in MODULES)])
 
 
-def cut(text: bytes, table: config.Task) -> np.ndarray:
+def cut(text: bytes, table: tables.Task) -> np.ndarray:
     """Windows of one byte more than the context, for the targets, end to end; a shorter rest is left out."""
     length = (table.context or 0) + 1
     count = len(text) // length

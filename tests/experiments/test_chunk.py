@@ -7,9 +7,9 @@ import pytest
 import small_runs
 
 import optchain as oc
-from experiments import config
+from experiments import config, tables
 from experiments.batches import batches
-from experiments.chunk import make_chunk, models
+from experiments.chunk import Setting, make_chunk, models
 from experiments.experiment import build
 from experiments.models import convolve, kernel_initializer
 
@@ -19,10 +19,12 @@ def experiment(tmp_path, *sets):
 
 
 def chunked(built, lengths):
-    chunk = make_chunk(built.task, built.model, built.tx, built.config.train.batch, built.config.train.seed)
+    chunk = make_chunk(built.task, built.model, lambda _: built.tx, built.config.train.batch)
     carry, logs = built.start(), []
     for steps in lengths:
-        carry, log = chunk(carry, jax.device_put(built.task.splits["train"]), steps=steps)
+        carry, log = chunk(
+            carry, jax.device_put(built.task.splits["train"]), Setting(built.config.train.seed), steps=steps
+        )
         logs.append(log)
     return carry, jax.tree.map(lambda *parts: np.concatenate(parts), *logs)
 
@@ -98,7 +100,7 @@ def test_convolve_is_the_convolution_of_nn_conv(size):
     ],
 )
 def test_initializers_have_their_scale(name, scale, deviation):
-    table = config.Model(initializer=name, initializer_scale=scale)
+    table = tables.Model(initializer=name, initializer_scale=scale)
     kernel = kernel_initializer(table)(jax.random.key(0), (200, 400))
     assert float(kernel.std()) == pytest.approx(deviation, rel=0.15 if name == "truncated_normal" else 0.02)
     assert abs(float(kernel.mean())) < 0.01 * deviation + 1e-3

@@ -4,6 +4,7 @@ import pytest
 import small_runs
 
 from experiments import config, run
+from experiments.evaluate import restore
 from experiments.experiment import build
 from experiments.logs import read
 from experiments.train import Trainer
@@ -57,3 +58,11 @@ def test_a_guard_that_never_rejects_changes_nothing(tmp_path):
     trainer, rows = train(tmp_path, GUARDED.format(rate="1e-3"))
     assert trainer.run.result["ending"] == "finished"
     assert rows[-1]["evaluation"]["guard.lr.learning_rate"] == pytest.approx(1e-3)
+
+
+def test_the_average_of_a_schedule_free_run_is_what_counts(tmp_path):
+    """It is found from the parameters and the state together."""
+    trainer, _ = train(tmp_path, 'use = "schedule_free_adamw"\nlearning_rate = 0.1\n', "model.batch_norm=false")
+    scores = trainer.run.result["scores"]["validation"]
+    assert set(scores) == {"parameters", "average"} and scores["average"]["accuracy"] > 0.9
+    assert restore(trainer.run).scores()["validation"] == scores

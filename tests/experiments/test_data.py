@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from experiments import config, tasks
+from experiments import tables, tasks
 
 
 def load(name, seed=0, validation=237, test=360):
-    return tasks.load(config.Task(use=name, seed=seed, validation=validation, test=test))
+    return tasks.load(tables.Task(use=name, seed=seed, validation=validation, test=test))
 
 
 @pytest.mark.parametrize("name, total", [("digits", 1797), ("circles", 1000)])

@@ -8,7 +8,7 @@ import orbax.checkpoint as ocp
 import pytest
 import small_runs
 
-from experiments import config, run, tasks
+from experiments import config, run, tables, tasks
 from experiments.errors import InputError
 from experiments.evaluate import restore
 from experiments.experiment import build
@@ -20,7 +20,7 @@ SHORT = ["train.steps=20", "train.evaluate_every=10", "train.checkpoint_every=10
 
 
 def load(**changes):
-    return tasks.load(config.Task(**{"use": "text", "context": 64, "validation": 512, "test": 512} | changes))
+    return tasks.load(tables.Task(**{"use": "text", "context": 64, "validation": 512, "test": 512} | changes))
 
 
 def configured(name, *sets):

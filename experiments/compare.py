@@ -1,0 +1,170 @@
+"""A comparison of optimizers: each is tuned over its grid, and its best point run anew with fresh seeds."""
+
+import csv
+import dataclasses
+import math
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optchain as oc
+from experiments import config, run, tables
+from experiments.errors import InputError
+from experiments.evaluate import counted
+from experiments.experiment import Experiment, build
+from experiments.program import Program
+from experiments.progress import Quiet
+from experiments.run import Run
+from experiments.tables import Comparison
+from experiments.train import Trainer
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One run of a comparison, at a point of an optimizer's grid."""
+
+    optimizer: str
+    point: dict[str, float]
+    seed: int
+    tuning: bool  # or with a fresh seed, at the best point
+    run: Run
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the loss became infinite or no number."""
+        return self.run.ending == "diverged"
+
+    def score(self, split: str, name: str = "loss") -> float:
+        """A mean over a split at the end of the run, of its average where the chain keeps one; NaN if it diverged."""
+        found = (self.run.result or {"scores": {}})["scores"].get(split)
+        return math.nan if found is None else found[counted(found)][name]
+
+    @property
+    def place(self) -> str:
+        """The point in words."""
+        return " ".join(f"{key}={value:g}" for key, value in self.point.items())
+
+    def __str__(self) -> str:
+        purpose = "tuning" if self.tuning else f"fresh seed {self.seed}"
+        return f"{self.optimizer}  {self.place}  {purpose}  " + (
+            "diverged" if self.diverged else f"validation loss {self.score('validation'):.4f}"
+        )
+
+    def row(self) -> dict[str, Any]:
+        """What the table of trials says of it."""
+        result = self.run.result or {"step": "", "seconds": {}}
+        return {
+            "optimizer": self.optimizer,
+            "point": self.place,
+            "seed": self.seed,
+            "purpose": "tuning" if self.tuning else "fresh",
+            "ending": self.run.ending,
+            "step": result["step"],
+            "validation_loss": self.score("validation"),
+            "test_loss": self.score("test"),
+            **{f"{name}_seconds": seconds for name, seconds in result["seconds"].items()},
+            "folder": str(self.run.folder),
+        }
+
+
+class Interrupted(Exception):
+    """A signal came; what was running is saved."""
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(signal)
+        self.signal = signal
+
+
+def trials(comparison: Comparison, folder: Path, command: str, source: str) -> Iterator[Trial]:
+    """Run what has not been run yet, and give every trial as soon as it has ended.
+
+    All runs of one optimizer share what is compiled. The best point has the lowest validation loss at the end of its
+    run; the test examples are scored by the runs with fresh seeds only.
+
+    Raises:
+        InputError: an optimizer that cannot be built, or a folder with a run of another configuration.
+        Interrupted: a signal came.
+    """
+    # All are built before the first one runs: a misspelled name is not to be found after an hour.
+    built = {
+        name: build(comparison.config(name, contender.points[0], comparison.train.seed), f"{source}: optimizers.{name}")
+        for name, contender in comparison.optimizers.items()
+    }
+    for name, contender in comparison.optimizers.items():
+        runner = Runner(comparison, name, built.pop(name), folder, command)
+        tuned = []
+        for point in contender.points:
+            tuned.append(runner.trial(point, comparison.train.seed, tuning=True))
+            yield tuned[-1]
+        finished = [trial for trial in tuned if not trial.diverged]
+        if finished:
+            best = min(finished, key=lambda trial: trial.score("validation"))
+            for seed in range(comparison.train.seed + 1, comparison.train.seed + 1 + comparison.seeds):
+                yield runner.trial(best.point, seed, tuning=False)
+
+
+class Runner:
+    """Runs the trials of one optimizer."""
+
+    def __init__(self, comparison: Comparison, name: str, experiment: Experiment, folder: Path, command: str) -> None:
+        self.comparison, self.name, self.experiment, self.folder = comparison, name, experiment, folder
+        self.command = command
+        self.program: Program | None = None  # until there is something to run
+
+    def trial(self, point: dict[str, float], seed: int, tuning: bool) -> Trial:
+        """The trial at a point, from its folder if it has been run already."""
+        resolved = self.comparison.config(self.name, point, seed)
+        label = ",".join(f"{key}={value:g}" for key, value in point.items())
+        folder = self.folder / "trials" / self.name / f"{label},seed={seed}"
+        found = self._open(folder, resolved)
+        if found.result is None:
+            self._run(found, resolved, tuning)
+        return Trial(self.name, point, seed, tuning, found)
+
+    def _open(self, folder: Path, resolved: tables.Config) -> Run:
+        found = Run(folder)
+        if not (folder / "config.json").is_file():  # never begun, or stopped before its first file was whole
+            shutil.rmtree(folder, ignore_errors=True)
+            return run.create(folder, resolved, self.command, overwrite=False)
+        changes = config.differences(found.config, resolved)
+        if changes:
+            raise InputError(
+                f"{folder} was run with another configuration; undo these changes, or start anew with another --out or "
+                "--overwrite:\n" + "\n".join(f"  {line}" for line in changes)
+            )
+        return found
+
+    def _run(self, found: Run, resolved: tables.Config, tuning: bool) -> None:
+        self.program = self.program or Program(self.experiment, tuple(self.comparison.optimizers[self.name].grid))
+        experiment = dataclasses.replace(self.experiment, config=resolved, tx=oc.from_config(resolved.optimizer))
+        scored = ("validation",) if tuning else ("validation", "test")
+        signal = Trainer(experiment, found, program=self.program, display=Quiet(), scored=scored).train()
+        if signal is not None:
+            raise Interrupted(signal)
+
+
+def prepare(folder: Path, comparison: Comparison, command: str, overwrite: bool) -> None:
+    """Make the folder of a comparison, or take the one in which it was begun.
+
+    Raises:
+        InputError: the folder holds something else.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / "comparison.json").is_file():
+            raise InputError(f"{folder} exists and is no comparison of ours; choose another --out")
+        if overwrite:
+            shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {"command": command, "versions": run.versions(), "machine": run.machine()}
+    Run(folder).write("run.json", about)
+    Run(folder).write("comparison.json", comparison.model_dump())
+
+
+def write_table(found: list[Trial], path: Path) -> None:
+    """Write one line for each trial as CSV."""
+    rows = [trial.row() for trial in found]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,57 @@
+"""One HTML file that needs nothing else."""
+
+import html
+from pathlib import Path
+
+CSS = """
+:root { color-scheme: light; }
+body { background: #f5f7fa; color: #1f2933; font: 16px/1.55 system-ui, sans-serif; margin: 0; }
+main { margin: 0 auto; max-width: 1120px; padding: 2rem 1.5rem 4rem; }
+h1 { font-size: 1.7rem; margin: 0 0 .3rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .8rem; }
+p.sub { color: #52606d; margin: 0 0 1.4rem; }
+.tiles, .charts { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(170px, 1fr)); }
+.charts { grid-template-columns: repeat(auto-fit, minmax(min(460px, 100%), 1fr)); }
+.tile, .chart, .card { background: #fff; border: 1px solid #e4e8ee; border-radius: 10px; padding: .9rem 1.1rem; }
+.tile b { display: block; font-size: 1.45rem; font-variant-numeric: tabular-nums; }
+.tile span { color: #52606d; font-size: .85rem; }
+.chart { padding: .5rem; } .chart svg { display: block; height: auto; width: 100%; }
+.card { overflow-x: auto; padding: 0; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; }
+th, td { border-bottom: 1px solid #e4e8ee; padding: .5rem 1rem; text-align: right; white-space: nowrap; }
+th { color: #52606d; font-size: .85rem; font-weight: 600; } tr:last-child td { border-bottom: 0; }
+th:first-child, td:first-child { text-align: left; }
+pre { font: 13px/1.5 ui-monospace, monospace; margin: 0; overflow-x: auto; padding: .9rem 1.1rem; }
+details { margin-top: 1rem; } summary { cursor: pointer; font-size: 1.15rem; font-weight: 600; }
+h3 { color: #52606d; font-size: .9rem; margin: 1.1rem 0 .4rem; }
+footer { color: #7b8794; font-size: .85rem; margin-top: 2.5rem; }
+"""
+
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{css}</style>
+</head>
+<body>
+<main>
+<h1>{title}</h1>
+{body}
+</main>
+</body>
+</html>
+"""
+
+
+def write_page(path: Path, title: str, body: list[str]) -> None:
+    """Write a page of these parts, each of which is HTML."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(PAGE.format(title=html.escape(title), css=CSS, body="\n".join(body)))
+
+
+def table(rows: list[dict[str, str]]) -> str:
+    header = list(dict.fromkeys(name for row in rows for name in row))
+    lines = [[f"<th>{html.escape(name.replace('_', ' '))}</th>" for name in header]]
+    lines += [[f"<td>{html.escape(row.get(name, '-'))}</td>" for name in header] for row in rows]
+    return '<div class="card"><table>' + "\n".join(f"<tr>{''.join(line)}</tr>" for line in lines) + "</table></div>"

@@ -1,0 +1,51 @@
+"""What is compiled for an experiment."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import optax
+
+import optchain as oc
+from experiments.chunk import Carry, Setting, make_chunk, make_evaluate, make_start
+from experiments.config import flat
+from experiments.experiment import Experiment
+from experiments.tables import Config, with_numbers
+
+
+class Program:
+    """The compiled functions of an experiment, shared by all runs that differ only in their seed and in some numbers of
+    the optimizer; and its data on the device."""
+
+    def __init__(self, experiment: Experiment, varied: Sequence[str] = ()) -> None:
+        self.varied = varied  # dotted keys of the optimizer, whose numbers are arguments of what is compiled
+        task, model, train = experiment.task, experiment.model, experiment.config.train
+
+        def optimizer(numbers: dict[str, Any]) -> optax.GradientTransformation:
+            table = experiment.config.optimizer
+            return oc.from_config(with_numbers(table, numbers)) if numbers else experiment.tx
+
+        self.data = jax.device_put(task.splits)
+        self.evaluate = make_evaluate(task, model)
+        self._start = make_start(task, model, optimizer)
+        self._chunk = make_chunk(task, model, optimizer, train.batch)
+        self._compiled: dict[int, Any] = {}
+
+    def start(self, config: Config) -> Carry:
+        """The carry of a run before its first step."""
+        return self._start(self._setting(config))
+
+    def run(self, config: Config, carry: Carry, steps: int) -> tuple[Carry, dict[str, Any], dict[str, float]]:
+        """So many steps of a run: the new carry, the logs, and the seconds of `compiling` and of `training`."""
+        arguments = carry, self.data["train"], self._setting(config)
+        began = time.perf_counter()
+        if steps not in self._compiled:
+            self._compiled[steps] = self._chunk.lower(*arguments, steps=steps).compile()
+        compiled = time.perf_counter()
+        carry, logs = jax.block_until_ready(self._compiled[steps](*arguments))
+        return carry, logs, {"compiling": compiled - began, "training": time.perf_counter() - compiled}
+
+    def _setting(self, config: Config) -> Setting:
+        values = flat(config.optimizer)
+        return Setting(config.train.seed, {key: float(values[key]) for key in self.varied})

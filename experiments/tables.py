@@ -1,0 +1,185 @@
+"""The typed tables that configuration files are made of."""
+
+import itertools
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import Discriminator, Field, NonNegativeInt, PositiveFloat, PositiveInt, Tag
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Name = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
+
+
+class Table(pydantic.BaseModel):
+    """A table of the file: unknown keys and values of another type are errors."""
+
+    model_config = pydantic.ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Task(Table):
+    """What is learned, and how many of its examples are held out; the rest is for training."""
+
+    use: Literal["circles", "digits", "linear", "text"]
+    seed: NonNegativeInt = 0  # of the split, so that runs with other training seeds see the same data
+    validation: NonNegativeInt = 0  # examples; without any, the training examples are evaluated
+    test: NonNegativeInt = 0
+    context: PositiveInt | None = None  # bytes that an example of text is made of
+
+    @pydantic.model_validator(mode="after")
+    def _context_belongs(self) -> "Task":
+        if (self.use == "text") != (self.context is not None):
+            wanted = "needs a context" if self.use == "text" else "takes no context, which is for 'text'"
+            raise ValueError(f"task {self.use!r} {wanted}")
+        return self
+
+
+class Model(Table):
+    """A network: convolutions if any, then dense layers."""
+
+    use: Literal["network"] = "network"
+    channels: list[PositiveInt] = []  # of 3x3 convolutions, each followed by a 2x2 mean
+    hidden: list[PositiveInt] = []  # widths of the dense layers before the last
+    activation: Literal["gelu", "relu", "silu", "tanh"] = "relu"
+    dropout: Fraction = 0.0  # after each hidden layer
+    batch_norm: bool = False  # before each activation
+    initializer: Literal["he", "lecun", "truncated_normal", "uniform", "xavier"] = "lecun"
+    initializer_scale: PositiveFloat | None = None  # standard deviation, or half the width of the uniform
+
+    @pydantic.model_validator(mode="after")
+    def _scale_belongs(self) -> "Model":
+        free = self.initializer in ("truncated_normal", "uniform")
+        if free != (self.initializer_scale is not None):
+            wanted = "needs an initializer_scale" if free else "takes no initializer_scale, its scale is the layer's"
+            raise ValueError(f"initializer {self.initializer!r} {wanted}")
+        return self
+
+
+class Transformer(Table):
+    """A decoder-only transformer over bytes."""
+
+    use: Literal["transformer"]
+    layers: PositiveInt = 2
+    width: PositiveInt = 64  # a multiple of heads
+    heads: PositiveInt = 4
+    dtype: Literal["bfloat16", "float32"] = "float32"  # in which the parameters are stored
+    compute: Literal["bfloat16", "float32"] = "float32"  # in which outputs are computed; the loss is float32
+    scan: bool = False  # one compiled layer, its parameters stacked
+
+    @pydantic.model_validator(mode="after")
+    def _heads_divide(self) -> "Transformer":
+        if self.width % self.heads:
+            raise ValueError(f"width = {self.width} is no multiple of heads = {self.heads}")
+        return self
+
+
+MODELS = {"network": Model, "transformer": Transformer}
+
+
+def _use(model: Any) -> str:
+    """Which model a table, or what was made of it, describes."""
+    return model.get("use", "network") if isinstance(model, dict) else getattr(model, "use", "network")
+
+
+AnyModel = Annotated[Annotated[Model, Tag("network")] | Annotated[Transformer, Tag("transformer")], Discriminator(_use)]
+
+
+class Train(Table):
+    """The loop."""
+
+    steps: PositiveInt
+    batch: PositiveInt
+    seed: NonNegativeInt = 0  # of the initial parameters, the batches and dropout
+    evaluate_every: PositiveInt = 100  # steps compiled as one loop; a last loop that is shorter is compiled apart
+    checkpoint_every: PositiveInt | None = None  # steps, a multiple of evaluate_every; that itself if left out
+    log_every: PositiveInt = 10  # steps between rows with the optimizer's metrics; the loss is logged at every step
+    patience: PositiveInt | None = None  # evaluations without a lower loss after which the run stops at its best
+
+    @pydantic.model_validator(mode="after")
+    def _fits(self) -> "Train":
+        if self.save_every % self.evaluate_every:
+            raise ValueError(
+                f"checkpoint_every = {self.checkpoint_every} is no multiple of evaluate_every = {self.evaluate_every}"
+            )
+        if self.steps * self.batch >= 2**31:
+            raise ValueError(f"steps * batch = {self.steps * self.batch} examples; wanted fewer than 2**31")
+        return self
+
+    @property
+    def save_every(self) -> int:
+        """Steps between checkpoints."""
+        return self.checkpoint_every or self.evaluate_every
+
+
+class Config(Table):
+    """A run. `optimizer` is a chain, link by link, as `optchain.from_config` takes it."""
+
+    task: Task
+    model: AnyModel
+    train: Train
+    optimizer: dict[str, Any]
+
+
+class Contender(Table):
+    """An optimizer of a comparison: a chain, and the values that are tried for some of its numbers."""
+
+    chain: dict[str, Any]
+    grid: dict[str, list[float]] = Field(min_length=1)  # by dotted key of the chain; each point of the product is tried
+
+    @pydantic.model_validator(mode="after")
+    def _values_differ(self) -> "Contender":
+        for key, values in self.grid.items():
+            if not values or len(set(values)) < len(values):
+                raise ValueError(f"grid.{key!r} = {values}; wanted one value or several that differ")
+            table = self.chain
+            for name in key.split(".")[:-1]:
+                if not isinstance(table.get(name), dict):
+                    raise ValueError(f"grid.{key!r}: the chain has no table {name!r}; it has {', '.join(table)}")
+                table = table[name]
+        return self
+
+    @property
+    def points(self) -> list[dict[str, float]]:
+        """All combinations of the values."""
+        return [dict(zip(self.grid, values, strict=True)) for values in itertools.product(*self.grid.values())]
+
+
+class Comparison(Table):
+    """Optimizers on one task, each tuned by as many runs as the others and then run anew with fresh seeds.
+
+    The runs that tune have the seed of `train`, the fresh ones those that follow it.
+    """
+
+    task: Task
+    model: AnyModel
+    train: Train
+    seeds: Annotated[int, Field(ge=2)] = 5  # fresh seeds: fewer than two have no interval
+    optimizers: dict[Name, Contender] = Field(min_length=2)
+
+    @pydantic.model_validator(mode="after")
+    def _is_fair(self) -> "Comparison":
+        points = {name: len(contender.points) for name, contender in self.optimizers.items()}
+        if len(set(points.values())) > 1:
+            counts = ", ".join(f"{name} {count}" for name, count in points.items())
+            raise ValueError(f"every optimizer is tuned by as many runs; the grids have {counts} points")
+        if not self.task.validation:
+            raise ValueError("the validation loss chooses the points; wanted a task.validation of at least 1")
+        return self
+
+    @property
+    def count(self) -> int:
+        """The runs in all."""
+        return sum(len(contender.points) + self.seeds for contender in self.optimizers.values())
+
+    def config(self, name: str, numbers: dict[str, float], seed: int) -> Config:
+        """The configuration of one run of an optimizer."""
+        optimizer = with_numbers(self.optimizers[name].chain, numbers)
+        train = self.train.model_copy(update={"seed": seed})
+        return Config(task=self.task, model=self.model, train=train, optimizer=optimizer)
+
+
+def with_numbers(chain: dict[str, Any], numbers: dict[str, Any]) -> dict[str, Any]:
+    """A chain with other values at some dotted keys."""
+    for dotted, number in numbers.items():
+        name, _, rest = dotted.partition(".")
+        chain = chain | {name: with_numbers(chain.get(name, {}), {rest: number}) if rest else number}
+    return chain
