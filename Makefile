@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: install demo test test-oracles test-slow lint benchmarks clean
+.PHONY: install demo test test-oracles test-slow lint readme benchmarks clean
 
 install: $(VENV)/.installed
 
@@ -34,6 +34,10 @@ test-slow: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# Write the tables of techniques anew, from their docstrings.
+readme: install
+	$(BIN)/python -m optchain.inspect.readme README.md
 
 benchmarks: $(VENV)/.oracles
 	$(BIN)/python -m experiments.benchmarks step

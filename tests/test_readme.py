@@ -4,8 +4,10 @@ import re
 from pathlib import Path
 
 import jax
+import pytest
 
 import optchain as oc
+from optchain.inspect.readme import written
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -20,7 +22,11 @@ def test_the_code_runs(capsys):
     assert "clip_by_global_norm" in capsys.readouterr().out
 
 
-def test_every_technique_is_in_the_table():
-    table = README.split("## What there is")[1].split("\n## ")[0]
-    missing = [name for name in oc.techniques() if f"`{name}`" not in table]
-    assert not missing
+def test_the_tables_are_those_of_the_techniques():
+    assert written(README) == README, "README.md: run `make readme`"
+    assert all(f"| `{name}` |" in README for name in oc.techniques())
+
+
+def test_a_text_without_its_marks_is_refused():
+    with pytest.raises(ValueError, match="once each"):
+        written("# A README")

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from optchain.core.describe import aligned
 from optchain.core.rule import core_of
@@ -55,20 +56,28 @@ def optimizers() -> Catalogue:
 def _row(name: str, make: Any) -> Row:
     tx = make(**make.example)
     rules = [link.rule for link in links_of(tx)]
-    state = jax.eval_shape(tx.init, EXAMPLE)
-    size = sum(x.size for x in jax.tree.leaves(state) if x.ndim) / 64**2
-    cores = {core_of(rule, 2) for rule in rules}
-    named = getattr(tx.link, "links", ())
-    cores |= {getattr(link.link, "core_ndim", 0) for _, link in named}  # what is no rule may say so itself
-    core = next((core for core in (None, 2, 1) if core in cores), 0)
-    links = tuple(name for name, _ in named) or (tx.link.name,)
+    links = tuple(name for name, _ in getattr(tx.link, "links", ())) or (tx.link.name,)
     # What every optimizer may have is not what it is: decay and rate count only where there is nothing else.
     own = sorted(rules, key=lambda rule: type(rule).__name__ in GENERIC)
-    papers = [found for x in (make, *map(type, own)) if (found := _paper(x.__doc__ or ""))]
-    return Row(name, links, round(size, 3), LOOKS_ACROSS[core], papers[0] if papers else "")
+    papers = [found for x in (make, *map(type, own)) if (found := paper(x.__doc__ or ""))]
+    return Row(name, links, round(slots(tx), 3), looks_across(tx), papers[0] if papers else "")
 
 
-def _paper(doc: str) -> str:
+def slots(tx: optax.GradientTransformation) -> float:
+    """The numbers in the state for each parameter, of a square matrix."""
+    state = jax.eval_shape(tx.init, EXAMPLE)
+    return sum(x.size for x in jax.tree.leaves(state) if x.ndim) / 64**2
+
+
+def looks_across(tx: Any) -> str:
+    """The largest part of a parameter that one entry of the update depends on."""
+    cores = {core_of(link.rule, 2) for link in links_of(tx)}
+    # What is no rule may say so itself.
+    cores |= {getattr(link.link, "core_ndim", 0) for _, link in getattr(tx.link, "links", ())}
+    return LOOKS_ACROSS[next((core for core in (None, 2, 1) if core in cores), 0)]
+
+
+def paper(doc: str) -> str:
     """The first reference of a docstring: its number, or its authors and year."""
     reference = doc.partition("References:")[2].strip().splitlines()
     if not reference:

@@ -1,0 +1,84 @@
+"""The tables of README.md, written from the techniques and their docstrings: `make readme`."""
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optax
+
+from optchain.inspect.catalogue import looks_across, optimizers, paper, slots
+from optchain.inspect.config import techniques
+from optchain.masking.rules import links_of
+
+BEGIN, END = "<!-- written by `make readme` -->", "<!-- end of what `make readme` writes -->"
+
+
+def tables() -> str:
+    """One table for each folder, one line for each technique; then the schedules, and the full optimizers."""
+    folders: dict[str, dict[str, Callable[..., Any]]] = {}
+    for name, make in sorted(techniques().items()):
+        folders.setdefault(make.__module__.split(".")[1], {})[name] = make
+    parts = []
+    for folder, found in folders.items():
+        if folder == "presets":
+            continue
+        rows = _techniques(found) if folder != "schedules" else _schedules(found)
+        parts += [f"### {folder}/", _table(rows)]
+    presets = [
+        (f"`{row.name}`", " ".join(f"`{link}`" for link in row.links), f"{row.slots:.3g}", row.looks_across, row.paper)
+        for row in optimizers()
+    ]
+    header = ("full optimizer", "links", "slots", "looks across", "paper")
+    return "\n\n".join([*parts, "### presets/", _table(iter([header, *presets]))])
+
+
+def written(text: str) -> str:
+    """A text with what stands between the two marks replaced by the tables.
+
+    Raises:
+        ValueError: the marks do not stand in it once each.
+    """
+    if (text.count(BEGIN), text.count(END)) != (1, 1):
+        raise ValueError(f"wanted the lines {BEGIN!r} and {END!r} once each")
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n\n{tables()}\n\n{END}{rest.split(END)[1]}"
+
+
+def _techniques(found: dict[str, Callable[..., Any]]) -> Iterator[tuple[str, ...]]:
+    yield "technique", "what it does", "slots", "looks across", "paper"
+    for name, make in found.items():
+        tx = make(**make.example)
+        inner = [x for x in make.example.values() if isinstance(x, optax.GradientTransformation)]
+        # A wrapper's own slots and reference are not those of what it stands around in the example.
+        own = max(0.0, slots(tx) - sum(map(slots, inner)))
+        documents = [make, *(() if inner else (type(link.rule) for link in links_of(tx)))]
+        references = [reference for x in documents if (reference := paper(x.__doc__ or ""))]
+        across = "-" if inner else looks_across(tx)
+        yield f"`{name}`", _first_line(make), f"{own:.2g}", across, references[0] if references else ""
+
+
+def _schedules(found: dict[str, Callable[..., Any]]) -> Iterator[tuple[str, ...]]:
+    yield "schedule", "what it does", "paper"
+    for name, make in found.items():
+        yield f"`{name}`", _first_line(make), paper(make.__doc__ or "")
+
+
+def _first_line(make: Callable[..., Any]) -> str:
+    return (make.__doc__ or "").strip().splitlines()[0].rstrip(".")
+
+
+def _table(rows: Iterator[tuple[str, ...]]) -> str:
+    header = next(rows)
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "\n".join(f"| {' | '.join(map(_linked, line))} |" for line in lines)
+
+
+def _linked(cell: str) -> str:
+    return re.sub(r"^arXiv:(\S+)$", r"[\1](https://arxiv.org/abs/\1)", cell)
+
+
+if __name__ == "__main__":
+    path = Path(sys.argv[1])
+    path.write_text(written(path.read_text()))
