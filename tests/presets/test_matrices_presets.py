@@ -97,8 +97,8 @@ def test_works_on_models_of_vectors_alone_and_of_matrices_alone():
 
 @pytest.mark.parametrize("options", [{}, {"beta": 0.9, "weight_decay": 0.1, "ns_steps": 4}], ids=str)
 def test_muon_agrees_with_optax_but_for_the_look_ahead(recorded, options):
-    """optax's Adam looks ahead if its Muon does."""
-    ours = oc.muon(0.02, **options, nesterov=False, adam_learning_rate=1e-3)
+    """optax's Adam looks ahead if its Muon does; its Muon takes embeddings and heads."""
+    ours = oc.muon(0.02, **options, nesterov=False, adam_learning_rate=1e-3, adamw=lambda path, p: False)
     decay = options.get("weight_decay", 0.0)
     theirs = optax.contrib.muon(0.02, **options, nesterov=False, adam_learning_rate=1e-3, adam_weight_decay=decay)
     given = of_axes(recorded, 1, 2)
