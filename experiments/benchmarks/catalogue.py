@@ -17,24 +17,22 @@ from experiments.benchmarks.twins import pairs
 SMALL = (16, 16)  # the shape of each small leaf
 
 
-def run(shapes: dict[str, Any], repeats: int, only: list[str]) -> list[record.Row]:
-    """A row for each technique, library and tree; printed, with the geometric means.
+def run(tree: str, shape: Any, repeats: int, only: list[str]) -> list[record.Row]:
+    """A row for each technique and library on one tree; printed, with the geometric mean.
 
     Args:
-        shapes: trees by name.
+        tree: its name.
+        shape: the tree.
         repeats: rounds.
         only: names of techniques; all if empty.
     """
-    rows = []
-    for tree, shape in shapes.items():
-        found = [
-            {"tree": tree} | row
-            for name, ours, theirs in fitting(shape, only)
-            for row in _row(name, ours, theirs, shape, repeats)
-        ]
-        record.show(f"Techniques with a twin in optax: {tree}", found)
-        print(f"{tree}: geometric mean of optchain's times over optax's {geometric_mean(found):.3f}", flush=True)
-        rows += found
+    rows = [
+        {"tree": tree} | row
+        for name, ours, theirs in fitting(shape, only)
+        for row in _row(name, ours, theirs, shape, repeats)
+    ]
+    record.show(f"Techniques with a twin in optax: {tree}", rows)
+    print(f"{tree}: geometric mean of optchain's times over optax's {geometric_mean(rows):.3f}", flush=True)
     return rows
 
 

@@ -39,9 +39,11 @@ def every(parameters: int, layers: int, width: int, leaves: int, repeats: int, o
     from experiments.benchmarks import catalogue
 
     shapes = {"leaf": trees.leaf(parameters), "gpt": trees.gpt(layers, width), "small leaves": catalogue.small(leaves)}
-    rows = catalogue.run(shapes, repeats, only)
-    catalogue.plot(rows, out.with_suffix(".png"))
-    record.append(out, rows)
+    rows = []
+    for tree, shape in shapes.items():
+        rows += catalogue.run(tree, shape, repeats, only)
+        record.append(out, [row for row in rows if row["tree"] == tree])
+        catalogue.plot(rows, out.with_suffix(".png"))
     print(f"chart: {out.with_suffix('.png')}")
     return out
 
