@@ -30,7 +30,7 @@ def paper(
         m, v = b1 * m + (1 - b1) * r, b2 * v + (1 - b2) * r**2
         adam = m / (1 - b1 ** (t + 1)) / (np.sqrt(v / (1 - b2 ** (t + 1))) + eps)
         axis = 0 if scaling == "channel" else None
-        before = np.linalg.norm(r, axis=axis)  # 0 for the bytes that are not in the text
+        before = np.linalg.norm(r, axis=axis)  # 0 for units that never work
         u = scale * np.linalg.norm(adam, axis=axis) / np.where(before > 0, before, 1) * g
         if t and np.linalg.norm(u) > max_growth * size:
             u = u / np.linalg.norm(u) * max_growth * size
