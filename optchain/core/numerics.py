@@ -48,7 +48,7 @@ def debias(mean: jax.Array, b: Any, t: jax.Array) -> jax.Array:
 def over_root(g: jax.Array, square: jax.Array, eps: Any, eps_in_sqrt: bool) -> jax.Array:
     """The quotient `g / sqrt(square + eps)`, or `g / (sqrt(square) + eps)`; 0 where the divisor is."""
     root = jnp.sqrt(square + eps) if eps_in_sqrt else jnp.sqrt(square) + eps
-    return jnp.where(root == 0, 0, g / jnp.where(root == 0, 1, root))
+    return quotient(g, root)
 
 
 def norm(x: jax.Array) -> jax.Array:
@@ -80,8 +80,12 @@ def ratio(norm: jax.Array, other: jax.Array) -> jax.Array:
 
 def unit_factor(norm: jax.Array, scale: Any, eps: Any) -> jax.Array:
     """The factor `scale / (norm + eps)` that brings a norm to `scale`; 0 where the divisor is."""
-    divisor = norm + eps
-    return jnp.where(divisor == 0, 0, scale / jnp.where(divisor == 0, 1, divisor))
+    return quotient(scale, norm + eps)
+
+
+def quotient(a: Any, b: jax.Array) -> jax.Array:
+    """`a / b`; 0 where the divisor is."""
+    return jnp.where(b == 0, 0, a / jnp.where(b == 0, 1, b))
 
 
 def all_finite(tree: Any) -> jax.Array:

@@ -32,8 +32,3 @@ def norm1(tree: Any) -> jax.Array:
 def scalar(value: Any, tree: Any) -> jax.Array:
     """A number as an array in the dtype of sums over a tree."""
     return jnp.asarray(value).astype(widest(tree))
-
-
-def ratio(a: jax.Array, b: jax.Array) -> jax.Array:
-    """The quotient of two scalars; 0 where the divisor is."""
-    return jnp.where(b == 0, 0, a / jnp.where(b == 0, 1, b))

@@ -7,10 +7,9 @@ import jax.numpy as jnp
 
 from optchain.core.dense import lift
 from optchain.core.mask import is_kernel
-from optchain.core.numerics import debias, ema, over_root
+from optchain.core.numerics import debias, ema, over_root, quotient
 from optchain.core.paths import nearest
 from optchain.core.rule import Decay, NonNegative, Positive, Static, rule, whole
-from optchain.core.trees import ratio
 from optchain.matrices.growth import growth_factor, norm
 
 SCALINGS = {"channel": 0, "tensor": None}  # the axes that a factor's norms are taken over
@@ -92,7 +91,7 @@ class Apollo:
         mu, nu = ema(low, s.mu, self.b1), ema(low**2, s.nu, self.b2)
         step = over_root(debias(mu, self.b1, t), debias(nu, self.b2, t), self.eps, eps_in_sqrt=False)
         before, after = (norm(x, SCALINGS[self.scaling]) for x in (low, step))
-        u = self.scale * ratio(after, before) * wide
+        u = self.scale * quotient(after, before) * wide
         size = norm(u, None)[0, 0]
         shrunk = growth_factor(size, s.size, self.max_growth)
         return shrunk * (u.T if g.shape[0] > g.shape[1] else u), Sketch(mu, nu, shrunk * size)

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from optchain.core.dense import lift
+from optchain.core.numerics import quotient
 from optchain.core.rule import Positive, rule
-from optchain.core.trees import ratio
 from optchain.matrices.galore import GaLore, laid, lying
 from optchain.matrices.growth import growth_factor, norm
 
@@ -65,7 +65,7 @@ class Fira(GaLore):
     def update(self, g, s, p, t):
         wide = lying(g)
         now, low, step = self.within(wide, s, t)
-        rest = ratio(norm(step, 0), norm(low, 0)) * (wide - self.scale * now.projector @ low)
+        rest = quotient(norm(step, 0), norm(low, 0)) * (wide - self.scale * now.projector @ low)
         size = norm(rest, None)[0, 0]
         shrunk = growth_factor(size, s.size, self.max_growth)
         return laid(self.scale * now.projector @ step + shrunk * rest, g), Completed(*now, shrunk * size)

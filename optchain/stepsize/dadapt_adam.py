@@ -7,9 +7,9 @@ import jax.numpy as jnp
 
 from optchain.core.dense import lift
 from optchain.core.joint import Joint
-from optchain.core.numerics import ema, over_root, weight
+from optchain.core.numerics import ema, over_root, quotient, weight
 from optchain.core.rule import Decay, NonNegative, Positive, Rate, Static, rule
-from optchain.core.trees import dot, norm1, ratio, scalar
+from optchain.core.trees import dot, norm1, scalar
 
 
 class Estimate(NamedTuple):
@@ -84,7 +84,7 @@ class DAdaptAdam:
         along = ema(rate * dot(g, jax.tree.map(scaled, s.weighted, nu)), s.along, b3)
         weighted = jax.tree.map(lambda x, mean: ema(rate * x, mean, b3), g, s.weighted)
         u = jax.tree.map(lambda mu, nu, p: scaled(mu, nu) + self.weight_decay * rate * p, mu, nu, p)
-        d = jnp.maximum(s.d, ratio(along, (1 - b3) * norm1(weighted)))
+        d = jnp.maximum(s.d, quotient(along, (1 - b3) * norm1(weighted)))
         return u, Estimate(mu, nu, weighted, along, d), {"d": d}
 
 

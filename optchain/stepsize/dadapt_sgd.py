@@ -7,9 +7,9 @@ import jax.numpy as jnp
 
 from optchain.core.dense import lift
 from optchain.core.joint import Joint
-from optchain.core.numerics import ema, global_norm
+from optchain.core.numerics import ema, global_norm, quotient
 from optchain.core.rule import Decay, Positive, Rate, rule
-from optchain.core.trees import dot, ratio, scalar
+from optchain.core.trees import dot, scalar
 
 
 class Estimate(NamedTuple):
@@ -63,11 +63,11 @@ class DAdaptSGD:
 
     def update(self, g, s, p, t):
         first = jnp.where(s.first == 0, global_norm(g), s.first)
-        rate = ratio(self.learning_rate * s.d, first)
+        rate = quotient(self.learning_rate * s.d, first)
         along = s.along + rate * dot(g, s.total)
         total = jax.tree.map(lambda x, total: total + rate * x, g, s.total)
         mu = jax.tree.map(lambda x, mean: ema(rate * x, mean, self.momentum), g, s.mu)
-        d = jnp.maximum(s.d, ratio(2 * along, global_norm(total)))
+        d = jnp.maximum(s.d, quotient(2 * along, global_norm(total)))
         return mu, Estimate(mu, total, along, first, d), {"d": d}
 
 

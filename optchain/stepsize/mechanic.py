@@ -6,11 +6,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from optchain.core.numerics import global_norm
+from optchain.core.numerics import global_norm, quotient
 from optchain.core.rule import Range, checked, whole
 from optchain.core.runner import Result
 from optchain.core.transform import Transform, add_update, step, technique, transform, widened
-from optchain.core.trees import dot, ratio, scalar
+from optchain.core.trees import dot, scalar
 from optchain.core.wrapper import Wrapper
 from optchain.stepsize.scale import scale
 
@@ -58,7 +58,7 @@ class Mechanic(Wrapper):
     def _product(self, g: Any, state: dict[str, Any], p: Any) -> jax.Array:
         """The gradient, with its decay, along the sum: how much the loss grows with the scale."""
         moved = state["moved"]
-        pull = self.weight_decay * jnp.sum(state["scale"]) * ratio(global_norm(g), global_norm(p))
+        pull = self.weight_decay * jnp.sum(state["scale"]) * quotient(global_norm(g), global_norm(p))
         return (dot(moved, g) + pull * dot(moved, p)).astype(state["scale"].dtype)
 
     def _tuned(self, h: jax.Array, state: dict[str, Any]) -> dict[str, jax.Array]:

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 
 from optchain.core.dense import lift
 from optchain.core.joint import Joint
-from optchain.core.numerics import ema
+from optchain.core.numerics import ema, quotient
 from optchain.core.rule import Decay, NonNegative, Rate, Static, rule
-from optchain.core.trees import dot, ratio, scalar
+from optchain.core.trees import dot, scalar
 
 
 class Model(NamedTuple):
@@ -97,7 +97,7 @@ def polyak(rule: Any, model: Any, along: Any, square: Any, bound: Any, seen: Any
     if rule.adapt_lower_bound:
         halved = jnp.maximum(reach / (2 * (1 + decay) * seen), rule.lower_bound)
         bound = jnp.where(reach < (1 + decay) * seen * bound, halved, bound)
-    rate = jnp.minimum(rule.learning_rate / seen, ratio(jnp.maximum(reach - (1 + decay) * seen * bound, 0), square))
+    rate = jnp.minimum(rule.learning_rate / seen, quotient(jnp.maximum(reach - (1 + decay) * seen * bound, 0), square))
     if rule.adapt_lower_bound:
         bound = jnp.maximum((model - rate * square / 2) / seen, rule.lower_bound)
     return rate, bound

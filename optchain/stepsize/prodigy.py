@@ -7,9 +7,9 @@ import jax.numpy as jnp
 
 from optchain.core.dense import lift
 from optchain.core.joint import Joint
-from optchain.core.numerics import ema, over_root, weight
+from optchain.core.numerics import ema, over_root, quotient, weight
 from optchain.core.rule import Decay, NonNegative, Positive, Rate, Static, rule
-from optchain.core.trees import dot, norm1, ratio, scalar
+from optchain.core.trees import dot, norm1, scalar
 
 
 class Estimate(NamedTuple):
@@ -84,7 +84,7 @@ class Prodigy:
         share = d * (d if self.safeguard_warmup else rate)
         weighted = jax.tree.map(lambda x, mean: ema(share * x, mean, b3), g, s.weighted)
         along = ema(d * rate * dot(g, s.moved), s.along, b3)
-        estimate = self.estim_lr_coef * ratio(along, norm1(weighted))
+        estimate = self.estim_lr_coef * quotient(along, norm1(weighted))
         mu = jax.tree.map(lambda x, mean: ema(d * x, mean, self.b1), g, s.mu)
         nu = jax.tree.map(lambda x, mean: ema((d * x) ** 2, mean, self.b2), g, s.nu)
 
