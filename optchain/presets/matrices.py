@@ -20,7 +20,7 @@ from optchain.matrices.scion import scale_by_scion
 from optchain.matrices.shampoo import scale_by_shampoo
 from optchain.matrices.soap import scale_by_soap
 from optchain.moments.adam import scale_by_adam
-from optchain.presets.preset import preset
+from optchain.presets.preset import made, preset
 from optchain.stepsize.learning_rate import scale_by_learning_rate
 
 ADAMW = {"weight_decay": 0.0, "adam_learning_rate": None, "adam_b1": 0.9, "adam_b2": 0.999, "adam_eps": 1e-8}
@@ -51,7 +51,6 @@ def matrix_optimizer(name: str, technique: Callable[..., Transform], **defaults:
     own = [p for p in inspect.signature(technique).parameters.values() if p.name != "mask"]
     given = dict(learning_rate=inspect.Parameter.empty) | {p.name: defaults.get(p.name, p.default) for p in own}
     given |= ADAMW | {"adamw": None}
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
 
     def make(learning_rate: Number, adamw: Mask | None, adam_learning_rate: Number | None, **arguments) -> Transform:
         hidden = hidden_kernels(adamw)
@@ -66,8 +65,7 @@ def matrix_optimizer(name: str, technique: Callable[..., Transform], **defaults:
             adam_lr=adam_lr,
         )
 
-    make.__name__ = make.__qualname__ = name
-    make.__doc__ = f"""The optimizer {name}: `{technique.__name__}` for hidden matrices, AdamW for all else.
+    doc = f"""The optimizer {name}: `{technique.__name__}` for hidden matrices, AdamW for all else.
 
     Hidden are all kernels but those that the mask `adamw` chooses; left out, those whose path holds "embed" or "head".
     Patterns that match no parameter are an error. `weight_decay` is for all parameters, decoupled;
@@ -76,8 +74,7 @@ def matrix_optimizer(name: str, technique: Callable[..., Transform], **defaults:
     >>> import optchain as oc
     >>> tx = oc.{name}(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
     """
-    make.__signature__ = inspect.Signature([inspect.Parameter(n, kind, default=x) for n, x in given.items()])  # pyright: ignore
-    return preset(make)
+    return made(name, make, given, doc)
 
 
 @preset

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 from optchain.core.chain import chain
 from optchain.core.rule import Number, bind
@@ -24,6 +25,15 @@ def preset(make: Callable[..., Transform]) -> Callable[..., Transform]:
     return named
 
 
+def made(name: str, make: Callable[..., Transform], arguments: dict[str, Any], doc: str) -> Callable[..., Transform]:
+    """A preset out of a function of keyword arguments: its name, its arguments with their defaults, its docstring."""
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    make.__name__ = make.__qualname__ = name
+    make.__doc__ = doc
+    make.__signature__ = inspect.Signature([inspect.Parameter(n, kind, default=x) for n, x in arguments.items()])  # pyright: ignore
+    return preset(make)
+
+
 def optimizer(
     name: str, moments: Callable[..., Transform], weight_decay: float | None = None, **defaults: float
 ) -> Callable[..., Transform]:
@@ -40,7 +50,6 @@ def optimizer(
     given = dict(learning_rate=inspect.Parameter.empty) | {p.name: defaults.get(p.name, p.default) for p in own}
     if weight_decay is not None:
         given |= {"weight_decay": weight_decay, "mask": None}
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
 
     def make(learning_rate: Number, **arguments) -> Transform:
         links = {link: moments(**{p.name: arguments[p.name] for p in own})}
@@ -49,11 +58,9 @@ def optimizer(
         return chain(**links, lr=scale_by_learning_rate(learning_rate))
 
     parts = [f"`{moments.__name__}`", *(["`add_decayed_weights`"] if weight_decay is not None else [])]
-    make.__name__ = make.__qualname__ = name
-    make.__doc__ = f"""The optimizer {name}: {", ".join(parts)}, `scale_by_learning_rate`.
+    doc = f"""The optimizer {name}: {", ".join(parts)}, `scale_by_learning_rate`.
 
     >>> import optchain as oc
     >>> tx = oc.{name}(0.01)
     """
-    make.__signature__ = inspect.Signature([inspect.Parameter(n, kind, default=x) for n, x in given.items()])  # pyright: ignore
-    return preset(make)
+    return made(name, make, given, doc)

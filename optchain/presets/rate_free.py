@@ -8,7 +8,7 @@ from optchain.core.mask import Mask
 from optchain.core.rule import Number
 from optchain.core.transform import Transform
 from optchain.decay.decoupled import add_decayed_weights
-from optchain.presets.preset import preset
+from optchain.presets.preset import made, preset
 from optchain.stepsize.cocob import scale_by_cocob
 from optchain.stepsize.dadapt_adam import scale_by_dadapt_adam
 from optchain.stepsize.dadapt_sgd import scale_by_dadapt_sgd
@@ -32,8 +32,7 @@ def whole_step(name: str, technique: Callable[..., Transform], l2: bool = False)
         l2: let `weight_decay` and its `mask` follow, a decay that is part of the gradient and so of the estimates.
     """
     own = [p for p in inspect.signature(technique).parameters.values() if p.name != "mask"]
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    decay = [inspect.Parameter(x, kind, default=None) for x in ("weight_decay", "mask")] if l2 else []
+    given = {p.name: p.default for p in own} | ({"weight_decay": None, "mask": None} if l2 else {})
 
     def make(**arguments) -> Transform:
         links = {name: technique(**{p.name: arguments[p.name] for p in own}), "descent": scale(-1.0)}
@@ -42,15 +41,12 @@ def whole_step(name: str, technique: Callable[..., Transform], l2: bool = False)
         return chain(**links)
 
     before = "`add_decayed_weights` on request, " if l2 else ""
-    make.__name__ = make.__qualname__ = name
-    make.__module__ = __name__
-    make.__doc__ = f"""The optimizer {name}: {before}`{technique.__name__}`, whose update is the whole step; `scale`.
+    doc = f"""The optimizer {name}: {before}`{technique.__name__}`, whose update is the whole step; `scale`.
 
     >>> import optchain as oc
     >>> tx = oc.{name}()
     """
-    make.__signature__ = inspect.Signature([*own, *decay])  # pyright: ignore
-    return preset(make)
+    return made(name, make, given, doc)
 
 
 dadapt_adamw = whole_step("dadapt_adamw", scale_by_dadapt_adam)
