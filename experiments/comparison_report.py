@@ -156,6 +156,10 @@ def _tuning(axes: Axes, ranked: list[Standing], style: dict[str, Any]) -> None:
         axes.plot(values, losses, label=one.name, marker="o", markersize=4, markerfacecolor="white", **style[one.name])
         axes.plot(*zip(*[(x, y) for x, y, is_best in tuned if is_best], strict=True) or ([], []), "o",
                   color=style[one.name]["color"], markersize=6)  # fmt: skip
+    losses = [trial.score("validation") for one in ranked for trial in one.tuned if not trial.diverged]
+    if losses:
+        low, high = min(losses), float(np.quantile(losses, 0.9))  # the rest is far above
+        axes.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
     if all(x > 0 for one in ranked for trial in one.tuned for x in trial.point.values()):
         axes.set_xscale("log")
     _legend(axes)

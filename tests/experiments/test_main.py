@@ -10,12 +10,14 @@ import pytest
 import small_runs
 from sklearn.datasets import make_circles
 
-from experiments import config, run
+import optchain as oc
+from experiments import config, run, tables
 from experiments.evaluate import restore
 from experiments.experiment import build
 from experiments.logs import read
 
 CONFIGS = sorted((small_runs.ROOT / "configs").glob("*/*.toml"))
+COMPARISONS = [path for path in CONFIGS if "optimizers" in tomllib.loads(path.read_text())]
 
 
 @pytest.fixture(scope="module")
@@ -163,18 +165,34 @@ def test_a_signal_saves_and_stops(tmp_path, number, code):
     assert saved == read(tmp_path / "run" / "metrics.jsonl")[-1]["step"]
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_every_configuration_builds_and_begins_with_its_command(path):
-    name = path.relative_to(small_runs.ROOT)
+def named(path):
+    return f"{path.parent.name}/{path.stem}"
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=named)
+def test_every_configuration_begins_with_its_command(path):
     command, duration, score = path.read_text().splitlines()[:3]
-    assert command == f"# python -m experiments train {name}"
+    name = "compare" if path in COMPARISONS else "train"
+    assert command == f"# python -m experiments {name} {path.relative_to(small_runs.ROOT)}"
     assert "s on two cores" in duration and ("accuracy" in score or "loss" in score)
-    built = build(config.load(path), str(name))
+
+
+@pytest.mark.parametrize("path", [path for path in CONFIGS if path not in COMPARISONS], ids=named)
+def test_every_configuration_builds(path):
+    built = build(config.load(path), str(path))
     table, tx = tomllib.loads(path.read_text())["optimizer"], built.tx
     if "tx" in table:  # a wrapper outermost
         table, tx = table["tx"], tx.link.inner
     assert [link for link, _ in tx.link.links] == [link for link in table if link != "watch"]
 
 
+@pytest.mark.parametrize("path", COMPARISONS, ids=named)
+def test_every_comparison_builds(path):
+    comparison = config.load(path, table=tables.Comparison)
+    for name, contender in comparison.optimizers.items():
+        for point in contender.points:
+            oc.from_config(comparison.config(name, point, 0).optimizer, name)
+
+
 def test_configurations_were_found():
-    assert len(CONFIGS) >= 7 and os.path.basename(CONFIGS[0].parent) == "circles"
+    assert len(CONFIGS) >= 7 and COMPARISONS and os.path.basename(CONFIGS[0].parent) == "circles"
