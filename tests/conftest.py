@@ -5,7 +5,7 @@ from pathlib import Path
 
 # Each worker keeps its own cache: two that write the same entry at once would read half of it.
 CACHE = Path(__file__).parent.parent / ".jax_cache" / os.environ.get("PYTEST_XDIST_WORKER", "main")
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(CACHE)  # a worker inherits that of the process that started it
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 import chex  # noqa: E402

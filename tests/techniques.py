@@ -7,6 +7,7 @@ import optchain as oc
 from optchain.inspect.laws.steps import told
 
 TECHNIQUES = {name: make for name, make in vars(oc).items() if hasattr(make, "example")}
+PRESETS = [name for name, make in TECHNIQUES.items() if make.__module__.startswith("optchain.presets")]
 RULES = {name: make for name, make in TECHNIQUES.items() if hasattr(make, "rule")}
 
 

@@ -12,12 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from techniques import RULES, TECHNIQUES, build, chained, tree, updated
+from techniques import PRESETS, RULES, TECHNIQUES, build, chained, tree, updated
 
 import optchain as oc
 from optchain.core.rule import numbers
 
 every_technique = pytest.mark.parametrize("name", TECHNIQUES)
+# What holds for each link holds for a chain of them: the presets' own tests and laws see them together.
+every_link = pytest.mark.parametrize("name", [name for name in TECHNIQUES if name not in PRESETS])
 every_rule = pytest.mark.parametrize("name", RULES)
 
 
@@ -35,7 +37,7 @@ def steps(tx, params, n=3):
     return found
 
 
-@every_technique
+@every_link
 def test_state_is_float32_whatever_the_dtypes_of_parameters_and_gradients(name, strict):
     params, grads = tree(0, jnp.bfloat16), tree(1)
     tx = build(name)
@@ -135,7 +137,7 @@ def test_core_ndim_by_perturbation(name):
     assert not any((x & outside).any() for x in jax.tree.leaves(changed) if x.shape == (4, 3))
 
 
-@every_technique
+@every_link
 def test_parameters_are_asked_for_where_they_are_read(name):
     tx, params = build(name), tree(0)
     try:
@@ -147,7 +149,7 @@ def test_parameters_are_asked_for_where_they_are_read(name):
         chex.assert_trees_all_equal(without, updates)
 
 
-@every_technique
+@every_link
 def test_map_params_and_shardings(name):
     mesh = jax.make_mesh((4,), ("x",), (jax.sharding.AxisType.Auto,))
     rows = jax.NamedSharding(mesh, jax.P("x"))
@@ -167,7 +169,7 @@ def test_map_params_and_shardings(name):
     assert set(jax.tree.leaves(tagged)) <= {"slot", "other"}
 
 
-@every_technique
+@every_link
 def test_explicit_sharding_is_kept(name):
     mesh = jax.make_mesh((4,), ("x",), (jax.sharding.AxisType.Explicit,))
     with jax.set_mesh(mesh):
@@ -228,10 +230,9 @@ def test_signature_is_that_of_the_rule(name):
 
 
 MODULES = ["optchain.presets.classic", "optchain.presets.memory", "optchain.presets.variance"]
-PRESETS = [name for name, make in TECHNIQUES.items() if make.__module__ in MODULES]
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", [name for name in PRESETS if TECHNIQUES[name].__module__ in MODULES])
 def test_presets_descend_a_quadratic(name):
     params = {"x": jnp.array([1.0, -2.0, 3.0])}
     # The update of Adadelta is a step already, and a small one at first.

@@ -4,12 +4,11 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
-from techniques import TECHNIQUES, build
+from techniques import PRESETS, TECHNIQUES, build
 
 import optchain as oc
 from optchain.inspect.laws import LAWS
 
-PRESETS = [name for name, make in TECHNIQUES.items() if make.__module__.startswith("optchain.presets")]
 # A preset is a chain of techniques that keep every law: these few show that they do so together.
 TOGETHER = ["avals_mixed", "one_trace", "scan", "float16_zero_gradients", "checkpoint_npz"]
 
