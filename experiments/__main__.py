@@ -111,11 +111,12 @@ def _compare(options: argparse.Namespace) -> int:
 
     comparison = config.load(options.config, options.sets, Comparison)
     folder, found = _folder(options), []
-    ended = compare.trials(comparison, folder, _command(options), str(options.config))
+    # All are built before anything is removed or run: a misspelled name is not to be found after an hour.
+    built = compare.build_all(comparison, str(options.config))
     compare.prepare(folder, comparison, _command(options), options.overwrite)
     try:
         with Trials(comparison.count) as display:
-            for trial in ended:
+            for trial in compare.trials(comparison, built, folder, _command(options)):
                 found.append(trial)
                 compare.write_table(found, folder / "trials.csv")
                 display.show(str(trial))

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 import math
 import shutil
 from collections.abc import Iterator
@@ -30,14 +31,19 @@ class Trial:
     tuning: bool  # or with a fresh seed, at the best point
     run: Run
 
+    @functools.cached_property
+    def result(self) -> dict[str, Any]:
+        """How it ended; read once, for a table of all trials is written after each."""
+        return self.run.result or {}
+
     @property
     def diverged(self) -> bool:
         """Whether the loss became infinite or no number."""
-        return self.run.ending == "diverged"
+        return self.result["ending"] == "diverged"
 
     def score(self, split: str, name: str = "loss") -> float:
         """A mean over a split at the end of the run, of its average where the chain keeps one; NaN if it diverged."""
-        found = (self.run.result or {"scores": {}})["scores"].get(split)
+        found = self.result["scores"].get(split)
         return math.nan if found is None else found[counted(found)][name]
 
     @property
@@ -53,17 +59,16 @@ class Trial:
 
     def row(self) -> dict[str, Any]:
         """What the table of trials says of it."""
-        result = self.run.result or {"step": "", "seconds": {}}
         return {
             "optimizer": self.optimizer,
             "point": self.place,
             "seed": self.seed,
             "purpose": "tuning" if self.tuning else "fresh",
-            "ending": self.run.ending,
-            "step": result["step"],
+            "ending": self.result["ending"],
+            "step": self.result["step"],
             "validation_loss": self.score("validation"),
             "test_loss": self.score("test"),
-            **{f"{name}_seconds": seconds for name, seconds in result["seconds"].items()},
+            **{f"{name}_seconds": seconds for name, seconds in self.result["seconds"].items()},
             "folder": str(self.run.folder),
         }
 
@@ -76,23 +81,30 @@ class Interrupted(Exception):
         self.signal = signal
 
 
-def trials(comparison: Comparison, folder: Path, command: str, source: str) -> Iterator[Trial]:
+def build_all(comparison: Comparison, source: str) -> dict[str, Experiment]:
+    """The experiment of each optimizer, at the first point of its grid.
+
+    Raises:
+        InputError: an optimizer that cannot be built.
+    """
+    return {
+        name: build(comparison.config(name, contender.points[0], comparison.train.seed), f"{source}: optimizers.{name}")
+        for name, contender in comparison.optimizers.items()
+    }
+
+
+def trials(comparison: Comparison, built: dict[str, Experiment], folder: Path, command: str) -> Iterator[Trial]:
     """Run what has not been run yet, and give every trial as soon as it has ended.
 
     All runs of one optimizer share what is compiled. The best point has the lowest validation loss at the end of its
     run; the test examples are scored by the runs with fresh seeds only.
 
     Raises:
-        InputError: an optimizer that cannot be built, or a folder with a run of another configuration.
+        InputError: a folder with a run of another configuration.
         Interrupted: a signal came.
     """
-    # All are built before the first one runs: a misspelled name is not to be found after an hour.
-    built = {
-        name: build(comparison.config(name, contender.points[0], comparison.train.seed), f"{source}: optimizers.{name}")
-        for name, contender in comparison.optimizers.items()
-    }
     for name, contender in comparison.optimizers.items():
-        runner = Runner(comparison, name, built.pop(name), folder, command)
+        runner = Runner(comparison, name, built[name], folder, command)
         tuned = []
         for point in contender.points:
             tuned.append(runner.trial(point, comparison.train.seed, tuning=True))
@@ -156,8 +168,7 @@ def prepare(folder: Path, comparison: Comparison, command: str, overwrite: bool)
         if overwrite:
             shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    about = {"command": command, "versions": run.versions(), "machine": run.machine()}
-    Run(folder).write("run.json", about)
+    Run(folder).describe(command)
     Run(folder).write("comparison.json", comparison.model_dump())
 
 

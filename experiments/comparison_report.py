@@ -26,8 +26,7 @@ DASHES = ("-", "--", ":", "-.")
 def write(comparison: Comparison, found: Sequence[Trial], folder: Path) -> list[Standing]:
     """Write `report.html` in the folder of a comparison; the standings that it shows."""
     ranked = standings(found, comparison.optimizers)
-    about = json.loads((folder / "run.json").read_text())
-    machine = "  ".join(f"{key} {value}" for key, value in (about["versions"] | about["machine"]).items())
+    run = Run(folder)
     style = {one.name: _style(i) for i, one in enumerate(ranked)}
     figures = [
         svg(f"validation loss of {comparison.seeds} fresh seeds, mean and 95 % interval", "validation loss",
@@ -56,8 +55,8 @@ def write(comparison: Comparison, found: Sequence[Trial], folder: Path) -> list[
         *(_chain(comparison, one) for one in ranked),
         "</details>",
         "<details><summary>How to repeat it</summary>",
-        f'<div class="card"><pre>{html.escape(about["command"])}</pre></div>',
-        f'<div class="card"><pre>{html.escape(machine)}</pre></div>',
+        f'<div class="card"><pre>{html.escape(run.about["command"])}</pre></div>',
+        f'<div class="card"><pre>{html.escape(run.surroundings)}</pre></div>',
         f'<div class="card"><pre>{html.escape(json.dumps(comparison.model_dump(), indent=2))}</pre></div>',
         "</details>",
     ]
@@ -152,10 +151,10 @@ def _tuning(axes: Axes, ranked: list[Standing], style: dict[str, Any]) -> None:
         key = next(iter(one.contender.grid))  # further keys lie behind one another
         best = one.fresh[0].point if one.fresh else None
         tuned = sorted((trial.point[key], trial.score("validation"), trial.point == best) for trial in one.tuned)
-        values, losses, chosen = zip(*tuned, strict=True)
+        values, losses, _ = zip(*tuned, strict=True)
         axes.plot(values, losses, label=one.name, marker="o", markersize=4, markerfacecolor="white", **style[one.name])
-        axes.plot(*zip(*[(x, y) for x, y, is_best in tuned if is_best], strict=True) or ([], []), "o",
-                  color=style[one.name]["color"], markersize=6)  # fmt: skip
+        chosen = [(x, y) for x, y, is_best in tuned if is_best]  # none where all diverged
+        axes.plot([x for x, _ in chosen], [y for _, y in chosen], "o", color=style[one.name]["color"], markersize=6)
     losses = [trial.score("validation") for one in ranked for trial in one.tuned if not trial.diverged]
     if losses:
         low, high = min(losses), float(np.quantile(losses, 0.9))  # the rest is far above

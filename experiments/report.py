@@ -118,12 +118,12 @@ def _tiles(run: Run, task: Task) -> str:
 
 def _details(name: str, run: Run, unfold: bool) -> str:
     """The command, the chain, the configuration and the machine of a run."""
-    about, config = run.about, run.config
+    config = run.config
     sections = {
-        "Command": about["command"],
+        "Command": run.about["command"],
         "Chain": str(oc.from_config(config.optimizer)),
         "Resolved configuration": json.dumps(config.model_dump(), indent=2),
-        "Machine": "  ".join(f"{key} {value}" for key, value in (about["versions"] | about["machine"]).items()),
+        "Machine": run.surroundings,
     }
     blocks = "\n".join(
         f'<h3>{title}</h3><div class="card"><pre>{html.escape(text)}</pre></div>' for title, text in sections.items()

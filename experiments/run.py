@@ -31,6 +31,12 @@ class Run:
         return json.loads((self.folder / "run.json").read_text())
 
     @property
+    def surroundings(self) -> str:
+        """The versions and the machine in one line."""
+        about = self.about
+        return "  ".join(f"{key} {value}" for key, value in (about["versions"] | about["machine"]).items())
+
+    @property
     def result(self) -> dict[str, Any] | None:
         """How the run ended, or None while it has not."""
         path = self.folder / "result.json"
@@ -40,6 +46,10 @@ class Run:
     def ending(self) -> str:
         """How the run ended, in words."""
         return self.result["ending"] if self.result else "unfinished"
+
+    def describe(self, command: str) -> None:
+        """Write down the command, the versions and the machine."""
+        self.write("run.json", {"command": command, "versions": versions(), "machine": machine()})
 
     def write(self, name: str, content: dict[str, Any]) -> None:
         """Write a JSON file at once or not at all."""
@@ -63,7 +73,7 @@ def create(folder: Path, resolved: tables.Config, command: str, overwrite: bool)
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     run = Run(folder)
-    run.write("run.json", {"command": command, "versions": versions(), "machine": machine()})
+    run.describe(command)
     run.write("config.json", resolved.model_dump())
     return run
 

@@ -66,13 +66,13 @@ class Standing:
     @property
     def milliseconds(self) -> float:
         """The median time of a step in fresh trials."""
-        times = [trial.run.result for trial in self.finished]
-        return statistics.median(1e3 * x["seconds"]["training"] / x["step"] for x in times if x) if times else math.nan
+        results = [trial.result for trial in self.finished]
+        return statistics.median(1e3 * x["seconds"]["training"] / x["step"] for x in results) if results else math.nan
 
     @property
     def compiling(self) -> float:
         """The seconds of compiling, once for all trials."""
-        return sum(trial.run.result["seconds"]["compiling"] for trial in [*self.tuned, *self.fresh] if trial.run.result)
+        return sum(trial.result["seconds"]["compiling"] for trial in [*self.tuned, *self.fresh])
 
 
 def standings(trials: Sequence[Trial], contenders: dict[str, Contender]) -> list[Standing]:

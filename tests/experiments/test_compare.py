@@ -73,7 +73,8 @@ def rows(folder):
 
 def again(folder, comparison):
     """The trials, of which none is run that has been run."""
-    return list(compare.trials(comparison, folder, "the command", "comparison.toml"))
+    built = compare.build_all(comparison, "comparison.toml")
+    return list(compare.trials(comparison, built, folder, "the command"))
 
 
 def test_each_is_tuned_and_its_best_point_run_with_fresh_seeds(compared):
