@@ -10,6 +10,7 @@ from optchain.core.mask import is_kernel
 from optchain.core.numerics import debias, ema, over_root, quotient
 from optchain.core.paths import nearest
 from optchain.core.rule import Decay, NonNegative, Positive, Static, rule, whole
+from optchain.matrices.galore import laid, lying
 from optchain.matrices.growth import growth_factor, norm
 
 SCALINGS = {"channel": 0, "tensor": None}  # the axes that a factor's norms are taken over
@@ -84,7 +85,7 @@ class Apollo:
         return Sketch(moments, moments, jnp.zeros((), p.dtype))
 
     def update(self, g, s, p, t):
-        wide = g.T if g.shape[0] > g.shape[1] else g
+        wide = lying(g)
         rank, drawn = s.mu.shape[0], jnp.floor_divide(t - 1, self.update_proj_gap).astype(jnp.int32)
         key = jax.random.fold_in(jax.random.key(self.seed), drawn)
         low = jax.random.normal(key, (rank, wide.shape[0]), g.dtype) / rank**0.5 @ wide
@@ -94,7 +95,7 @@ class Apollo:
         u = self.scale * quotient(after, before) * wide
         size = norm(u, None)[0, 0]
         shrunk = growth_factor(size, s.size, self.max_growth)
-        return shrunk * (u.T if g.shape[0] > g.shape[1] else u), Sketch(mu, nu, shrunk * size)
+        return laid(shrunk * u, g), Sketch(mu, nu, shrunk * size)
 
 
 scale_by_apollo = lift(Apollo, "scale_by_apollo")
