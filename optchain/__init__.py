@@ -207,6 +207,11 @@ from optchain.sharpness.asam import asam as asam
 from optchain.sharpness.gsam import gsam as gsam
 from optchain.sharpness.looksam import looksam as looksam
 from optchain.sharpness.sam import sam as sam
+from optchain.sparse.gradual import gradual as gradual
+from optchain.sparse.one_shot import one_shot as one_shot
+from optchain.sparse.regrow import regrow as regrow
+from optchain.sparse.sparse import sparse as sparse
+from optchain.sparse.straight_through import straight_through as straight_through
 from optchain.stepsize.centralize import centralize as centralize
 from optchain.stepsize.cocob import scale_by_cocob as scale_by_cocob
 from optchain.stepsize.dadapt_adam import scale_by_dadapt_adam as scale_by_dadapt_adam

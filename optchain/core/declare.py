@@ -8,7 +8,7 @@ from optchain.core.transform import Transform, transform
 
 
 def declared(x: Any, **fields: Any) -> Any:
-    """A transformation, or what holds some, with these fields in every link that runs leaf by leaf."""
+    """A transformation, or what holds some, with these fields in every link that has them."""
     if isinstance(x, Transform):
         return transform(declared(x.link, **fields))
     if type(x) is tuple:
@@ -17,5 +17,5 @@ def declared(x: Any, **fields: Any) -> Any:
         return x
     if isinstance(x, Dense):
         return dataclasses.replace(x, **fields)
-    own = {field.name: getattr(x, field.name) for field in dataclasses.fields(x)}
-    return dataclasses.replace(x, **{name: declared(value, **fields) for name, value in own.items()})
+    own = {field.name: declared(getattr(x, field.name), **fields) for field in dataclasses.fields(x)}
+    return dataclasses.replace(x, **own | {name: value for name, value in fields.items() if name in own})

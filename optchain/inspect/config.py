@@ -94,13 +94,18 @@ def techniques() -> dict[str, Callable[..., Any]]:
     return {name: x for name, x in vars(optchain).items() if hasattr(x, "example") or hasattr(x, "law")}
 
 
+def mask_schedules() -> dict[str, Callable[..., Any]]:
+    """Every schedule of masks, which `sparse` takes, by name."""
+    return {name: x for name, x in vars(optchain).items() if hasattr(x, "makes_masks")}
+
+
 def _function(name: str, path: str) -> Callable[..., Any]:
     module, dot, rest = name.partition(".")
     if dot and module == "optax":
         found = {**_factories(optax.contrib), **_factories(optax)}
         rest = rest.removeprefix("contrib.")
     else:
-        found, rest = techniques(), name
+        found, rest = techniques() | mask_schedules(), name
     if rest not in found:
         raise ValueError(f"{path}: there is no technique {name!r}; {nearest(rest, found)}")
     return found[rest]

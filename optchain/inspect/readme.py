@@ -9,23 +9,25 @@ from typing import Any
 import optax
 
 from optchain.inspect.catalogue import looks_across, optimizers, paper, slots
-from optchain.inspect.config import techniques
+from optchain.inspect.config import mask_schedules, techniques
 from optchain.masking.rules import links_of
 
 BEGIN, END = "<!-- written by `make readme` -->", "<!-- end of what `make readme` writes -->"
 
 
 def tables() -> str:
-    """One table for each folder, one line for each technique; then the schedules, and the full optimizers."""
+    """For each folder a table of its techniques and one of its schedules, a line each; then the full optimizers."""
     folders: dict[str, dict[str, Callable[..., Any]]] = {}
-    for name, make in sorted(techniques().items()):
+    for name, make in sorted((techniques() | mask_schedules()).items()):
         folders.setdefault(make.__module__.split(".")[1], {})[name] = make
     parts = []
     for folder, found in folders.items():
         if folder == "presets":
             continue
-        rows = _techniques(found) if folder != "schedules" else _schedules(found)
-        parts += [f"### {folder}/", _table(rows)]
+        made = {name: make for name, make in found.items() if hasattr(make, "example")}
+        others = {name: make for name, make in found.items() if name not in made}
+        parts += [f"### {folder}/", *([_table(_techniques(made))] if made else [])]
+        parts += [_table(_schedules(others))] if others else []
     presets = [
         (f"`{row.name}`", " ".join(f"`{link}`" for link in row.links), f"{row.slots:.3g}", row.looks_across, row.paper)
         for row in optimizers()

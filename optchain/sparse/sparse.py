@@ -1,0 +1,230 @@
+"""Sparse training: weights that are pruned are exactly zero, whatever steps them."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from optchain.core.mask import Mask, is_kernel
+from optchain.core.numerics import wide
+from optchain.core.rule import Scalar, checked
+from optchain.core.runner import Result, require_aligned
+from optchain.core.transform import Transform, advance, ours, step, technique, transform, widened
+from optchain.core.wrapper import Wrapper
+from optchain.sparse.choice import Choice
+from optchain.sparse.distributions import SPARSITY, Distribution, checked_distribution
+from optchain.sparse.masked import masked, part_of, where_masked
+from optchain.sparse.one_shot import one_shot
+from optchain.sparse.purge import purged
+from optchain.sparse.regrow import Regrow
+from optchain.sparse.schedule import MaskSchedule
+from optchain.sparse.scores import Score, checked_score, needs_gradient
+from optchain.sparse.structures import Groups, structure_of
+from optchain.stepsize.scale import scale
+
+
+@dataclasses.dataclass(frozen=True)
+class Sparse(Choice, Wrapper):
+    """Steps the weights in the masks by `inner` and holds all others at 0.
+
+    State: `count`; `masks`, bools like the parameters that have a mask; `sparsity`, the part of their entries that is
+    pruned; `changed`, entries that the last step pruned or grew; and, where the schedule keeps them, the `dense`
+    weights, in float32 or wider.
+    """
+
+    name = "sparse"
+
+    def shown(self, state: dict[str, Any]) -> dict[str, jax.Array]:
+        return {"sparsity": state["sparsity"], "changed": state["changed"]}
+
+    def init(self, params: Any) -> dict[str, Any]:
+        state = {"count": jnp.zeros((), jnp.int32)} | self.first(params)
+        if self.schedule.keeps_dense:
+            # A copy of its own: a buffer shared with the parameter could not be donated together with it.
+            state["dense"] = part_of(state["masks"], jax.tree.map(lambda p: jnp.copy(wide(p)), params))
+        view = self._view(state, params)
+        return self._with_metrics(state | {"inner": self.inner.init(view if ours(self.inner) else widened(view))})
+
+    def update(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        new, state, _ = self.step(updates, state, params, extra)
+
+        def cast(u: jax.Array, g: jax.Array, p: jax.Array) -> jax.Array:
+            # In a dtype in which -p is exact, so that `optax.apply_updates` lands on 0.
+            return u.astype(p.dtype if g.dtype == p.dtype else wide(p).dtype)
+
+        return jax.tree.map(cast, new, updates, params), state
+
+    def step(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> Result:
+        """One update that stays in float32 or wider, and leads to exactly 0 outside the masks."""
+        own, grads, inner, view, told = self._begun(updates, state, params, extra)
+        new, inner, _ = step(self.inner, grads, inner, view, told)
+        if not self.schedule.keeps_dense:
+            new = where_masked(own["masks"], lambda mask, u, p: jnp.where(mask, u, -wide(p)), new, params)
+            return new, self._with_metrics(own | {"inner": inner}), {}
+        dense = jax.tree.map(lambda w, u: wide(w) + u, view, new)
+        new = where_masked(own["masks"], lambda mask, u, w, p: jnp.where(mask, w, 0) - wide(p), new, dense, params)
+        return new, self._with_metrics(own | {"inner": inner, "dense": part_of(own["masks"], dense)}), {}
+
+    def apply(self, grads: Any, state: Any, params: Any, **extra: Any) -> tuple[Any, Any]:
+        """One step that rounds to the parameters' dtype once, with zeros outside the masks."""
+        own, grads, inner, view, told = self._begun(grads, state, params, extra)
+        after, inner = advance(self.inner, grads, inner, view, told)
+        new = where_masked(own["masks"], lambda mask, x, p: jnp.where(mask, x, 0).astype(p.dtype), after, params)
+        if self.schedule.keeps_dense:
+            own["dense"] = part_of(own["masks"], after)
+        return new, self._with_metrics(own | {"inner": inner})
+
+    def _begun(self, grads: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, Any, Any, Any, Any]:
+        """The wrapper's own state, with new masks where they are due; and what `inner` sees: gradients, its state,
+        parameters and extra arguments."""
+        if params is None:
+            raise ValueError("sparse reads the parameters: call update(grads, state, params)")
+        require_aligned(self.name, grads, params)
+        own = {name: x for name, x in state.items() if name not in ("inner", "metrics")}
+        weights = self._view(own, params) if self.schedule.keeps_dense else params
+        own |= self.renewed(own, weights, grads, extra.get("step", state["count"]))
+        own["count"] = jnp.asarray(optax.safe_increment(state["count"]))
+        view, inner = self._view(own, params), state["inner"]
+        if not self.schedule.keeps_dense:
+            # Before the step, not after it, where XLA would compute every slot twice: masked, and as the update reads
+            # it. What was pruned before or is so now begins anew.
+            kept = jax.tree.map(jnp.logical_and, state["masks"], own["masks"])
+            inner = purged(self.inner, inner, kept, view if ours(self.inner) else widened(view))
+        return own, self._held(own, grads), inner, view, extra | self._elsewhere(own, extra)
+
+    def _elsewhere(self, own: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
+        """The functions among the extra arguments: a loss elsewhere is that of masked parameters too."""
+
+        def seen(function: Callable[..., Any]) -> Callable[..., Any]:
+            return lambda params, *args, **kwargs: function(masked(own["masks"], params), *args, **kwargs)
+
+        found = {name: seen(extra[name]) for name in ("grad_fn", "value_fn") if name in extra}
+        if "grad_fn" not in found:
+            return found
+        gradient = found["grad_fn"]
+        return found | {"grad_fn": lambda *args, **kwargs: self._held(own, gradient(*args, **kwargs))}
+
+    def _view(self, state: dict[str, Any], params: Any) -> Any:
+        """The parameters as `inner` sees them: the dense weights where there are some, else masked."""
+        if not self.schedule.keeps_dense:
+            return masked(state["masks"], params)
+        return where_masked(state["masks"], lambda mask, p, w: w, params, state["dense"])
+
+    def _held(self, state: dict[str, Any], grads: Any) -> Any:
+        """The gradients as `inner` sees them."""
+        return grads if self.schedule.keeps_dense else masked(state["masks"], grads)
+
+
+@technique(tx=scale(-0.1), sparsity=0.5)
+def sparse(
+    tx: optax.GradientTransformation,
+    sparsity: Scalar | None = None,
+    mask: Mask | None = is_kernel,
+    score: Score = "magnitude",
+    distribution: Distribution = "uniform",
+    schedule: MaskSchedule | None = None,
+    structure: str | Sequence[int] = "unstructured",
+    axis: int | None = None,
+    seed: int = 0,
+) -> Transform:
+    r"""Trains some of the weights and holds the others at exactly 0, whatever the transformation does.
+
+    .. math::
+        p \leftarrow \begin{cases} p + \mathrm{tx}(m g, m p) & \text{where } m \\ 0 & \text{elsewhere} \end{cases}
+
+    The mask m is chosen along four axes that go with one another:
+
+    ================  ==================================================================================================
+    `score`           what a weight is worth: `"magnitude"` :math:`|p|`, `"gradient"` :math:`|g|`, `"saliency"`
+                      :math:`|p g|`, `"random"`, or a function of (parameter, gradient)
+    `distribution`    how much of which parameter is pruned: `"uniform"`; `"erk"`, less where a layer is narrow, in
+                      proportion to the sum over the product of its shape; `"global"`, whatever has the least scores of
+                      all; or a table from patterns on paths to sparsities, for all others `sparsity`
+    `schedule`        when: `one_shot`, `gradual`, `regrow` or `straight_through`
+    `structure`       what is pruned together: `"unstructured"`, single entries; `"2:4"`, entries of which 2 are kept in
+                      each 4 neighbors along an axis; `[4, 4]`, blocks of this shape on the last axes; `"channels"`, all
+                      that has one index on an axis. Units are ranked by the mean score of their entries.
+    ================  ==================================================================================================
+
+    Exactly as many units are kept as the sparsity says, rounded; equal scores are told apart by their place. `tx` sees
+    masked gradients and parameters. Of what is pruned it remembers nothing: slots like the parameter are there what
+    its `init` makes of 0, so that a weight that is grown again begins anew, at 0. An average of the parameters is
+    masked too.
+
+    The masks are in the state from `init` on, but the parameters are the caller's: before the first step
+    `masked_params(state, params)` are those that will be trained. It is the outermost wrapper or the last link of a
+    chain, and stands around `precision` or within `guard` and `accumulate`. Through `update` a pruned weight gets the
+    update -p, in a dtype in which `optax.apply_updates` makes it 0.
+
+    Args:
+        tx: any transformation, with its learning rate.
+        sparsity: the part of the weights that is pruned in the end, in [0, 1); left out for `"2:4"`, which says it.
+        mask: the parameters that have masks, as in every technique; by default kernels and embeddings.
+        score: as above.
+        distribution: as above.
+        schedule: as above; `one_shot()` if left out.
+        structure: as above.
+        axis: the axis of groups, by default the last but one, which a dense layer sums over; or that of channels, by
+            default the last one, its outputs. Axes that `over_layers` declares are not counted, and each layer is
+            pruned as if it were alone.
+        seed: of random scores, which are a hash of seed, step, path and element: the same however arrays are sharded.
+
+    Metrics: `sparse.sparsity`, the part of the weights that is pruned, of the parameters with masks;
+    `sparse.changed`, how many the last step pruned or grew.
+
+    Shapes and dtypes: any; the masks are bools like the parameters. Between changes they cost one byte read for each
+    array that is read and masked; a change sorts the scores.
+
+    Differs from the paper: nothing; see the schedules.
+
+    Raises:
+        ValueError: a sparsity outside [0, 1), an unknown word; at `init`, a parameter whose shape does not fit the
+            structure, or a pattern that matches none.
+
+    References:
+        Evci et al., 2019, section 3 (ERK). https://arxiv.org/abs/1911.11134
+        Zhou et al., 2021, section 2 (N:M). https://arxiv.org/abs/2102.04010
+
+    >>> import optchain as oc
+    >>> tx = oc.sparse(oc.adamw(1e-3), 0.9, distribution="erk", schedule=oc.gradual(begin=100, end=700, every=20))
+    """
+    if not isinstance(tx, optax.GradientTransformation):
+        raise ValueError(f"sparse: tx must be a gradient transformation, got {tx!r}")
+    schedule, units = one_shot() if schedule is None else schedule, structure_of(structure, axis)
+    if not isinstance(schedule, MaskSchedule):
+        wanted = "one_shot(), gradual(...), regrow(...) or straight_through(...)"
+        raise ValueError(f"sparse: schedule must be {wanted}, got {schedule!r}")
+    if isinstance(units, Groups):
+        sparsity = _of_groups(units, sparsity, distribution)
+    elif callable(sparsity) or sparsity is None:
+        raise ValueError(f"sparse: sparsity must be a number in [0, 1), got {sparsity!r}; gradual(...) is a schedule")
+    sparsity = checked("sparse", "sparsity", sparsity, SPARSITY)
+    if isinstance(schedule, Regrow) and needs_gradient(score):
+        raise ValueError(f"sparse: regrow begins with a mask by 'random' or 'magnitude', score is {score!r}")
+    if type(seed) is not int:
+        raise ValueError(f"sparse: seed must be a whole number, got {seed!r}")
+    return transform(
+        Sparse(
+            tx,
+            sparsity,
+            mask,
+            checked_score("sparse", "score", score),
+            checked_distribution(distribution, sparsity),
+            schedule,
+            units,
+            seed,
+        )
+    )
+
+
+def _of_groups(units: Groups, sparsity: Any, distribution: Any) -> float:
+    """The sparsity that N:M says."""
+    said = 1 - units.keep / units.of
+    if sparsity not in (None, said):
+        raise ValueError(f"sparse: structure '{units.keep}:{units.of}' is a sparsity of {said:g}, got {sparsity}")
+    if distribution != "uniform":
+        raise ValueError(f"sparse: structure '{units.keep}:{units.of}' is uniform, got distribution {distribution!r}")
+    return said

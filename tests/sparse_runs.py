@@ -1,0 +1,64 @@
+"""Many steps of a sparse transformation in one scan, counting what is not exactly zero."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from agreement import QUICKLY
+
+import optchain as oc
+from optchain.inspect.laws.steps import told
+
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float16}
+
+
+class Found(NamedTuple):
+    params: Any
+    state: Any
+    wrong: Any  # at each step, entries outside the masks that are not 0
+    kept: Any  # at each step, entries within
+
+
+def three_dtypes(seed: int = 0) -> Any:
+    """A square kernel and a bias in each dtype; by a square one slots of rows by rows are not told by their shape."""
+    key = jax.random.key(seed)
+    return {
+        name: {
+            "kernel": jax.random.normal(jax.random.fold_in(key, i), (6, 6)).astype(dtype),
+            "bias": jnp.ones(3, dtype),
+        }
+        for i, (name, dtype) in enumerate(DTYPES.items())
+    }
+
+
+def many_steps(tx: Any, params: Any, steps: int, update: bool = False) -> Found:
+    """Steps by `oc.apply`, or by `update` and `optax.apply_updates`; gradients pull the parameters around."""
+
+    def step(carry: Any, t: jax.Array) -> Any:
+        params, state = carry
+        grads = jax.tree.map(lambda p: (0.1 * p.astype(t.dtype) + jnp.sin(0.1 * t + p.size)).astype(p.dtype), params)
+        if update:
+            updates, state = tx.update(grads, state, params, **told())
+            params = optax.apply_updates(params, updates)
+        else:
+            params, state = oc.apply(tx, grads, state, params, **told())
+        masks = jax.tree.leaves(sparse_state(state)["masks"])
+        kernels = [own["kernel"] for own in params.values()]
+        wrong = sum(jnp.sum(~mask & (p != 0)) for mask, p in zip(masks, kernels, strict=True))
+        return (params, state), (wrong, sum(jnp.sum(mask) for mask in masks))
+
+    times = jnp.arange(steps, dtype=jnp.float32)
+    run = jax.jit(lambda carry: jax.lax.scan(step, carry, times), compiler_options=QUICKLY)
+    (params, state), (wrong, kept) = run((params, tx.init(params)))
+    return Found(params, state, wrong, kept)
+
+
+def sparse_state(state: Any) -> Any:
+    """The state of the one `sparse` in a state."""
+
+    def is_sparse(x: Any) -> bool:
+        return isinstance(x, dict) and {"masks", "sparsity", "changed"} <= set(x)
+
+    (found,) = [x for x in jax.tree.leaves(state, is_leaf=is_sparse) if is_sparse(x)]
+    return found
