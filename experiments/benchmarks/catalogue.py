@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import matplotlib
-import optax
 from matplotlib.figure import Figure
 
 from experiments.benchmarks import record
@@ -17,20 +16,23 @@ from experiments.benchmarks.twins import pairs
 SMALL = (16, 16)  # the shape of each small leaf
 
 
-def run(tree: str, shape: Any, repeats: int, only: list[str]) -> list[record.Row]:
-    """A row for each technique and library on one tree; printed, with the geometric mean.
+def run(tree: str, shape: Any, repeats: int, only: list[str], out: Path) -> list[record.Row]:
+    """A row for each technique and library on one tree, recorded as soon as it is measured; then printed, with the
+    geometric mean.
 
     Args:
         tree: its name.
         shape: the tree.
         repeats: rounds.
         only: names of techniques; all if empty.
+        out: file to append the rows to.
     """
-    rows = [
-        {"tree": tree} | row
-        for name, ours, theirs in fitting(shape, only)
-        for row in _row(name, ours, theirs, shape, repeats)
-    ]
+    rows = []
+    for name, ours, theirs in fitting(shape, only):
+        pair = [{"tree": tree} | row for row in measure(twins(name, ours, theirs, *start(shape)), repeats)]
+        record.append(out, pair)
+        rows += pair
+        jax.clear_caches()  # what is compiled for a thousand leaves would fill the memory
     record.show(f"Techniques with a twin in optax: {tree}", rows)
     print(f"{tree}: geometric mean of optchain's times over optax's {geometric_mean(rows):.3f}", flush=True)
     return rows
@@ -52,10 +54,6 @@ def fitting(shape: Any, only: list[str]) -> Iterator[tuple[str, Any, Any]]:
             print(f"{name} left out here: {str(reason).splitlines()[0][:100]}")
         else:
             yield name, ours, theirs
-
-
-def _row(name: str, ours: Any, theirs: optax.GradientTransformation, shape: Any, repeats: int) -> list[record.Row]:
-    return measure(twins(name, ours, theirs, *start(shape)), repeats)
 
 
 def geometric_mean(rows: list[record.Row]) -> float:

@@ -41,8 +41,7 @@ def every(parameters: int, layers: int, width: int, leaves: int, repeats: int, o
     shapes = {"leaf": trees.leaf(parameters), "gpt": trees.gpt(layers, width), "small leaves": catalogue.small(leaves)}
     rows = []
     for tree, shape in shapes.items():
-        rows += catalogue.run(tree, shape, repeats, only)
-        record.append(out, [row for row in rows if row["tree"] == tree])
+        rows += catalogue.run(tree, shape, repeats, only, out)
         catalogue.plot(rows, out.with_suffix(".png"))
     print(f"chart: {out.with_suffix('.png')}")
     return out
