@@ -30,6 +30,7 @@ from optchain.core.mask import is_matrix as is_matrix
 from optchain.core.metrics import metrics as metrics
 from optchain.core.metrics import with_metrics as with_metrics
 from optchain.core.metrics import without_metrics as without_metrics
+from optchain.core.row_gradient import RowGradient as RowGradient
 from optchain.core.rule import rule as rule
 from optchain.core.schedule import schedule as schedule
 from optchain.core.transform import apply as apply
@@ -47,6 +48,9 @@ from optchain.directions.cautious import cautious as cautious
 from optchain.directions.graft import graft as graft
 from optchain.directions.grokfast import grokfast_ema as grokfast_ema
 from optchain.directions.noise import add_noise as add_noise
+from optchain.embeddings.look_up import look_up as look_up
+from optchain.embeddings.rows import rows as rows
+from optchain.embeddings.value_and_grad import row_value_and_grad as row_value_and_grad
 from optchain.inspect.catalogue import optimizers as optimizers
 from optchain.inspect.config import from_config as from_config
 from optchain.inspect.config import techniques as techniques
@@ -88,6 +92,7 @@ from optchain.moments.amsgrad import scale_by_amsgrad as scale_by_amsgrad
 from optchain.moments.came import scale_by_came as scale_by_came
 from optchain.moments.ema import ema as ema
 from optchain.moments.factored import scale_by_factored_rms as scale_by_factored_rms
+from optchain.moments.ftrl import ftrl as ftrl
 from optchain.moments.gauss_newton import gauss_newton_bartlett as gauss_newton_bartlett
 from optchain.moments.hutchinson import hutchinson as hutchinson
 from optchain.moments.laprop import scale_by_laprop as scale_by_laprop
@@ -99,6 +104,7 @@ from optchain.moments.novograd import scale_by_novograd as scale_by_novograd
 from optchain.moments.optimistic import scale_by_optimistic_gradient as scale_by_optimistic_gradient
 from optchain.moments.radam import scale_by_radam as scale_by_radam
 from optchain.moments.rms import scale_by_rms as scale_by_rms
+from optchain.moments.rowwise_adagrad import scale_by_rowwise_adagrad as scale_by_rowwise_adagrad
 from optchain.moments.rprop import scale_by_rprop as scale_by_rprop
 from optchain.moments.sign import scale_by_sign as scale_by_sign
 from optchain.moments.signum import scale_by_signum as scale_by_signum

@@ -5,7 +5,7 @@ import jax
 from optchain.core.dense import lift
 from optchain.core.joint import Joint
 from optchain.core.numerics import clip_factor, global_norm
-from optchain.core.rule import Positive, rule
+from optchain.core.rule import Positive, rule, unchanged
 
 
 @rule
@@ -34,8 +34,11 @@ class GlobalNormClip:
     max_norm: Positive
 
     core_ndim = None
+    ignores_zeros = True
     metrics = ("norm", "scale")
     example = {"max_norm": 1.0}
+
+    sleep = unchanged
 
     def update(self, g, s, p, t):
         n = global_norm(g)

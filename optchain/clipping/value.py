@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from optchain.core.dense import lift
-from optchain.core.rule import Positive, rule
+from optchain.core.rule import Positive, rule, unchanged
 
 
 @rule
@@ -27,6 +27,8 @@ class ValueClip:
     max_delta: Positive
 
     example = {"max_delta": 0.1}
+
+    sleep = unchanged
 
     def update(self, g, s, p, t):
         return jnp.clip(g, -self.max_delta, self.max_delta), s

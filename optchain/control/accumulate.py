@@ -8,7 +8,10 @@ import jax.numpy as jnp
 import optax
 
 from optchain.core.numerics import all_finite, wide
-from optchain.core.rule import Number, Range, checked
+from optchain.core.paths import path_of
+from optchain.core.row_gradient import RowGradient, is_row_gradient
+from optchain.core.rule import Number, Range, checked, whole
+from optchain.core.runner import left_out, prune
 from optchain.core.transform import Transform, technique, transform
 from optchain.core.wrapper import Take, Wrapper
 from optchain.stepsize.scale import scale
@@ -23,10 +26,18 @@ class Accumulate(Wrapper):
     """
 
     every: Number
+    rows: int | None
+
+    takes_rows = True
 
     def start(self, params: Any) -> dict[str, Any]:
         counts = {name: jnp.zeros((), jnp.int32) for name in ("micro", "emitted", "dropped")}
-        return counts | {"weight": jnp.zeros((), jnp.float32), "mean": jax.tree.map(jnp.zeros_like, params)}
+        mean = jax.tree.map(jnp.zeros_like, params)
+        if self.rows is not None:
+            room = round(self.every) * self.rows
+            tables = prune(_tables(self.inner), params)
+            mean = jax.tree.map(lambda x, p: x if left_out(p) else RowGradient.none(p, room), mean, tables)
+        return counts | {"weight": jnp.zeros((), jnp.float32), "mean": mean}
 
     def shown(self, state: dict[str, Any]) -> dict[str, jax.Array]:
         return {name: state[name] for name in ("micro", "emitted", "dropped")} | {"every": self._every(state)}
@@ -40,11 +51,21 @@ class Accumulate(Wrapper):
         # the share 1 of a first micro-batch it begins anew, so that no step need write zeros.
         share = weight / jnp.where(counts, weights, 1)
 
-        def add(mean: jax.Array, g: jax.Array) -> jax.Array:
+        def add(mean: Any, g: Any) -> Any:
             r = share.astype(mean.dtype)
-            return jnp.where(counts, (1 - r) * mean + r * wide(g), mean)
+            if not is_row_gradient(mean):
+                return jnp.where(counts, (1 - r) * mean + r * wide(g), mean)
+            # Each micro-batch has a place of its own, written anew before every step: none need be cleared.
+            weighed = jnp.where(counts, (1 - r) * mean.values, mean.values)
+            rows = RowGradient(g.bounded(), r * wide(g.values), g.num_rows).padded(self.rows)
+            own = jnp.where(counts, rows.indices, g.num_rows), jnp.where(counts, rows.values, 0)
+            at = state["micro"] * self.rows
+            put = jax.lax.dynamic_update_slice_in_dim
+            return RowGradient(put(mean.indices, own[0], at, 0), put(weighed, own[1], at, 0), mean.num_rows)
 
-        mean = jax.tree.map(add, state["mean"], updates)
+        self._require_room(updates, state["mean"])
+        mean = jax.tree.map(add, state["mean"], updates, is_leaf=is_row_gradient)
+        nothing = jax.tree.map(_nothing, nothing, mean, is_leaf=is_row_gradient)
         micro = optax.safe_increment(state["micro"])
         full = micro >= self._every(state)
         emits = full & (weights > 0)
@@ -62,13 +83,40 @@ class Accumulate(Wrapper):
             "inner": inner,
         }
 
+    def _require_room(self, updates: Any, mean: Any) -> None:
+        """The gradients of rows, and no others, have a place in the mean that is large enough."""
+        rooms = dict(jax.tree.leaves_with_path(mean, is_leaf=is_row_gradient))
+        for path, g in jax.tree.leaves_with_path(updates, is_leaf=is_row_gradient):
+            leaf = f"accumulate: leaf {path_of(path)!r} has"
+            if is_row_gradient(g) and not is_row_gradient(rooms[path]):
+                wanted = f"accumulate(rows(tx, tables), every, rows={len(g.indices)}) makes room for them"
+                raise ValueError(f"{leaf} a gradient of rows; {wanted}")
+            if is_row_gradient(rooms[path]) and len(getattr(g, "indices", g)) > self.rows:
+                found = f"{len(g.indices)} rows" if is_row_gradient(g) else "a dense gradient"
+                raise ValueError(f"{leaf} {found}, but there is room for {self.rows} rows")
+
     def _every(self, state: dict[str, Any]) -> jax.Array:
         every = self.every(state["emitted"]) if callable(self.every) else self.every
         return jnp.round(jnp.asarray(every, jnp.float32)).astype(jnp.int32)
 
 
+def _nothing(nothing: Any, mean: Any) -> Any:
+    """The update of no step, of a table with as many rows as that of a step."""
+    return RowGradient(mean.indices, jnp.zeros_like(mean.values), mean.num_rows) if is_row_gradient(nothing) else nothing
+
+
+def _tables(tx: Any) -> Any:
+    """The tables of the rows that a transformation wraps."""
+    link = getattr(tx, "link", None)
+    if hasattr(link, "tables"):
+        return link.tables
+    if not hasattr(link, "inner"):
+        raise ValueError(f"accumulate: rows are for the gradients of rows(tx, tables), which is not in {tx!r}")
+    return _tables(link.inner)
+
+
 @technique(tx=scale(-0.1), every=2)
-def accumulate(tx: optax.GradientTransformation, every: Number) -> Transform:
+def accumulate(tx: optax.GradientTransformation, every: Number, rows: int | None = None) -> Transform:
     r"""Steps once every few micro-batches, on the mean of their gradients.
 
     .. math::
@@ -81,6 +129,8 @@ def accumulate(tx: optax.GradientTransformation, every: Number) -> Transform:
     Args:
         tx: any transformation. Its schedules count the steps made, not the micro-batches.
         every: micro-batches for each step, at least 1, or a schedule of the steps made; rounded to a whole number.
+        rows: where `tx` is `optchain.rows`, the look-ups of a micro-batch in a table, at most: room is made for `every`
+            times as many, and `every` is constant.
 
     `update` and `oc.apply` take the extra argument `weight`, the weight w of this micro-batch: the number of its
     tokens, where the loss is a mean over tokens. All others are forwarded, at a step those of its last micro-batch.
@@ -93,10 +143,15 @@ def accumulate(tx: optax.GradientTransformation, every: Number) -> Transform:
     Shapes and dtypes: any; the running mean is like the parameters, in float32 or wider.
 
     Raises:
-        ValueError: `every` below 1.
+        ValueError: `every` below 1; `rows` where nothing takes them; while tracing, more look-ups than `rows`.
 
     >>> import optchain as oc
     >>> tx = oc.accumulate(oc.adamw(1e-3), every=8)
     """
     every = checked("accumulate", "every", every, Range("[1, inf)"))
-    return transform(Accumulate(tx, every))
+    if rows is not None:
+        whole("accumulate", "rows", rows, 1)
+        if not isinstance(every, float):
+            raise ValueError(f"accumulate: every must be a constant where rows are accumulated, got {every!r}")
+        _tables(tx)
+    return transform(Accumulate(tx, every, rows))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from optchain.core.numerics import ema, global_norm, wide
+from optchain.core.row_gradient import summed
 from optchain.core.rule import Range, checked, whole
 from optchain.core.transform import Transform, technique, transform
 from optchain.core.wrapper import Take, Wrapper
@@ -50,6 +51,8 @@ class Guard(Wrapper):
     loss_scale: float | None
     growth: int
 
+    takes_rows = True
+
     def start(self, params: Any) -> dict[str, Any]:
         own = {name: jnp.zeros((), jnp.int32) for name in ("accepted", "rejected", "streak", "reason")}
         own |= {"norm": _statistics(), "value": _statistics(), "last_norm": jnp.zeros((), jnp.float32)}
@@ -64,7 +67,7 @@ class Guard(Wrapper):
 
     def run(self, updates: Any, state: Any, extra: dict[str, Any], nothing: Any, take: Take) -> tuple[Any, Any]:
         extra = extra | {"step": state["accepted"]}
-        norm, value = self._unscaled(global_norm(updates), state), extra.get("value")
+        norm, value = self._unscaled(global_norm(summed(updates)), state), extra.get("value")
         value = None if value is None else jnp.asarray(value, jnp.float32)
 
         def step(updates: Any, inner: Any, extra: dict[str, Any]) -> tuple[Any, Any]:
@@ -130,8 +133,10 @@ class Guard(Wrapper):
         return jax.tree.map(lambda new, old: jnp.where(finite, new, old), new, seen)
 
     def _unscaled(self, x: jax.Array, state: Any) -> jax.Array:
-        """The array in float32 or wider, without the scale of the loss."""
-        return x if self.loss_scale is None else wide(x) / state["loss_scale"].astype(wide(x).dtype)
+        """The array in float32 or wider, without the scale of the loss; the numbers of rows have none."""
+        if self.loss_scale is None or jnp.issubdtype(x.dtype, jnp.integer):
+            return x
+        return wide(x) / state["loss_scale"].astype(wide(x).dtype)
 
     def _scaled(self, finite: jax.Array, state: Any) -> dict[str, jax.Array]:
         """The loss scale: halved after an overflow, doubled after `growth` steps without one."""

@@ -53,6 +53,8 @@ class Dense(Runner):
             first = names[group[0]]
             rows = [seen[i].gathered({key: column[i] for key, column in columns.items()}) for i in group]
             own = told.multiplied(rule, first)
+            if first in told.slept:
+                rows[0]["slept"] = seen[group[0]].counted(told.slept[first], rows[0]["g"])
             law = seen[group[0]].over(self._law(own, rows[0]["g"].dtype, t, told.others(first)))
             if len(group) == 1:
                 made = [self._checked(first, law(rows[0]), rows[0])]
@@ -73,8 +75,9 @@ class Dense(Runner):
         own = jax.tree.map(lambda number: number if isinstance(number, float) else number.astype(dtype), rule)
 
         def law(leaf: dict[str, Any]) -> Any:
-            extras = {key: x for key, x in leaf.items() if key not in ("g", "s", "p")} | others
-            result = self.one(own, leaf["g"], leaf["s"], leaf["p"], t.astype(dtype), **extras)
+            extras = {key: x for key, x in leaf.items() if key not in ("g", "s", "p", "slept")} | others
+            s = own.sleep(leaf["s"], leaf["slept"].astype(dtype)) if "slept" in leaf else leaf["s"]
+            result = self.one(own, leaf["g"], s, leaf["p"], t.astype(dtype), **extras)
             if isinstance(result, tuple) and len(result) == 2:
                 return result
             raise ValueError(f"{self.name}: update must return the update and the slots, got {type(result).__name__}")

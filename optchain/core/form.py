@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from optchain.core.gather import gathered
 from optchain.core.layers import Layers, depths
@@ -29,6 +30,10 @@ class Form:
     def gathered(self, leaf: Any) -> Any:
         """The arrays of a leaf as the law needs them: whole but for the axes that count layers, or as they are."""
         return jax.tree.map(lambda x: gathered(x, self.depth), leaf) if self.whole else leaf
+
+    def counted(self, x: jax.Array, leaf: jax.Array) -> jax.Array:
+        """An array with a number for each entry of the first axis of a leaf, as the law of one layer broadcasts it."""
+        return x if self.depth else jnp.expand_dims(x, range(1, leaf.ndim))
 
     def over(self, law: Callable[..., Any]) -> Callable[..., Any]:
         """A law of one array (or matrix that a view shows) as the law of the whole leaf, whose arguments are trees."""
@@ -62,7 +67,7 @@ def forms(name: str, rule: Any, layers: Layers | None, views: Views, tree: Any) 
         seen = None if text is None else _viewed(name, leaf, text, shape)
         rank = len(shape) if seen is None else 2
         core = core_of(rule, rank)
-        if core in (1, 2) and rank != core and not (core == 1 and seen is not None):
+        if core in (1, 2) and rank != core and not (core == 1 and (rule.any_rank or seen is not None)):
             shown = f"leaf {leaf!r} has shape {x.shape}" + (f", {depth} of it layers" if depth else "")
             cure = "declare layers with over_layers or a view with as_matrices, or leave it out with a mask"
             raise ValueError(f"{name} looks across {core} axes: {shown}; {cure}")

@@ -15,7 +15,8 @@ class Joint(Runner):
     """Runs a rule on the whole tree, all of it in float32, or in float64 where a leaf is.
 
     The rule's `init(params)` returns a NamedTuple of trees or scalars, or `()`; its `update(g, s, p, t)` returns the
-    updates, the slots, and a dict with the scalars that its class names in `metrics`.
+    updates, the slots, and a dict with the scalars that its class names in `metrics`. A rule whose update of an entry
+    does not depend on how many zeros stand elsewhere says so by `ignores_zeros = True`.
     """
 
     def start(self, rule: Any, params: Any) -> dict[str, Any]:

@@ -40,6 +40,11 @@ def weight(b: Any, t: jax.Array) -> jax.Array:
     return -jnp.expm1(t * log_decay(b))
 
 
+def decayed(mean: jax.Array, b: Any, k: jax.Array) -> jax.Array:
+    """An average, or a decaying sum, after k samples of 0."""
+    return mean * jnp.where(k > 0, jnp.exp(k * log_decay(b)), 1).astype(mean.dtype)
+
+
 def debias(mean: jax.Array, b: Any, t: jax.Array) -> jax.Array:
     """An average that began at zero, divided by the weight that it has seen."""
     return mean / weight(b, t)

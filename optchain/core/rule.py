@@ -48,13 +48,20 @@ class Rule(Protocol):
     None the whole array; or it is a static method from the leaf's rank to one of these. `needs_params` tells whether
     the law reads the parameter. `extras` names extra arguments that `update` is given besides, None where the caller
     has none: scalars, or trees like the updates of which it gets its own leaf; `path` is the leaf's name. `batched`
-    tells to run leaves of one shape as one stacked call.
+    tells to run leaves of one shape as one stacked call, `any_rank` that a law of rows takes any number of them itself.
+
+    Rows of a table that a step does not touch may catch up later: `sleep` says what becomes of their slots, None that
+    there is no law for it. `shrinks` tells that a gradient of 0 multiplies the parameter by a number that is the same
+    for all its entries, and `linear` that the update is such a multiple of the gradient.
     """
 
     core_ndim: int | None | Callable[[int], int | None]
     needs_params: bool
     extras: tuple[str, ...]
     batched: bool
+    any_rank: bool
+    shrinks: bool
+    linear: bool
 
     def init(self, p: jax.Array) -> Any:
         """The slots of one parameter: a NamedTuple of arrays, None for one that this parameter has not; or `()`."""
@@ -63,6 +70,15 @@ class Rule(Protocol):
     def update(self, g: jax.Array, s: Any, p: Any, t: jax.Array, **extras: Any) -> tuple[jax.Array, Any]:
         """The outgoing update and the new slots; `t` counts this link's updates from 1."""
         ...
+
+    def sleep(self, s: Any, k: jax.Array) -> Any:
+        """The slots after k updates with a gradient of 0."""
+        ...
+
+
+def unchanged(rule: Any, s: Any, k: jax.Array) -> Any:
+    """The `sleep` of a rule for which an update with a gradient of 0 changes nothing."""
+    return s
 
 
 def ranges(definition: Any) -> dict[str, Range]:
@@ -90,7 +106,8 @@ def statics(definition: Any) -> dict[str, Any]:
 @dataclass_transform(frozen_default=True)
 def rule(cls: type[T]) -> type[T]:
     """Make a class a rule: a frozen dataclass and a pytree whose leaves are its numbers."""
-    defaults = {"core_ndim": 0, "needs_params": False, "extras": (), "batched": False, "init": lambda self, p: ()}
+    defaults = dict.fromkeys(("needs_params", "batched", "any_rank", "shrinks", "linear"), False)
+    defaults |= {"core_ndim": 0, "extras": (), "init": lambda self, p: (), "sleep": None}
     for name, default in defaults.items():
         if not hasattr(cls, name):
             setattr(cls, name, default)

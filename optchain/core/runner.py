@@ -11,6 +11,7 @@ from optchain.core.describe import table
 from optchain.core.mask import Mask, select
 from optchain.core.numerics import wide
 from optchain.core.paths import nearest, path_of
+from optchain.core.row_gradient import is_row_gradient, require_dense
 from optchain.core.rule import checked, numbers, ranges, resolve
 
 Result = tuple[Any, dict[str, Any], dict[str, jax.Array]]  # updates, slots or state, metrics
@@ -25,6 +26,7 @@ class Told:
     scalars: dict[str, Any]
     factors: Factors
     wants_path: bool
+    slept: dict[str, jax.Array]  # by a leaf's path, for each of its rows the updates that it has slept through
 
     def factors_of(self, leaf: str) -> dict[str, Any]:
         """The factors of one leaf by the names of the numbers."""
@@ -81,6 +83,7 @@ class Runner:
 
     def step(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> Result:
         """One update that stays in float32 or wider, the new state, and the metrics."""
+        require_dense(self.name, updates)
         if params is not None:
             require_aligned(self.name, updates, params)
         elif self.rule.needs_params:
@@ -111,7 +114,7 @@ class Runner:
                 require_aligned(self.name, updates, x, f"values of {name}")
                 trees[name] = self._widened(prune(self.mask, x))
         factors = {name: by_path for name, by_path in extra.get("factors", {}).items() if name in values}
-        return Told(trees, scalars, factors, "path" in self.rule.extras)
+        return Told(trees, scalars, factors, "path" in self.rule.extras, extra.get("slept", {}))
 
     def _overrides(self, hyper: dict[str, Any]) -> dict[str, Any]:
         allowed, found = ranges(type(self.rule)), {}
@@ -162,7 +165,8 @@ def as_metrics(values: dict[str, Any]) -> dict[str, jax.Array]:
 def require_aligned(name: str, updates: Any, params: Any, called: str = "parameters") -> None:
     """Updates and parameters have the same leaves and shapes, or an error names the first that differs."""
     us, ps = (
-        {path_of(path): jnp.shape(x) for path, x in jax.tree.leaves_with_path(tree)} for tree in (updates, params)
+        {path_of(path): x.shape if is_row_gradient(x) else jnp.shape(x) for path, x in leaves}
+        for leaves in (jax.tree.leaves_with_path(tree, is_leaf=is_row_gradient) for tree in (updates, params))
     )
     for one, other, a, b in (("updates", called, us, ps), (called, "updates", ps, us)):
         for path, shape in a.items():

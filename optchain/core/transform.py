@@ -11,6 +11,7 @@ from jax.core import Tracer
 
 from optchain.core.numerics import wide
 from optchain.core.paths import path_of
+from optchain.core.row_gradient import require_dense
 from optchain.core.runner import Result, left_out
 
 
@@ -111,6 +112,7 @@ def step(tx: Any, updates: Any, state: Any, params: Any, extra: dict[str, Any]) 
 
 def advance(tx: Any, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, Any]:
     """The parameters and the state after one step of a transformation that stands within another."""
+    _require_rows_taken(tx, updates)
     if hasattr(getattr(tx, "link", None), "apply"):
         return tx.link.apply(updates, state, params, **extra)
     new, state, _ = step(tx, updates, state, params, extra)
@@ -138,16 +140,25 @@ def apply(tx: optax.GradientTransformation, grads: Any, state: Any, params: Any,
         params: the parameters.
         **extra: extra arguments, such as `hyper={"lr.learning_rate": 1e-4}` for a chain.
     """
+    _require_rows_taken(tx, grads)
     if hasattr(getattr(tx, "link", None), "apply"):
         return tx.link.apply(grads, state, params, **extra)  # pyright: ignore
     updates, state = forwarding(tx).update(grads, state, params, **extra)
     return optax.apply_updates(params, updates), state
 
 
+def _require_rows_taken(tx: Any, grads: Any) -> None:
+    """A definition that takes gradients of rows says so by `takes_rows`."""
+    link = getattr(tx, "link", None)
+    if not getattr(link, "takes_rows", False):
+        require_dense(getattr(link, "name", "a transformation of optax's"), grads)
+
+
 def shardings(tx: optax.GradientTransformation, params: Any) -> Any:
     """The sharding of every array of `tx.init(params)`, for `out_shardings`.
 
-    A slot with the shape of its parameter is laid out as the parameter; everything else is replicated on its devices.
+    A slot with the shape of its parameter, or with the first of its axes (one number for each row), is laid out as the
+    parameter; everything else is replicated on its devices.
 
     Args:
         tx: any optax transformation.
@@ -168,7 +179,11 @@ def shardings(tx: optax.GradientTransformation, params: Any) -> Any:
     def layout(slot: Any, p: Any) -> Any:
         if left_out(slot):
             return slot
-        return p.sharding if slot.shape == p.shape else replicated
+        if slot.shape == p.shape:
+            return p.sharding
+        if slot.ndim and slot.shape == p.shape[: slot.ndim] and isinstance(p.sharding, jax.NamedSharding):
+            return jax.NamedSharding(p.sharding.mesh, jax.P(*p.sharding.spec[: slot.ndim]))
+        return replicated
 
     state = jax.eval_shape(tx.init, params)
     return optax.tree.map_params(

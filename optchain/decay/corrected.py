@@ -1,7 +1,7 @@
 """Weight decay corrected for the schedule of the learning rate."""
 
 from optchain.core.dense import lift
-from optchain.core.rule import NonNegative, Positive, rule
+from optchain.core.rule import NonNegative, Positive, rule, unchanged
 
 
 @rule
@@ -34,7 +34,10 @@ class CorrectedWeightDecay:
     peak: Positive
 
     needs_params = True
+    shrinks = True
     example = {"weight_decay": 0.1, "learning_rate": 0.05, "peak": 0.1}
+
+    sleep = unchanged
 
     def update(self, g, s, p, t):
         return g + self.weight_decay * (self.learning_rate / self.peak) * p, s

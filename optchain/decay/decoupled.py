@@ -1,7 +1,7 @@
 """Weight decay."""
 
 from optchain.core.dense import lift
-from optchain.core.rule import NonNegative, rule
+from optchain.core.rule import NonNegative, rule, unchanged
 
 
 @rule
@@ -30,7 +30,10 @@ class WeightDecay:
     weight_decay: NonNegative = 0.0
 
     needs_params = True
+    shrinks = True
     example = {"weight_decay": 0.1}
+
+    sleep = unchanged
 
     def update(self, g, s, p, t):
         return g + self.weight_decay * p, s

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from optchain.core.dense import lift
-from optchain.core.rule import rule
+from optchain.core.rule import rule, unchanged
 
 
 @rule
@@ -30,6 +30,8 @@ class NonNegativeParameters:
     """
 
     needs_params = True
+
+    sleep = unchanged
 
     def update(self, g, s, p, t):
         return jnp.where(p + g < 0, -p, g), s

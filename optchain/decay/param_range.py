@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from optchain.core.dense import lift
-from optchain.core.rule import Rate, rule
+from optchain.core.rule import Rate, rule, unchanged
 
 
 @rule
@@ -37,6 +37,8 @@ class ParameterRange:
 
     needs_params = True
     example = {"low": -1.0, "high": 1.0}
+
+    sleep = unchanged
 
     def update(self, g, s, p, t):
         moved = p + g

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from optchain.core.dense import lift
-from optchain.core.numerics import ema
+from optchain.core.numerics import decayed, ema
 from optchain.core.rule import Decay, NonNegative, rule
 
 
@@ -40,6 +40,9 @@ class Adadelta:
 
     def init(self, p):
         return Squares(jnp.zeros_like(p), jnp.zeros_like(p))
+
+    def sleep(self, s, k):
+        return Squares(decayed(s.e_g, self.rho, k), decayed(s.e_x, self.rho, k))
 
     def update(self, g, s, p, t):
         e_g = ema(g**2, s.e_g, self.rho)

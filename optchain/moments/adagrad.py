@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from optchain.core.dense import lift
 from optchain.core.numerics import over_root
-from optchain.core.rule import NonNegative, Static, rule
+from optchain.core.rule import NonNegative, Static, rule, unchanged
 
 
 class SumOfSquares(NamedTuple):
@@ -40,6 +40,8 @@ class Adagrad:
 
     def init(self, p):
         return SumOfSquares(jnp.full_like(p, self.initial_accumulator_value))
+
+    sleep = unchanged
 
     def update(self, g, s, p, t):
         total = s.sum_of_squares + g**2

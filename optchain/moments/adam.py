@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from optchain.core.dense import lift
-from optchain.core.numerics import debias, ema, over_root
+from optchain.core.numerics import debias, decayed, ema, over_root
 from optchain.core.rule import Decay, NonNegative, rule
 
 
@@ -44,6 +44,9 @@ class Adam:
 
     def init(self, p):
         return Moments(jnp.zeros_like(p), jnp.zeros_like(p))
+
+    def sleep(self, s, k):
+        return Moments(decayed(s.mu, self.b1, k), decayed(s.nu, self.b2, k))
 
     def update(self, g, s, p, t):
         mu, nu = ema(g, s.mu, self.b1), ema(g**2, s.nu, self.b2)

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from optchain.core.dense import lift
-from optchain.core.numerics import debias, ema
+from optchain.core.numerics import debias, decayed, ema
 from optchain.core.rule import Decay, NonNegative, rule
 from optchain.moments.adam import Moments
 
@@ -35,6 +35,10 @@ class Adamax:
 
     def init(self, p):
         return Moments(jnp.zeros_like(p), jnp.zeros_like(p))
+
+    def sleep(self, s, k):
+        nu = jnp.where(k > 0, jnp.maximum(decayed(s.nu, self.b2, k), self.eps), s.nu)
+        return Moments(decayed(s.mu, self.b1, k), nu)
 
     def update(self, g, s, p, t):
         mu, nu = ema(g, s.mu, self.b1), jnp.maximum(self.b2 * s.nu, jnp.abs(g) + self.eps)

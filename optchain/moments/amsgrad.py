@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from optchain.core.dense import lift
-from optchain.core.numerics import debias, ema, over_root
+from optchain.core.numerics import debias, decayed, ema, over_root
 from optchain.core.rule import Decay, NonNegative, Static, rule
 
 
@@ -51,6 +51,9 @@ class Amsgrad:
 
     def init(self, p):
         return MaxMoments(jnp.zeros_like(p), jnp.zeros_like(p), jnp.zeros_like(p))
+
+    def sleep(self, s, k):
+        return MaxMoments(decayed(s.mu, self.b1, k), decayed(s.nu, self.b2, k), s.nu_max)
 
     def update(self, g, s, p, t):
         mu, nu = ema(g, s.mu, self.b1), ema(g**2, s.nu, self.b2)

@@ -35,6 +35,9 @@ class Ema:
     def init(self, p):
         return Mean(jnp.zeros_like(p))
 
+    def sleep(self, s, k):
+        return Mean(numerics.decayed(s.mu, self.decay, k))
+
     def update(self, g, s, p, t):
         mu = numerics.ema(g, s.mu, self.decay)
         return (numerics.debias(mu, self.decay, t) if self.debias else mu), Mean(mu)

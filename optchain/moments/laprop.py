@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from optchain.core.dense import lift
-from optchain.core.numerics import debias, ema, over_root
+from optchain.core.numerics import debias, decayed, ema, over_root
 from optchain.core.rule import Decay, NonNegative, rule
 from optchain.moments.adam import Moments
 
@@ -36,6 +36,9 @@ class LaProp:
 
     def init(self, p):
         return Moments(jnp.zeros_like(p), jnp.zeros_like(p))
+
+    def sleep(self, s, k):
+        return Moments(decayed(s.mu, self.b1, k), decayed(s.nu, self.b2, k))
 
     def update(self, g, s, p, t):
         nu = ema(g**2, s.nu, self.b2)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from optchain.core.dense import lift
-from optchain.core.numerics import ema, second_ema
+from optchain.core.numerics import decayed, ema, second_ema
 from optchain.core.rule import Decay, rule
 
 
@@ -38,6 +38,9 @@ class Lion:
 
     def init(self, p):
         return Mean(jnp.zeros_like(p))
+
+    def sleep(self, s, k):
+        return Mean(decayed(s.mu, self.b2, k))
 
     def update(self, g, s, p, t):
         mu = ema(g, s.mu, self.b2)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from optchain.core.dense import lift
+from optchain.core.numerics import decayed
 from optchain.core.rule import Decay, Static, rule
 
 
@@ -40,6 +41,9 @@ class Momentum:
 
     def init(self, p):
         return Velocity(jnp.zeros_like(p))
+
+    def sleep(self, s, k):
+        return Velocity(decayed(s.trace, self.decay, k))
 
     def update(self, g, s, p, t):
         trace = g + self.decay * s.trace

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from optchain.core.dense import lift
-from optchain.core.numerics import debias, ema, log_decay, over_root
+from optchain.core.numerics import debias, decayed, ema, log_decay, over_root
 from optchain.core.rule import Decay, NonNegative, Range, Scalar, rule
 from optchain.moments.adam import Moments
 
@@ -58,6 +58,9 @@ class Radam:
 
     def init(self, p):
         return Moments(jnp.zeros_like(p), jnp.zeros_like(p))
+
+    def sleep(self, s, k):
+        return Moments(decayed(s.mu, self.b1, k), decayed(s.nu, self.b2, k))
 
     def update(self, g, s, p, t):
         mu, nu = ema(g, s.mu, self.b1), ema(g**2, s.nu, self.b2)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from optchain.core.dense import lift
-from optchain.core.numerics import debias, ema, over_root
+from optchain.core.numerics import debias, decayed, ema, over_root
 from optchain.core.rule import Decay, NonNegative, Static, rule
 
 
@@ -45,6 +45,9 @@ class Rms:
 
     def init(self, p):
         return MeanSquare(jnp.full_like(p, self.initial_scale))
+
+    def sleep(self, s, k):
+        return MeanSquare(decayed(s.nu, self.decay, k))
 
     def update(self, g, s, p, t):
         nu = ema(g**2, s.nu, self.decay)

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from optchain.core.dense import lift
-from optchain.core.rule import rule
+from optchain.core.rule import rule, unchanged
 
 
 @rule
@@ -22,6 +22,8 @@ class Sign:
     References:
         Bernstein et al., 2018, Algorithm 1. https://arxiv.org/abs/1802.04434
     """
+
+    sleep = unchanged
 
     def update(self, g, s, p, t):
         return jnp.sign(g), s

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from optchain.core.dense import lift
-from optchain.core.numerics import ema
+from optchain.core.numerics import decayed, ema
 from optchain.core.rule import Decay, rule
 from optchain.moments.lion import Mean
 
@@ -30,6 +30,9 @@ class Signum:
 
     def init(self, p):
         return Mean(jnp.zeros_like(p))
+
+    def sleep(self, s, k):
+        return Mean(decayed(s.mu, self.beta, k))
 
     def update(self, g, s, p, t):
         mu = ema(g, s.mu, self.beta)

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from optchain.core.dense import lift
-from optchain.core.numerics import debias, ema, over_root
+from optchain.core.numerics import debias, decayed, ema, over_root
 from optchain.core.rule import Decay, NonNegative, Static, rule
 from optchain.moments.adam import Moments
 
@@ -40,6 +40,9 @@ class StdDev:
 
     def init(self, p):
         return Moments(jnp.zeros_like(p), jnp.full_like(p, self.initial_scale))
+
+    def sleep(self, s, k):
+        return Moments(decayed(s.mu, self.decay, k), decayed(s.nu, self.decay, k))
 
     def update(self, g, s, p, t):
         mu, nu = ema(g, s.mu, self.decay), ema(g**2, s.nu, self.decay)

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from optchain.core.dense import lift
-from optchain.core.numerics import debias, ema, over_root
+from optchain.core.numerics import debias, decayed, ema, over_root
 from optchain.core.rule import Decay, NonNegative, Static, rule
 from optchain.moments.adam import Moments
 
@@ -43,6 +43,9 @@ class Yogi:
 
     def init(self, p):
         return Moments(jnp.zeros_like(p), jnp.full_like(p, self.initial_accumulator_value))
+
+    def sleep(self, s, k):
+        return Moments(decayed(s.mu, self.b1, k), s.nu)
 
     def update(self, g, s, p, t):
         mu, nu = ema(g, s.mu, self.b1), s.nu - (1 - self.b2) * jnp.sign(s.nu - g**2) * g**2

@@ -1,7 +1,7 @@
 """The learning rate."""
 
 from optchain.core.dense import lift
-from optchain.core.rule import Rate, Static, rule
+from optchain.core.rule import Rate, Static, rule, unchanged
 
 
 @rule
@@ -26,7 +26,10 @@ class LearningRate:
     learning_rate: Rate
     flip_sign: Static[bool] = True
 
+    linear = True
     example = {"learning_rate": 0.1}
+
+    sleep = unchanged
 
     def update(self, g, s, p, t):
         return (-self.learning_rate if self.flip_sign else self.learning_rate) * g, s

@@ -1,7 +1,7 @@
 """A constant or scheduled factor."""
 
 from optchain.core.dense import lift
-from optchain.core.rule import Rate, rule
+from optchain.core.rule import Rate, rule, unchanged
 
 
 @rule
@@ -24,7 +24,10 @@ class Scale:
 
     step_size: Rate
 
+    linear = True
     example = {"step_size": -0.1}
+
+    sleep = unchanged
 
     def update(self, g, s, p, t):
         return self.step_size * g, s

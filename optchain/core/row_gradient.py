@@ -1,0 +1,106 @@
+"""The gradient of a table of which only some rows were looked up."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from optchain.core.numerics import wide
+from optchain.core.paths import path_of
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class RowGradient:
+    r"""The gradient of a table as rows: :math:`G_r = \sum_{i:\, \mathrm{indices}_i = r} \mathrm{values}_i`.
+
+    It is a pytree, so it passes through `jit`, `vmap`, `scan` and `cond`. `oc.row_value_and_grad` makes it,
+    `oc.rows` takes it, and `oc.apply` is how the rows reach the table.
+
+    Fields:
+        indices: the rows, int32[n], in any order and as often as they were looked up. What lies outside
+            [0, num_rows) is padding.
+        values: what is added to each, of shape (n, ...) with the axes of one row after the first.
+        num_rows: rows of the table, a Python number.
+
+    It is no `jax.experimental.sparse.BCOO`, which could hold the same arrays: that is an experimental type, to which
+    JAX gives no support beyond a reference; its rank and its counts of batch and dense axes would have to be checked
+    at every door; and its operations count padding as entries of the matrix.
+    """
+
+    indices: jax.Array
+    values: jax.Array
+    num_rows: int = dataclasses.field(metadata={"static": True})
+
+    @classmethod
+    def none(cls, table: jax.Array, rows: int) -> "RowGradient":
+        """So many rows of padding, for a table."""
+        n, *row = table.shape
+        return cls(jnp.full(rows, n, jnp.int32), jnp.zeros((rows, *row), table.dtype), n)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the table."""
+        return self.num_rows, *self.values.shape[1:]
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of the values."""
+        return self.values.dtype
+
+    def summed(self) -> "RowGradient":
+        """The same gradient with each row once, in ascending order, and the padding after them; in float32 or wider."""
+        order = jnp.argsort(self.bounded())
+        indices, values = self.bounded()[order], wide(self.values)[order]
+        first = jnp.concatenate([jnp.ones(1, bool), indices[1:] != indices[:-1]])[: len(indices)]
+        # Sorted rows that are the same follow each other: each is added to where the first of them goes.
+        place = jnp.cumsum(first) - 1
+        inside = jnp.expand_dims(indices < self.num_rows, range(1, values.ndim))
+        sums = (
+            jnp.zeros_like(values)
+            .at[place]
+            .add(jnp.where(inside, values, 0), indices_are_sorted=True, mode="promise_in_bounds")
+        )
+        rows = jnp.full_like(indices, self.num_rows).at[place].set(indices, mode="promise_in_bounds")
+        return RowGradient(rows, sums, self.num_rows)
+
+    def dense(self) -> jax.Array:
+        """The same gradient as an array of the table's shape."""
+        return jnp.zeros(self.shape, self.dtype).at[self.bounded()].add(self.values, mode="drop")
+
+    def __add__(self, other: "RowGradient") -> "RowGradient":
+        """The sum of two gradients of one table: the rows of both."""
+        if not isinstance(other, RowGradient):
+            return NotImplemented
+        if self.shape != other.shape:
+            raise ValueError(f"these are gradients of other tables: their shapes are {self.shape} and {other.shape}")
+        joined = jnp.concatenate([self.bounded(), other.bounded()]), jnp.concatenate([self.values, other.values])
+        return RowGradient(*joined, self.num_rows)
+
+    def padded(self, rows: int) -> "RowGradient":
+        """The same gradient with padding up to so many rows."""
+        return self + RowGradient.none(self, rows - len(self.indices))
+
+    def bounded(self) -> jax.Array:
+        """The indices, with `num_rows` for all padding: a negative one would count from the end."""
+        inside = (self.indices >= 0) & (self.indices < self.num_rows)
+        return jnp.where(inside, self.indices, self.num_rows)
+
+
+def is_row_gradient(x: Any) -> bool:
+    """Whether this stands in a tree of gradients for the gradient of a table."""
+    return isinstance(x, RowGradient)
+
+
+def summed(tree: Any) -> Any:
+    """A tree of gradients with the summed rows of a table for its gradient: what norms are taken of."""
+    return jax.tree.map(lambda x: x.summed().values if is_row_gradient(x) else x, tree, is_leaf=is_row_gradient)
+
+
+def require_dense(name: str, tree: Any) -> None:
+    """No leaf of the tree is the gradient of rows, or an error names the first that is."""
+    for path, x in jax.tree.leaves_with_path(tree, is_leaf=is_row_gradient):
+        if is_row_gradient(x):
+            cure = "wrap the whole transformation: oc.rows(tx, tables), with guards and accumulation outside"
+            raise ValueError(f"{name} takes no gradients of rows, and leaf {path_of(path)!r} is one; {cure}")
