@@ -1,5 +1,6 @@
 """The training loop's inside: many steps compiled as one, and the evaluation of a model."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -73,7 +74,9 @@ def make_chunk(task: Task, model: nn.Module, optimizer: Optimizer, batch: int) -
             metric = task.metric(outputs, targets).mean()
             return task.loss(outputs, targets).mean(), (metric, changed.get("batch_stats", {}))
 
-        (value, (metric, stats)), grads = jax.value_and_grad(loss, has_aux=True)(carry["params"])
+        tables = oc.row_tables(tx)
+        differentiate = functools.partial(oc.row_value_and_grad, tables=tables) if tables else jax.value_and_grad
+        (value, (metric, stats)), grads = differentiate(loss, has_aux=True)(carry["params"])
         told = {"value": value, "validation": carry["validation"]}
         params, opt_state = oc.apply(tx, grads, carry["opt_state"], carry["params"], **told)
         new = {

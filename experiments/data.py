@@ -30,6 +30,7 @@ class Task:
     answer: Callable[[Any], dict[str, np.ndarray]]  # columns to show for the network's outputs
     prepare: Callable[[np.ndarray], np.ndarray]  # from raw rows of features to the network's inputs
     features: int  # in a raw row
+    ids: int | None = None  # that the inputs are numbers of, where a table has a row for each
     optimum: float | None = None  # the lowest possible training loss, where it is known
 
     def held_out(self, name: str) -> str:

@@ -42,7 +42,7 @@ def build(config: Config, source: str) -> Experiment:
     try:
         task = tasks.load(config.task)
         _require_fit(config, task)
-        model = models.build(config.model, task.outputs)
+        model = models.build(config.model, task)
         experiment = Experiment(config, task, model, oc.from_config(config.optimizer))
         carry = jax.eval_shape(experiment.start)
         params = carry["params"]
@@ -59,9 +59,9 @@ def build(config: Config, source: str) -> Experiment:
 def _require_fit(config: Config, task: Task) -> None:
     inputs, model = task.splits["train"][0], config.model
     shape, whole = inputs.shape[1:], np.issubdtype(inputs.dtype, np.integer)
-    wanted = "transformer" if whole else "network"
+    wanted = "embedding" if task.ids else "transformer" if whole else "network"
     if model.use != wanted:
-        what = "bytes" if whole else "numbers"
+        what = "ids" if task.ids else "bytes" if whole else "numbers"
         raise InputError(f"model.use: the inputs of task {config.task.use!r} are {what}, wanted {wanted!r}")
     halvings = len(getattr(model, "channels", ()))
     if halvings and len(shape) != 3:

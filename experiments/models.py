@@ -1,4 +1,4 @@
-"""The models: dense layers, with or without convolutions before them, or a transformer."""
+"""The models: dense layers, with convolutions or an embedding before them or without, or a transformer."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from experiments import tables
+from experiments.data import Task
 from experiments.transformer import Transformer
+from optchain.embeddings.linen import Embed
 
 ACTIVATIONS = {"gelu": nn.gelu, "relu": nn.relu, "silu": nn.silu, "tanh": jnp.tanh}
 
@@ -65,17 +67,31 @@ def convolve(images: jax.Array, kernel: jax.Array, *_: Any, **__: Any) -> jax.Ar
     return jnp.concatenate(shifted, axis=-1) @ kernel.reshape(-1, outputs)
 
 
-def build(table: tables.Model | tables.Transformer, outputs: int) -> nn.Module:
-    """The model that a configuration describes, with so many outputs."""
+class Rows(nn.Module):
+    """The rows of an example's ids in one table, side by side, and dense layers over them."""
+
+    ids: int
+    width: int
+    network: nn.Module
+
+    @nn.compact
+    def __call__(self, ids: jax.Array, train: bool) -> jax.Array:
+        return self.network(Embed(self.ids, self.width, name="embed")(ids).reshape(len(ids), -1), train)
+
+
+def build(table: tables.AnyModel, task: Task) -> nn.Module:
+    """The model that a configuration describes, for a task."""
     if isinstance(table, tables.Transformer):
-        return Transformer(table, outputs)
+        return Transformer(table, task.outputs)
+    if isinstance(table, tables.Embedding):
+        return Rows(task.ids or 0, table.width, build(tables.Model(hidden=table.hidden), task))
     activation = ACTIVATIONS[table.activation]
 
     def block() -> nn.Module:
         return Block(activation, table.dropout, table.batch_norm)
 
     widths = tuple(table.channels), tuple(table.hidden)
-    return Network(outputs, *widths, block, kernel_initializer(table), bias=not table.batch_norm)
+    return Network(task.outputs, *widths, block, kernel_initializer(table), bias=not table.batch_norm)
 
 
 def kernel_initializer(table: tables.Model) -> Any:

@@ -19,17 +19,22 @@ class Table(pydantic.BaseModel):
 class Task(Table):
     """What is learned, and how many of its examples are held out; the rest is for training."""
 
-    use: Literal["circles", "digits", "linear", "text"]
+    use: Literal["circles", "digits", "embedding", "linear", "text"]
     seed: NonNegativeInt = 0  # of the split, so that runs with other training seeds see the same data
     validation: NonNegativeInt = 0  # examples; without any, the training examples are evaluated
     test: NonNegativeInt = 0
     context: PositiveInt | None = None  # bytes that an example of text is made of
 
+    examples: PositiveInt | None = None  # of a task that is generated, in all
+    ids: PositiveInt | None = None  # that an embedding has a row for
+
     @pydantic.model_validator(mode="after")
-    def _context_belongs(self) -> "Task":
-        if (self.use == "text") != (self.context is not None):
-            wanted = "needs a context" if self.use == "text" else "takes no context, which is for 'text'"
-            raise ValueError(f"task {self.use!r} {wanted}")
+    def _own_numbers(self) -> "Task":
+        owners = {"context": "text", "examples": "embedding", "ids": "embedding"}
+        for name, owner in owners.items():
+            if (self.use == owner) != (getattr(self, name) is not None):
+                wanted = f"needs {name}" if self.use == owner else f"takes no {name}, which is for {owner!r}"
+                raise ValueError(f"task {self.use!r} {wanted}")
         return self
 
 
@@ -72,7 +77,15 @@ class Transformer(Table):
         return self
 
 
-MODELS = {"network": Model, "transformer": Transformer}
+class Embedding(Table):
+    """An embedding of ids, and dense layers over the rows of an example."""
+
+    use: Literal["embedding"]
+    width: PositiveInt = 16  # numbers in a row
+    hidden: list[PositiveInt] = [64]  # widths of the dense layers before the last
+
+
+MODELS = {"embedding": Embedding, "network": Model, "transformer": Transformer}
 
 
 def _use(model: Any) -> str:
@@ -80,7 +93,12 @@ def _use(model: Any) -> str:
     return model.get("use", "network") if isinstance(model, dict) else getattr(model, "use", "network")
 
 
-AnyModel = Annotated[Annotated[Model, Tag("network")] | Annotated[Transformer, Tag("transformer")], Discriminator(_use)]
+AnyModel = Annotated[
+    Annotated[Embedding, Tag("embedding")]
+    | Annotated[Model, Tag("network")]
+    | Annotated[Transformer, Tag("transformer")],
+    Discriminator(_use),
+]
 
 
 class Train(Table):

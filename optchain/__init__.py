@@ -34,6 +34,7 @@ from optchain.core.row_gradient import RowGradient as RowGradient
 from optchain.core.rule import rule as rule
 from optchain.core.schedule import schedule as schedule
 from optchain.core.transform import apply as apply
+from optchain.core.transform import row_tables as row_tables
 from optchain.core.transform import shardings as shardings
 from optchain.decay.cautious import add_cautious_decayed_weights as add_cautious_decayed_weights
 from optchain.decay.corrected import add_corrected_decayed_weights as add_corrected_decayed_weights

@@ -47,6 +47,15 @@ def parser() -> argparse.ArgumentParser:
     matrices.add_argument("--repeats", type=positive, default=2, help="rounds of ten steps")
     matrices.add_argument("--out", type=Path, default=RUNS / "matrices.jsonl", help="file to append the rows to")
 
+    rows = commands.add_parser(
+        "rows", help="touched rows of a large table beside dense optax and SparseAdam", formatter_class=shown
+    )
+    rows.add_argument("--rows", type=positive, default=1_000_000, help="of the table")
+    rows.add_argument("--width", type=positive, default=64, help="numbers in a row")
+    rows.add_argument("--ids", type=positive, default=1024, help="look-ups in a step")
+    rows.add_argument("--repeats", type=positive, default=30, help="rounds")
+    rows.add_argument("--out", type=Path, default=RUNS / "rows.jsonl", help="file to append the rows to")
+
     laws = commands.add_parser(
         "laws", help="the laws of composition, for everything of ours and of optax's", formatter_class=shown
     )
@@ -87,6 +96,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from experiments.benchmarks import matrices
 
         path = matrices.run(args.layers, args.width, args.repeats, args.out)
+    elif args.benchmark == "rows":
+        from experiments.benchmarks import rows
+
+        path = rows.run(args.rows, args.width, args.ids, args.repeats, args.out)
     elif args.benchmark == "laws":
         jax.config.update("jax_num_cpu_devices", 2)  # one of the laws is about sharding
         from experiments.benchmarks import laws

@@ -12,7 +12,7 @@ from optchain.core.paths import path_of
 from optchain.core.row_gradient import RowGradient, is_row_gradient
 from optchain.core.rule import Number, Range, checked, whole
 from optchain.core.runner import left_out, prune
-from optchain.core.transform import Transform, technique, transform
+from optchain.core.transform import Transform, row_tables, technique, transform
 from optchain.core.wrapper import Take, Wrapper
 from optchain.stepsize.scale import scale
 
@@ -35,7 +35,7 @@ class Accumulate(Wrapper):
         mean = jax.tree.map(jnp.zeros_like, params)
         if self.rows is not None:
             room = round(self.every) * self.rows
-            tables = prune(_tables(self.inner), params)
+            tables = prune(row_tables(self.inner), params)
             mean = jax.tree.map(lambda x, p: x if left_out(p) else RowGradient.none(p, room), mean, tables)
         return counts | {"weight": jnp.zeros((), jnp.float32), "mean": mean}
 
@@ -105,16 +105,6 @@ def _nothing(nothing: Any, mean: Any) -> Any:
     return RowGradient(mean.indices, jnp.zeros_like(mean.values), mean.num_rows) if is_row_gradient(nothing) else nothing
 
 
-def _tables(tx: Any) -> Any:
-    """The tables of the rows that a transformation wraps."""
-    link = getattr(tx, "link", None)
-    if hasattr(link, "tables"):
-        return link.tables
-    if not hasattr(link, "inner"):
-        raise ValueError(f"accumulate: rows are for the gradients of rows(tx, tables), which is not in {tx!r}")
-    return _tables(link.inner)
-
-
 @technique(tx=scale(-0.1), every=2)
 def accumulate(tx: optax.GradientTransformation, every: Number, rows: int | None = None) -> Transform:
     r"""Steps once every few micro-batches, on the mean of their gradients.
@@ -153,5 +143,6 @@ def accumulate(tx: optax.GradientTransformation, every: Number, rows: int | None
         whole("accumulate", "rows", rows, 1)
         if not isinstance(every, float):
             raise ValueError(f"accumulate: every must be a constant where rows are accumulated, got {every!r}")
-        _tables(tx)
+        if not row_tables(tx):
+            raise ValueError(f"accumulate: rows are for the gradients of rows(tx, tables), which is not in {tx!r}")
     return transform(Accumulate(tx, every, rows))

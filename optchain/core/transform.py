@@ -147,6 +147,18 @@ def apply(tx: optax.GradientTransformation, grads: Any, state: Any, params: Any,
     return optax.apply_updates(params, updates), state
 
 
+def row_tables(tx: optax.GradientTransformation) -> tuple[str, ...]:
+    """The patterns of the tables whose gradients a transformation takes as rows, such as those of `oc.rows`; or none.
+
+    Args:
+        tx: any optax transformation.
+    """
+    link: Any = getattr(tx, "link", None)
+    if not getattr(link, "takes_rows", False):
+        return ()
+    return link.tables if hasattr(link, "tables") else row_tables(link.inner)
+
+
 def _require_rows_taken(tx: Any, grads: Any) -> None:
     """A definition that takes gradients of rows says so by `takes_rows`."""
     link = getattr(tx, "link", None)

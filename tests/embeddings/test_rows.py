@@ -342,3 +342,9 @@ def test_what_takes_no_rows_says_so():
     wrong["embed"]["embedding"] = jnp.ones((N + 1, D))
     with pytest.raises(ValueError, match="has shape"):
         oc.apply(tx, grads, tx.init(wrong), wrong)
+
+
+def test_the_tables_of_a_transformation_are_found_through_its_wrappers():
+    inner = oc.rows(oc.adam(0.1), tables=["*embedding", "w"])
+    assert oc.row_tables(oc.guard(oc.accumulate(inner, 2, rows=3))) == ("*embedding", "w")
+    assert oc.row_tables(oc.guard(oc.adam(0.1))) == oc.row_tables(optax.adam(0.1)) == ()

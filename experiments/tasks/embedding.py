@@ -1,0 +1,53 @@
+"""Click-through: examples of a few ids each, most of them rare, generated; whether they are clicked on."""
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from experiments import tables
+from experiments.data import Task, split
+
+FIELDS = 8  # ids of an example, each from a range of its own
+FACTORS = 4  # of the hidden vectors whose inner products decide
+
+
+def load(table: tables.Task) -> Task:
+    """Ids, int32[n, 8], and whether each example was clicked on.
+
+    In every field the n-th id is drawn about 1 / n as often as the first. Behind each id stand a number and a vector,
+    normal, and an example is clicked on with a probability whose logit is the sum of the numbers and of the inner
+    products of all pairs of vectors: a factorization machine, which the network has to find.
+    """
+    ids, clicked = generate(table.examples or 0, table.ids or 0, table.seed)
+    splits, rows = split(ids, clicked, table, stratify=False)
+    return Task(
+        splits=splits,
+        rows=rows,
+        outputs=1,
+        loss=lambda outputs, targets: optax.losses.sigmoid_binary_cross_entropy(outputs[:, 0], targets),
+        metric=lambda outputs, targets: ((outputs[:, 0] > 0) == targets).astype(jnp.float32),
+        metric_name="accuracy",
+        answer=lambda outputs: {
+            "clicks": (outputs[:, 0] > 0).astype(int),
+            "probability": 1 / (1 + np.exp(-outputs[:, 0])),
+        },
+        prepare=lambda raw: np.asarray(raw, np.int32),
+        features=FIELDS,
+        ids=table.ids,
+    )
+
+
+def generate(examples: int, ids: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The ids of each example and its click, by a generator of their own."""
+    draw = np.random.Generator(np.random.PCG64(seed))
+    first, last = np.linspace(0, ids, FIELDS + 1).astype(int)[:-1], np.linspace(0, ids, FIELDS + 1).astype(int)[1:]
+    columns = []
+    for low, high in zip(first, last, strict=True):
+        edges = np.cumsum(1 / np.arange(1, high - low + 1))
+        columns.append(low + np.searchsorted(edges, draw.random(examples) * edges[-1]))
+    found = np.stack(columns, axis=1).astype(np.int32)
+    effects, vectors = draw.normal(0, 0.5, ids), draw.normal(0, 0.4, (ids, FACTORS))
+    summed = vectors[found].sum(1)
+    pairs = ((summed**2).sum(-1) - (vectors[found] ** 2).sum((1, 2))) / 2
+    probability = 1 / (1 + np.exp(-(effects[found].sum(-1) + pairs)))
+    return found, (draw.random(examples) < probability).astype(np.int32)
