@@ -6,13 +6,15 @@ import jax
 import jax.numpy as jnp
 
 from optchain.averaging import ema_nesterov, schedule_free
+from optchain.sparse.masked_params import masked_params, masks_in
 
 
 def averaged_params(state: Any, params: Any = None) -> Any | None:
     """The parameters to evaluate, in float32 or wider, or None where nothing averages or displaces those trained.
 
     That is the average of `average_params`, `polyak_average` or `schedule_free`, the slow weights of `lookahead` or
-    `outer_nesterov`, the iterate of `ema_nesterov`, or the snapshot of `snapshot_params`.
+    `outer_nesterov`, the iterate of `ema_nesterov`, or the snapshot of `snapshot_params`; masked where the state holds
+    masks of `sparse`.
 
     Args:
         state: an optimizer state that holds one of these, wherever it stands.
@@ -28,10 +30,12 @@ def averaged_params(state: Any, params: Any = None) -> Any | None:
         return None
     kind = _kind(found[0])
     if kind not in DISPLACED:
-        return found[0][kind]
-    if params is None:
+        average = found[0][kind]
+    elif params is None:
         raise ValueError("the average is found from the parameters and the state: averaged_params(state, params)")
-    return DISPLACED[kind](found[0], params)
+    else:
+        average = DISPLACED[kind](found[0], params)
+    return masked_params(state, average) if masks_in(state) else average
 
 
 DISPLACED = {"z": schedule_free.averaged, "mu": ema_nesterov.iterate}

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from optchain.core.dense import Dense
 from optchain.core.transform import Transform, technique, transform
+from optchain.masking.indicator import checked_bools
 from optchain.moments.rms import scale_by_rms
 
 Indicator = Callable[[jax.Array, Any], jax.Array]
@@ -27,10 +28,7 @@ class SparseUpdate(Dense):
     lazy: bool = False
 
     def one(self, rule: Any, g: jax.Array, s: Any, p: Any, t: jax.Array, **extras: Any) -> tuple[jax.Array, Any]:
-        moves = self.indicator(g, p)
-        shape, dtype = jnp.shape(moves), jnp.result_type(moves)
-        if shape != g.shape or dtype != jnp.bool:
-            raise ValueError(f"{self.name}: the indicator gives {dtype}{shape}, wanted bool{g.shape}")
+        moves = checked_bools(self.name, self.indicator(g, p), g)
         u, new = rule.update(g, s, p, t, **extras)
         if self.lazy:
             new = type(s)(*(jnp.where(moves, x, old) for x, old in zip(new, s, strict=True)))

@@ -1,0 +1,39 @@
+"""The parameters that a sparse transformation trains, before its first step too."""
+
+from typing import Any
+
+import jax
+
+from optchain.sparse.masked import masked
+
+
+def masked_params(state: Any, params: Any) -> Any:
+    """The parameters with zeros outside the masks in a state.
+
+    After a step of `sparse` they are so by themselves. Before the first one, or for any other parameters, such as an
+    average that is kept outside of `sparse`, this makes them so.
+
+    Args:
+        state: an optimizer state that holds that of a `sparse`, or of several, wherever they stand.
+        params: the parameters, or a tree like them.
+
+    Raises:
+        ValueError: the state holds no masks.
+    """
+    found = masks_in(state)
+    if not found:
+        raise ValueError("masked_params: the state holds no masks; wanted one of a transformation with `sparse` in it")
+    for masks in found:
+        params = masked(masks, params)
+    return params
+
+
+def masks_in(state: Any) -> list[Any]:
+    """The masks of each `sparse` in a state: trees like the parameters that have some."""
+    found = [x for x in jax.tree.leaves(state, is_leaf=_is_sparse) if _is_sparse(x)]
+    return [masks for x in found for masks in (x["masks"], *masks_in(x["inner"]))]
+
+
+def _is_sparse(x: Any) -> bool:
+    # By several keys: a link or a parameter may be called `masks` too.
+    return isinstance(x, dict) and {"masks", "sparsity", "changed", "inner", "metrics"} <= set(x)
