@@ -116,7 +116,8 @@ def make_evaluate(task: Task, model: nn.Module) -> Evaluate:
 
 def models(carry: Carry) -> dict[str, Any]:
     """The models of a carry: its own `parameters`, and their `average` where a link of the chain keeps one."""
-    found = {"parameters": {"params": carry["params"], "batch_stats": carry["batch_stats"]}}
+    params = oc.awake_params(carry["opt_state"], carry["params"])
+    found = {"parameters": {"params": params, "batch_stats": carry["batch_stats"]}}
     average = oc.averaged_params(carry["opt_state"], carry["params"])
     if average is not None:
         found["average"] = {"params": average, "batch_stats": carry["batch_stats"]}

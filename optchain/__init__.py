@@ -49,6 +49,7 @@ from optchain.directions.cautious import cautious as cautious
 from optchain.directions.graft import graft as graft
 from optchain.directions.grokfast import grokfast_ema as grokfast_ema
 from optchain.directions.noise import add_noise as add_noise
+from optchain.embeddings.catch_up import awake_params as awake_params
 from optchain.embeddings.look_up import look_up as look_up
 from optchain.embeddings.rows import rows as rows
 from optchain.embeddings.value_and_grad import row_value_and_grad as row_value_and_grad

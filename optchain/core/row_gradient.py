@@ -24,9 +24,8 @@ class RowGradient:
         values: what is added to each, of shape (n, ...) with the axes of one row after the first.
         num_rows: rows of the table, a Python number.
 
-    It is no `jax.experimental.sparse.BCOO`, which could hold the same arrays: that is an experimental type, to which
-    JAX gives no support beyond a reference; its rank and its counts of batch and dense axes would have to be checked
-    at every door; and its operations count padding as entries of the matrix.
+    It is no `jax.experimental.sparse.BCOO`, which could hold the same arrays: JAX develops that no further and advises
+    against it where performance counts, and its counts of batch, sparse and dense axes would be checked at every door.
     """
 
     indices: jax.Array

@@ -32,7 +32,10 @@ class CatchUp(Wrapper):
 
     def start(self, params: Any) -> dict[str, Any]:
         tables = prune(self.tables, params)
-        own = {"count": jnp.zeros((), jnp.int32), "last": jax.tree.map(lambda p: jnp.zeros(p.shape[:1], jnp.int32), tables)}
+        own = {
+            "count": jnp.zeros((), jnp.int32),
+            "last": jax.tree.map(lambda p: jnp.zeros(p.shape[:1], jnp.int32), tables),
+        }
         if shrinks(self.inner):
             for name in ("shrink", "shrink_rest"):
                 own[name] = jax.tree.map(lambda p: jnp.zeros(()), tables)
@@ -47,25 +50,13 @@ class CatchUp(Wrapper):
         """One update of rows all of which are touched, and of all other parameters."""
         count, last = state["count"], state["last"]
         slept = {path_of(path): count - then for path, then in jax.tree.leaves_with_path(last)}
-        awake = self._awake(state, params)
+        awake = _awake(state, params) if shrinks(self.inner) else params
         us, inner, metrics = step(self.inner, updates, state["inner"], awake, extra | {"slept": slept})
         us = jax.tree.map(lambda u, then, p, old: u if left_out(then) else u + (p - wide(old)), us, last, awake, params)
         count = jnp.asarray(optax.safe_increment(count))
         own = self._shrunk(updates, state, params, extra) if shrinks(self.inner) else {}
         own |= {"count": count, "last": jax.tree.map(lambda then: jnp.maximum(then, count), last)}
         return us, self._with_metrics(own | {"inner": inner}), metrics
-
-    def _awake(self, state: Any, params: Any) -> Any:
-        """The parameters, whose rows have made up for the decay of their weights."""
-        if not shrinks(self.inner):
-            return params
-
-        def awake(p: jax.Array, now: Any, now_rest: Any, then: Any, then_rest: Any) -> jax.Array:
-            if left_out(now):
-                return p
-            return wide(p) * jnp.expand_dims(jnp.exp((now - then) + (now_rest - then_rest)), range(1, p.ndim))
-
-        return jax.tree.map(awake, params, *(state[name] for name in SHRINKING))
 
     def _shrunk(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> dict[str, Any]:
         """What the decay of weights has made of a parameter of each table after this step too."""
@@ -97,3 +88,37 @@ class CatchUp(Wrapper):
             for name, x in (("shrunk", now), ("shrunk_rest", rest))
         }
         return {"shrink": now, "shrink_rest": rest} | spread
+
+
+def awake_params(state: Any, params: Any) -> Any:
+    """The parameters as if all rows of tables woke now, and made up for the decay of their weights.
+
+    For evaluation and export, where weight decay is decay-corrected. The rows themselves stay as they are: go on
+    training with `params`.
+
+    Args:
+        state: an optimizer state.
+        params: the parameters that it belongs to.
+
+    Returns:
+        Parameters in the dtypes of `params`; those themselves where no weight decays in its sleep.
+    """
+    sleeping = [x for x in jax.tree.leaves(state, is_leaf=_sleeps) if _sleeps(x)]
+    for own in sleeping:
+        params = jax.tree.map(lambda p, new: new.astype(p.dtype), params, _awake(own, params))
+    return params
+
+
+def _sleeps(x: Any) -> bool:
+    return isinstance(x, dict) and {"count", "last", "inner", *SHRINKING} <= set(x)
+
+
+def _awake(state: Any, params: Any) -> Any:
+    """The parameters, whose rows have made up for the decay of their weights; those of tables in float32 or wider."""
+
+    def awake(p: jax.Array, now: Any, now_rest: Any, then: Any, then_rest: Any) -> jax.Array:
+        if left_out(now):
+            return p
+        return wide(p) * jnp.expand_dims(jnp.exp((now - then) + (now_rest - then_rest)), range(1, p.ndim))
+
+    return jax.tree.map(awake, params, *(state[name] for name in SHRINKING))

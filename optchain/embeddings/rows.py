@@ -126,7 +126,8 @@ def rows(
     - `"decay_corrected"`: it makes up for them when it wakes. The slots decay by k updates with a gradient of 0 at once
       (:math:`\mu \leftarrow b_1^k \mu`), and weight decay that follows the moments catches up with every rate that it
       slept through, :math:`p \leftarrow p \prod_i (1 - \eta_i \lambda)`. What it leaves out, against the dense
-      algorithm, are the steps that old momentum would take meanwhile. Until it wakes, the row in the table is stale.
+      algorithm, are the steps that old momentum would take meanwhile. Until it wakes, the row in the table is stale:
+      evaluate with `optchain.awake_params`.
     - `"lazy"`: it rests, slots and weights, as in SparseAdam of torch.
     - `"exact"`: there is nothing to make up for, and this is the dense algorithm (SGD, Adagrad, row-wise Adagrad,
       FTRL); an error where it is not.
@@ -143,11 +144,15 @@ def rows(
     Shapes and dtypes: tables with one axis or more. The state has the slots of `tx` for whole tables, and if rows catch
     up 4 bytes for each row, or 12 with weight decay. Tables may be sharded by rows.
 
-    Differs from the paper: there is none; torch and TensorFlow document the lazy form alone.
+    Differs from the paper: there it is the penalty of a rare coordinate that catches up; here moments do too. The lazy
+    form is that of torch's SparseAdam.
 
     Raises:
         ValueError: an unknown mode; a link that looks across rows, is not of this library, or has no law for rows at
             rest; while tracing, a gradient of rows for a parameter that is no table.
+
+    References:
+        Duchi and Singer, 2009 (sparse high-dimensional gradients). Journal of Machine Learning Research 10:2899-2934
 
     >>> import optchain as oc
     >>> tx = oc.guard(oc.rows(oc.chain(oc.clip_by_global_norm(1.0), oc.adamw(1e-3)), tables="*/embedding"))
