@@ -1,4 +1,4 @@
-"""Arrays whole on every device, for laws whose products across a sharded axis would have no layout."""
+"""Arrays, or some of their rows, in a layout of their own on a mesh with explicit axes."""
 
 from typing import Any
 
@@ -19,3 +19,10 @@ def scattered(x: jax.Array, old: Any) -> jax.Array:
 def _laid_out(x: jax.Array, spec: Any) -> jax.Array:
     wanted = jax.P(*spec)
     return x if jax.typeof(x).sharding.spec == wanted else jax.sharding.reshard(x, wanted)
+
+
+def looked_up(x: jax.Array, rows: jax.Array, **how: Any) -> jax.Array:
+    """Rows of an array, whose layout along the other axes they keep on a mesh with explicit axes."""
+    spec = (*jax.typeof(rows).sharding.spec, *jax.typeof(x).sharding.spec[1:])
+    sharded = any(jax.typeof(x).sharding.spec) or any(spec)
+    return x.at[rows].get(out_sharding=jax.P(*spec) if sharded else None, **how)

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import get_opaque_trace_state
 
+from optchain.core.gather import looked_up
+
 
 class Record:
     """The look-ups in one table, in the order in which a function makes them while it is traced."""
@@ -78,6 +80,6 @@ def look_up(table: Any, ids: jax.Array) -> jax.Array:
     if not jnp.issubdtype(ids.dtype, jnp.integer):
         raise ValueError(f"look_up: ids must be integers, got {ids.dtype}{list(ids.shape)}")
     if not isinstance(table, Table):
-        return jnp.take(table, ids, axis=0)
-    rows = jnp.take(jax.lax.stop_gradient(table.array), ids, axis=0)
+        return looked_up(table, ids, mode="fill")
+    rows = looked_up(jax.lax.stop_gradient(table.array), ids, mode="fill")
     return table.record.tap(rows, jnp.where(ids < 0, ids + len(table.array), ids))

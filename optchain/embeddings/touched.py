@@ -6,6 +6,7 @@ from typing import Protocol
 import jax
 import jax.numpy as jnp
 
+from optchain.core.gather import looked_up
 from optchain.core.row_gradient import RowGradient
 
 # From this share of its rows on, a table is updated as a whole: sorting, gathering and scattering then take longer than
@@ -35,10 +36,11 @@ class Some:
     rows: jax.Array
 
     def take(self, x: jax.Array) -> jax.Array:
-        return x.at[self.rows].get(mode="fill", fill_value=0, indices_are_sorted=True, unique_indices=False)
+        return looked_up(x, self.rows, mode="fill", fill_value=0, indices_are_sorted=True)
 
     def put(self, x: jax.Array, new: jax.Array) -> jax.Array:
-        return x.at[self.rows].set(new.astype(x.dtype), mode="drop", indices_are_sorted=True)
+        layout = jax.typeof(x).sharding.spec if any(jax.typeof(x).sharding.spec) else None
+        return x.at[self.rows].set(new.astype(x.dtype), mode="drop", indices_are_sorted=True, out_sharding=layout)
 
 
 @dataclasses.dataclass(frozen=True)
