@@ -9,10 +9,11 @@ import optax
 
 from optchain.core.numerics import wide
 from optchain.core.paths import path_of
-from optchain.core.runner import Result, left_out, prune
+from optchain.core.runner import Result, left_out
 from optchain.core.transform import step
 from optchain.core.wrapper import Wrapper
-from optchain.embeddings.requirements import shrinks
+from optchain.embeddings.requirements import are_tables, shrinks
+from optchain.masking.rules import part
 
 SHRINKING = ("shrink", "shrink_rest", "shrunk", "shrunk_rest")
 
@@ -31,7 +32,7 @@ class CatchUp(Wrapper):
     name = "catch_up"
 
     def start(self, params: Any) -> dict[str, Any]:
-        tables = prune(self.tables, params)
+        tables = part(params, are_tables(self.tables, params))
         own = {
             "count": jnp.zeros((), jnp.int32),
             "last": jax.tree.map(lambda p: jnp.zeros(p.shape[:1], jnp.int32), tables),
@@ -52,7 +53,10 @@ class CatchUp(Wrapper):
         slept = {path_of(path): count - then for path, then in jax.tree.leaves_with_path(last)}
         awake = _awake(state, params) if shrinks(self.inner) else params
         us, inner, metrics = step(self.inner, updates, state["inner"], awake, extra | {"slept": slept})
-        us = jax.tree.map(lambda u, then, p, old: u if left_out(then) else u + (p - wide(old)), us, last, awake, params)
+        if shrinks(self.inner):
+            us = jax.tree.map(
+                lambda u, then, p, old: u if left_out(then) else u + (p - wide(old)), us, last, awake, params
+            )
         count = jnp.asarray(optax.safe_increment(count))
         own = self._shrunk(updates, state, params, extra) if shrinks(self.inner) else {}
         own |= {"count": count, "last": jax.tree.map(lambda then: jnp.maximum(then, count), last)}

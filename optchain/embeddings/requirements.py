@@ -3,9 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+
 from optchain.core.chain import Chain
 from optchain.core.dense import Dense
 from optchain.core.joint import Joint
+from optchain.core.mask import select
 from optchain.core.rule import core_of, unchanged
 from optchain.masking.groups import Groups
 
@@ -23,6 +27,11 @@ def links(tx: Any, name: str = "") -> Iterator[tuple[str, Any]]:
             yield from links(inner, name if own == "inner" else own)
     else:
         yield name or getattr(link, "name", "tx"), link
+
+
+def are_tables(patterns: tuple[str, ...], tree: Any) -> list[bool]:
+    """Which leaves are tables: those that a pattern matches, but for scalars, which have no rows."""
+    return [own and jnp.ndim(x) > 0 for own, x in zip(select(patterns, tree), jax.tree.leaves(tree), strict=True)]
 
 
 def require_rows(tx: Any, mode: str) -> None:

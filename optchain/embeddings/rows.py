@@ -7,15 +7,14 @@ from typing import Any
 import jax
 import optax
 
-from optchain.core.mask import select
 from optchain.core.numerics import wide
 from optchain.core.paths import nearest, path_of
 from optchain.core.row_gradient import RowGradient, is_row_gradient
-from optchain.core.runner import Result, left_out, prune, require_aligned
+from optchain.core.runner import Result, left_out, require_aligned
 from optchain.core.transform import Transform, add_update, ours, step, technique, transform
 from optchain.core.wrapper import Wrapper
 from optchain.embeddings.catch_up import CatchUp
-from optchain.embeddings.requirements import require_rows
+from optchain.embeddings.requirements import are_tables, require_rows
 from optchain.embeddings.touched import Touched, touched
 from optchain.stepsize.scale import scale
 
@@ -32,9 +31,7 @@ class Rows(Wrapper):
     takes_rows = True
 
     def start(self, params: Any) -> dict[str, Any]:
-        for path, table in jax.tree.leaves_with_path(prune(self.tables, params)):
-            if not table.ndim:
-                raise ValueError(f"rows: table {path_of(path)!r} is a scalar; tables have rows")
+        are_tables(self.tables, params)  # so that a pattern that matches nothing is an error at once
         return {}
 
     def shown(self, state: dict[str, Any]) -> dict[str, jax.Array]:
@@ -83,7 +80,7 @@ class Rows(Wrapper):
         """For each table the rows that its gradient touches, in the structure of the parameters; None elsewhere."""
         paths, treedef = jax.tree.flatten_with_path(grads, is_leaf=is_row_gradient)
         found = []
-        for (path, g), own in zip(paths, select(self.tables, params), strict=True):
+        for (path, g), own in zip(paths, are_tables(self.tables, params), strict=True):
             if is_row_gradient(g) and not own:
                 problem = f"leaf {path_of(path)!r} has a gradient of rows and is none of the tables"
                 raise ValueError(f"rows: {problem} {', '.join(self.tables)}; add its path to them")
@@ -109,7 +106,7 @@ def _is_slot(x: Any) -> bool:
     return isinstance(x, _Slot)
 
 
-@technique(tx=scale(-0.1), tables="*[!e]")  # a scalar called `scale` has no rows
+@technique(tx=scale(-0.1), tables="*")
 def rows(
     tx: optax.GradientTransformation, tables: str | Sequence[str] = "*embedding", mode: str = "decay_corrected"
 ) -> Transform:
@@ -138,7 +135,8 @@ def rows(
     Args:
         tx: a technique, or a chain or groups of techniques, that does not look across the rows of a table (`core_ndim`
             0 or 1; a clip by global norm may). `guard` and `accumulate` stand outside: `guard(rows(tx))`.
-        tables: a pattern on paths, or several. They have their rows along the first axis.
+        tables: a pattern on paths, or several. They have their rows along the first axis;
+            scalars are none.
         mode: one of the three words above.
 
     Shapes and dtypes: tables with one axis or more. The state has the slots of `tx` for whole tables, and if rows catch

@@ -314,7 +314,6 @@ def optax_link():
         (lambda: oc.rows(oc.adam(0.1), mode="lasy"), "did you mean 'lazy'"),
         (lambda: oc.rows(oc.adam(0.1), tables=3), "tables must be a pattern"),
         (lambda: oc.rows(oc.adam(0.1), tables="*embeding").init(tree()), "did you mean 'embed/embedding'"),
-        (lambda: oc.rows(oc.adam(0.1), tables="*scale").init({"scale": jnp.ones(())}), "is a scalar"),
     ],
 )
 def test_what_cannot_run_on_rows_says_so(build, message):
