@@ -12,6 +12,7 @@ from sklearn.datasets import make_circles
 
 import optchain as oc
 from experiments import config, run, tables
+from experiments.__main__ import main
 from experiments.evaluate import restore
 from experiments.experiment import build
 from experiments.logs import read
@@ -27,6 +28,17 @@ def finished(tmp_path_factory):
     done = small_runs.run("train", small_runs.small(folder), "--out", folder / "run")
     assert done.returncode == 0, done.stderr
     return folder / "run", done
+
+
+@pytest.fixture
+def command(capsys):
+    """A command in this process, which has imported JAX already: its exit code, and what it prints."""
+
+    def run(*arguments):
+        code = main([str(argument) for argument in arguments])
+        return code, *capsys.readouterr()
+
+    return run
 
 
 def without_times(folder):
@@ -84,21 +96,21 @@ def test_the_report_is_one_page_with_everything(finished):
     assert not any(text in page for text in ("<script", "<link", "src=", "url(http"))
 
 
-def test_evaluate_scores_the_checkpoint_as_the_run_did(finished):
-    done = small_runs.run("evaluate", finished[0])
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [line for line in finished[1].stdout.splitlines() if " loss " in line]
-    assert len(done.stdout.splitlines()) == 6  # three splits, two models
+def test_evaluate_scores_the_checkpoint_as_the_run_did(finished, command):
+    code, out, err = command("evaluate", finished[0])
+    assert code == 0, err
+    assert out.splitlines() == [line for line in finished[1].stdout.splitlines() if " loss " in line]
+    assert len(out.splitlines()) == 6  # three splits, two models
 
 
-def test_predict_answers_raw_rows(finished, tmp_path):
+def test_predict_answers_raw_rows(finished, tmp_path, command):
     points, inner = make_circles(40, factor=0.3, noise=0.02, random_state=5)
     np.savetxt(tmp_path / "points.csv", points, delimiter=",", header="x,y", comments="")
     np.save(tmp_path / "points.npy", points)
-    answers = [small_runs.run("predict", finished[0], tmp_path / f"points.{kind}") for kind in ("csv", "npy")]
-    assert answers[0].returncode == 0, answers[0].stderr
-    rows = list(csv.DictReader(answers[0].stdout.splitlines()))
-    assert answers[0].stdout == answers[1].stdout and len(rows) == 40
+    answers = [command("predict", finished[0], tmp_path / f"points.{kind}") for kind in ("csv", "npy")]
+    assert answers[0] == answers[1] and answers[0][0] == 0, answers
+    rows = list(csv.DictReader(answers[0][1].splitlines()))
+    assert len(rows) == 40
     trained = restore(run.find(finished[0]))
     outputs = trained.experiment.model.apply(
         trained.models["average"], trained.experiment.task.prepare(points), train=False
@@ -107,7 +119,7 @@ def test_predict_answers_raw_rows(finished, tmp_path):
     assert np.mean([row["inner"] == "1" for row in rows] == (inner == 1)) > 0.7
 
 
-def test_bad_input_is_one_message_and_exit_code_2(finished, tmp_path):
+def test_bad_input_is_one_message_and_exit_code_2(finished, tmp_path, command):
     (tmp_path / "three.csv").write_text("1,2,3\n")
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "thesis.txt").write_text("mine")
@@ -119,19 +131,19 @@ def test_bad_input_is_one_message_and_exit_code_2(finished, tmp_path):
         (("train", file, "--set", "train.stesp=3"), "did you mean 'steps'?"),
         (("evaluate", tmp_path), "holds no run"),
     ]:
-        done = small_runs.run(*arguments)
-        assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr, done.stderr
+        code, out, err = command(*arguments)
+        assert code == 2 and message in err and not out, err
+    done = small_runs.run("evaluate", tmp_path)
+    assert done.returncode == 2 and "holds no run" in done.stderr and "Traceback" not in done.stderr, done.stderr
     assert (tmp_path / "foreign" / "thesis.txt").read_text() == "mine"
 
 
-def test_a_diverged_run_has_its_own_exit_code_and_a_report(tmp_path):
+def test_a_diverged_run_has_its_own_exit_code_and_a_report(tmp_path, command):
     sets = ("--set", "optimizer.lr={use='scale', step_size=1e38}", "--out", tmp_path / "run")
     for resume in ((), ("--resume",)):
-        done = small_runs.run("train", small_runs.small(tmp_path), *sets, *resume)
-        assert done.returncode == 3 and "Traceback" not in done.stderr, done.stderr
-        assert (
-            "diverged at step" in done.stdout and "diverged at step" in (tmp_path / "run" / "report.html").read_text()
-        )
+        code, out, err = command("train", small_runs.small(tmp_path), *sets, *resume)
+        assert code == 3, err
+        assert "diverged at step" in out and "diverged at step" in (tmp_path / "run" / "report.html").read_text()
 
 
 def test_a_killed_run_resumes_bit_for_bit(tmp_path):

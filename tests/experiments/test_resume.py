@@ -1,7 +1,9 @@
 """Runs that go on with an edited optimizer."""
 
+import copy
 import csv
 import json
+import shutil
 import signal
 
 import chex
@@ -40,9 +42,18 @@ def links(state):
     return oc.without_metrics(state)["links"]
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return small_runs.train(tmp_path_factory.mktemp("trained"))
+
+
 @pytest.fixture
-def finished(tmp_path):
-    return small_runs.train(tmp_path)
+def finished(trained, tmp_path):
+    """A finished run in a folder of the test's own."""
+    shutil.copytree(trained.run.folder.parent, tmp_path, dirs_exist_ok=True)
+    own = copy.copy(trained)
+    own.run = run.find(tmp_path / "run")
+    return own
 
 
 def test_a_number_alone_is_accepted_and_listed(finished, capsys):
