@@ -1,5 +1,6 @@
 """Running a transformation over given gradients, and comparing what comes out with a twin."""
 
+import functools
 from typing import Any, NamedTuple
 
 import chex
@@ -9,8 +10,6 @@ import numpy as np
 # Over the recorded gradients, with constant hyperparameters, in float32; a twin that multiplies by 0.999 in float32
 # at each step, as optax does, is itself 2e-6 off.
 SLOTS, PARAMS = 4e-6, 2e-5
-# LLVM's optimizations take longer than the runs that they would shorten; XLA's own passes remain.
-QUICKLY = {"xla_backend_optimization_level": 0}
 
 
 class Run(NamedTuple):
@@ -21,18 +20,21 @@ class Run(NamedTuple):
 
 def run(tx, recorded, rate=1.0, promotion="strict") -> Run:
     """Apply a transformation to gradients that are fixed beforehand; the parameters move by `rate` times the update."""
+    with jax.numpy_dtype_promotion(promotion):
+        (params, state), updates = compiled(tx, rate)(recorded.params, recorded.grads)
+    return Run(params, state, updates)
+
+
+@functools.lru_cache(maxsize=8)
+def compiled(tx, rate):
+    """The run as a compiled function: the tests of one technique ask for the same one again and again."""
 
     def step(carry, g):
         params, state = carry
         u, state = tx.update(g, state, params)
         return (jax.tree.map(lambda p, u: p + rate * u, params, u), state), u
 
-    with jax.numpy_dtype_promotion(promotion):
-        scanned = jax.jit(
-            lambda params, grads: jax.lax.scan(step, (params, tx.init(params)), grads), compiler_options=QUICKLY
-        )
-        (params, state), updates = scanned(recorded.params, recorded.grads)
-    return Run(params, state, updates)
+    return jax.jit(lambda params, grads: jax.lax.scan(step, (params, tx.init(params)), grads))
 
 
 def run_twin(tx, recorded, rate=1.0) -> Run:

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from agreement import QUICKLY
 from torch_twin import run_torch
 
 import optchain as oc
@@ -32,7 +31,7 @@ def trained(tx, recorded, every=EVERY):
 
     steps = jnp.arange(len(jax.tree.leaves(recorded.grads)[0]))
     start = recorded.params, tx.init(recorded.params)
-    scanned = jax.jit(lambda start, *xs: jax.lax.scan(step, start, xs)[0], compiler_options=QUICKLY)
+    scanned = jax.jit(lambda start, *xs: jax.lax.scan(step, start, xs)[0])
     return scanned(start, steps, recorded.grads, estimates(recorded))
 
 
