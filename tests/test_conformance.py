@@ -27,22 +27,27 @@ def avals(x):
     return jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype, leaf.weak_type), x)
 
 
-def steps(tx, params, n=3):
-    """The updates and states of a few steps on random gradients."""
-    state, found = tx.init(params), []
-    for seed in range(1, n + 1):
-        grads = jax.tree.map(lambda g, p: g.astype(p.dtype), tree(seed), params)
-        updates, state = updated(tx, grads, state, params)
-        found.append((updates, state))
-    return found
+def last_updates(tx):
+    """The updates of the third step on random gradients."""
+    params = given(0)
+    grads = jax.tree.map(lambda *xs: jnp.stack(xs), given(1), given(2), given(3))
+    _, updates = jax.lax.scan(lambda state, g: updated(tx, g, state, params)[::-1], tx.init(params), grads)
+    return jax.tree.map(lambda x: x[-1], updates)
+
+
+@functools.cache
+def given(seed):
+    """A tree drawn beforehand: within a compiled function the drawing would be compiled too."""
+    with jax.ensure_compile_time_eval():
+        return tree(seed)
 
 
 @every_link
 def test_state_is_float32_whatever_the_dtypes_of_parameters_and_gradients(name, strict):
     params, grads = tree(0, jnp.bfloat16), tree(1)
     tx = build(name)
-    state = tx.init(params)
-    _, after = updated(tx, grads, state, params)
+    state = jax.eval_shape(tx.init, params)
+    _, after = jax.eval_shape(functools.partial(updated, tx), grads, state, params)
     chex.assert_trees_all_equal(avals(after), avals(state))
     assert all(x.dtype in (jnp.float32, jnp.int32) for x in jax.tree.leaves(state))
 
@@ -51,18 +56,18 @@ def test_state_is_float32_whatever_the_dtypes_of_parameters_and_gradients(name, 
 def test_other_numbers_make_no_second_trace(name):
     rule = build(name).link.rule
     names = [f"link.{number}" for number in numbers(rule)]
-    params, tx = tree(0), chained(name)
+    params, grads, tx = tree(0), tree(1), chained(name)
 
     @jax.jit
     @chex.assert_max_traces(n=1)
-    def step(hyper, state, params):
-        return oc.apply(tx, tree(1), state, params, hyper=hyper)
+    def shown(hyper, state, params):
+        return oc.metrics(oc.apply(tx, grads, state, params, hyper=hyper)[1])
 
     for factor in (1.0, 0.9, 0.8):
         hyper = {key: factor * float(numbers(rule)[key.removeprefix("link.")]) for key in names}
-        _, state = step(hyper, tx.init(params), params)
+        metrics = shown(hyper, tx.init(params), params)
         for key in names:
-            np.testing.assert_allclose(oc.metrics(state)[key], hyper[key], rtol=1e-6)
+            np.testing.assert_allclose(metrics[key], hyper[key], rtol=1e-6)
 
 
 @every_rule
@@ -72,16 +77,12 @@ def test_a_sweep_by_vmap_equals_a_loop(name):
     values = {key: float(example[key]) for key in numbers(build(name).link.rule)}
 
     def train(factor):
-        tx = build(name, **{key: factor * value for key, value in values.items()})
-        (updates, _), *_ = reversed(steps(tx, tree(0)))
-        return updates
+        return last_updates(build(name, **{key: factor * value for key, value in values.items()}))
 
     factors = jnp.array([1.0, 0.95, 0.5])
-    swept = jax.jit(jax.vmap(train))(factors)
-    for i, factor in enumerate(factors):
-        chex.assert_trees_all_close(
-            jax.tree.map(lambda x, i=i: x[i], swept), jax.jit(train)(factor), rtol=2e-5, atol=1e-6
-        )
+    swept, one = (jax.jit(run) for run in (jax.vmap(train), train))
+    for i, updates in enumerate(map(one, factors)):
+        chex.assert_trees_all_close(jax.tree.map(lambda x, i=i: x[i], swept(factors)), updates, rtol=2e-5, atol=1e-6)
 
 
 @every_rule
@@ -97,15 +98,17 @@ def test_a_schedule_drives_any_number(name):
             np.testing.assert_allclose(oc.metrics(state)[f"link.{number}"], value * 0.5**t, rtol=1e-6)
 
 
-@every_technique
+def floats(name):
+    """The numbers among the arguments of a technique's example."""
+    return {key: x for key, x in TECHNIQUES[name].example.items() if isinstance(x, float)}
+
+
+@pytest.mark.parametrize("name", [name for name in TECHNIQUES if floats(name)])
 def test_gradients_flow_to_the_numbers(name):
     def loss(numbers):
-        tx = build(name, **numbers)
-        (updates, _), *_ = reversed(steps(tx, tree(0)))
-        return sum(jnp.sum(u * u) for u in jax.tree.leaves(updates))
+        return sum(jnp.sum(u * u) for u in jax.tree.leaves(last_updates(build(name, **numbers))))
 
-    example = {key: x for key, x in TECHNIQUES[name].example.items() if isinstance(x, float)}
-    grads = jax.grad(loss)(example)
+    grads = jax.jit(jax.grad(loss))(floats(name))
     assert all(np.isfinite(g) for g in grads.values())
 
 
@@ -154,17 +157,19 @@ def test_map_params_and_shardings(name):
     mesh = jax.make_mesh((4,), ("x",), (jax.sharding.AxisType.Auto,))
     rows = jax.NamedSharding(mesh, jax.P("x"))
     params = jax.device_put({"w": jnp.ones((8, 2)), "b": jnp.ones(4)}, rows)
+    # No multiple of the parameters, across which some techniques divide by what is left.
+    grads = jax.device_put({"w": jnp.ones((8, 2)), "b": jnp.full(4, 2.0)}, rows)
     tx = build(name)
     layouts = oc.shardings(tx, params)
     state = jax.jit(tx.init, out_shardings=layouts)(params)
     shapes = {p.shape for p in jax.tree.leaves(params)}
     for x in jax.tree.leaves(state):
         assert x.sharding.is_equivalent_to(rows if x.shape in shapes else jax.NamedSharding(mesh, jax.P()), x.ndim)
-    updates, after = jax.jit(functools.partial(updated, tx), out_shardings=(rows, layouts))(params, state, params)
-    local = jax.tree.map(np.asarray, params)
+    updates, after = jax.jit(functools.partial(updated, tx), out_shardings=(rows, layouts))(grads, state, params)
+    local, g = jax.tree.map(np.asarray, (params, grads))
     # Inverse roots multiply rounding.
     rtol = 1e-5 if getattr(getattr(tx.link, "rule", None), "core_ndim", 0) == 2 else 1e-6
-    chex.assert_trees_all_close((updates, after), updated(tx, local, tx.init(local), local), rtol=rtol, atol=1e-7)
+    chex.assert_trees_all_close((updates, after), updated(tx, g, tx.init(local), local), rtol=rtol, atol=1e-7)
     tagged = optax.tree.map_params(tx, lambda _: "slot", state, transform_non_params=lambda _: "other")
     assert set(jax.tree.leaves(tagged)) <= {"slot", "other"}
 
