@@ -10,6 +10,8 @@ import numpy as np
 # Over the recorded gradients, with constant hyperparameters, in float32; a twin that multiplies by 0.999 in float32
 # at each step, as optax does, is itself 2e-6 off.
 SLOTS, PARAMS = 4e-6, 2e-5
+# LLVM's optimizations take longer than the runs that they would shorten; XLA's own passes remain.
+QUICKLY = {"xla_backend_optimization_level": 0}
 
 
 class Run(NamedTuple):
