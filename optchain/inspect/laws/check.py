@@ -87,8 +87,8 @@ def check_laws(tx: optax.GradientTransformation, params: Any = None, only: list[
         if name not in LAWS:
             raise ValueError(f"check_laws: there is no law {name!r}; valid: {', '.join(LAWS)}")
     chosen = {name: check for name, check in LAWS.items() if only is None or name in only}
-    params = _example() if params is None else params
-    return Report(tuple(_found(name, check, forwarding(tx), params) for name, check in chosen.items()))
+    tx, params = forwarding(tx), _example() if params is None else params
+    return Report(tuple(_found(name, check, tx, params) for name, check in chosen.items()))
 
 
 def _found(name: str, check: Law, tx: Any, params: Any) -> Finding:

@@ -9,25 +9,20 @@ import numpy as np
 
 from optchain.core.metrics import with_metrics, without_metrics
 from optchain.inspect.laws.check import law
-from optchain.inspect.laws.steps import (
-    gradients,
-    optional,
-    require_close,
-    take_step,
-)
+from optchain.inspect.laws.steps import compiled, gradients, optional, require_close
 
 
 def _goes_on(tx: Any, params: Any, carry: Any, again: Any) -> None:
-    grads, step = gradients(params, 2), jax.jit(lambda c, g: take_step(tx, c, g))
-    wanted = step(carry, grads)
-    found = step((carry[0], with_metrics(again, tx.init(params))), grads)
+    grads = gradients(params, 2)
+    wanted = compiled(tx)(carry, grads)
+    found = compiled(tx)((carry[0], with_metrics(again, tx.init(params))), grads)
     require_close("the result ", found, wanted, 0, 0)
 
 
 @law
 def checkpoint_npz(tx: Any, params: Any) -> None:
     """The state survives an npz file and goes on to the bit."""
-    carry = take_step(tx, (params, tx.init(params)), gradients(params))
+    carry = compiled(tx)((params, tx.init(params)), gradients(params))
     saved, file = without_metrics(carry[1]), io.BytesIO()
     np.savez(file, **{jax.tree_util.keystr(path): x for path, x in jax.tree.leaves_with_path(saved)})
     file.seek(0)
@@ -40,7 +35,7 @@ def checkpoint_npz(tx: Any, params: Any) -> None:
 def checkpoint_msgpack(tx: Any, params: Any) -> None:
     """The state survives Flax's msgpack and goes on to the bit."""
     serialization = optional("flax.serialization")
-    carry = take_step(tx, (params, tx.init(params)), gradients(params))
+    carry = compiled(tx)((params, tx.init(params)), gradients(params))
     saved = serialization.to_bytes(without_metrics(carry[1]))
     _goes_on(tx, params, carry, serialization.from_bytes(without_metrics(tx.init(params)), saved))
 
@@ -49,7 +44,7 @@ def checkpoint_msgpack(tx: Any, params: Any) -> None:
 def checkpoint_orbax(tx: Any, params: Any) -> None:
     """The state survives Orbax and goes on to the bit."""
     ocp = optional("orbax.checkpoint")
-    carry = take_step(tx, (params, tx.init(params)), gradients(params))
+    carry = compiled(tx)((params, tx.init(params)), gradients(params))
     with tempfile.TemporaryDirectory() as folder, ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(f"{folder}/state", without_metrics(carry[1]))
         checkpointer.wait_until_finished()

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from optchain.inspect.laws.check import Broken, law
-from optchain.inspect.laws.steps import gradients, require_close, take_step
+from optchain.inspect.laws.steps import compiled, gradients, require_close, take_step
 
 
 @law
@@ -14,7 +14,7 @@ def jit_is_eager(tx: Any, params: Any) -> None:
     """A compiled update is the eager one."""
     grads, state = gradients(params), tx.init(params)
     eager = take_step(tx, (params, state), grads)
-    require_close("the result ", jax.jit(lambda c, g: take_step(tx, c, g))((params, state), grads), eager)
+    require_close("the result ", compiled(tx)((params, state), grads), eager)
 
 
 @law
@@ -29,7 +29,7 @@ def one_trace(tx: Any, params: Any) -> None:
 
     carry = (params, tx.init(params))
     for seed in range(3):
-        carry = step(carry, gradients(params, seed))
+        carry = jax.eval_shape(step, carry, gradients(params, seed))
     if len(traces) > 1:
         raise Broken(f"{len(traces)} traces in 3 steps")
 
@@ -37,8 +37,8 @@ def one_trace(tx: Any, params: Any) -> None:
 @law
 def deterministic(tx: Any, params: Any) -> None:
     """The same step is the same to the bit."""
-    grads, state, step = gradients(params), tx.init(params), jax.jit(lambda c, g: take_step(tx, c, g))
-    one, other = step((params, state), grads), step((params, state), grads)
+    start, grads = (params, tx.init(params)), gradients(params)
+    one, other = compiled(tx)(start, grads), compiled(tx)(start, grads)
     require_close("the result ", one, other, 0, 0)
 
 
@@ -49,9 +49,9 @@ def scan(tx: Any, params: Any) -> None:
     stacked = jax.tree.map(lambda *gs: jnp.stack(gs), *drawn)
     start = (params, tx.init(params))
     scanned = jax.jit(lambda c: jax.lax.scan(lambda c, g: (take_step(tx, c, g), None), c, stacked)[0])(start)
-    looped, step = start, jax.jit(lambda c, g: take_step(tx, c, g))
+    looped = start
     for grads in drawn:
-        looped = step(looped, grads)
+        looped = compiled(tx)(looped, grads)
     require_close("the result ", scanned, looped, rtol=1e-4)
 
 
@@ -59,14 +59,15 @@ def scan(tx: Any, params: Any) -> None:
 def cond(tx: Any, params: Any) -> None:
     """A step may be one branch of `lax.cond`."""
     start, grads = (params, tx.init(params)), gradients(params)
-    jax.jit(lambda go, c, g: jax.lax.cond(go, lambda c: take_step(tx, c, g), lambda c: c, c))(True, start, grads)
+    jax.eval_shape(lambda go, c: jax.lax.cond(go, lambda c: take_step(tx, c, grads), lambda c: c, c), True, start)
 
 
 @law
 def vmap(tx: Any, params: Any) -> None:
     """A batch of steps is a loop of steps."""
     batch = [gradients(params, seed) for seed in range(2)]
-    run = jax.jit(lambda g: take_step(tx, (params, tx.init(params)), g))
-    batched = jax.jit(jax.vmap(run))(jax.tree.map(lambda *gs: jnp.stack(gs), *batch))
+    run = jax.jit(jax.vmap(lambda g: take_step(tx, (params, tx.init(params)), g)))
+    batched = run(jax.tree.map(lambda *gs: jnp.stack(gs), *batch))
     for i, grads in enumerate(batch):
-        require_close("the result ", jax.tree.map(lambda x, i=i: x[i], batched), run(grads), rtol=1e-4, atol=1e-5)
+        own = compiled(tx)((params, tx.init(params)), grads)
+        require_close("the result ", jax.tree.map(lambda x, i=i: x[i], batched), own, rtol=1e-4, atol=1e-5)

@@ -1,5 +1,6 @@
 """What the laws share: gradients, steps, and comparisons that say where trees differ."""
 
+import functools
 import importlib
 from typing import Any
 
@@ -37,6 +38,12 @@ def take_step(tx: Any, carry: Any, grads: Any, **extra: Any) -> Any:
     return optax.apply_updates(params, updates), state
 
 
+@functools.lru_cache(maxsize=1)
+def compiled(tx: Any) -> Any:
+    """The compiled step of a transformation: one for all laws, for compiling is most of what a check costs."""
+    return jax.jit(lambda carry, grads: take_step(tx, carry, grads))
+
+
 def telling(tx: Any) -> Any:
     """The transformation told all that by itself, for wrappers of optax's that hand no extra arguments on."""
     return optax.GradientTransformation(tx.init, lambda g, state, params=None: tx.update(g, state, params, **told()))
@@ -71,18 +78,18 @@ def cast(params: Any, dtype: Any) -> Any:
 
 
 def require_scan(tx: Any, params: Any) -> None:
-    """Steps within a compiled `lax.scan` run at all, which needs a state of fixed type."""
+    """Steps within `lax.scan` are possible, which needs a state of fixed type: tracing tells, nothing is compiled."""
     tx, stacked = forwarding(tx), jax.tree.map(lambda *gs: jnp.stack(gs), gradients(params, 0), gradients(params, 1))
     start = (params, tx.init(params))
-    jax.jit(lambda c: jax.lax.scan(lambda c, g: (take_step(tx, c, g), None), c, stacked)[0])(start)
+    jax.eval_shape(lambda c: jax.lax.scan(lambda c, g: (take_step(tx, c, g), None), c, stacked)[0], start)
 
 
 def repeated(tx: Any, params: Any, size: float) -> Any:
     """The parameters after three steps on gradients of one size."""
     grads = jax.tree.map(lambda p: jnp.full_like(p, size), params)
-    carry, step = (params, tx.init(params)), jax.jit(lambda c, g: take_step(tx, c, g))
+    carry = (params, tx.init(params))
     for _ in range(3):
-        carry = step(carry, grads)
+        carry = compiled(tx)(carry, grads)
     return carry[0]
 
 

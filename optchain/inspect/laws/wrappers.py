@@ -9,7 +9,16 @@ import optax
 from optchain.control.accumulate import accumulate
 from optchain.control.guard import guard
 from optchain.inspect.laws.check import Broken, law
-from optchain.inspect.laws.steps import gradients, optional, require_close, require_scan, take_step, telling, told
+from optchain.inspect.laws.steps import (
+    compiled,
+    gradients,
+    optional,
+    require_close,
+    require_scan,
+    take_step,
+    telling,
+    told,
+)
 
 
 @law
@@ -30,7 +39,8 @@ def extra_arguments_forwarded(tx: Any, params: Any) -> None:
 
     spy = optax.GradientTransformationExtraArgs(tx.init, update)
     wrapped = guard(accumulate(spy, 1))
-    take_step(wrapped, (params, wrapped.init(params)), gradients(params), told=jnp.ones(()))
+    start, grads = (params, wrapped.init(params)), gradients(params)
+    jax.eval_shape(lambda c: take_step(wrapped, c, grads, told=jnp.ones(())), start)
     if not any("told" in extra for extra in seen):
         raise Broken("the extra argument `told` did not arrive")
 
@@ -68,10 +78,10 @@ def optax_wrappers(tx: Any, params: Any) -> None:
 def accumulation(tx: Any, params: Any) -> None:
     """Equal micro-batches accumulated are one step."""
     grads, wrapped = gradients(params), accumulate(tx, 2)
-    carry = (params, wrapped.init(params))
+    carry, step = (params, wrapped.init(params)), jax.jit(lambda c, g: take_step(wrapped, c, g))
     for _ in range(2):
-        carry = take_step(wrapped, carry, grads)
-    require_close("the parameters", carry[0], take_step(tx, (params, tx.init(params)), grads)[0], rtol=1e-4)
+        carry = step(carry, grads)
+    require_close("the parameters", carry[0], compiled(tx)((params, tx.init(params)), grads)[0], rtol=1e-4)
 
 
 @law
