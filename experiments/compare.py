@@ -139,12 +139,7 @@ class Runner:
         if not (folder / "config.json").is_file():  # never begun, or stopped before its first file was whole
             shutil.rmtree(folder, ignore_errors=True)
             return run.create(folder, resolved, self.command, overwrite=False)
-        changes = config.differences(found.config, resolved)
-        if changes:
-            raise InputError(
-                f"{folder} was run with another configuration; undo these changes, or start anew with another --out or "
-                "--overwrite:\n" + "\n".join(f"  {line}" for line in changes)
-            )
+        run.require_unchanged(folder, config.differences(found.config, resolved))
         return found
 
     def _run(self, found: Run, resolved: tables.Config, tuning: bool) -> None:

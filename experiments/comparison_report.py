@@ -18,6 +18,7 @@ from experiments.page import table, write_page
 from experiments.run import Run
 from experiments.standings import Standing, interval, standings
 from experiments.tables import Comparison
+from optchain.core.describe import in_columns
 
 WIDE = (11.2, 5.2)  # inches
 DASHES = ("-", "--", ":", "-.")
@@ -84,13 +85,7 @@ def rows_of(ranked: list[Standing]) -> list[dict[str, str]]:
 def lines_of(ranked: list[Standing]) -> list[str]:
     """The standings and what makes them doubtful, in plain lines."""
     rows = rows_of(ranked)
-    columns = [[name, *(row[name] for row in rows)] for name in rows[0]]
-    widths = [max(map(len, column)) for column in columns]
-    table = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in zip(*columns, strict=True)
-    ]
-    return [*table, *warnings_of(ranked)]
+    return [*in_columns([list(rows[0]), *(list(row.values()) for row in rows)]), *warnings_of(ranked)]
 
 
 def warnings_of(ranked: list[Standing]) -> list[str]:

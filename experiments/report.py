@@ -12,6 +12,7 @@ from experiments.errors import InputError
 from experiments.logs import read
 from experiments.page import table, write_page
 from experiments.run import Run
+from optchain.core.describe import in_columns
 
 Scores = dict[str, dict[str, dict[str, float]]]  # by split, by model, by name
 
@@ -33,6 +34,7 @@ def write(runs: list[Run], path: Path) -> None:
     body = [
         _tiles(runs[0], task) if len(runs) == 1 else "",
         f"<h2>Result</h2>\n{table(_rows(names, runs))}",
+        *_sparsities(names, runs),
         f'<h2>Curves</h2>\n<div class="charts">{figures}</div>',
         "<h2>How</h2>" if len(runs) == 1 else "<h2>The runs</h2>",
         *(_details(name, run, unfold=len(runs) == 1) for name, run in zip(names, runs, strict=True)),
@@ -50,8 +52,7 @@ def score_lines(task: Task, scores: Scores) -> list[str]:
     """One plain line for each split and model."""
     named = ("loss", task.metric_name)
     rows = [[f"{key} {x}" if key in named else x for key, x in row.items()] for row in _score_rows(task, scores)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return in_columns(rows)
 
 
 def _names(runs: list[Run]) -> list[str]:
@@ -100,6 +101,25 @@ def _rows(names: list[str], runs: list[Run]) -> list[dict[str, str]]:
         scored = _score_rows(task, run.result["scores"] if run.result else {})
         rows += [(first if len(runs) > 1 else {}) | row | optimum for row in scored or [{"ending": _ending(run)}]]
     return rows
+
+
+def _sparsities(names: list[str], runs: list[Run]) -> list[str]:
+    """A table of the entries of each parameter that are exactly 0, for each run whose optimizer prunes."""
+    parts = []
+    for name, run in zip(names, runs, strict=True):
+        rows = [
+            {
+                "parameter": leaf["path"],
+                "shape": " x ".join(map(str, leaf["shape"])),
+                "entries": str(leaf["entries"]),
+                "zeros": str(leaf["zeros"]),
+                "sparsity": f"{leaf['sparsity']:.4f}",
+            }
+            for leaf in (run.result or {}).get("sparsity", [])
+        ]
+        title = "Sparsity" if len(runs) == 1 else f"Sparsity: {name}"
+        parts += [f"<h2>{html.escape(title)}</h2>\n{table(rows)}"] if rows else []
+    return parts
 
 
 def _tiles(run: Run, task: Task) -> str:

@@ -94,12 +94,16 @@ def reopen(folder: Path, resolved: tables.Config) -> Run:
     longer = resolved.train.steps > old.train.steps
     allowed = ("optimizer", *(["train.steps:"] if longer else []))
     refused = [line for line in changes if not line.startswith(allowed)]
-    if refused:
-        raise InputError(
-            f"{folder} was started with another configuration; undo these changes, or start anew with another --out:\n"
-            + "\n".join(f"  {line}" for line in refused)
-        )
+    require_unchanged(folder, refused)
     return run
+
+
+def require_unchanged(folder: Path, changes: list[str]) -> None:
+    """There are no differences from the configuration that a folder's run was started with, or an error lists them."""
+    if changes:
+        problem = f"{folder} was started with another configuration; undo these changes, or start anew"
+        listed = "\n".join(f"  {line}" for line in changes)
+        raise InputError(f"{problem} with another --out or --overwrite:\n{listed}")
 
 
 def adopt(run: Run, resolved: tables.Config) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from optchain.core.describe import in_columns
+
 Row = dict[str, Any]
 
 
@@ -63,11 +65,7 @@ def show(title: str, rows: Sequence[Row]) -> None:
             table.add_row(*line)
         console.print(table)
         return
-    lines = [list(rows[0]), *cells]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    print(title)
-    for line in lines:
-        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+    print("\n".join([title, *in_columns([list(rows[0]), *cells])]))
 
 
 def cell(value: Any) -> str:

@@ -1,6 +1,7 @@
 """The table that `print(tx)` shows: one row for each link."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -17,9 +18,14 @@ def table(link: Any) -> str:
 
 def aligned(rows: list[tuple[str, ...]]) -> str:
     """Rows as plain text in columns, the first one as the header."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = in_columns(rows)
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+
+
+def in_columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A line for each row, with the cells of a column below each other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _rows(prefix: str, label: str, link: Any) -> list[tuple[str, ...]]:
