@@ -43,7 +43,8 @@ class Checkpoints:
         args = ocp.args.Composite(state=template, progress=ocp.args.JsonRestore())
         found = self.manager.restore(step, args=args)
         carry = found["state"]["carry"]
-        opt_state = oc.with_metrics(carry["opt_state"], fresh["opt_state"])
+        opt_state = oc.unpack_bits(carry["opt_state"], oc.without_metrics(fresh["opt_state"]))
+        opt_state = oc.with_metrics(opt_state, fresh["opt_state"])
         return carry | {"opt_state": opt_state}, found["state"]["best"], found["progress"]
 
     def close(self) -> None:
@@ -52,5 +53,5 @@ class Checkpoints:
 
 
 def _saved(carry: Carry) -> Carry:
-    """The carry without the metrics, which the next step computes anew."""
-    return carry | {"opt_state": oc.without_metrics(carry["opt_state"])}
+    """The carry without the metrics, which the next step computes anew, and with masks as bits."""
+    return carry | {"opt_state": oc.pack_bits(oc.without_metrics(carry["opt_state"]))}

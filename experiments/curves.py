@@ -27,8 +27,8 @@ def score_chart(name: str, logs: dict[str, Rows], log: bool = False, level: floa
 
 
 def optimizer_charts(logs: dict[str, Rows]) -> list[str]:
-    """The learning rates of all runs in one chart, and the norms of each run's links in one chart each."""
-    rates, norms = [], []
+    """Learning rates of all runs in one chart, their sparsities in one, and the norms of each run's links in one."""
+    rates, sparsities, norms = [], [], []
     for i, (run, rows) in enumerate(logs.items()):
         found = [row["optimizer"] | {"step": row["step"]} for row in rows if "optimizer" in row]
         found += [row["evaluation"] for row in rows if "evaluation" in row]
@@ -36,6 +36,9 @@ def optimizer_charts(logs: dict[str, Rows]) -> list[str]:
         for j, name in enumerate(name for name in names if name.endswith("learning_rate")):
             label, color = (name, COLORS[j % len(COLORS)]) if len(logs) == 1 else (run, COLORS[i % len(COLORS)])
             rates.append({"points": points(found, name), "label": label, "color": color, "dashed": j > 0})
+        for name in (name for name in names if name.endswith("sparse.sparsity")):
+            label, color = (name, COLORS[0]) if len(logs) == 1 else (run, COLORS[i % len(COLORS)])
+            sparsities.append({"points": points(found, name), "label": label, "color": color})
         watched = [name for name in names if name.endswith((".norm", ".out_norm"))]
         curves = [
             {"points": points(found, name), "label": name, "color": COLORS[j % len(COLORS)], "dashed": j >= len(COLORS)}
@@ -43,7 +46,8 @@ def optimizer_charts(logs: dict[str, Rows]) -> list[str]:
         ]
         if curves:
             norms.append(chart("norms per link" + (f": {run}" if len(logs) > 1 else ""), curves, log=True))
-    return [*([chart("learning rate", rates)] if rates else []), *norms]
+    charts = [chart(title, curves) for title, curves in (("learning rate", rates), ("sparsity", sparsities)) if curves]
+    return [*charts, *norms]
 
 
 def points(rows: Rows, name: str) -> tuple[list[int], list[float]]:

@@ -11,7 +11,7 @@ import numpy as np
 import optchain as oc
 from experiments.checkpoints import Checkpoints
 from experiments.chunk import models
-from experiments.evaluate import choose, counted, floats
+from experiments.evaluate import Trained, choose, counted, floats
 from experiments.experiment import Experiment
 from experiments.logs import Logs
 from experiments.program import Program
@@ -88,7 +88,11 @@ class Trainer:
             "scored_step": trained.step,
             "scores": trained.scores(self.scored, self.program.evaluate),
             "seconds": {name: self.progress[name] for name in ("compiling", "training")},
-        }
+        } | ({"sparsity": sparsity(trained)} if self._is_sparse() else {})
+
+    def _is_sparse(self) -> bool:
+        """Whether the optimizer holds weights at 0."""
+        return any(name.endswith("sparse.sparsity") for name in oc.metrics(self.carry["opt_state"]))
 
     def _beginning(self) -> Resumed:
         """The carry, the best models and the progress before the first step."""
@@ -153,6 +157,12 @@ class Trainer:
         self.display.say(f"{error}; {kept}. Try a lower learning rate.")
         seconds = {name: self.progress[name] for name in ("compiling", "training")}
         self.run.write("result.json", {"ending": "diverged", "step": error.step, "scores": {}, "seconds": seconds})
+
+
+def sparsity(trained: Trained) -> list[dict[str, Any]]:
+    """The parameters of the model that counts, with the entries of each that are exactly 0."""
+    found = oc.sparsity(trained.models[counted(trained.models)]["params"])
+    return [leaf._asdict() | {"sparsity": leaf.sparsity} for leaf in (*found, found.total)]
 
 
 def foreign_rates(links: dict[str, Any]) -> dict[str, Callable[[int], Any]]:

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from agreement import QUICKLY
 
@@ -62,3 +63,24 @@ def sparse_state(state: Any) -> Any:
 
     (found,) = [x for x in jax.tree.leaves(state, is_leaf=is_sparse) if is_sparse(x)]
     return found
+
+
+def top(scores: Any, k: int) -> np.ndarray:
+    """Where the k largest scores of an array stand, of equal ones the first."""
+    scores = np.asarray(scores, np.float64)
+    order = sorted(range(scores.size), key=lambda i: (-scores.flat[i], i))
+    kept = np.zeros(scores.size, bool)
+    kept[order[:k]] = True
+    return kept.reshape(scores.shape)
+
+
+def trained(tx: Any, params: Any, grads: Any) -> Any:
+    """The parameters and the masks after each of some steps, on gradients with a leading axis of steps."""
+
+    def step(carry: Any, g: Any) -> Any:
+        params, state = oc.apply(tx, g, carry[1], carry[0])
+        own = sparse_state(state)
+        return (params, state), (params, own["masks"], own["changed"])
+
+    run = jax.jit(lambda params: jax.lax.scan(step, (params, tx.init(params)), grads), compiler_options=QUICKLY)
+    return jax.tree.map(np.asarray, run(params))
