@@ -11,7 +11,7 @@ import pytest
 
 import optchain as oc
 from experiments.benchmarks import trees
-from experiments.benchmarks.counts import chained, count, donated, floor, plain
+from experiments.benchmarks.counts import chained, count, counts, donated, floor, plain
 from experiments.benchmarks.twins import LINE_SEARCHES, pairs, techniques
 
 TREES = {"leaf": trees.leaf(2**20), "tree": trees.gpt(layers=2, width=256, vocabulary=512, context=64)}
@@ -156,6 +156,17 @@ def test_a_chain_makes_as_many_passes_as_a_hand_written_function():
     assert written.passes == 3
     assert found.passes == written.passes
     assert found.accessed == pytest.approx(written.accessed, abs=0.01)
+
+
+@pytest.mark.parametrize("tree", TREES)
+def test_sparing_the_code_generator_hardly_changes_the_counts(tree):
+    """The flags of these tests leave the passes that decide what is counted, but for sums over many leaves."""
+    tx, params = oc.guard(clipped_adamw()), TREES[tree]
+    lowered = donated(chained(tx)).lower(params, jax.eval_shape(tx.init, params), params)
+    optimizing = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
+    spared, full = (counts(lowered.compile(options), params) for options in (None, optimizing))
+    assert spared.accessed == pytest.approx(full.accessed, rel=1e-3)
+    assert (spared.temporary, spared.passes) == (full.temporary, full.passes)
 
 
 def test_overriding_numbers_traces_once():
