@@ -56,6 +56,11 @@ def parser() -> argparse.ArgumentParser:
     rows.add_argument("--repeats", type=positive, default=30, help="rounds")
     rows.add_argument("--out", type=Path, default=RUNS / "rows.jsonl", help="file to append the rows to")
 
+    masks = commands.add_parser("masks", help="what masks cost beside bare AdamW", formatter_class=shown)
+    masks.add_argument("--parameters", type=positive, default=2**24, help="size of the matrix")
+    masks.add_argument("--repeats", type=positive, default=10, help="rounds")
+    masks.add_argument("--out", type=Path, default=RUNS / "masks.jsonl", help="file to append the rows to")
+
     laws = commands.add_parser(
         "laws", help="the laws of composition, for everything of ours and of optax's", formatter_class=shown
     )
@@ -100,6 +105,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from experiments.benchmarks import rows
 
         path = rows.run(args.rows, args.width, args.ids, args.repeats, args.out)
+    elif args.benchmark == "masks":
+        from experiments.benchmarks import masks
+
+        path = masks.run(args.parameters, args.repeats, args.out)
     elif args.benchmark == "laws":
         jax.config.update("jax_num_cpu_devices", 2)  # one of the laws is about sharding
         from experiments.benchmarks import laws

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.benchmarks import control, laws, loop, matrices, record, step, trees
+from experiments.benchmarks import control, laws, loop, masks, matrices, record, rows, step, trees
 from experiments.benchmarks.__main__ import main
 from experiments.benchmarks.contenders import no_torch
 from experiments.benchmarks.counts import passes
@@ -197,3 +197,29 @@ def test_matrices_prints_and_records_what_it_measured(tmp_path, capsys, monkeypa
     }
     assert all(row["parameters"] == 2 * 12 * 8**2 and 0 < row["ms_min"] <= row["ms_mean"] for row in rows)
     assert "mean_to_muon" in capsys.readouterr().out
+
+
+def test_rows_and_their_goals_are_measured_and_recorded(tmp_path, capsys):
+    path = rows.run(rows=2000, width=4, ids=32, repeats=2, out=tmp_path / "rows.jsonl")
+    found = [json.loads(line) for line in path.read_text().splitlines()]
+    ways = {"optax, dense", "rows, lazy", "rows, decay-corrected", "rows, decay-corrected adamw"}
+    ways |= set() if no_torch() else {"torch SparseAdam"}
+    assert {(row["what"], row["contender"]) for row in found if "what" in row} == {
+        (what, way) for what in ("update", "train step") for way in ways
+    }
+    assert [row["look_ups_per_row"] for row in found if "look_ups_per_row" in row] == list(rows.SHARES)
+    assert sum("goal" in row for row in found) == (4 if no_torch() else 8)
+    assert "times faster" in capsys.readouterr().out
+
+
+def test_look_ups_are_rarer_the_later_a_row_stands():
+    counts = np.bincount(np.concatenate(rows.zipf(50, 4096)), minlength=50)
+    assert counts[0] > 1.5 * counts[1] > 1.5 * counts[4] > 0 and len(counts) == 50
+
+
+def test_masks_are_measured_beside_bare_adamw(tmp_path):
+    path = masks.run(parameters=4096, repeats=2, out=tmp_path / "masks.jsonl")
+    found = {row["technique"]: row for row in map(json.loads, path.read_text().splitlines())}
+    assert found["adamw"]["to_bare"] == 1
+    assert found["mask_updates"]["bytes_per_param"] <= found["adamw"]["bytes_per_param"] + 1.5
+    assert found["sparse, static"]["bytes_per_param"] <= found["adamw"]["bytes_per_param"] + 3.5
