@@ -102,7 +102,7 @@ class Accumulate(Wrapper):
 
 def _nothing(nothing: Any, mean: Any) -> Any:
     """The update of no step, of a table with as many rows as that of a step."""
-    return RowGradient(mean.indices, jnp.zeros_like(mean.values), mean.num_rows) if is_row_gradient(nothing) else nothing
+    return dataclasses.replace(mean, values=jnp.zeros_like(mean.values)) if is_row_gradient(nothing) else nothing
 
 
 @technique(tx=scale(-0.1), every=2)

@@ -14,7 +14,7 @@ from optchain.core.describe import table
 from optchain.core.metrics import has_links, names_within
 from optchain.core.numerics import global_norm
 from optchain.core.paths import nearest
-from optchain.core.row_gradient import require_dense
+from optchain.core.row_gradient import require_taken
 from optchain.core.runner import Result, like
 from optchain.core.transform import Transform, add_update, names, ours, step, transform, widened
 
@@ -69,7 +69,7 @@ class Chain:
             found = sorted(state["links"]) if has_links(state) else type(state).__name__
             wanted = f"a state with the links {sorted(dict(self.links))}: call update(grads, state, params)"
             raise ValueError(f"{self.name}: the state is {found}, wanted {wanted}")
-        require_dense(self.name, updates)
+        require_taken(self, updates)
         routed = self._route(extra.get("hyper") or {}, state["links"])
         extra = {"step": state["step"]} | {key: value for key, value in extra.items() if key != "hyper"}
         updates, params, links, metrics = widened(updates), widened(params), {}, {}

@@ -97,8 +97,16 @@ def summed(tree: Any) -> Any:
     return jax.tree.map(lambda x: x.summed().values if is_row_gradient(x) else x, tree, is_leaf=is_row_gradient)
 
 
-def require_dense(name: str, tree: Any) -> None:
-    """No leaf of the tree is the gradient of rows, or an error names the first that is."""
+def require_taken(definition: Any, tree: Any) -> None:
+    """Gradients of rows go to definitions that say by `takes_rows` that they take them, or an error names the first.
+
+    Args:
+        definition: the link of a transformation; None for one of optax's.
+        tree: gradients.
+    """
+    if getattr(definition, "takes_rows", False):
+        return
+    name = getattr(definition, "name", "a transformation of optax's")
     for path, x in jax.tree.leaves_with_path(tree, is_leaf=is_row_gradient):
         if is_row_gradient(x):
             cure = "wrap the whole transformation: oc.rows(tx, tables), with guards and accumulation outside"

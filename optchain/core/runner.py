@@ -11,7 +11,7 @@ from optchain.core.describe import table
 from optchain.core.mask import Mask, select
 from optchain.core.numerics import wide
 from optchain.core.paths import nearest, path_of
-from optchain.core.row_gradient import is_row_gradient, require_dense
+from optchain.core.row_gradient import is_row_gradient, require_taken
 from optchain.core.rule import checked, numbers, ranges, resolve
 
 Result = tuple[Any, dict[str, Any], dict[str, jax.Array]]  # updates, slots or state, metrics
@@ -83,7 +83,7 @@ class Runner:
 
     def step(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> Result:
         """One update that stays in float32 or wider, the new state, and the metrics."""
-        require_dense(self.name, updates)
+        require_taken(self, updates)
         if params is not None:
             require_aligned(self.name, updates, params)
         elif self.rule.needs_params:

@@ -11,7 +11,7 @@ from jax.core import Tracer
 
 from optchain.core.numerics import wide
 from optchain.core.paths import path_of
-from optchain.core.row_gradient import require_dense
+from optchain.core.row_gradient import require_taken
 from optchain.core.runner import Result, left_out
 
 
@@ -112,7 +112,7 @@ def step(tx: Any, updates: Any, state: Any, params: Any, extra: dict[str, Any]) 
 
 def advance(tx: Any, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, Any]:
     """The parameters and the state after one step of a transformation that stands within another."""
-    _require_rows_taken(tx, updates)
+    require_taken(getattr(tx, "link", None), updates)
     if hasattr(getattr(tx, "link", None), "apply"):
         return tx.link.apply(updates, state, params, **extra)
     new, state, _ = step(tx, updates, state, params, extra)
@@ -140,7 +140,7 @@ def apply(tx: optax.GradientTransformation, grads: Any, state: Any, params: Any,
         params: the parameters.
         **extra: extra arguments, such as `hyper={"lr.learning_rate": 1e-4}` for a chain.
     """
-    _require_rows_taken(tx, grads)
+    require_taken(getattr(tx, "link", None), grads)
     if hasattr(getattr(tx, "link", None), "apply"):
         return tx.link.apply(grads, state, params, **extra)  # pyright: ignore
     updates, state = forwarding(tx).update(grads, state, params, **extra)
@@ -157,13 +157,6 @@ def row_tables(tx: optax.GradientTransformation) -> tuple[str, ...]:
     if not getattr(link, "takes_rows", False):
         return ()
     return link.tables if hasattr(link, "tables") else row_tables(link.inner)
-
-
-def _require_rows_taken(tx: Any, grads: Any) -> None:
-    """A definition that takes gradients of rows says so by `takes_rows`."""
-    link = getattr(tx, "link", None)
-    if not getattr(link, "takes_rows", False):
-        require_dense(getattr(link, "name", "a transformation of optax's"), grads)
 
 
 def shardings(tx: optax.GradientTransformation, params: Any) -> Any:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from optchain.core.describe import table
+from optchain.core.row_gradient import require_taken
 from optchain.core.runner import Result, like
 from optchain.core.transform import advance, names, ours, step, widened
 
@@ -57,6 +58,7 @@ class Wrapper:
         return self._with_metrics(self.start(widened(params)) | {"inner": inner})
 
     def update(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        require_taken(self, updates)
         new, state, _ = self.step(updates, state, params, extra)
         return like(new, updates), state
 

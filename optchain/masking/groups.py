@@ -12,6 +12,7 @@ from optchain.core.chain import Chain, automatic_name
 from optchain.core.describe import table
 from optchain.core.mask import Mask
 from optchain.core.paths import nearest, path_of
+from optchain.core.row_gradient import require_taken
 from optchain.core.runner import Factors, Result, like, require_aligned
 from optchain.core.transform import Transform, add_update, names, ours, step, technique, transform, widened
 from optchain.masking.rules import Group, assign, checked_rule, label, part
@@ -78,6 +79,7 @@ class Groups:
         """What each transformation makes of its leaves, together with `rest` for frozen ones, and the new state."""
         if not isinstance(state, dict) or set(state) != {"inner", "others", "metrics"}:
             raise ValueError(f"groups: the state is no state of groups: {type(state).__name__}; see tx.init(params)")
+        require_taken(self, updates)
         if params is not None:
             require_aligned(self.name, updates, params)
         taken, routed = assign(self.rules, updates), self._route(extra.get("hyper") or {})

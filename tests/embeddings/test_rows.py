@@ -333,6 +333,9 @@ def test_what_takes_no_rows_says_so():
     for tx in plain:
         with pytest.raises(ValueError, match="leaf 'embed/embedding' is one; wrap the whole transformation: oc.rows"):
             oc.apply(tx, grads, tx.init(params), params)
+    for tx in (*plain[:2], *plain[3:], oc.cautious(oc.rows(oc.scale_by_adam()))):
+        with pytest.raises(ValueError, match="takes no gradients of rows, and leaf 'embed/embedding' is one"):
+            tx.update(grads, tx.init(params), params)
     tx = oc.rows(oc.adam(0.1), tables="w")
     with pytest.raises(ValueError, match="'embed/embedding' has a gradient of rows and is none of the tables w"):
         oc.apply(tx, grads, tx.init(params), params)

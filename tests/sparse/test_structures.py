@@ -17,8 +17,8 @@ def masks(shape, seed=0, **axes):
     return np.asarray(params["kernel"]), np.asarray(state["masks"]["kernel"])
 
 
-@pytest.mark.parametrize("axis", [0, 1, -1, -2])
-@pytest.mark.parametrize("n, m", [(2, 4), (1, 2), (3, 8)])
+@pytest.mark.parametrize("axis", [0, -1])
+@pytest.mark.parametrize("n, m", [(2, 4), (3, 8)])
 def test_n_of_m(axis, n, m):
     """In each group of m neighbors the n largest are kept."""
     x, mask = masks((16, 8), structure=f"{n}:{m}", axis=axis)
@@ -45,7 +45,7 @@ def test_blocks_tile_the_last_axes():
     assert (mask.all(-1) | ~mask.any(-1)).all() and mask.any(-1).sum() == 6
 
 
-@pytest.mark.parametrize("axis", [0, 1, 2, -1])
+@pytest.mark.parametrize("axis", [1, -1])
 def test_channels(axis):
     x, mask = masks((4, 6, 5), sparsity=0.5, structure="channels", axis=axis)
     x, mask = (np.moveaxis(a, axis, 0).reshape(a.shape[axis], -1) for a in (x, mask))
