@@ -49,7 +49,7 @@ def test_state_is_float32_whatever_the_dtypes_of_parameters_and_gradients(name, 
     state = jax.eval_shape(tx.init, params)
     _, after = jax.eval_shape(functools.partial(updated, tx), grads, state, params)
     chex.assert_trees_all_equal(avals(after), avals(state))
-    assert all(x.dtype in (jnp.float32, jnp.int32) for x in jax.tree.leaves(state))
+    assert all(x.dtype in (jnp.float32, jnp.int32, jnp.bool) for x in jax.tree.leaves(state))
 
 
 @every_rule
