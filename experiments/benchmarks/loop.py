@@ -76,7 +76,7 @@ def start(task: Any, model: Any, tx: Any) -> chunk.Carry:
 def compiled_loop(steps: int, batch: int) -> tuple[Steps, float | None]:
     """The trainer's: all steps of a round in one call, data on the device, each batch a function of seed and step."""
     task, tx = digits(), oc.adamw(RATE, weight_decay=DECAY)
-    model = models.build(tables.Model(hidden=[HIDDEN]), task.outputs)
+    model = models.build(tables.Model(hidden=[HIDDEN]), task)
     data = jax.device_put(task.splits["train"])
     setting = chunk.Setting(SEED)
     carry = start(task, model, tx)
@@ -98,7 +98,7 @@ def python_loop(steps: int, batch: int, read: bool = False) -> tuple[Steps, floa
     once, as a loop does that logs or shows it.
     """
     task, tx = digits(), optax.adamw(RATE, weight_decay=DECAY)
-    model = models.build(tables.Model(hidden=[HIDDEN]), task.outputs)
+    model = models.build(tables.Model(hidden=[HIDDEN]), task)
     params = start(task, model, tx)["params"]
     state, rows = tx.init(params), trainers_rows(steps, batch, len(task.splits["train"][0]))
     inputs, targets = task.splits["train"]
@@ -130,7 +130,7 @@ def torch_loop(steps: int, batch: int) -> tuple[Steps, float | None]:
     import torch
 
     task = digits()
-    model = models.build(tables.Model(hidden=[HIDDEN]), task.outputs)
+    model = models.build(tables.Model(hidden=[HIDDEN]), task)
     params = start(task, model, optax.identity())["params"]
     layers = {"Dense_0": torch.nn.Linear(64, HIDDEN), "Dense_1": torch.nn.Linear(HIDDEN, task.outputs)}
     net = torch.nn.Sequential(layers["Dense_0"], torch.nn.ReLU(), layers["Dense_1"])

@@ -50,18 +50,14 @@ class RowGradient:
 
     def summed(self) -> "RowGradient":
         """The same gradient with each row once, in ascending order, and the padding after them; in float32 or wider."""
-        order = jnp.argsort(self.bounded())
-        indices, values = self.bounded()[order], wide(self.values)[order]
+        bounded, values = self.bounded(), wide(self.values)
+        indices, order = _sorted(bounded, self.num_rows)
         first = jnp.concatenate([jnp.ones(1, bool), indices[1:] != indices[:-1]])[: len(indices)]
-        # Sorted rows that are the same follow each other: each is added to where the first of them goes.
-        place = jnp.cumsum(first) - 1
-        inside = jnp.expand_dims(indices < self.num_rows, range(1, values.ndim))
-        sums = (
-            jnp.zeros_like(values)
-            .at[place]
-            .add(jnp.where(inside, values, 0), indices_are_sorted=True, mode="promise_in_bounds")
-        )
-        rows = jnp.full_like(indices, self.num_rows).at[place].set(indices, mode="promise_in_bounds")
+        rank = jnp.cumsum(first) - 1
+        place = jnp.zeros_like(order).at[order].set(rank, mode="promise_in_bounds", unique_indices=True)
+        inside = jnp.expand_dims(bounded < self.num_rows, range(1, values.ndim))
+        sums = jnp.zeros_like(values).at[place].add(jnp.where(inside, values, 0), mode="promise_in_bounds")
+        rows = jnp.full_like(indices, self.num_rows).at[rank].set(indices, mode="promise_in_bounds")
         return RowGradient(rows, sums, self.num_rows)
 
     def dense(self) -> jax.Array:
@@ -85,6 +81,17 @@ class RowGradient:
         """The indices, with `num_rows` for all padding: a negative one would count from the end."""
         inside = (self.indices >= 0) & (self.indices < self.num_rows)
         return jnp.where(inside, self.indices, self.num_rows)
+
+
+def _sorted(indices: jax.Array, most: int) -> tuple[jax.Array, jax.Array]:
+    """Indices from 0 to `most` in ascending order, and where each of them stood."""
+    n = len(indices)
+    if (most + 1) * n > 2**32 - 1:
+        order = jnp.argsort(indices)
+        return indices[order], order
+    # Both in one number: on a CPU XLA sorts single numbers in a quarter of the time that pairs take.
+    keys = jnp.sort(indices.astype(jnp.uint32) * n + jnp.arange(n, dtype=jnp.uint32))
+    return (keys // n).astype(indices.dtype), (keys % n).astype(jnp.int32)
 
 
 def is_row_gradient(x: Any) -> bool:

@@ -52,3 +52,10 @@ def test_it_passes_through_transformations():
     chex.assert_trees_all_equal(scanned, together)
     same = jax.jit(lambda x: jax.lax.cond(True, lambda: x, lambda: jax.tree.map(jnp.zeros_like, x)))(one(jnp.array(2)))
     chex.assert_trees_all_equal(same, one(jnp.array(2)))
+
+
+def test_a_table_with_more_rows_than_fit_beside_the_places_in_one_number():
+    indices = jnp.array([2**30, 7, 2**30, 2**31 - 1])
+    summed = oc.RowGradient(indices, jnp.ones((4, 1)), 2**31 - 1).summed()
+    assert summed.indices.tolist() == [7, 2**30, 2**31 - 1, 2**31 - 1]
+    assert summed.values[:, 0].tolist() == [1, 2, 0, 0]
