@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     rows.add_argument("--rows", type=positive, default=1_000_000, help="of the table")
     rows.add_argument("--width", type=positive, default=64, help="numbers in a row")
     rows.add_argument("--ids", type=positive, default=1024, help="look-ups in a step")
-    rows.add_argument("--repeats", type=positive, default=30, help="rounds")
+    rows.add_argument("--repeats", type=positive, default=10, help="rounds of ten steps")
     rows.add_argument("--out", type=Path, default=RUNS / "rows.jsonl", help="file to append the rows to")
 
     masks = commands.add_parser("masks", help="what masks cost beside bare AdamW", formatter_class=shown)

@@ -20,6 +20,8 @@ from optchain.embeddings import touched
 from optchain.embeddings.linen import Embed
 
 RATE, FIELDS, BATCHES = 1e-3, 8, 16
+# In a row, as a loop takes them: alone between two dense steps, which sweep the caches, a step on few rows begins cold.
+STEPS = 10
 SHARES = (0.001, 0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # of the rows that a step looks up, for the crossover
 
 
@@ -30,7 +32,7 @@ def run(rows: int, width: int, ids: int, repeats: int, out: Path) -> Path:
         rows: of the table.
         width: numbers in a row.
         ids: look-ups in a step.
-        repeats: rounds.
+        repeats: rounds of ten steps.
         out: file to append the rows to.
     """
     if (reason := no_torch()) is not None:
@@ -153,7 +155,7 @@ def train_steps(rows: int, width: int, batches: list[np.ndarray]) -> dict[str, A
 
 def measure(what: str, contenders: dict[str, Any], repeats: int) -> list[record.Row]:
     """A row for each contender."""
-    seconds = interleaved({name: contender.take for name, contender in contenders.items()}, repeats)
+    seconds = several(contenders, repeats)
     dense = min(seconds["optax, dense"])
     return [
         {
@@ -165,6 +167,16 @@ def measure(what: str, contenders: dict[str, Any], repeats: int) -> list[record.
         }
         for name, contender in contenders.items()
     ]
+
+
+def several(contenders: dict[str, Any], repeats: int) -> dict[str, list[float]]:
+    """The mean seconds of a step, several taken in a row in each round."""
+
+    def taken(contender: Any) -> Callable[[], None]:
+        return lambda: [contender.take() for _ in range(STEPS)] and None
+
+    found = interleaved({name: taken(contender) for name, contender in contenders.items()}, repeats)
+    return {name: [x / STEPS for x in times] for name, times in found.items()}
 
 
 def check(found: list[record.Row]) -> list[record.Row]:
@@ -193,7 +205,7 @@ def crossover(rows: int, width: int, repeats: int) -> list[record.Row]:
             touched.CROSSOVER = limit
             ways[way] = Steps(lambda params, state, g: oc.apply(tx, g, state, params), params, tx, grads)
         touched.CROSSOVER = kept
-        seconds = interleaved({way: steps.take for way, steps in ways.items()}, repeats)
+        seconds = several(ways, repeats)
         least = {way: min(times) for way, times in seconds.items()}
         row = {"look_ups_per_row": share, "gathered_ms": 1e3 * least["gathered"], "whole_ms": 1e3 * least["whole"]}
         found.append(row | {"gathered_over_whole": least["gathered"] / least["whole"], "chosen_from": kept})
