@@ -42,9 +42,13 @@ class Trial:
         return self.result["ending"] == "diverged"
 
     def score(self, split: str, name: str = "loss") -> float:
-        """A mean over a split at the end of the run, of its average where the chain keeps one; NaN if it diverged."""
+        """A mean over a split at the end of the run; NaN if it was not scored there, as after it diverged."""
+        return self.scores(split).get(name, math.nan)
+
+    def scores(self, split: str) -> dict[str, float]:
+        """The loss and the task's metric on a split, of the run's average where the chain keeps one."""
         found = self.result["scores"].get(split)
-        return math.nan if found is None else found[counted(found)][name]
+        return found[counted(found)] if found else {}
 
     @property
     def place(self) -> str:

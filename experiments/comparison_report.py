@@ -67,6 +67,8 @@ def write(comparison: Comparison, found: Sequence[Trial], folder: Path) -> list[
 
 def rows_of(ranked: list[Standing]) -> list[dict[str, str]]:
     """The standings as rows of text."""
+    scored = [trial for one in ranked for trial in one.finished]
+    metrics = [name for name in scored[0].scores("test") if name != "loss"] if scored else []
     return [
         {
             "optimizer": one.name,
@@ -74,6 +76,7 @@ def rows_of(ranked: list[Standing]) -> list[dict[str, str]]:
             "validation loss": str(one.loss("validation")),
             "behind the first": str(one.behind(ranked[0], "validation")) if one is not ranked[0] else "",
             "test loss": str(one.loss("test")),
+            **{f"test {name.replace('_', ' ')}": str(one.score("test", name)) for name in metrics},
             "diverged": f"{_diverged(one.tuned)} of {len(one.tuned)}, {_diverged(one.fresh)} of {len(one.fresh)}",
             "ms a step": "-" if math.isnan(one.milliseconds) else f"{one.milliseconds:.2f}",
             "compiling": f"{one.compiling:.1f} s",

@@ -21,9 +21,9 @@ class Interval:
     half: float
 
     def __str__(self) -> str:
-        return (
-            "-" if math.isnan(self.mean) else f"{self.mean:.4f}" + f" ± {self.half:.4f}" * (not math.isnan(self.half))
-        )
+        if math.isnan(self.mean):
+            return "-"
+        return f"{self.mean:.4f}" if math.isnan(self.half) else f"{self.mean:.4f} ± {self.half:.4f}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +55,11 @@ class Standing:
 
     def loss(self, split: str) -> Interval:
         """The mean loss of the finished fresh trials."""
-        return interval([trial.score(split) for trial in self.finished])
+        return self.score(split, "loss")
+
+    def score(self, split: str, name: str) -> Interval:
+        """The mean of the loss or of the task's metric over the finished fresh trials."""
+        return interval([trial.score(split, name) for trial in self.finished])
 
     def behind(self, other: "Standing", split: str) -> Interval:
         """By how much this one's loss is higher than the other's, on the seeds that both finished."""

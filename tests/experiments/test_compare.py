@@ -13,7 +13,7 @@ from scipy import stats
 
 from experiments import compare, config
 from experiments.__main__ import main
-from experiments.comparison_report import warnings_of
+from experiments.comparison_report import rows_of, warnings_of
 from experiments.experiment import build
 from experiments.run import Run, create
 from experiments.standings import interval, standings
@@ -173,6 +173,9 @@ def test_standings(compared):
     assert first.loss("validation").mean == pytest.approx(means[first.name])
     assert second.behind(first, "validation").mean == pytest.approx(means[second.name] - means[first.name])
     assert any("learning_rate = 0.3 is the least value tried" in line for line in warnings_of(ranked))
+    adam = next(one for one in ranked if one.name == "adam")
+    accuracies = [trial.run.result["scores"]["test"]["average"]["accuracy"] for trial in adam.fresh]
+    assert rows_of([adam])[0]["test accuracy"].startswith(f"{np.mean(accuracies):.4f} ±")
     # An optimizer of which nothing is left stands last and says so.
     lost = [trial for trial in trials if trial.diverged or trial.optimizer == "adam"]
     ranked = standings(lost, comparison.optimizers)
