@@ -256,9 +256,18 @@ def test_row_sharded_tables_give_the_same(axis):
     chex.assert_trees_all_close(jax.device_get(placed), jax.device_get(wanted), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("mode", ["lazy", "decay_corrected"])
-def test_memory_and_traffic_do_not_grow_with_the_table(mode):
-    tx, counts = oc.rows(oc.adamw(1e-3, weight_decay=0.1), mode=mode), []
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: oc.rows(oc.adamw(1e-3, weight_decay=0.1), mode="lazy"),
+        lambda: oc.rows(oc.adamw(1e-3, weight_decay=0.1)),
+        lambda: oc.guard(oc.rows(oc.adamw(1e-3))),
+        lambda: oc.accumulate(oc.rows(oc.adamw(1e-3)), 4, rows=64),
+    ],
+    ids=["lazy", "decay_corrected", "guard", "accumulate"],
+)
+def test_temporaries_do_not_grow_with_the_table(build):
+    tx, counts = build(), []
     for rows in (10_000, 100_000):
         params = {"embedding": jax.ShapeDtypeStruct((rows, 16), jnp.float32)}
         ids, values = jax.ShapeDtypeStruct((64,), jnp.int32), jax.ShapeDtypeStruct((64, 16), jnp.float32)
