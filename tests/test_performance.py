@@ -35,6 +35,9 @@ ABOVE_FLOOR |= dict.fromkeys(["scale_by_acprop", "acprop"], 52 / 28)
 COPIED = dict.fromkeys(["scale_by_adan", "adan", "scale_by_optimistic_gradient", "optimistic_gradient_descent"], 4)
 COPIED |= dict.fromkeys(["reduce_variance"], 4)
 COPIED |= dict.fromkeys(["scale_by_acprop", "acprop"], 4)  # it divides by the old mean square
+# Its sum z reads the old parameter and the old sum of squares, while the parameter is made of the new ones.
+ABOVE_FLOOR |= {"ftrl": 72 / 28}
+COPIED |= {"ftrl": 8}
 # The reward and the parameter read each other's old value, for XLA computes the reward again in the parameter's pass.
 ABOVE_FLOOR |= {"scale_by_cocob": 104 / 52, "cocob": 116 / 52}
 COPIED |= {"scale_by_cocob": 6, "cocob": 6}
