@@ -16,6 +16,7 @@ import optchain as oc
 from experiments.benchmarks import record
 from experiments.benchmarks.contenders import no_torch
 from experiments.benchmarks.timing import interleaved, milliseconds
+from experiments.tasks import embedding
 from optchain.embeddings import touched
 from optchain.embeddings.linen import Embed
 
@@ -53,9 +54,7 @@ def run(rows: int, width: int, ids: int, repeats: int, out: Path) -> Path:
 def zipf(rows: int, ids: int) -> list[np.ndarray]:
     """Look-ups of some steps, the n-th row about 1 / n as often as the first."""
     draw = np.random.default_rng(0)
-    share = 1 / np.arange(1, rows + 1)
-    edges = np.cumsum(share / share.sum())
-    return [np.searchsorted(edges, draw.random(ids)).clip(max=rows - 1).astype(np.int32) for _ in range(BATCHES)]
+    return [embedding.zipf(draw, rows, ids).astype(np.int32) for _ in range(BATCHES)]
 
 
 class Steps:
@@ -162,7 +161,7 @@ def measure(what: str, contenders: dict[str, Any], repeats: int) -> list[record.
             "what": what,
             "contender": name,
             **milliseconds(seconds[name]),
-            "temporary_mb": getattr(contender, "temporary", 0) / 1e6 if isinstance(contender, Steps) else None,
+            "temporary_mb": contender.temporary / 1e6 if isinstance(contender, Steps) else None,
             "times_faster": dense / min(seconds[name]),
         }
         for name, contender in contenders.items()
@@ -172,10 +171,11 @@ def measure(what: str, contenders: dict[str, Any], repeats: int) -> list[record.
 def several(contenders: dict[str, Any], repeats: int) -> dict[str, list[float]]:
     """The mean seconds of a step, several taken in a row in each round."""
 
-    def taken(contender: Any) -> Callable[[], None]:
-        return lambda: [contender.take() for _ in range(STEPS)] and None
+    def take(contender: Any) -> None:
+        for _ in range(STEPS):
+            contender.take()
 
-    found = interleaved({name: taken(contender) for name, contender in contenders.items()}, repeats)
+    found = interleaved({name: functools.partial(take, own) for name, own in contenders.items()}, repeats)
     return {name: [x / STEPS for x in times] for name, times in found.items()}
 
 

@@ -43,11 +43,16 @@ def generate(examples: int, ids: int, seed: int) -> tuple[np.ndarray, np.ndarray
     first, last = np.linspace(0, ids, FIELDS + 1).astype(int)[:-1], np.linspace(0, ids, FIELDS + 1).astype(int)[1:]
     columns = []
     for low, high in zip(first, last, strict=True):
-        edges = np.cumsum(1 / np.arange(1, high - low + 1))
-        columns.append(low + np.searchsorted(edges, draw.random(examples) * edges[-1]))
+        columns.append(low + zipf(draw, high - low, examples))
     found = np.stack(columns, axis=1).astype(np.int32)
     effects, vectors = draw.normal(0, 0.5, ids), draw.normal(0, 0.4, (ids, FACTORS))
     summed = vectors[found].sum(1)
     pairs = ((summed**2).sum(-1) - (vectors[found] ** 2).sum((1, 2))) / 2
     probability = 1 / (1 + np.exp(-(effects[found].sum(-1) + pairs)))
     return found, (draw.random(examples) < probability).astype(np.int32)
+
+
+def zipf(draw: np.random.Generator, ids: int, count: int) -> np.ndarray:
+    """So many numbers below `ids`, the n-th about 1 / n as often as the first."""
+    edges = np.cumsum(1 / np.arange(1, ids + 1))
+    return np.searchsorted(edges, draw.random(count) * edges[-1])

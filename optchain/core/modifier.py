@@ -32,9 +32,6 @@ class Modifier(Wrapper):
     def start(self, params: Any) -> dict[str, Any]:
         return {}
 
-    def shown(self, state: dict[str, Any]) -> dict[str, jax.Array]:
-        return {}
-
     def modify(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """The new updates and the new state; all that comes in and goes out is float32 or wider."""
         raise NotImplementedError

@@ -43,8 +43,8 @@ class Wrapper:
         return {}
 
     def shown(self, state: dict[str, Any]) -> dict[str, jax.Array]:
-        """The metrics of a state, from its own arrays."""
-        raise NotImplementedError
+        """The metrics of a state, from its own arrays; none unless a subclass says more."""
+        return {}
 
     def __str__(self) -> str:
         return table(self)

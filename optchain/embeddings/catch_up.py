@@ -44,9 +44,6 @@ class CatchUp(Wrapper):
                 own[name] = jax.tree.map(lambda p: jnp.zeros(p.shape[:1]), tables)
         return own
 
-    def shown(self, state: dict[str, Any]) -> dict[str, jax.Array]:
-        return {}
-
     def step(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> Result:
         """One update of rows all of which are touched, and of all other parameters."""
         count, last = state["count"], state["last"]

@@ -34,9 +34,6 @@ class Rows(Wrapper):
         are_tables(self.tables, params)  # so that a pattern that matches nothing is an error at once
         return {}
 
-    def shown(self, state: dict[str, Any]) -> dict[str, jax.Array]:
-        return {}
-
     def step(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> Result:
         """One update; that of a table is a gradient of rows where its gradient is one."""
         if params is None:
