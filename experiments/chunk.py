@@ -23,24 +23,32 @@ class Setting(NamedTuple):
     """In what runs may differ and yet share what is compiled."""
 
     seed: jax.Array | int
-    numbers: dict[str, jax.Array | float] = {}  # of the optimizer, by dotted key
+    numbers: dict[str, jax.Array | float] = {}  # of the configuration, by dotted key
+
+
+class Parts(NamedTuple):
+    """What the numbers of a setting decide."""
+
+    model: nn.Module
+    tx: optax.GradientTransformation
 
 
 Evaluate = Callable[..., dict[str, jax.Array]]
-Optimizer = Callable[[dict[str, Any]], optax.GradientTransformation]  # from the numbers of a setting
+Build = Callable[[dict[str, Any]], Parts]  # from the numbers of a setting, which may be traced
 
 
-def make_start(task: Task, model: nn.Module, optimizer: Optimizer) -> Callable[[Setting], Carry]:
+def make_start(task: Task, build: Build) -> Callable[[Setting], Carry]:
     """A compiled function `start(setting)`: the carry before the first step."""
 
     # In one compiled call, so that a slot that begins as the parameter does not share its buffer: both are donated.
     @jax.jit
     def start(setting: Setting) -> Carry:
+        model, tx = build(setting.numbers)
         variables = model.init(_keys(setting.seed)[0], jnp.asarray(task.splits["train"][0][:1]), train=False)
         carry = {
             "params": variables["params"],
             "batch_stats": variables.get("batch_stats", {}),
-            "opt_state": optimizer(setting.numbers).init(variables["params"]),
+            "opt_state": tx.init(variables["params"]),
             "step": jnp.zeros((), jnp.int32),
             "validation": jnp.full((), jnp.nan, jnp.float32),
         }
@@ -50,7 +58,7 @@ def make_start(task: Task, model: nn.Module, optimizer: Optimizer) -> Callable[[
     return start
 
 
-def make_chunk(task: Task, model: nn.Module, optimizer: Optimizer, batch: int) -> jax.stages.Wrapped:
+def make_chunk(task: Task, build: Build, batch: int) -> jax.stages.Wrapped:
     """A compiled function `chunk(carry, data, setting, steps=...) -> (carry, logs)`: so many steps in one call.
 
     The carry is donated. `data`, the inputs and targets of the training examples on the device, stays as it is. The
@@ -58,9 +66,8 @@ def make_chunk(task: Task, model: nn.Module, optimizer: Optimizer, batch: int) -
     metrics of the chain. Two calls of one step each and one call of two steps compute the same.
     """
 
-    def one(
-        carry: Carry, data: Any, rows: jax.Array, dropout: jax.Array, tx: optax.GradientTransformation
-    ) -> tuple[Carry, dict[str, Any]]:
+    def one(carry: Carry, data: Any, rows: jax.Array, dropout: jax.Array, parts: Parts) -> tuple[Carry, dict[str, Any]]:
+        model, tx = parts
         inputs, targets = (x.at[rows].get(mode="promise_in_bounds") for x in data)
 
         def loss(params: Any) -> Any:
@@ -90,9 +97,9 @@ def make_chunk(task: Task, model: nn.Module, optimizer: Optimizer, batch: int) -
 
     def chunk(carry: Carry, data: Any, setting: Setting, steps: int) -> tuple[Carry, dict[str, Any]]:
         _, dropout, order = _keys(setting.seed)
-        tx = optimizer(setting.numbers)
+        parts = build(setting.numbers)
         rows = batches(order, carry["step"], steps, batch, len(data[0]))
-        return jax.lax.scan(lambda carry, rows: one(carry, data, rows, dropout, tx), carry, rows)
+        return jax.lax.scan(lambda carry, rows: one(carry, data, rows, dropout, parts), carry, rows)
 
     return jax.jit(chunk, static_argnames="steps", donate_argnums=0)
 

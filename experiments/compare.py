@@ -147,7 +147,8 @@ class Runner:
         return found
 
     def _run(self, found: Run, resolved: tables.Config, tuning: bool) -> None:
-        self.program = self.program or Program(self.experiment, tuple(self.comparison.optimizers[self.name].grid))
+        grid = self.comparison.optimizers[self.name].grid
+        self.program = self.program or Program(self.experiment, [f"optimizer.{key}" for key in grid])
         experiment = dataclasses.replace(self.experiment, config=resolved, tx=oc.from_config(resolved.optimizer))
         scored = ("validation",) if tuning else ("validation", "test")
         signal = Trainer(experiment, found, program=self.program, display=Quiet(), scored=scored).train()

@@ -1,6 +1,7 @@
 """What a configuration stands for: the task, the network and the optimizer."""
 
 import dataclasses
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -9,10 +10,10 @@ import optax
 
 import optchain as oc
 from experiments import models, tasks
-from experiments.chunk import Carry, Setting, make_start
+from experiments.chunk import Carry, Parts, Setting, make_start
 from experiments.data import Task
 from experiments.errors import InputError
-from experiments.tables import Config
+from experiments.tables import Config, with_numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +27,14 @@ class Experiment:
 
     def start(self) -> Carry:
         """The carry before the first step."""
-        return make_start(self.task, self.model, lambda _: self.tx)(Setting(self.config.train.seed))
+        return make_start(self.task, self.parts)(Setting(self.config.train.seed))
+
+    def parts(self, numbers: dict[str, Any]) -> Parts:
+        """The network and the optimizer with other numbers, maybe traced ones, at dotted keys of the configuration."""
+        if not numbers:
+            return Parts(self.model, self.tx)
+        config = with_numbers(self.config, numbers)
+        return Parts(models.build(config.model, self.task), oc.from_config(config.optimizer))
 
 
 def build(config: Config, source: str) -> Experiment:

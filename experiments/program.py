@@ -5,31 +5,24 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import optax
 
-import optchain as oc
 from experiments.chunk import Carry, Setting, make_chunk, make_evaluate, make_start
 from experiments.config import flat
 from experiments.experiment import Experiment
-from experiments.tables import Config, with_numbers
+from experiments.tables import Config
 
 
 class Program:
-    """The compiled functions of an experiment, shared by all runs that differ only in their seed and in some numbers of
-    the optimizer; and its data on the device."""
+    """The compiled functions of an experiment, shared by all runs that differ only in their seed and in some numbers;
+    and its data on the device."""
 
     def __init__(self, experiment: Experiment, varied: Sequence[str] = ()) -> None:
-        self.varied = varied  # dotted keys of the optimizer, whose numbers are arguments of what is compiled
-        task, model, train = experiment.task, experiment.model, experiment.config.train
-
-        def optimizer(numbers: dict[str, Any]) -> optax.GradientTransformation:
-            table = experiment.config.optimizer
-            return oc.from_config(with_numbers(table, numbers)) if numbers else experiment.tx
-
+        self.varied = varied  # dotted keys of the configuration, whose numbers are arguments of what is compiled
+        task = experiment.task
         self.data = jax.device_put(task.splits)
-        self.evaluate = make_evaluate(task, model)
-        self._start = make_start(task, model, optimizer)
-        self._chunk = make_chunk(task, model, optimizer, train.batch)
+        self.evaluate = make_evaluate(task, experiment.model)
+        self._start = make_start(task, experiment.parts)
+        self._chunk = make_chunk(task, experiment.parts, experiment.config.train.batch)
         self._compiled: dict[int, Any] = {}
 
     def start(self, config: Config) -> Carry:
@@ -47,5 +40,5 @@ class Program:
         return carry, logs, {"compiling": compiled - began, "training": time.perf_counter() - compiled}
 
     def _setting(self, config: Config) -> Setting:
-        values = flat(config.optimizer)
+        values = flat(config.model_dump()) if self.varied else {}
         return Setting(config.train.seed, {key: float(values[key]) for key in self.varied})

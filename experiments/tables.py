@@ -195,9 +195,11 @@ class Comparison(Table):
         return Config(task=self.task, model=self.model, train=train, optimizer=optimizer)
 
 
-def with_numbers(chain: dict[str, Any], numbers: dict[str, Any]) -> dict[str, Any]:
-    """A chain with other values at some dotted keys."""
+def with_numbers(table: Any, numbers: dict[str, Any]) -> Any:
+    """A table with other values, which are not checked, at some dotted keys."""
     for dotted, number in numbers.items():
         name, _, rest = dotted.partition(".")
-        chain = chain | {name: with_numbers(chain.get(name, {}), {rest: number}) if rest else number}
-    return chain
+        inner = getattr(table, name) if isinstance(table, Table) else table.get(name, {})
+        new = {name: with_numbers(inner, {rest: number}) if rest else number}
+        table = table.model_copy(update=new) if isinstance(table, Table) else table | new
+    return table

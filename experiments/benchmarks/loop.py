@@ -70,7 +70,7 @@ def digits() -> Any:
 
 def start(task: Any, model: Any, tx: Any) -> chunk.Carry:
     """What every loop begins with."""
-    return chunk.make_start(task, model, lambda _: tx)(chunk.Setting(SEED))
+    return chunk.make_start(task, lambda _: chunk.Parts(model, tx))(chunk.Setting(SEED))
 
 
 def compiled_loop(steps: int, batch: int) -> tuple[Steps, float | None]:
@@ -80,7 +80,7 @@ def compiled_loop(steps: int, batch: int) -> tuple[Steps, float | None]:
     data = jax.device_put(task.splits["train"])
     setting = chunk.Setting(SEED)
     carry = start(task, model, tx)
-    chunked = chunk.make_chunk(task, model, lambda _: tx, batch)
+    chunked = chunk.make_chunk(task, lambda _: chunk.Parts(model, tx), batch)
     compiled, seconds = compile_timed(chunked, carry, data, setting, steps=steps)
 
     def take() -> np.ndarray:

@@ -19,7 +19,7 @@ def experiment(tmp_path, *sets):
 
 
 def chunked(built, lengths):
-    chunk = make_chunk(built.task, built.model, lambda _: built.tx, built.config.train.batch)
+    chunk = make_chunk(built.task, built.parts, built.config.train.batch)
     carry, logs = built.start(), []
     for steps in lengths:
         carry, log = chunk(
