@@ -74,6 +74,13 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument("--out", type=Path, help="folder; the same one again goes on where it was stopped")
     compare.add_argument("--overwrite", action="store_true", help="remove the trials in the folder first")
     compare.set_defaults(command=_compare)
+
+    tune = commands.add_parser("tune", help="search for the best values of a configuration")
+    tune.add_argument("config", type=Path, help="a TOML file with the tables search and space")
+    tune.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="sets", help="override")
+    tune.add_argument("--out", type=Path, help="folder; the same one again goes on where it was stopped")
+    tune.add_argument("--overwrite", action="store_true", help="remove the study in the folder first")
+    tune.set_defaults(command=_tune)
     return top
 
 
@@ -107,6 +114,7 @@ def _compare(options: argparse.Namespace) -> int:
     from experiments import compare, config
     from experiments.comparison_report import lines_of, write
     from experiments.progress import Trials
+    from experiments.signals import Interrupted
     from experiments.tables import Comparison
 
     comparison = config.load(options.config, options.sets, Comparison)
@@ -120,10 +128,30 @@ def _compare(options: argparse.Namespace) -> int:
                 found.append(trial)
                 compare.write_table(found, folder / "trials.csv")
                 display.show(str(trial))
-    except compare.Interrupted as interrupted:
+    except Interrupted as interrupted:
         print(f"stopped after {len(found)} trials; the same command goes on from there", file=sys.stderr)
         return 128 + interrupted.signal
     print("\n".join([*lines_of(write(comparison, found, folder)), f"report: {folder / 'report.html'}"]))
+    return 0
+
+
+def _tune(options: argparse.Namespace) -> int:
+    from experiments import config
+    from experiments.signals import Interrupted
+    from experiments.tuning.tables import Study
+    from experiments.tuning.tune import Tuning
+
+    folder = _folder(options)
+    study = config.load(options.config, options.sets, Study)
+    tuning = Tuning(study, folder, str(options.config), _command(options))
+    tuning.require_valid()
+    tuning.prepare(options.overwrite)
+    try:
+        tuning.search()
+        tuning.finish()
+    except Interrupted as interrupted:
+        print("stopped; the same command goes on from there", file=sys.stderr)
+        return 128 + interrupted.signal
     return 0
 
 

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import optchain as oc
-from experiments import config, run, tables
+from experiments import run, tables
 from experiments.errors import InputError
-from experiments.evaluate import counted
+from experiments.evaluate import scores_of
 from experiments.experiment import Experiment, build
 from experiments.program import Program
 from experiments.progress import Quiet
 from experiments.run import Run
+from experiments.signals import Interrupted
 from experiments.tables import Comparison
 from experiments.train import Trainer
 
@@ -47,8 +47,7 @@ class Trial:
 
     def scores(self, split: str) -> dict[str, float]:
         """The loss and the task's metric on a split, of the run's average where the chain keeps one."""
-        found = self.result["scores"].get(split)
-        return found[counted(found)] if found else {}
+        return scores_of(self.result, split)
 
     @property
     def place(self) -> str:
@@ -75,14 +74,6 @@ class Trial:
             **{f"{name}_seconds": seconds for name, seconds in self.result["seconds"].items()},
             "folder": str(self.run.folder),
         }
-
-
-class Interrupted(Exception):
-    """A signal came; what was running is saved."""
-
-    def __init__(self, signal: int) -> None:
-        super().__init__(signal)
-        self.signal = signal
 
 
 def build_all(comparison: Comparison, source: str) -> dict[str, Experiment]:
@@ -133,23 +124,15 @@ class Runner:
         resolved = self.comparison.config(self.name, point, seed)
         label = ",".join(f"{key}={value:g}" for key, value in point.items())
         folder = self.folder / "trials" / self.name / f"{label},seed={seed}"
-        found = self._open(folder, resolved)
+        found = run.opened(folder, resolved, self.command)
         if found.result is None:
             self._run(found, resolved, tuning)
         return Trial(self.name, point, seed, tuning, found)
 
-    def _open(self, folder: Path, resolved: tables.Config) -> Run:
-        found = Run(folder)
-        if not (folder / "config.json").is_file():  # never begun, or stopped before its first file was whole
-            shutil.rmtree(folder, ignore_errors=True)
-            return run.create(folder, resolved, self.command, overwrite=False)
-        run.require_unchanged(folder, config.differences(found.config, resolved))
-        return found
-
     def _run(self, found: Run, resolved: tables.Config, tuning: bool) -> None:
         grid = self.comparison.optimizers[self.name].grid
         self.program = self.program or Program(self.experiment, [f"optimizer.{key}" for key in grid])
-        experiment = dataclasses.replace(self.experiment, config=resolved, tx=oc.from_config(resolved.optimizer))
+        experiment = self.experiment.having(resolved)
         scored = ("validation",) if tuning else ("validation", "test")
         signal = Trainer(experiment, found, program=self.program, display=Quiet(), scored=scored).train()
         if signal is not None:

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 import optchain as oc
 from experiments.charts import COLORS, logarithmic, svg
 from experiments.compare import Trial
+from experiments.evaluate import evaluated
 from experiments.logs import read
 from experiments.page import table, write_page
 from experiments.run import Run
@@ -173,7 +174,7 @@ def _evaluations(run: Run) -> list[dict[str, float]]:
         {
             "step": row["step"],
             "seconds": row["seconds"],
-            "loss": row.get("validation_average_loss", row["validation_loss"]),
+            "loss": evaluated(row, "loss"),
         }
         for row in rows
     ]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import KFold, StratifiedKFold, train_test_split
 from sklearn.preprocessing import StandardScaler
 
 from experiments import tables
@@ -27,6 +27,7 @@ class Task:
     loss: Callable[..., Any]
     metric: Callable[..., Any]
     metric_name: str
+    metric_sign: int = dataclasses.field(default=-1, kw_only=True)  # -1 where a higher metric is better, else 1
     answer: Callable[[Any], dict[str, np.ndarray]]  # columns to show for the network's outputs
     prepare: Callable[[np.ndarray], np.ndarray]  # from raw rows of features to the network's inputs
     features: int  # in a raw row
@@ -45,7 +46,9 @@ def split(
     rest, rows = np.arange(len(inputs)), {}
     for name in ("test", "validation"):
         held = getattr(table, name)
-        if held:
+        if name == "validation" and table.folds:
+            rest, rows[name] = _fold(rest, targets, table, stratify)
+        elif held:
             labels = targets[rest] if stratify else None
             try:
                 rest, rows[name] = train_test_split(rest, test_size=held, random_state=table.seed, stratify=labels)
@@ -53,6 +56,17 @@ def split(
                 raise InputError(f"task.{name}: {held} of {len(inputs)} examples: {error}") from None
     rows = {"train": rest, **{name: rows[name] for name in ("validation", "test") if name in rows}}
     return {name: (inputs[at], targets[at]) for name, at in rows.items()}, rows
+
+
+def _fold(rows: np.ndarray, targets: np.ndarray, table: tables.Task, stratify: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that are trained on and those that validate, when the rows are cut into parts of the same size."""
+    kind = StratifiedKFold if stratify else KFold
+    try:
+        cuts = list(kind(table.folds, shuffle=True, random_state=table.seed).split(rows, targets[rows]))
+    except ValueError as error:
+        raise InputError(f"task.folds: {table.folds} of {len(rows)} examples: {error}") from None
+    train, validation = cuts[table.fold or 0]
+    return rows[train], rows[validation]
 
 
 def standardizer(train: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:

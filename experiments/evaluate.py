@@ -81,6 +81,17 @@ def counted(models: dict[str, Any]) -> str:
     return "average" if "average" in models else "parameters"
 
 
+def scores_of(result: dict[str, Any], split: str) -> dict[str, float]:
+    """The loss and the metric of the model that counts, from the result of a run; none if it was not scored there."""
+    found = result["scores"].get(split)
+    return found[counted(found)] if found else {}
+
+
+def evaluated(row: dict[str, Any], name: str) -> float:
+    """The loss or the metric of the model that counts, from the row of an evaluation on the validation examples."""
+    return row.get(f"validation_average_{name}", row[f"validation_{name}"])
+
+
 def floats(scores: dict[str, jax.Array]) -> dict[str, float]:
     """Scores as plain numbers."""
     return {name: float(value) for name, value in scores.items()}

@@ -13,7 +13,7 @@ from experiments import models, tasks
 from experiments.chunk import Carry, Parts, Setting, make_start
 from experiments.data import Task
 from experiments.errors import InputError
-from experiments.tables import Config, with_numbers
+from experiments.tables import Config, with_values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,11 +29,17 @@ class Experiment:
         """The carry before the first step."""
         return make_start(self.task, self.parts)(Setting(self.config.train.seed))
 
+    def having(self, config: Config) -> "Experiment":
+        """The same experiment with a configuration that differs in the seed, or in numbers of the network or of the
+        optimizer."""
+        network = models.build(config.model, self.task)
+        return dataclasses.replace(self, config=config, model=network, tx=oc.from_config(config.optimizer))
+
     def parts(self, numbers: dict[str, Any]) -> Parts:
         """The network and the optimizer with other numbers, maybe traced ones, at dotted keys of the configuration."""
         if not numbers:
             return Parts(self.model, self.tx)
-        config = with_numbers(self.config, numbers)
+        config = with_values(self.config, numbers)
         return Parts(models.build(config.model, self.task), oc.from_config(config.optimizer))
 
 

@@ -22,23 +22,37 @@ class Program:
         self.data = jax.device_put(task.splits)
         self.evaluate = make_evaluate(task, experiment.model)
         self._start = make_start(task, experiment.parts)
-        self._chunk = make_chunk(task, experiment.parts, experiment.config.train.batch)
+        self.chunk = make_chunk(task, experiment.parts, experiment.config.train.batch)
         self._compiled: dict[int, Any] = {}
 
     def start(self, config: Config) -> Carry:
         """The carry of a run before its first step."""
-        return self._start(self._setting(config))
+        return self._start(self.setting(config))
 
     def run(self, config: Config, carry: Carry, steps: int) -> tuple[Carry, dict[str, Any], dict[str, float]]:
         """So many steps of a run: the new carry, the logs, and the seconds of `compiling` and of `training`."""
-        arguments = carry, self.data["train"], self._setting(config)
+        arguments = carry, self.data["train"], self.setting(config)
         began = time.perf_counter()
         if steps not in self._compiled:
-            self._compiled[steps] = self._chunk.lower(*arguments, steps=steps).compile()
+            self._compiled[steps] = self.chunk.lower(*arguments, steps=steps).compile()
         compiled = time.perf_counter()
         carry, logs = jax.block_until_ready(self._compiled[steps](*arguments))
         return carry, logs, {"compiling": compiled - began, "training": time.perf_counter() - compiled}
 
-    def _setting(self, config: Config) -> Setting:
+    def reads(self, config: Config) -> set[str]:
+        """Which of the varied numbers what is compiled depends on."""
+        setting = self.setting(config)
+        carry = jax.eval_shape(self._start, setting)
+        traced = self._start.trace(setting), self.chunk.trace(carry, self.data["train"], setting, steps=1)
+        return set().union(*(_used(one.jaxpr.jaxpr, sorted(setting.numbers)) for one in traced))
+
+    def setting(self, config: Config) -> Setting:
+        """The seed and the varied numbers of a configuration."""
         values = flat(config.model_dump()) if self.varied else {}
         return Setting(config.train.seed, {key: float(values[key]) for key in self.varied})
+
+
+def _used(jaxpr: Any, names: list[str]) -> set[str]:
+    """The names of the last arguments that anything is computed from."""
+    read = {id(variable) for equation in jaxpr.eqns for variable in equation.invars}
+    return {name for name, variable in zip(names, jaxpr.invars[-len(names) :], strict=True) if id(variable) in read}

@@ -98,6 +98,19 @@ def reopen(folder: Path, resolved: tables.Config) -> Run:
     return run
 
 
+def opened(folder: Path, resolved: tables.Config, command: str) -> Run:
+    """The run in a folder, begun if it is not there yet.
+
+    Raises:
+        InputError: it has another configuration.
+    """
+    if not (folder / "config.json").is_file():  # never begun, or stopped before its first file was whole
+        shutil.rmtree(folder, ignore_errors=True)
+        return create(folder, resolved, command, overwrite=False)
+    require_unchanged(folder, config.differences(Run(folder).config, resolved))
+    return Run(folder)
+
+
 def require_unchanged(folder: Path, changes: list[str]) -> None:
     """There are no differences from the configuration that a folder's run was started with, or an error lists them."""
     if changes:

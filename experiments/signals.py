@@ -5,6 +5,14 @@ from types import FrameType
 from typing import Any, Self
 
 
+class Interrupted(Exception):
+    """A signal came; what was running is saved."""
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(signal)
+        self.signal = signal
+
+
 class Signals:
     """Within this context the first SIGINT or SIGTERM is only noted in `received`; the second acts as usual."""
 

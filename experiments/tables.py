@@ -23,6 +23,8 @@ class Task(Table):
     seed: NonNegativeInt = 0  # of the split, so that runs with other training seeds see the same data
     validation: NonNegativeInt = 0  # examples; without any, the training examples are evaluated
     test: NonNegativeInt = 0
+    folds: Annotated[int, Field(ge=2)] | None = None  # parts of what is not for the test, one of which validates
+    fold: NonNegativeInt | None = None  # that part
     context: PositiveInt | None = None  # bytes that an example of text is made of
 
     examples: PositiveInt | None = None  # of a task that is generated, in all
@@ -35,6 +37,8 @@ class Task(Table):
             if (self.use == owner) != (getattr(self, name) is not None):
                 wanted = f"needs {name}" if self.use == owner else f"takes no {name}, which is for {owner!r}"
                 raise ValueError(f"task {self.use!r} {wanted}")
+        if (self.folds is None) != (self.fold is None) or (self.fold or 0) >= (self.folds or 1):
+            raise ValueError(f"folds = {self.folds} and fold = {self.fold}; wanted both, fold below folds, or neither")
         return self
 
 
@@ -190,16 +194,16 @@ class Comparison(Table):
 
     def config(self, name: str, numbers: dict[str, float], seed: int) -> Config:
         """The configuration of one run of an optimizer."""
-        optimizer = with_numbers(self.optimizers[name].chain, numbers)
+        optimizer = with_values(self.optimizers[name].chain, numbers)
         train = self.train.model_copy(update={"seed": seed})
         return Config(task=self.task, model=self.model, train=train, optimizer=optimizer)
 
 
-def with_numbers(table: Any, numbers: dict[str, Any]) -> Any:
+def with_values(table: Any, numbers: dict[str, Any]) -> Any:
     """A table with other values, which are not checked, at some dotted keys."""
     for dotted, number in numbers.items():
         name, _, rest = dotted.partition(".")
         inner = getattr(table, name) if isinstance(table, Table) else table.get(name, {})
-        new = {name: with_numbers(inner, {rest: number}) if rest else number}
+        new = {name: with_values(inner, {rest: number}) if rest else number}
         table = table.model_copy(update=new) if isinstance(table, Table) else table | new
     return table

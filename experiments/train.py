@@ -40,9 +40,10 @@ class Trainer:
         program: Program | None = None,  # of this experiment, or of one that differs in the seed and varied numbers
         display: Display | Quiet | None = None,
         scored: Sequence[str] = ("train", "validation", "test"),  # splits on which the run is scored at its end
+        prunes: Callable[[dict[str, Any]], bool] = lambda row: False,  # whether an evaluation's row ends the run
     ) -> None:
         self.experiment, self.run, self.table = experiment, run, experiment.config.train
-        self.program, self.scored = program or Program(experiment), scored
+        self.program, self.scored, self.prunes = program or Program(experiment), scored, prunes
         self.checkpoints = Checkpoints(run.folder / "checkpoints")
         self.logs = Logs(run.folder, self.table.log_every)
         resumed = resume(self.checkpoints, experiment, run.folder, renames or {})
@@ -67,9 +68,12 @@ class Trainer:
         with Signals() as signals, self.display as display:
             while not self.ended and not signals.received:
                 try:
-                    display.show(self._chunk())
+                    row = self._chunk()
                 except Diverged as error:
                     return self._diverged(error)
+                display.show(row)
+                if not self.ended and self.prunes(row):
+                    return self._end_without_scores("pruned", row["step"])
                 if self.ended or signals.received or self.progress["step"] % self.table.save_every == 0:
                     self.checkpoints.save(self.carry, self.best, self.progress)
         self.checkpoints.close()
@@ -117,13 +121,10 @@ class Trainer:
         return row
 
     def _log(self, before: int, logs: dict[str, Any]) -> None:
-        # A guard refuses what is not finite; only when it has had enough of it the run has diverged.
-        guards = [x for name, x in logs["optimizer"].items() if name.endswith("guard.exhausted")]
-        bad = np.flatnonzero(np.any(guards, axis=0) if guards else ~np.isfinite(logs["loss"]))
-        if len(bad):
-            self.logs.steps(before, jax.tree.map(lambda x: x[: bad[0]], logs))
-            raise Diverged(before + int(bad[0]) + 1)
-        self.logs.steps(before, logs)
+        good = steps_before_divergence(logs)
+        self.logs.steps(before, jax.tree.map(lambda x: x[:good], logs))
+        if good < len(logs["loss"]):
+            raise Diverged(before + good + 1)
 
     def _evaluation(self, logs: dict[str, Any]) -> dict[str, Any]:
         """The row of an evaluation; notes whether it is the best."""
@@ -132,11 +133,7 @@ class Trainer:
         scores = {
             name: floats(self.program.evaluate(model, *self.program.data[split])) for name, model in current.items()
         }
-        row: dict[str, Any] = {"step": step}
-        row |= {f"batch_{name}": float(np.mean(logs[name])) for name in ("loss", task.metric_name)}
-        for name, found in scores.items():
-            prefix = split if name == "parameters" else f"{split}_{name}"
-            row |= {f"{prefix}_{key}": value for key, value in found.items()}
+        row = evaluation_row(step, logs, scores, split)
         loss = scores[counted(scores)]["loss"]
         if not math.isfinite(loss):
             raise Diverged(step)
@@ -151,12 +148,33 @@ class Trainer:
         return row | own | {name: float(rate(step - 1)) for name, rate in self.rates.items()}
 
     def _diverged(self, error: Diverged) -> None:
-        self.checkpoints.close()
         saved = self.checkpoints.manager.latest_step()
         kept = f"the checkpoint of step {saved} is kept" if saved else "there is no checkpoint yet"
         self.display.say(f"{error}; {kept}. Try a lower learning rate.")
+        self._end_without_scores("diverged", error.step)
+
+    def _end_without_scores(self, ending: str, step: int) -> None:
+        self.checkpoints.close()
         seconds = {name: self.progress[name] for name in ("compiling", "training")}
-        self.run.write("result.json", {"ending": "diverged", "step": error.step, "scores": {}, "seconds": seconds})
+        self.run.write("result.json", {"ending": ending, "step": step, "scores": {}, "seconds": seconds})
+
+
+def steps_before_divergence(logs: dict[str, Any]) -> int:
+    """The steps of a chunk before the first one whose loss is not finite; all of them if there is none."""
+    # A guard refuses what is not finite; only when it has had enough of it the run has diverged.
+    guards = [x for name, x in logs["optimizer"].items() if name.endswith("guard.exhausted")]
+    bad = np.flatnonzero(np.any(guards, axis=0) if guards else ~np.isfinite(logs["loss"]))
+    return int(bad[0]) if len(bad) else len(logs["loss"])
+
+
+def evaluation_row(step: int, logs: dict[str, Any], scores: dict[str, dict[str, float]], split: str) -> dict[str, Any]:
+    """The scores of a run's models on a split, and the means over the batches since the evaluation before."""
+    row: dict[str, Any] = {"step": step}
+    row |= {f"batch_{name}": float(np.mean(logs[name])) for name in next(iter(scores.values()))}
+    for name, found in scores.items():
+        prefix = split if name == "parameters" else f"{split}_{name}"
+        row |= {f"{prefix}_{key}": value for key, value in found.items()}
+    return row
 
 
 def sparsity(trained: Trained) -> list[dict[str, Any]]:

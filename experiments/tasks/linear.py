@@ -23,6 +23,7 @@ def load(table: tables.Task) -> Task:
         loss=lambda outputs, targets: (outputs[:, 0] - targets) ** 2,
         metric=lambda outputs, targets: jnp.abs(outputs[:, 0] - targets),
         metric_name="absolute_error",
+        metric_sign=1,
         answer=lambda outputs: {"y": outputs[:, 0]},
         prepare=lambda rows: rows.astype(np.float32),
         features=1,

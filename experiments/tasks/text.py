@@ -23,6 +23,8 @@ def load(table: tables.Task) -> Task:
 
     The loss is the mean cross entropy of a window's next bytes in nats: divided by log 2, the bits for each byte.
     """
+    if table.folds:
+        raise InputError("task.folds: neighbouring windows of a text are alike; wanted task.validation instead")
     windows, rows = cut(corpus(), table), {}
     order = _regions(len(windows), table.seed)
     for name in ("test", "validation"):

@@ -1,0 +1,187 @@
+"""Runs side by side on one device: as many lanes as fit, each with a run of its own, advanced by one compiled call."""
+
+import dataclasses
+import math
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import psutil
+
+from experiments.chunk import models
+from experiments.errors import InputError
+from experiments.evaluate import counted
+from experiments.logs import Logs
+from experiments.program import Program
+from experiments.run import Run
+from experiments.tables import Config
+from experiments.train import evaluation_row, steps_before_divergence
+
+SHARE = 0.5  # of the free memory that the lanes may take
+MOST = 64  # lanes, unless more are asked for
+
+
+@dataclasses.dataclass
+class Lane:
+    """A run in progress."""
+
+    run: Run
+    config: Config
+    owner: Any
+    logs: Logs
+    step: int = 0
+    seconds: dict[str, float] = dataclasses.field(default_factory=lambda: {"compiling": 0.0, "training": 0.0})
+
+
+class Lanes:
+    """Runs of one program. They may begin and end at different times: a lane that has become free takes the next run.
+
+    Each lane computes what the trainer would, to rounding: XLA adds up in another order. It keeps no checkpoints, and
+    its logs have the evaluations only.
+    """
+
+    def __init__(self, program: Program, config: Config, width: int) -> None:
+        """
+        Args:
+            program: whose runs these are.
+            config: of one of them.
+            width: the number of lanes.
+        """
+        require_side_by_side(config)
+        self.program, self.every = program, config.train.evaluate_every
+        self.lanes: list[Lane | None] = [None] * width
+        setting = program.setting(config)
+        one = program.start(config)
+        self.settings = jax.tree.map(lambda x: np.stack([np.asarray(x)] * width), setting)
+        self.carry = jax.tree.map(lambda x: jnp.stack([x] * width), one)
+        self.compiling = 0.0  # not yet counted as any run's
+        self._chunk = self._compiled()
+        self._evaluate = jax.jit(jax.vmap(self._scores, in_axes=(0, None)))
+        self._place = jax.jit(
+            lambda carry, one, i: jax.tree.map(lambda x, y: x.at[i].set(y), carry, one), donate_argnums=0
+        )
+
+    @property
+    def bytes(self) -> int:
+        """The memory that advancing takes."""
+        found = self._chunk.memory_analysis()
+        return found.temp_size_in_bytes + found.argument_size_in_bytes + found.output_size_in_bytes
+
+    @property
+    def running(self) -> list[Lane]:
+        """The runs in progress."""
+        return [lane for lane in self.lanes if lane is not None]
+
+    def begin(self, run: Run, config: Config, owner: Any) -> None:
+        """Give a run a lane.
+
+        Args:
+            run: its folder.
+            config: its configuration.
+            owner: whatever the caller wants to find in the lane.
+        """
+        i = self.lanes.index(None)
+        logs = Logs(run.folder, config.train.log_every)
+        logs.cut(0)
+        self.lanes[i] = Lane(run, config, owner, logs)
+        setting = self.program.setting(config)
+        jax.tree.map(lambda x, y: x.__setitem__(i, y), self.settings, setting)
+        self.carry = self._place(self.carry, self.program.start(config), i)
+
+    def drop(self, lane: Lane) -> None:
+        """Take a run's lane away."""
+        self.lanes[self.lanes.index(lane)] = None
+
+    def advance(self) -> list[tuple[Lane, dict[str, Any] | None]]:
+        """Make the steps up to the next evaluation in all lanes.
+
+        Returns:
+            Each run with the row of its evaluation, or with None where it has diverged. A run that has ended, either
+            way, has its result and has left its lane.
+        """
+        began, running = time.perf_counter(), self.running
+        data, split = self.program.data, "validation" if "validation" in self.program.data else "train"
+        self.carry, logs = self._chunk(self.carry, data["train"], self.settings)
+        scores = self._evaluate(self.carry, data[split])
+        losses = scores[counted(scores)]["loss"]
+        self.carry["validation"] = losses.astype(jnp.float32)
+        logs, scores = jax.tree.map(np.asarray, (logs, scores))
+        share = (time.perf_counter() - began) / len(running)
+        compiling, self.compiling = self.compiling / len(running), 0.0
+        return [
+            (lane, self._advanced(lane, jax.tree.map(lambda x, i=i: x[i], (logs, scores)), split, share, compiling))
+            for i, lane in enumerate(list(self.lanes))
+            if lane is not None
+        ]
+
+    def _advanced(self, lane: Lane, found: Any, split: str, share: float, compiling: float) -> dict[str, Any] | None:
+        logs, scores = found[0], {model: {k: float(v) for k, v in one.items()} for model, one in found[1].items()}
+        lane.seconds["training"] += share
+        lane.seconds["compiling"] += compiling
+        good = steps_before_divergence(logs)
+        if good < self.every or not math.isfinite(scores[counted(scores)]["loss"]):
+            self._end(lane, "diverged", lane.step + min(good + 1, self.every), {})
+            return None
+        lane.step += self.every
+        row = evaluation_row(lane.step, logs, scores, split)
+        row |= {"steps_per_second": self.every / share, "seconds": lane.seconds["training"]}
+        lane.logs.evaluation(row)
+        if lane.step == lane.config.train.steps:
+            self._end(lane, "finished", lane.step, {split: scores})
+        return row
+
+    def prune(self, lane: Lane) -> None:
+        """End a run because others are better."""
+        self._end(lane, "pruned", lane.step, {})
+
+    def _end(self, lane: Lane, ending: str, step: int, scores: dict[str, Any]) -> None:
+        result = {"ending": ending, "step": step, "scores": scores, "seconds": lane.seconds}
+        lane.run.write("result.json", result | ({"scored_step": step} if scores else {}))
+        self.drop(lane)
+
+    def _scores(self, carry: Any, data: Any) -> dict[str, Any]:
+        return {name: self.program.evaluate(model, *data) for name, model in models(carry).items()}
+
+    def _compiled(self) -> Any:
+        began = time.perf_counter()
+        chunk = jax.vmap(lambda *arguments: self.program.chunk(*arguments, steps=self.every), in_axes=(0, None, 0))
+        arguments = self.carry, self.program.data["train"], self.settings
+        compiled = jax.jit(chunk, donate_argnums=0).lower(*arguments).compile()
+        self.compiling += time.perf_counter() - began
+        return compiled
+
+
+def require_side_by_side(config: Config) -> None:
+    """A configuration's runs can go side by side.
+
+    Raises:
+        InputError: they cannot.
+    """
+    train = config.train
+    if train.steps % train.evaluate_every:
+        wanted = f"wanted a train.steps = {train.steps} that is a multiple of train.evaluate_every"
+        raise InputError(f"search.parallel = 'vmap' evaluates all lanes at once: {wanted} = {train.evaluate_every}")
+    if train.patience is not None:
+        raise InputError("train.patience: lanes do not stop one by one; wanted a search.pruner, or 'processes'")
+
+
+def fitting(program: Program, config: Config, runs: int, asked: int | None, least: int) -> Lanes:
+    """The lanes that were asked for, else as many as there are runs and fit into the free memory; `least` at least."""
+    if asked:
+        return Lanes(program, config, max(asked, least))
+    width = max(least, min(runs, MOST))
+    while True:
+        lanes = Lanes(program, config, width)
+        if width == least or lanes.bytes <= SHARE * free_memory():
+            return lanes
+        width = max(width // 2, least)
+
+
+def free_memory() -> int:
+    """The free bytes of the first device, or of the machine where the device does not say."""
+    stats = jax.devices()[0].memory_stats() or {}
+    if "bytes_limit" in stats:
+        return stats["bytes_limit"] - stats["bytes_in_use"]
+    return psutil.virtual_memory().available

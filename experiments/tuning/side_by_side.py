@@ -1,0 +1,103 @@
+"""Runs the trials of a study in lanes."""
+
+import contextlib
+from collections.abc import Callable
+
+import pydantic
+
+from experiments import run
+from experiments.errors import InputError
+from experiments.program import Program
+from experiments.signals import Interrupted, Signals
+from experiments.tables import Config
+from experiments.tuning.claims import Claim, Claims, explained
+from experiments.tuning.lanes import MOST, Lanes, fitting
+from experiments.tuning.programs import Programs
+
+
+class SideBySide:
+    """The trials of a study in lanes, one set of lanes for each program."""
+
+    def __init__(self, claims: Claims, programs: Programs, command: str, ended: Callable[[Claim], None]) -> None:
+        """
+        Args:
+            claims: the trials.
+            programs: what is compiled for them.
+            command: of the study, for the runs to remember.
+            ended: called for every trial that has ended.
+        """
+        self.claims, self.programs, self.command, self.ended = claims, programs, command, ended
+        self.pools: dict[int, Lanes] = {}  # by the identity of their program
+        self.held: dict[int, contextlib.ExitStack] = {}  # the locks of the trials in progress
+
+    def perform(self) -> None:
+        """Run all trials that are left.
+
+        Raises:
+            Interrupted: a signal came; the trials in progress will begin anew.
+        """
+        try:
+            with Signals() as signals:
+                while self._fill():
+                    for pool in self.pools.values():
+                        if pool.running:
+                            self._advance(pool)
+                    if signals.received:
+                        raise Interrupted(signals.received)
+        finally:
+            for lock in self.held.values():
+                lock.close()
+
+    def _fill(self) -> bool:
+        """Begin trials as long as there are lanes for their runs; whether anything is running."""
+        runs = self.claims.study.search.runs
+        width = max((len(pool.lanes) for pool in self.pools.values()), default=runs)
+        while sum(len(pool.running) for pool in self.pools.values()) + runs <= width:
+            held = self.claims.next()
+            if held is None:
+                break
+            lock = contextlib.ExitStack()
+            claim = lock.enter_context(held)
+            self.held[claim.number] = lock
+            self._begin(claim)
+            width = max((len(pool.lanes) for pool in self.pools.values()), default=runs)
+        return any(pool.running for pool in self.pools.values())
+
+    def _begin(self, claim: Claim) -> None:
+        """Give each of a trial's runs a lane; those that have ended already only count."""
+        try:
+            for resolved in claim.configs():
+                experiment, program = self.programs.of(resolved, claim.numbers())
+                found = run.opened(claim.run_folder(resolved), experiment.config, self.command)
+                if found.result is None:
+                    self._pool(program, resolved).begin(found, resolved, claim)
+                elif claim.ended(found.result):
+                    return self._end(claim)
+        except (InputError, pydantic.ValidationError) as error:
+            claim.infeasible(explained(error) if isinstance(error, pydantic.ValidationError) else str(error))
+            self._end(claim)
+
+    def _pool(self, program: Program, resolved: Config) -> Lanes:
+        if id(program) not in self.pools:
+            search = self.claims.study.search
+            runs = search.runs * (self.claims.budget or MOST)
+            self.pools[id(program)] = fitting(program, resolved, runs, search.lanes, search.runs)
+        return self.pools[id(program)]
+
+    def _advance(self, pool: Lanes) -> None:
+        for lane, row in pool.advance():
+            if lane.owner.number not in self.held:  # another run of its trial has just ended the trial
+                continue
+            if lane.run.result is None and row is not None and lane.owner.evaluated(row):
+                pool.prune(lane)
+            if lane.run.result is not None and lane.owner.ended(lane.run.result):
+                self._end(lane.owner)
+
+    def _end(self, claim: Claim) -> None:
+        """Let go of a trial that has ended, and of its runs."""
+        for pool in self.pools.values():
+            for lane in pool.running:
+                if lane.owner is claim:
+                    pool.drop(lane)
+        self.held.pop(claim.number).close()
+        self.ended(claim)

@@ -1,0 +1,103 @@
+"""The search space: which dimensions a trial has, their values, and the points of a grid."""
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from experiments.tuning.tables import AnyDimension, Choice, Int, Label, Log
+
+Space = dict[str, AnyDimension]
+
+
+def suggest(trial: optuna.Trial, space: Space) -> dict[str, Label]:
+    """The labels of a trial's dimensions, those that hold under its earlier ones."""
+    found: dict[str, Label] = {}
+    for name, dimension in space.items():
+        if holds(dimension, found):
+            found[name] = trial._suggest(name, distribution(dimension))  # what the typed ones call
+    return found
+
+
+def holds(dimension: AnyDimension, labels: dict[str, Label]) -> bool:
+    """Whether a dimension's conditions are met."""
+    return all(
+        other in labels and labels[other] in (wanted if isinstance(wanted, list) else [wanted])
+        for other, wanted in dimension.when.items()
+    )
+
+
+def distribution(dimension: AnyDimension) -> BaseDistribution:
+    """A dimension as Optuna knows it."""
+    match dimension:
+        case Choice():
+            return CategoricalDistribution(list(dimension.labels))
+        case Int():
+            return IntDistribution(dimension.low, dimension.high, log=dimension.log)
+        case _:
+            return FloatDistribution(dimension.low, dimension.high, log=isinstance(dimension, Log))
+
+
+def values(labels: dict[str, Label], space: Space) -> dict[str, Any]:
+    """What the configuration gets, by dimension."""
+    return {
+        name: dimension.labels[label] if isinstance(dimension := space[name], Choice) else label
+        for name, label in labels.items()
+    }
+
+
+def grid(space: Space) -> list[dict[str, Label]]:
+    """All points of the grid, those of conditional dimensions only where the conditions hold."""
+    found: list[dict[str, Label]] = [{}]
+    for name, dimension in space.items():
+        found = [
+            point | ({name: label} if holds(dimension, point) else {})
+            for point in found
+            for label in (along(dimension) if holds(dimension, point) else [None])
+        ]
+    return found
+
+
+def along(dimension: AnyDimension) -> list[Label]:
+    """A grid's values of one dimension."""
+    if isinstance(dimension, Choice):
+        return list(dimension.labels)
+    log = isinstance(dimension, Log) or getattr(dimension, "log", False)
+    found = (np.geomspace if log else np.linspace)(dimension.low, dimension.high, dimension.points)
+    if isinstance(dimension, Int):
+        return sorted({int(round(x)) for x in found})
+    return [float(x) for x in found]
+
+
+def samples(space: Space) -> Iterator[dict[str, Label]]:
+    """Points that together have every choice and both ends of every range: what must be valid before a study begins."""
+    reached: dict[str, list[dict[str, Label]]] = {}
+    for name, dimension in space.items():
+        under: dict[str, Label] = {}
+        for other, wanted in dimension.when.items():
+            label = wanted[0] if isinstance(wanted, list) else wanted
+            under |= reached[other][0] | {other: label}
+        ends = list(dimension.labels) if isinstance(dimension, Choice) else [dimension.low, dimension.high]
+        reached[name] = [under | {name: end} for end in ends]
+    yield from itertools.chain(*reached.values())
+
+
+def edge(dimension: AnyDimension, label: Label) -> str | None:
+    """In words that a value lies within a twentieth of a range's end: the best may lie outside."""
+    if isinstance(dimension, Choice):
+        numbers = [x for x in dimension.labels.values() if isinstance(x, int | float) and not isinstance(x, bool)]
+        if len(numbers) < max(3, len(dimension.labels)):
+            return None
+        low, high, place = min(numbers), max(numbers), float(label)
+        at = 0.0 if place == low else 1.0 if place == high else 0.5
+    else:
+        low, high = dimension.low, dimension.high
+        scale = math.log if isinstance(dimension, Log) or getattr(dimension, "log", False) else float
+        at = (scale(label) - scale(low)) / (scale(high) - scale(low))
+    if 0.05 < at < 0.95:
+        return None
+    return f"{label:g} is at the {'lower' if at <= 0.05 else 'upper'} end of what was searched, {low:g} to {high:g}"

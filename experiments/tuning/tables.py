@@ -1,0 +1,197 @@
+"""The tables of a study: what is searched, how, and for how long."""
+
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+
+from experiments.tables import Config, Table, with_values
+
+Label = str | int | float | bool  # how Optuna knows a choice
+
+
+class Dimension(Table):
+    """What is varied. The values go to the configuration's key `path`, the name of the dimension if left out."""
+
+    path: str | None = None
+    when: dict[str, Any] = {}  # earlier dimensions and the value, or one of several, that each must have
+
+    @property
+    def spread(self) -> int | None:
+        """How many values a grid has along it; None if that is not said."""
+        return getattr(self, "points", None)
+
+
+class Interval(Dimension):
+    """The numbers from `low` to `high`."""
+
+    low: float
+    high: float
+
+    @pydantic.model_validator(mode="after")
+    def _is_one(self) -> "Interval":
+        if not self.low < self.high:
+            raise ValueError(f"low = {self.low:g} is not below high = {self.high:g}")
+        if getattr(self, "log", self.use == "log") and self.low <= 0:  # type: ignore[attr-defined]
+            raise ValueError(f"low = {self.low:g}; a logarithmic range is above 0")
+        return self
+
+
+class Float(Interval):
+    """Numbers, all equally likely."""
+
+    use: Literal["float"]
+    points: Annotated[int, Field(ge=2)] | None = None
+
+
+class Log(Interval):
+    """Positive numbers whose logarithms are equally likely."""
+
+    use: Literal["log"]
+    points: Annotated[int, Field(ge=2)] | None = None
+
+
+class Int(Interval):
+    """Whole numbers, both ends included."""
+
+    use: Literal["int"]
+    low: int
+    high: int
+    log: bool = False
+    points: Annotated[int, Field(ge=2)] | None = None
+
+
+class Choice(Dimension):
+    """One of several values of any kind, tables too, which may have names."""
+
+    use: Literal["choice"]
+    values: list[Any] | dict[str, Any] = Field(min_length=1)
+
+    @pydantic.model_validator(mode="after")
+    def _differ(self) -> "Choice":
+        if len(self.labels) < len(self.values):
+            raise ValueError(f"values = {self.values}; wanted values that differ")
+        return self
+
+    @property
+    def labels(self) -> dict[Label, Any]:
+        """The values by their names: what Optuna stores."""
+        if isinstance(self.values, dict):
+            return self.values
+        return {value if isinstance(value, Label) else str(value): value for value in self.values}
+
+    @property
+    def spread(self) -> int:
+        return len(self.values)
+
+
+AnyDimension = Annotated[Float | Log | Int | Choice, Field(discriminator="use")]
+
+
+class Median(Table):
+    """Ends a trial that is worse than the median of the earlier ones at the same step."""
+
+    use: Literal["median"]
+    trials: NonNegativeInt = 5  # that run to their end before any is ended
+    steps: NonNegativeInt = 0  # before which no trial is ended
+
+
+class Halving(Table):
+    """Asynchronous successive halving, arXiv:1810.05934: of those that reach a rung, one in `factor` goes on."""
+
+    use: Literal["halving"]
+    steps: PositiveInt | None = None  # to the first rung; one evaluation if left out
+    factor: Annotated[int, Field(ge=2)] = 3
+
+
+class Hyperband(Table):
+    """Successive halving with several first rungs, arXiv:1603.06560."""
+
+    use: Literal["hyperband"]
+    steps: PositiveInt | None = None  # to the first rung of the quickest bracket; one evaluation if left out
+    factor: Annotated[int, Field(ge=2)] = 3
+
+
+class Search(Table):
+    """How a study goes about it. The budget is a number of trials, seconds of training and compiling, or both."""
+
+    trials: PositiveInt | None = None  # a grid has its own number
+    seconds: PositiveFloat | None = None  # of all ended trials together; what runs then runs to its end
+    sampler: Literal["gp", "grid", "quasi_random", "random", "tpe"] = "tpe"
+    seed: NonNegativeInt = 0  # of the sampler and, with its number, of every trial
+    objective: Literal["loss", "metric"] = "loss"  # on the validation examples
+    pruner: Annotated[Median | Halving | Hyperband, Field(discriminator="use")] | None = None
+    seeds: PositiveInt = 1  # runs of a trial, whose mean counts
+    folds: Annotated[int, Field(ge=2)] | None = None  # each trial runs once for each part that is held out
+    fresh: NonNegativeInt = 5  # seeds with which the best trial is run anew, for the report
+    parallel: Literal["none", "processes", "vmap"] = "none"
+    workers: PositiveInt | None = None  # processes; one for each core if left out
+    lanes: PositiveInt | None = None  # runs side by side under vmap; as many as fit into memory if left out
+    storage: str | None = None  # the URL of a database, for several machines; a journal in the folder if left out
+
+    @property
+    def runs(self) -> int:
+        """Runs of a trial."""
+        return self.seeds * (self.folds or 1)
+
+    @pydantic.model_validator(mode="after")
+    def _fits(self) -> "Search":
+        if self.sampler == "grid" and self.trials is not None:
+            raise ValueError("a grid has its own number of trials; leave out search.trials")
+        if self.sampler != "grid" and self.trials is None and self.seconds is None:
+            raise ValueError("wanted a budget: search.trials, search.seconds or both")
+        for name, mode in (("workers", "processes"), ("lanes", "vmap")):
+            if getattr(self, name) is not None and self.parallel != mode:
+                raise ValueError(f"search.{name} is for parallel = {mode!r}; found {self.parallel!r}")
+        return self
+
+
+class Study(Config):
+    """A configuration, and which of its values are searched for."""
+
+    search: Search
+    space: dict[str, AnyDimension] = Field(min_length=1)
+
+    @pydantic.model_validator(mode="after")
+    def _holds_together(self) -> "Study":
+        earlier: dict[str, AnyDimension] = {}
+        for name, dimension in self.space.items():
+            _require_conditions(name, dimension, earlier)
+            earlier[name] = dimension
+            if self.search.sampler == "grid" and dimension.spread is None:
+                raise ValueError(f"space.{name!r}: a grid needs points, the number of values along it")
+        if not self.task.validation and not self.search.folds:
+            raise ValueError("the validation examples judge the trials; wanted a task.validation or search.folds")
+        return self
+
+    @property
+    def base(self) -> dict[str, Any]:
+        """The tables of a run."""
+        return {name: getattr(self, name) for name in Config.model_fields}
+
+    def config(self, values: dict[str, Any], task: dict[str, Any] = {}, train: dict[str, Any] = {}) -> Config:  # noqa: B006
+        """The configuration with values of some dimensions, by name; and with other keys of `task` and `train`.
+
+        Raises:
+            pydantic.ValidationError: the values do not fit together.
+        """
+        placed = {self.space[name].path or name: value for name, value in values.items()}
+        table = {name: value.model_dump() if isinstance(value, Table) else value for name, value in self.base.items()}
+        own = {f"{name}.{key}": x for name, keys in (("task", task), ("train", train)) for key, x in keys.items()}
+        return Config.model_validate(with_values(table, placed | own))
+
+
+def _require_conditions(name: str, dimension: AnyDimension, earlier: dict[str, AnyDimension]) -> None:
+    from optchain.core.paths import nearest
+
+    for other, wanted in dimension.when.items():
+        if other not in earlier:
+            raise ValueError(
+                f"space.{name!r}: when {other!r}, which does not come before it; {nearest(other, earlier)}"
+            )
+        labels = earlier[other].labels if isinstance(earlier[other], Choice) else None
+        for label in wanted if isinstance(wanted, list) else [wanted]:
+            if labels is not None and label not in labels:
+                raise ValueError(
+                    f"space.{name!r}: when {other!r} is {label!r}; {nearest(str(label), map(str, labels))}"
+                )

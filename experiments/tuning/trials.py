@@ -1,0 +1,122 @@
+"""What became of a study's trials."""
+
+import csv
+import dataclasses
+import functools
+import math
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from experiments.logs import read
+from experiments.tuning.objective import Objective
+from experiments.tuning.tables import Label
+
+SURPLUS = "surplus"  # the mark of a trial that was begun when the budget was used up already, by another process
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One trial of a study."""
+
+    number: int
+    labels: dict[str, Label]
+    state: str  # finished, pruned, diverged, infeasible, running or waiting
+    score: float  # the objective: a mean over its runs at their end; NaN unless it finished
+    scores: dict[str, float]  # the loss and the metric, means over its runs
+    steps: int  # of all its runs together
+    seconds: dict[str, float]  # of all its runs together, compiling and training
+    why: str  # it is infeasible
+    folder: Path  # with a folder for each of its runs
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is left to be done for it."""
+        return self.state not in ("running", "waiting")
+
+    @functools.cached_property
+    def evaluations(self) -> list[list[dict[str, Any]]]:
+        """The rows of the evaluations of each of its runs, from their logs."""
+        logs = sorted(self.folder.glob("*/metrics.jsonl"))
+        return [[row["evaluation"] for row in read(log) if "evaluation" in row] for log in logs]
+
+    def row(self) -> dict[str, Any]:
+        """What the table of trials says of it."""
+        return {
+            "trial": self.number,
+            "state": self.state,
+            "score": self.score,
+            **self.labels,
+            **{f"validation_{name}": value for name, value in self.scores.items()},
+            "steps": self.steps,
+            **{f"{name}_seconds": value for name, value in self.seconds.items()},
+            "folder": str(self.folder),
+            "why": self.why,
+        }
+
+    def __str__(self) -> str:
+        point = "  ".join(f"{name}={label:.4g}" if isinstance(label, float) else f"{name}={label}"
+                          for name, label in self.labels.items())  # fmt: skip
+        ending = f"{self.score:.4f}" if self.state == "finished" else f"{self.state} at step {self.steps}"
+        return f"trial {self.number}  {point}  {self.why or ending}"
+
+
+def trials(study: optuna.Study, folder: Path, objective: Objective) -> list[Trial]:
+    """The trials of a study by number.
+
+    Args:
+        study: as Optuna keeps it.
+        folder: of the study.
+        objective: whose values Optuna was told.
+    """
+    found = [
+        _trial(one, folder, objective.sign) for one in study.get_trials(deepcopy=False) if SURPLUS not in one.user_attrs
+    ]
+    return sorted(found, key=lambda trial: trial.number)
+
+
+def _trial(found: FrozenTrial, folder: Path, sign: float) -> Trial:
+    value = found.values[0] if found.state == TrialState.COMPLETE else math.nan
+    states = {
+        TrialState.COMPLETE: "diverged" if math.isinf(value) else "finished",
+        TrialState.PRUNED: "pruned",
+        TrialState.FAIL: "infeasible",
+        TrialState.RUNNING: "running",
+        TrialState.WAITING: "waiting",
+    }
+    told = found.user_attrs
+    return Trial(
+        number=found.number,
+        labels=dict(found.params),
+        state=states[found.state],
+        score=sign * value if math.isfinite(value) else math.nan,
+        scores=told.get("scores", {}),
+        steps=told.get("steps", 0),
+        seconds=told.get("seconds", {"compiling": 0.0, "training": 0.0}),
+        why=told.get("why", ""),
+        folder=folder_of(folder, found.number),
+    )
+
+
+def folder_of(folder: Path, number: int) -> Path:
+    """Where a trial's runs are."""
+    return folder / "trials" / f"{number:04d}"
+
+
+def best(found: list[Trial], objective: Objective) -> Trial | None:
+    """The finished trial with the best score, the earliest of equals."""
+    finished = [trial for trial in found if trial.state == "finished"]
+    return min(finished, key=lambda trial: objective.sign * trial.score, default=None)
+
+
+def write_table(found: list[Trial], path: Path) -> None:
+    """Write one line for each ended trial as CSV, at once or not at all."""
+    rows = [trial.row() for trial in found if trial.ended]
+    part = path.with_suffix(f".{id(rows)}.part")
+    with part.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    part.replace(path)

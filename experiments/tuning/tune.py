@@ -1,0 +1,172 @@
+"""A study from its beginning to its end: trials, then the best one anew with fresh seeds."""
+
+import dataclasses
+import functools
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pydantic
+import tomli_w
+
+from experiments import config, run, tasks
+from experiments.errors import InputError
+from experiments.experiment import build
+from experiments.program import Program
+from experiments.progress import Quiet
+from experiments.run import Run
+from experiments.signals import Interrupted
+from experiments.tables import Config
+from experiments.train import Trainer
+from experiments.tuning import one_by_one, space, storage
+from experiments.tuning.claims import Claims, explained
+from experiments.tuning.display import Standings
+from experiments.tuning.objective import Objective, objective
+from experiments.tuning.programs import Programs
+from experiments.tuning.side_by_side import SideBySide
+from experiments.tuning.tables import Search, Study
+from experiments.tuning.trials import Trial, best, trials, write_table
+from experiments.tuning.workers import in_processes
+
+
+@dataclasses.dataclass(frozen=True)
+class Tuning:
+    """A study in its folder: `study.json`, `run.json`, `trials.csv`, `best.toml`, `trials/`, `fresh/`."""
+
+    study: Study
+    folder: Path
+    source: str  # of the study, to name in errors
+    command: str
+
+    @functools.cached_property
+    def objective(self) -> Objective:
+        """What is made as good as it can."""
+        return objective(self.study.search, tasks.load(self.study.task))
+
+    @functools.cached_property
+    def claims(self) -> Claims:
+        """The trials that are left to be run."""
+        return Claims(self.study, storage.opened(self.study, self.folder), self.folder, self.objective)
+
+    def trials(self) -> list[Trial]:
+        """The trials so far."""
+        return trials(self.claims.optuna_study, self.folder, self.objective)
+
+    def require_valid(self) -> None:
+        """Every choice and both ends of every range make a configuration that can be run.
+
+        Raises:
+            InputError: naming the dimension and the value.
+        """
+        for labels in space.samples(self.study.space):
+            name, label = list(labels.items())[-1]
+            where = f"{self.source}: space.{name!r} = {label!r}"
+            try:
+                found = self.study.config(space.values(labels, self.study.space))
+            except pydantic.ValidationError as error:
+                raise InputError(f"{where}: {explained(error)}") from None
+            build(found, where)
+
+    def prepare(self, overwrite: bool) -> None:
+        """Make the folder, or take the one in which the study was begun.
+
+        Raises:
+            InputError: the folder holds something else, or another study.
+        """
+        path = self.folder / "study.json"
+        if self.folder.exists() and any(self.folder.iterdir()):
+            if not path.is_file():
+                raise InputError(f"{self.folder} exists and is no study of ours; choose another --out")
+            if overwrite:
+                shutil.rmtree(self.folder)
+            else:
+                run.require_unchanged(self.folder, self._refused(config.load(path, table=Study)))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        Run(self.folder).describe(self.command)
+        Run(self.folder).write("study.json", self.study.model_dump())
+
+    def search(self) -> None:
+        """Run all trials that are left.
+
+        Raises:
+            Interrupted: a signal came.
+        """
+        with Standings(self.claims.budget, self.objective) as display:
+
+            def look() -> None:
+                found = self.trials()
+                write_table(found, self.folder / "trials.csv")
+                display.show(found)
+
+            search = self.study.search
+            look()
+            match search.parallel:
+                case "vmap":
+                    SideBySide(self.claims, Programs(self.source), self.command, lambda _: look()).perform()
+                case "processes":
+                    in_processes(work, (dataclasses.replace(self),), search.workers or os.cpu_count() or 1, look)
+                case "none":
+                    work(self, look)
+
+    def finish(self) -> list[Run]:
+        """Write the best configuration, and run it anew with fresh seeds.
+
+        Raises:
+            Interrupted: a signal came.
+        """
+        winner = best(self.trials(), self.objective)
+        if winner is None:
+            return []
+        resolved = self.study.config(space.values(winner.labels, self.study.space))
+        self._write_best(winner, resolved)
+        if not self.study.search.fresh:
+            return []
+        built, found = build(resolved, self.source), []
+        program = Program(built)
+        for seed in fresh_seeds(self.study.search):
+            config = resolved.model_copy(update={"train": resolved.train.model_copy(update={"seed": seed})})
+            one = run.opened(self.folder / "fresh" / f"trial={winner.number},seed={seed}", config, self.command)
+            if one.result is None:
+                trainer = Trainer(built.having(config), one, program=program, display=Quiet())
+                signal = trainer.train()
+                if signal is not None:
+                    raise Interrupted(signal)
+            found.append(one)
+        return found
+
+    def _write_best(self, winner: Trial, resolved: Config) -> None:
+        path = self.folder / "best.toml"
+        seconds = sum(winner.seconds.values()) / self.study.search.runs
+        lines = [
+            f"# python -m experiments train {path}",
+            f"# {seconds:.0f} s on {os.cpu_count()} cores, with compilation if it was not compiled for another trial",
+            f"# validation {self.objective.name.replace('_', ' ')} {winner.score:.4f}: trial {winner.number}, "
+            f"the best of {len([t for t in self.trials() if t.ended])}",
+        ]
+        part = path.with_suffix(".part")
+        part.write_text("\n".join(lines) + "\n\n" + tomli_w.dumps(resolved.model_dump(exclude_none=True)))
+        part.replace(path)
+
+    def _refused(self, old: Study) -> list[str]:
+        """The differences that make it another study. A larger budget and other ways to run it do not."""
+        may = ("search.trials", "search.seconds", "search.parallel", "search.workers", "search.lanes", "search.fresh")
+        if self.study.search.sampler == "grid":
+            may = may[2:]
+        return [line for line in config.differences(old, self.study) if not line.startswith(may)]
+
+
+def work(tuning: Tuning, look: Callable[[], None] = lambda: None) -> None:
+    """Run trials, one after the other, as long as any are left."""
+    programs = Programs(tuning.source)
+    while (held := tuning.claims.next()) is not None:
+        with held as claim:
+            one_by_one.perform(claim, programs, tuning.command)
+        look()
+
+
+def fresh_seeds(search: Search) -> list[int]:
+    """The seeds of the runs that judge the best trial; no trial has one of them."""
+    sequences = [np.random.SeedSequence(search.seed, spawn_key=(1, i)) for i in range(search.fresh)]
+    return [int(one.generate_state(1)[0] >> 1) for one in sequences]
