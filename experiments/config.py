@@ -32,15 +32,19 @@ def load(path: Path | str, sets: list[str] | None = None, table: type[Loaded] = 
     except pydantic.ValidationError as error:
         overridden = [text.partition("=")[0].strip() + "." for text in sets or []]
         lines = []
-        for found in error.errors():
-            dotted = ".".join(map(str, _place(found)))
+        for dotted, problem in problems(error, table):
             source = (
                 "--set"
                 if any(f"{dotted}.".startswith(key) or key.startswith(f"{dotted}.") for key in overridden)
                 else str(path)
             )
-            lines.append(": ".join(filter(None, [source, dotted, _explained(found, table)])))
+            lines.append(": ".join(filter(None, [source, dotted, problem])))
         raise InputError("\n".join(lines)) from None
+
+
+def problems(error: pydantic.ValidationError, table: type[Table] = Config) -> list[tuple[str, str]]:
+    """The dotted key of each problem, empty for the whole table, and what was found and wanted there."""
+    return [(".".join(map(str, _place(found))), _explained(found, table)) for found in error.errors()]
 
 
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -95,11 +99,12 @@ def _override(data: dict[str, Any], text: str) -> None:
 
 
 def _place(error: Any) -> tuple[Any, ...]:
-    """The keys that lead to an error. Pydantic also says as which of `MODELS` it read the table."""
+    """The keys that lead to an error. Pydantic also says as what it read a table that is one of several kinds."""
     place = error["loc"]
-    if error["type"] == "union_tag_invalid":
+    if error["type"] in ("union_tag_invalid", "union_tag_not_found"):
         return *place, "use"
-    return place[:1] + place[2:] if place[:1] == ("model",) else place
+    depth = {"model": 1, "space": 2}.get(place[0] if place else "")
+    return place[:depth] + place[depth + 1 :] if depth else place
 
 
 def _explained(error: Any, table: type[Table]) -> str:
@@ -115,7 +120,10 @@ def _explained(error: Any, table: type[Table]) -> str:
         names = [part.strip(" '") for part in error["ctx"]["expected"].replace(" or ", ", ").split(",")]
         return f"found {error['input']!r}; {nearest(str(error['input']), names)}"
     if error["type"] == "union_tag_invalid":
-        return f"found {error['ctx']['tag']!r}; {nearest(error['ctx']['tag'], MODELS)}"
+        kinds = [kind.strip(" '") for kind in error["ctx"]["expected_tags"].split(",")]
+        return f"found {error['ctx']['tag']!r}; {nearest(error['ctx']['tag'], kinds)}"
+    if error["type"] == "union_tag_not_found":
+        return "missing"
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     return f"found {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}"

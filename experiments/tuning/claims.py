@@ -13,6 +13,7 @@ import pydantic
 from filelock import FileLock, Timeout
 from optuna.trial import TrialState
 
+from experiments import config
 from experiments.evaluate import scores_of
 from experiments.tables import Config
 from experiments.tuning import space
@@ -182,4 +183,4 @@ def seed_of(seed: int, number: int, replicate: int) -> int:
 
 def explained(error: pydantic.ValidationError) -> str:
     """What does not fit together in a configuration, in a line."""
-    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+    return "; ".join(": ".join(filter(None, problem)) for problem in config.problems(error))

@@ -23,6 +23,7 @@ from experiments.train import Trainer
 from experiments.tuning import one_by_one, space, storage
 from experiments.tuning.claims import Claims, explained
 from experiments.tuning.display import Standings
+from experiments.tuning.lanes import require_side_by_side
 from experiments.tuning.objective import Objective, objective
 from experiments.tuning.programs import Programs
 from experiments.tuning.side_by_side import SideBySide
@@ -67,6 +68,8 @@ class Tuning:
                 found = self.study.config(space.values(labels, self.study.space))
             except pydantic.ValidationError as error:
                 raise InputError(f"{where}: {explained(error)}") from None
+            if self.study.search.parallel == "vmap":
+                require_side_by_side(found)
             build(found, where)
 
     def prepare(self, overwrite: bool) -> None:
