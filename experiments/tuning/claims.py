@@ -3,6 +3,7 @@
 import contextlib
 import math
 import statistics
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import optuna
 import pydantic
 from filelock import FileLock, Timeout
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from experiments import config
 from experiments.evaluate import scores_of
@@ -21,6 +22,7 @@ from experiments.tuning.objective import Objective
 from experiments.tuning.tables import Label, Study
 from experiments.tuning.trials import SURPLUS, folder_of, trials
 
+PAUSE = 0.2  # seconds between two looks at the trials of others
 Result = dict[str, Any]  # of a run, as in its `result.json`
 
 
@@ -115,10 +117,21 @@ class Claims:
         return next(self._found(), None)
 
     def _found(self) -> Iterator[Any]:
-        for one in self.optuna_study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            yield from self._wanted(optuna.Trial(self.optuna_study, one._trial_id))  # there is no public way back
+        yield from self._left()
         while not self._is_spent():
             yield from self._wanted(self.optuna_study.ask())
+        # What others are running is theirs, unless they give it up.
+        while not self.held and self._running():
+            yield from self._left()
+            time.sleep(PAUSE)
+
+    def _left(self) -> Iterator[Any]:
+        """The claims on trials that were begun and that nobody runs."""
+        for one in self._running():
+            yield from self._wanted(optuna.Trial(self.optuna_study, one._trial_id))  # there is no public way back
+
+    def _running(self) -> list[FrozenTrial]:
+        return self.optuna_study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
 
     def _wanted(self, trial: optuna.Trial) -> Iterator[Any]:
         """The claim on a trial, unless another process has it, or the budget was used up when it was begun."""

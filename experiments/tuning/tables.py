@@ -127,7 +127,7 @@ class Search(Table):
     parallel: Literal["none", "processes", "vmap"] = "none"
     workers: PositiveInt | None = None  # processes; one for each core if left out
     lanes: PositiveInt | None = None  # runs side by side under vmap; as many as fit into memory if left out
-    storage: str | None = None  # the URL of a database, for several machines; a journal in the folder if left out
+    storage: str | None = None  # the URL of a database, for machines that share the folder; a journal in it if left out
 
     @property
     def runs(self) -> int:

@@ -2,8 +2,7 @@ import csv
 import json
 import os
 import signal
-import subprocess
-import sys
+import threading
 import time
 
 import numpy as np
@@ -207,6 +206,16 @@ def test_two_processes_never_run_one_trial(tmp_path):
         assert claim.number == 0 and claim.labels == mine.labels
 
 
+def test_a_trial_that_another_process_gives_up_is_taken_over(tmp_path):
+    found = small_studies.tuning(tmp_path, search='trials = 1\nsampler = "random"\nfresh = 0')
+    mine = found.claims.next()
+    mine.__enter__()
+    threading.Timer(1.0, mine.__exit__, (None, None, None)).start()
+    again = small_studies.Tuning(found.study, found.folder, "study.toml", "")
+    with again.claims.next() as claim:  # nothing is left, but what is running may not end
+        assert claim.number == 0
+
+
 def test_the_budget_is_kept_when_processes_ask_at_once(tmp_path):
     found = small_studies.tuning(tmp_path, search='trials = 1\nsampler = "random"\nfresh = 0')
     study = storage.opened(found.study, found.folder)
@@ -232,16 +241,8 @@ def test_a_killed_study_goes_on_and_loses_nothing(tmp_path, parallel):
     search = f'trials = 6\nsampler = "random"\nfresh = 0\nparallel = "{parallel}"\n'
     search += {"vmap": "lanes = 2\n", "processes": "workers = 2\n"}.get(parallel, "")
     small_studies.written(tmp_path, search=search)
-    command = [
-        sys.executable,
-        "-m",
-        "experiments",
-        "tune",
-        str(tmp_path / "study.toml"),
-        "--out",
-        str(tmp_path / "out"),
-    ]
-    process = subprocess.Popen(command, cwd=small_runs.ROOT, stderr=subprocess.DEVNULL)
+    command = ["tune", str(tmp_path / "study.toml"), "--out", str(tmp_path / "out")]
+    process = small_runs.start(*command)
     path = tmp_path / "out" / "trials.csv"
     deadline = time.monotonic() + 120
     while not (path.exists() and len(path.read_text().splitlines()) > 2) and time.monotonic() < deadline:
