@@ -52,11 +52,6 @@ class Claim:
         """The dotted keys of the configuration that it varies."""
         return [self.study.space[name].path or name for name in self.labels]
 
-    def run_folder(self, config: Config) -> Path:
-        """Where one of its runs is."""
-        fold = "" if config.task.fold is None else f",fold={config.task.fold}"
-        return self.folder / f"seed={config.train.seed}{fold}"
-
     def evaluated(self, row: dict[str, Any]) -> bool:
         """Hear of an evaluation of the run in progress; whether to end it now, because others are better.
 
@@ -187,6 +182,12 @@ class Claims:
             return not any(one.state == TrialState.WAITING for one in found)
         seconds = sum(sum(one.seconds.values()) for one in trials(self.optuna_study, self.folder, self.objective))
         return not self._is_in_budget(len(found)) or seconds >= (self.study.search.seconds or math.inf)
+
+
+def run_folder(folder: Path, config: Config) -> Path:
+    """Where a run of a trial is, in the trial's folder."""
+    fold = "" if config.task.fold is None else f",fold={config.task.fold}"
+    return folder / f"seed={config.train.seed}{fold}"
 
 
 def seed_of(seed: int, number: int, replicate: int) -> int:

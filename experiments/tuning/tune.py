@@ -25,6 +25,7 @@ from experiments.tuning.claims import Claims, explained
 from experiments.tuning.display import Standings
 from experiments.tuning.lanes import require_side_by_side
 from experiments.tuning.objective import Objective, objective
+from experiments.tuning.population import Population
 from experiments.tuning.programs import Programs
 from experiments.tuning.side_by_side import SideBySide
 from experiments.tuning.tables import Search, Study
@@ -68,7 +69,7 @@ class Tuning:
                 found = self.study.config(space.values(labels, self.study.space))
             except pydantic.ValidationError as error:
                 raise InputError(f"{where}: {explained(error)}") from None
-            if self.study.search.parallel == "vmap":
+            if self.study.search.side_by_side:
                 require_side_by_side(found)
             build(found, where)
 
@@ -105,6 +106,8 @@ class Tuning:
 
             search = self.study.search
             look()
+            if search.sampler == "population":
+                return Population(self.claims, Programs(self.source), self.command, look).perform()
             match search.parallel:
                 case "vmap":
                     SideBySide(self.claims, Programs(self.source), self.command, lambda _: look()).perform()
@@ -122,18 +125,23 @@ class Tuning:
         winner = best(self.trials(), self.objective)
         if winner is None:
             return []
-        resolved = self.study.config(space.values(winner.labels, self.study.space))
+        resolved = self.study.config(winner.schedule or space.values(winner.labels, self.study.space))
         self._write_best(winner, resolved)
-        if not self.study.search.fresh:
-            return []
+        return self.fresh(resolved, f"trial={winner.number}")
+
+    def fresh(self, resolved: Config, name: str) -> list[Run]:
+        """Runs of a configuration with fresh seeds, scored on all splits; those that were made already are read.
+
+        Raises:
+            Interrupted: a signal came.
+        """
         built, found = build(resolved, self.source), []
         program = Program(built)
         for seed in fresh_seeds(self.study.search):
             config = resolved.model_copy(update={"train": resolved.train.model_copy(update={"seed": seed})})
-            one = run.opened(self.folder / "fresh" / f"trial={winner.number},seed={seed}", config, self.command)
+            one = run.opened(self.folder / "fresh" / f"{name},seed={seed}", config, self.command)
             if one.result is None:
-                trainer = Trainer(built.having(config), one, program=program, display=Quiet())
-                signal = trainer.train()
+                signal = Trainer(built.having(config), one, program=program, display=Quiet()).train()
                 if signal is not None:
                     raise Interrupted(signal)
             found.append(one)
