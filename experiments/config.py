@@ -103,8 +103,13 @@ def _place(error: Any) -> tuple[Any, ...]:
     place = error["loc"]
     if error["type"] in ("union_tag_invalid", "union_tag_not_found"):
         return *place, "use"
-    depth = {"model": 1, "space": 2}.get(place[0] if place else "")
-    return place[:depth] + place[depth + 1 :] if depth else place
+    if "space" in place:
+        kind = place.index("space") + 2
+    elif place[:1] == ("model",):
+        kind = 1
+    else:
+        return place
+    return place[:kind] + place[kind + 1 :]
 
 
 def _explained(error: Any, table: type[Table]) -> str:

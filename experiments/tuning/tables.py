@@ -170,7 +170,7 @@ class Study(Config):
     """A configuration, and which of its values are searched for."""
 
     search: Search
-    space: dict[str, AnyDimension] = Field(min_length=1)
+    space: dict[str, AnyDimension]
 
     @pydantic.model_validator(mode="after")
     def _holds_together(self) -> "Study":

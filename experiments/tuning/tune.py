@@ -57,11 +57,12 @@ class Tuning:
         return trials(self.claims.optuna_study, self.folder, self.objective)
 
     def require_valid(self) -> None:
-        """Every choice and both ends of every range make a configuration that can be run.
+        """The configuration can be run, and with every choice and both ends of every range.
 
         Raises:
             InputError: naming the dimension and the value.
         """
+        build(self.study.config({}), self.source)
         for labels in space.samples(self.study.space):
             name, label = list(labels.items())[-1]
             where = f"{self.source}: space.{name!r} = {label!r}"
@@ -91,8 +92,11 @@ class Tuning:
         Run(self.folder).describe(self.command)
         Run(self.folder).write("study.json", self.study.model_dump())
 
-    def search(self) -> None:
+    def search(self, quiet: bool = False) -> None:
         """Run all trials that are left.
+
+        Args:
+            quiet: show nothing meanwhile.
 
         Raises:
             Interrupted: a signal came.
@@ -102,7 +106,8 @@ class Tuning:
             def look() -> None:
                 found = self.trials()
                 write_table(found, self.folder / "trials.csv")
-                display.show(found)
+                if not quiet:
+                    display.show(found)
 
             search = self.study.search
             look()
@@ -122,12 +127,17 @@ class Tuning:
         Raises:
             Interrupted: a signal came.
         """
-        winner = best(self.trials(), self.objective)
+        winner = self.winner
         if winner is None:
             return []
         resolved = self.study.config(winner.schedule or space.values(winner.labels, self.study.space))
         self._write_best(winner, resolved)
         return self.fresh(resolved, f"trial={winner.number}")
+
+    @property
+    def winner(self) -> Trial | None:
+        """The best trial so far."""
+        return best(self.trials(), self.objective)
 
     def fresh(self, resolved: Config, name: str) -> list[Run]:
         """Runs of a configuration with fresh seeds, scored on all splits; those that were made already are read.
