@@ -14,7 +14,6 @@ import tomli_w
 from experiments import config, run, tasks
 from experiments.errors import InputError
 from experiments.experiment import build
-from experiments.program import Program
 from experiments.progress import Quiet
 from experiments.run import Run
 from experiments.signals import Interrupted
@@ -41,6 +40,12 @@ class Tuning:
     folder: Path
     source: str  # of the study, to name in errors
     command: str
+    shared: Programs | None = None  # what has been compiled already, for other studies
+
+    @functools.cached_property
+    def programs(self) -> Programs:
+        """What is compiled for the trials."""
+        return self.shared or Programs(self.source)
 
     @functools.cached_property
     def objective(self) -> Objective:
@@ -112,12 +117,14 @@ class Tuning:
             search = self.study.search
             look()
             if search.sampler == "population":
-                return Population(self.claims, Programs(self.source), self.command, look).perform()
+                return Population(self.claims, self.programs, self.command, look).perform()
             match search.parallel:
                 case "vmap":
-                    SideBySide(self.claims, Programs(self.source), self.command, lambda _: look()).perform()
+                    SideBySide(self.claims, self.programs, self.command, lambda _: look()).perform()
                 case "processes":
-                    in_processes(work, (dataclasses.replace(self),), search.workers or os.cpu_count() or 1, look)
+                    in_processes(
+                        work, (dataclasses.replace(self, shared=None),), search.workers or os.cpu_count() or 1, look
+                    )
                 case "none":
                     work(self, look)
 
@@ -145,13 +152,13 @@ class Tuning:
         Raises:
             Interrupted: a signal came.
         """
-        built, found = build(resolved, self.source), []
-        program = Program(built)
+        found, numbers = [], [dimension.path or name for name, dimension in self.study.space.items()]
         for seed in fresh_seeds(self.study.search):
             config = resolved.model_copy(update={"train": resolved.train.model_copy(update={"seed": seed})})
             one = run.opened(self.folder / "fresh" / f"{name},seed={seed}", config, self.command)
             if one.result is None:
-                signal = Trainer(built.having(config), one, program=program, display=Quiet()).train()
+                experiment, program = self.programs.of(config, numbers)
+                signal = Trainer(experiment, one, program=program, display=Quiet()).train()
                 if signal is not None:
                     raise Interrupted(signal)
             found.append(one)
@@ -180,10 +187,9 @@ class Tuning:
 
 def work(tuning: Tuning, look: Callable[[], None] = lambda: None) -> None:
     """Run trials, one after the other, as long as any are left."""
-    programs = Programs(tuning.source)
     while (held := tuning.claims.next()) is not None:
         with held as claim:
-            one_by_one.perform(claim, programs, tuning.command)
+            one_by_one.perform(claim, tuning.programs, tuning.command)
         look()
 
 
