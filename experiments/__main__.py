@@ -95,6 +95,7 @@ def _train(options: argparse.Namespace) -> int:
     else:
         opened = run.create(folder, resolved, _command(options), options.overwrite)
     done = opened.result is not None and not config.differences(opened.config, resolved)
+    done = done and opened.ending != run.BY_HAND
     signal = None if done else Trainer(built, opened, renames).train()
     if signal is not None:
         return 128 + signal
