@@ -13,8 +13,8 @@ class Logs:
     """The logs of a run.
 
     `metrics.jsonl` has a row for each step (`step` from 1, `loss` and the metric of its batch, and every `log_every`
-    steps `optimizer`, the metrics of the chain), a row for each evaluation (`step` and `evaluation`), and one for each change
-    by hand (`step`, after which it holds, and `control`, the numbers in force by name).
+    steps `optimizer`, the metrics of the chain), a row for each evaluation (`step` and `evaluation`), and one for each
+    change by hand (`step`, after which it holds, and `control`, the numbers in force by name).
     """
 
     def __init__(self, folder: Path, log_every: int) -> None:
