@@ -38,9 +38,12 @@ def window(key: jax.Array, seen: jax.Array, batch: int, size: int) -> Window:
 
 
 def slide(key: jax.Array, at: Window, seen: jax.Array, batch: int, size: int) -> tuple[Window, jax.Array]:
-    """The window moved to where the next `batch` examples are, and their rows: the same as those of `batches`."""
-    # A loop that turns at most once: where runs are vectorized, a `cond` would permute at every step.
-    at = jax.lax.while_loop(lambda at: at.epoch != seen // size, lambda _: window(key, seen, batch, size), at)
+    """The window moved on to where the next `batch` examples are, and their rows: the same as those of `batches`."""
+    # Where runs are vectorized, a `cond` would permute at every step. The loop goes on from its own epoch: what does
+    # not depend on the turn XLA takes out of the loop, and then does it at every step.
+    at = jax.lax.while_loop(
+        lambda at: at.epoch < seen // size, lambda at: window(key, (at.epoch + 1) * size, batch, size), at
+    )
     return at, jax.lax.dynamic_slice_in_dim(at.rows, seen - at.epoch * size, batch)
 
 
