@@ -12,7 +12,7 @@ class Snapshots:
     """Models by step, in a folder; each is written whole or not at all."""
 
     def __init__(self, folder: Path) -> None:
-        options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False, read_only=False)
+        options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False)
         self.manager = ocp.CheckpointManager(folder.absolute(), options=options)
 
     @property

@@ -90,6 +90,8 @@ class Trainer:
         self.checkpoints.close()
         if self.ended:
             self.run.write("result.json", self.result())
+            if self.snapshots:
+                self.snapshots.close()
             return None
         self.display.say(f"stopped at step {self.progress['step']}, saved; continue with --resume")
         return signals.received

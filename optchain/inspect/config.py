@@ -57,8 +57,8 @@ def schedule_from_config(table: dict[str, Any], path: str) -> Callable[[Any], ja
     Raises:
         ValueError: an unknown schedule or argument, or a value that it refuses; the message begins with the path.
 
-    >>> float(schedule_from_config({"use": "cosine", "start": 0.1, "steps": 10}, "rate")(5))
-    0.05...
+    >>> print(schedule_from_config({"use": "cosine", "start": 0.1, "steps": 10}, "rate"))
+    cosine(start=0.1, steps=10, end=0)
     """
     made = _build(table, path)
     if not callable(made):
