@@ -1,4 +1,4 @@
-"""The command line: `python -m experiments train | evaluate | predict | report | compare`."""
+"""The command line: `python -m experiments train | evaluate | predict | report | compare | find-lr | find-batch`."""
 
 import argparse
 import shlex
@@ -88,6 +88,26 @@ def parser() -> argparse.ArgumentParser:
     claims.add_argument("--out", type=Path, default=Path("runs/claims"), help="folder; the same one goes on")
     claims.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="sets", help="override")
     claims.set_defaults(command=_claims)
+    find_lr = commands.add_parser("find-lr", help="train with a rising learning rate, and suggest one")
+    find_lr.add_argument("config", type=Path, help="a TOML file, or the config.json of a run")
+    find_lr.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="sets", help="override")
+    find_lr.add_argument("--key", help="the rate, optimizer.lr.peak; left out, the optimizer's only one")
+    find_lr.add_argument("--from", type=float, default=1e-6, dest="low", metavar="RATE", help="the first (1e-6)")
+    find_lr.add_argument("--to", type=float, default=10.0, dest="high", metavar="RATE", help="the last (10)")
+    find_lr.add_argument("--steps", type=int, default=200, help="rates that are tried, one a step (200)")
+    find_lr.add_argument("--out", type=Path, help="folder for rates.csv and report.html")
+    find_lr.set_defaults(command=_find_lr)
+
+    find_batch = commands.add_parser("find-batch", help="measure batches by doubling them, and suggest one")
+    find_batch.add_argument("config", type=Path, help="a TOML file, or the config.json of a run")
+    find_batch.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="sets", help="override")
+    find_batch.add_argument(
+        "--memory", type=float, metavar="GIB", help="what a step may need; all there is if left out"
+    )
+    find_batch.add_argument(
+        "--steps", type=int, default=300, help="of training, after which the noise is measured (300)"
+    )
+    find_batch.set_defaults(command=_find_batch)
     return top
 
 
@@ -109,6 +129,7 @@ def _train(options: argparse.Namespace) -> int:
     else:
         opened = run.create(folder, resolved, _command(options), options.overwrite)
     done = opened.result is not None and not config.differences(opened.config, resolved)
+    done = done and opened.ending != run.BY_HAND
     signal = None if done else Trainer(built, opened, renames).train()
     if signal is not None:
         return 128 + signal
@@ -195,6 +216,39 @@ def _claims(options: argparse.Namespace) -> int:
     return 0
 
 
+def _find_lr(options: argparse.Namespace) -> int:
+    from experiments import config, experiment, find_lr
+
+    if not 0 < options.low < options.high:
+        raise InputError(f"--from {options.low:g} --to {options.high:g}: wanted positive rates that rise")
+    if options.steps < 2 * find_lr.CHUNK:
+        raise InputError(f"--steps {options.steps}: wanted at least {2 * find_lr.CHUNK}")
+    resolved = config.load(options.config, options.sets)
+    key, limits = find_lr.rate_of(resolved, options.key), (options.low, options.high, options.steps)
+    built = experiment.build(find_lr.with_sweep(resolved, key, *limits), str(options.config))
+    folder = options.out or _folder(options).with_name(f"{options.config.stem}-find-lr")
+    find_lr.prepare(folder)
+    found = find_lr.sweep(built, key, *limits)
+    told = find_lr.lines(found)
+    find_lr.write(found, folder, _command(options))
+    print("\n".join([*told, f"report: {folder / 'report.html'}"]))
+    return 0
+
+
+def _find_batch(options: argparse.Namespace) -> int:
+    from experiments import config, experiment, find_batch
+
+    if options.steps <= find_batch.FEW:
+        raise InputError(f"--steps {options.steps}: wanted more than the {find_batch.FEW} at the start")
+    if options.memory is not None and not options.memory > 0:
+        raise InputError(f"--memory {options.memory:g}: wanted a positive number of GiB")
+    built = experiment.build(config.load(options.config, options.sets), str(options.config))
+    limit = find_batch.available() if options.memory is None else int(options.memory * 2**30)
+    found = find_batch.measure(built, limit)
+    print("\n".join(find_batch.lines(found, find_batch.measure_noise(built, options.steps), limit)))
+    return 0
+
+
 def _folder(options: argparse.Namespace) -> Path:
     """Where a run goes: as the command says, else named after its configuration."""
     return options.out or Path("runs") / options.config.parent.name / options.config.stem
@@ -243,7 +297,7 @@ def _report(options: argparse.Namespace) -> int:
 def _command(options: argparse.Namespace) -> str:
     """The command that starts the same run, without what concerns the folder."""
     sets = [part for text in options.sets for part in ("--set", text)]
-    name = options.command.__name__.removeprefix("_")
+    name = options.command.__name__.removeprefix("_").replace("_", "-")
     return shlex.join(["python", "-m", "experiments", name, str(options.config), *sets])
 
 

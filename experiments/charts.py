@@ -1,7 +1,7 @@
 """The curves of runs, as SVG."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib
@@ -27,7 +27,13 @@ STYLE: Any = {
 }
 
 
-def chart(title: str, curves: list[dict[str, Any]], log: bool = False, level: tuple[str, float] | None = None) -> str:
+def chart(
+    title: str,
+    curves: list[dict[str, Any]],
+    log: bool = False,
+    level: tuple[str, float] | None = None,
+    changes: Sequence[float] = (),
+) -> str:
     """One chart as an `<svg>` element.
 
     Args:
@@ -35,6 +41,7 @@ def chart(title: str, curves: list[dict[str, Any]], log: bool = False, level: tu
         curves: the arguments of `_draw`; a curve without a label is not in the legend.
         log: a logarithmic axis.
         level: the label and the value of a horizontal line.
+        changes: steps of vertical lines, after which something was changed by hand.
     """
 
     def draw(axes: Axes) -> None:
@@ -42,9 +49,12 @@ def chart(title: str, curves: list[dict[str, Any]], log: bool = False, level: tu
             _draw(axes, **curve)
         if level:
             axes.axhline(level[1], color="#1f2933", linewidth=1, linestyle="--", label=f"{level[0]} {level[1]:.4g}")
+        for i, step in enumerate(changes):
+            label = "changed by hand" if i == 0 else None
+            axes.axvline(step, color="#9aa5b1", linewidth=1, linestyle=":", label=label)
         if log and all(y > 0 for curve in curves for y in curve["points"][1]):
             logarithmic(axes)
-        if any(curve.get("label") for curve in curves):
+        if changes or any(curve.get("label") for curve in curves):
             axes.legend(fontsize=8)
 
     return svg(title, "step", draw)

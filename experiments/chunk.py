@@ -10,12 +10,16 @@ import jax.numpy as jnp
 import optax
 
 import optchain as oc
-from experiments.batches import batches
+from experiments.batch_policies import Policy
+from experiments.batches import Window, batches, slide, window
 from experiments.data import Task
+from optchain.core.paths import path_of
+from optchain.core.transform import widened
 
 EVALUATED = 512  # examples at once
-# params, batch_stats, opt_state, step, and the validation loss not yet told to the optimizer (NaN if it was): all that
-# changes from step to step
+NO_EPOCH = 2**32 - 1  # folded into the key of the batches it is that of their sizes
+# params, batch_stats, opt_state, step, examples seen, the state of the batch policy, and the validation loss not yet
+# told to the optimizer (NaN if it was): all that changes from step to step
 Carry = dict[str, Any]
 
 
@@ -24,6 +28,7 @@ class Setting(NamedTuple):
 
     seed: jax.Array | int
     numbers: dict[str, jax.Array | float] = {}  # of the configuration, by dotted key
+    hyper: dict[str, jax.Array | float] = {}  # of the chain, by dotted name, for those of the configuration
 
 
 class Parts(NamedTuple):
@@ -31,6 +36,7 @@ class Parts(NamedTuple):
 
     model: nn.Module
     tx: optax.GradientTransformation
+    batch: Policy
 
 
 Evaluate = Callable[..., dict[str, jax.Array]]
@@ -43,13 +49,15 @@ def make_start(task: Task, build: Build) -> Callable[[Setting], Carry]:
     # In one compiled call, so that a slot that begins as the parameter does not share its buffer: both are donated.
     @jax.jit
     def start(setting: Setting) -> Carry:
-        model, tx = build(setting.numbers)
+        model, tx, batch = build(setting.numbers)
         variables = model.init(_keys(setting.seed)[0], jnp.asarray(task.splits["train"][0][:1]), train=False)
         carry = {
             "params": variables["params"],
             "batch_stats": variables.get("batch_stats", {}),
             "opt_state": tx.init(variables["params"]),
             "step": jnp.zeros((), jnp.int32),
+            "examples": jnp.zeros((), jnp.int32),
+            "batch": batch.start(),
             "validation": jnp.full((), jnp.nan, jnp.float32),
         }
         # Weak types would change after the first step, and with them the type of the carry.
@@ -58,16 +66,18 @@ def make_start(task: Task, build: Build) -> Callable[[Setting], Carry]:
     return start
 
 
-def make_chunk(task: Task, build: Build, batch: int) -> jax.stages.Wrapped:
+def make_chunk(task: Task, build: Build) -> jax.stages.Wrapped:
     """A compiled function `chunk(carry, data, setting, steps=...) -> (carry, logs)`: so many steps in one call.
 
     The carry is donated. `data`, the inputs and targets of the training examples on the device, stays as it is. The
     logs have one entry for each step: `loss` and the task's metric of the batch before the step, and `optimizer`, the
-    metrics of the chain. Two calls of one step each and one call of two steps compute the same.
+    metrics of the chain; where batches are computed in micro-batches also their size. Two calls of one step each and
+    one call of two steps compute the same.
     """
 
-    def one(carry: Carry, data: Any, rows: jax.Array, dropout: jax.Array, parts: Parts) -> tuple[Carry, dict[str, Any]]:
-        model, tx = parts
+    def gradient(carry: Carry, data: Any, rows: jax.Array, key: jax.Array, parts: Parts) -> tuple[Any, Any]:
+        """Loss, metric and batch statistics of a batch, and the gradients."""
+        model, tx = parts.model, parts.tx
         inputs, targets = (x.at[rows].get(mode="promise_in_bounds") for x in data)
 
         def loss(params: Any) -> Any:
@@ -75,7 +85,7 @@ def make_chunk(task: Task, build: Build, batch: int) -> jax.stages.Wrapped:
                 {"params": params, "batch_stats": carry["batch_stats"]},
                 inputs,
                 train=True,
-                rngs={"dropout": jax.random.fold_in(dropout, carry["step"])},
+                rngs={"dropout": key},
                 mutable=["batch_stats"],
             )
             metric = task.metric(outputs, targets).mean()
@@ -84,34 +94,102 @@ def make_chunk(task: Task, build: Build, batch: int) -> jax.stages.Wrapped:
         tables = oc.row_tables(tx)
         differentiate = functools.partial(oc.row_value_and_grad, tables=tables) if tables else jax.value_and_grad
         (value, (metric, stats)), grads = differentiate(loss, has_aux=True)(carry["params"])
+        return (value, metric, stats), grads
+
+    def update(
+        carry: Carry, seen: Any, grads: Any, size: Any, setting: Setting, parts: Parts
+    ) -> tuple[Carry, dict[str, Any]]:
+        """The step of the optimizer, after a batch of some size."""
+        value, metric, stats = seen
         told = {"value": value, "validation": carry["validation"]}
-        params, opt_state = oc.apply(tx, grads, carry["opt_state"], carry["params"], **told)
+        logs = {"loss": value, task.metric_name: metric}
+        if setting.hyper:
+            told["hyper"] = setting.hyper
+        if parts.batch.table.scale_rate != "none":
+            logs["rate_factor"] = parts.batch.rate_factor(size)
+            paths = [path_of(path) for path, _ in jax.tree.leaves_with_path(carry["params"])]
+            told["factors"] = {"learning_rate": dict.fromkeys(paths, logs["rate_factor"])}
+        params, opt_state = oc.apply(parts.tx, grads, carry["opt_state"], carry["params"], **told)
         new = {
             "params": params,
             "batch_stats": stats,
             "opt_state": opt_state,
             "step": carry["step"] + 1,
+            "examples": carry["examples"] + size,
+            "batch": carry["batch"],
             "validation": jnp.full_like(carry["validation"], jnp.nan),
         }
-        return new, {"loss": value, task.metric_name: metric, "optimizer": oc.metrics(opt_state)}
+        return new, logs | {"optimizer": oc.metrics(opt_state)}
+
+    def whole(carry: Carry, data: Any, setting: Setting, parts: Parts, steps: int) -> tuple[Carry, dict[str, Any]]:
+        """Steps whose batches are computed at once."""
+        _, dropout, order = _keys(setting.seed)
+        size = parts.batch.table.largest
+
+        def one(carry: Carry, rows: jax.Array) -> tuple[Carry, dict[str, Any]]:
+            seen, grads = gradient(carry, data, rows, jax.random.fold_in(dropout, carry["step"]), parts)
+            return update(carry, seen, grads, size, setting, parts)
+
+        return jax.lax.scan(one, carry, batches(order, carry["examples"], steps, size, len(data[0])))
+
+    def parted(carry: Carry, data: Any, setting: Setting, parts: Parts, steps: int) -> tuple[Carry, dict[str, Any]]:
+        """Steps whose batches are some micro-batches, how many only the step knows: one shape serves all sizes."""
+        _, dropout, order = _keys(setting.seed)
+        policy, size = parts.batch, len(data[0])
+        micro = policy.micro or 1
+
+        def one(state: tuple[Carry, Window], _: None) -> tuple[tuple[Carry, Window], dict[str, Any]]:
+            carry, at = state
+            key = jax.random.fold_in(dropout, carry["step"])
+            count = policy.count(jax.random.fold_in(order, NO_EPOCH), carry["step"], carry["batch"])
+
+            def add(i: jax.Array, state: Any) -> Any:
+                at, seen, grads, small = state
+                at, rows = slide(order, at, carry["examples"] + i * micro, micro, size)
+                found, more = gradient(carry, data, rows, jax.random.fold_in(key, i), parts)
+                more = widened(more)
+                small = small + optax.tree.norm(more, squared=True) if policy.measures else small
+                return at, *jax.tree.map(jnp.add, (seen, grads), (found, more)), small
+
+            zeros = jnp.zeros(()), jnp.zeros(()), jax.tree.map(jnp.zeros_like, carry["batch_stats"])
+            nothing = at, zeros, jax.tree.map(jnp.zeros_like, widened(carry["params"])), jnp.zeros(())
+            at, seen, grads, small = jax.lax.fori_loop(0, count, add, nothing)
+            seen, grads, small = jax.tree.map(lambda x: x / count, (seen, grads, small))
+            logs = {"batch": count * micro} | policy.metrics(carry["batch"])
+            if policy.measures:
+                carry |= {"batch": policy.follow(carry["batch"], small, optax.tree.norm(grads, squared=True), count)}
+            grads = jax.tree.map(lambda x, p: x.astype(p.dtype), grads, carry["params"])
+            carry, more = update(carry, seen, grads, count * micro, setting, parts)
+            return (carry, at), logs | more
+
+        first = window(order, carry["examples"], micro, size)
+        (carry, _), logs = jax.lax.scan(one, (carry, first), length=steps)
+        return carry, logs
 
     def chunk(carry: Carry, data: Any, setting: Setting, steps: int) -> tuple[Carry, dict[str, Any]]:
-        _, dropout, order = _keys(setting.seed)
         parts = build(setting.numbers)
-        rows = batches(order, carry["step"], steps, batch, len(data[0]))
-        return jax.lax.scan(lambda carry, rows: one(carry, data, rows, dropout, parts), carry, rows)
+        return (parted if parts.batch.micro else whole)(carry, data, setting, parts, steps)
 
     return jax.jit(chunk, static_argnames="steps", donate_argnums=0)
 
 
-def make_evaluate(task: Task, model: nn.Module) -> Evaluate:
-    """A compiled function `evaluate(variables, inputs, targets)`: the mean loss and metric of a model."""
+def make_evaluate(task: Task, model: nn.Module, members: bool = False) -> Evaluate:
+    """A compiled function `evaluate(variables, inputs, targets)`: the mean loss and metric of a model.
+
+    With `members` the variables are those of several models, stacked, and their outputs are averaged: for classes,
+    whose outputs are logits, that is the geometric mean of what the models hold probable.
+    """
+
+    def answer(variables: Any, inputs: jax.Array) -> jax.Array:
+        if not members:
+            return model.apply(variables, inputs, train=False)
+        return jax.vmap(lambda one: model.apply(one, inputs, train=False))(variables).mean(0)
 
     @jax.jit
     def evaluate(variables: Any, inputs: jax.Array, targets: jax.Array) -> dict[str, jax.Array]:
         def one(example: Any) -> dict[str, jax.Array]:
             inputs, target = jax.tree.map(lambda x: x[None], example)
-            outputs = model.apply(variables, inputs, train=False)
+            outputs = answer(variables, inputs)
             return {"loss": task.loss(outputs, target)[0], task.metric_name: task.metric(outputs, target)[0]}
 
         # In parts, for the outputs of all examples at once may be larger than the memory.

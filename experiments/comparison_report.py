@@ -46,7 +46,7 @@ def write(comparison: Comparison, found: Sequence[Trial], folder: Path) -> list[
     train = comparison.train
     body = [
         f'<p class="sub">{len(ranked)} optimizers, each tuned by {points} runs with seed {train.seed} and run anew '
-        f"with {comparison.seeds} fresh seeds; every run {train.steps} steps of {train.batch} examples. "
+        f"with {comparison.seeds} fresh seeds; every run {train.steps} steps of {train.policy} examples. "
         "The best point has the lowest validation loss at the end of its run; the test examples were scored by the "
         "fresh runs only.</p>",
         f"<h2>Standings</h2>\n{table(rows_of(ranked))}",

@@ -3,14 +3,16 @@
 import json
 import tomllib
 from pathlib import Path
+from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin
 
 import pydantic
 
 from experiments.errors import InputError
-from experiments.tables import MODELS, Config, Table
+from experiments.tables import BATCHES, MODELS, Config, Table
 
 Loaded = TypeVar("Loaded", bound=Table)
+CHOICES = {("model",): MODELS, ("train", "batch"): BATCHES}  # tables of which `use` chooses one, by where they stand
 
 
 def load(path: Path | str, sets: list[str] | None = None, table: type[Loaded] = Config) -> Loaded:
@@ -103,13 +105,10 @@ def _place(error: Any) -> tuple[Any, ...]:
     place = error["loc"]
     if error["type"] in ("union_tag_invalid", "union_tag_not_found"):
         return *place, "use"
+    kinds = [at for at in CHOICES if place[: len(at)] == at]
     if "space" in place:
-        kind = place.index("space") + 2
-    elif place[:1] == ("model",):
-        kind = 1
-    else:
-        return place
-    return place[:kind] + place[kind + 1 :]
+        kinds = [place[: place.index("space") + 2]]
+    return kinds[0] + place[len(kinds[0]) + 1 :] if kinds else place
 
 
 def _explained(error: Any, table: type[Table]) -> str:
@@ -119,7 +118,7 @@ def _explained(error: Any, table: type[Table]) -> str:
     *parents, last = error["loc"] or ("",)
     if error["type"] == "extra_forbidden":
         return f"unknown key; {nearest(str(last), _fields(parents, table))}"
-    if error["type"] == "missing":
+    if error["type"] in ("missing", "union_tag_not_found"):
         return "missing"
     if error["type"] == "literal_error":
         names = [part.strip(" '") for part in error["ctx"]["expected"].replace(" or ", ", ").split(",")]
@@ -127,8 +126,6 @@ def _explained(error: Any, table: type[Table]) -> str:
     if error["type"] == "union_tag_invalid":
         kinds = [kind.strip(" '") for kind in error["ctx"]["expected_tags"].split(",")]
         return f"found {error['ctx']['tag']!r}; {nearest(error['ctx']['tag'], kinds)}"
-    if error["type"] == "union_tag_not_found":
-        return "missing"
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     return f"found {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}"
@@ -136,9 +133,12 @@ def _explained(error: Any, table: type[Table]) -> str:
 
 def _fields(parents: list[Any], table: Any) -> list[str]:
     """The keys of the table that the parents lead to."""
+    chosen = {name: found for choices in CHOICES.values() for name, found in choices.items()}
     for name in parents:
         if get_origin(table) is dict:
             table = get_args(table)[1]
         else:
-            table = MODELS.get(name) or table.model_fields[name].annotation
+            table = chosen.get(name) or table.model_fields[name].annotation
+        if get_origin(table) is UnionType:  # a table that may be left out
+            table = get_args(table)[0]
     return list(table.model_fields)

@@ -23,12 +23,14 @@ def score_chart(name: str, logs: dict[str, Rows], log: bool = False, level: floa
             found = points([row["evaluation"] for row in rows if "evaluation" in row], key)
             several = {"dashed": j > 0, "mark": i / len(logs)} if len(logs) > 1 else {}
             curves.append({"points": found, "label": label, "color": color, **several})
-    return chart(name.replace("_", " "), curves, log, ("optimum", level) if level is not None else None)
+    optimum = ("optimum", level) if level is not None else None
+    return chart(name.replace("_", " "), curves, log, optimum, changes(logs))
 
 
 def optimizer_charts(logs: dict[str, Rows]) -> list[str]:
-    """Learning rates of all runs in one chart, their sparsities in one, and the norms of each run's links in one."""
-    rates, sparsities, norms = [], [], []
+    """Learning rates of all runs in one chart, their sparsities in one, where they vary the sizes of their batches in
+    one, and the norms of each run's links in one."""
+    rates, sparsities, sizes, norms = [], [], [], []
     for i, (run, rows) in enumerate(logs.items()):
         found = [row["optimizer"] | {"step": row["step"]} for row in rows if "optimizer" in row]
         found += [row["evaluation"] for row in rows if "evaluation" in row]
@@ -39,6 +41,10 @@ def optimizer_charts(logs: dict[str, Rows]) -> list[str]:
         for name in (name for name in names if name.endswith("sparse.sparsity")):
             label, color = (name, COLORS[0]) if len(logs) == 1 else (run, COLORS[i % len(COLORS)])
             sparsities.append({"points": points(found, name), "label": label, "color": color})
+        size = points(rows, "batch")
+        if len(set(size[1])) > 1:
+            label, color = ("", COLORS[0]) if len(logs) == 1 else (run, COLORS[i % len(COLORS)])
+            sizes.append({"points": size, "label": label, "color": color})
         watched = [name for name in names if name.endswith((".norm", ".out_norm"))]
         curves = [
             {"points": points(found, name), "label": name, "color": COLORS[j % len(COLORS)], "dashed": j >= len(COLORS)}
@@ -46,8 +52,14 @@ def optimizer_charts(logs: dict[str, Rows]) -> list[str]:
         ]
         if curves:
             norms.append(chart("norms per link" + (f": {run}" if len(logs) > 1 else ""), curves, log=True))
-    charts = [chart(title, curves) for title, curves in (("learning rate", rates), ("sparsity", sparsities)) if curves]
+    titled = {"learning rate": rates, "sparsity": sparsities, "examples a step": sizes}
+    charts = [chart(title, curves, changes=changes(logs)) for title, curves in titled.items() if curves]
     return [*charts, *norms]
+
+
+def changes(logs: dict[str, Rows]) -> list[int]:
+    """The steps after which a run was changed by hand; none where there are several, whose lines none could tell."""
+    return [row["step"] for rows in logs.values() for row in rows if "control" in row] if len(logs) == 1 else []
 
 
 def points(rows: Rows, name: str) -> tuple[list[int], list[float]]:

@@ -53,7 +53,8 @@ class Trained:
 
 def choose(built: Experiment, carry: Any, best: Any, progress: dict[str, Any]) -> Trained:
     """The models of a run that count."""
-    if built.config.train.patience is None:
+    stopping = built.config.train.early_stopping
+    if stopping is None or not stopping.restore_best:
         return Trained(built, models(carry), progress["step"])
     return Trained(built, best, progress["best_step"])
 

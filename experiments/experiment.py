@@ -5,15 +5,18 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
 import optchain as oc
-from experiments import models, tasks
+from experiments import batch_policies, models, tasks
 from experiments.chunk import Carry, Parts, Setting, make_start
 from experiments.data import Task
 from experiments.errors import InputError
 from experiments.tables import Config, with_values
+from optchain.core.paths import nearest
+from optchain.core.transform import names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,9 +41,10 @@ class Experiment:
     def parts(self, numbers: dict[str, Any]) -> Parts:
         """The network and the optimizer with other numbers, maybe traced ones, at dotted keys of the configuration."""
         if not numbers:
-            return Parts(self.model, self.tx)
+            return Parts(self.model, self.tx, batch_policies.build(self.config.train))
         config = with_values(self.config, numbers)
-        return Parts(models.build(config.model, self.task), oc.from_config(config.optimizer))
+        model, tx = models.build(config.model, self.task), oc.from_config(config.optimizer)
+        return Parts(model, tx, batch_policies.build(config.train))
 
 
 def build(config: Config, source: str) -> Experiment:
@@ -58,6 +62,7 @@ def build(config: Config, source: str) -> Experiment:
         _require_fit(config, task)
         model = models.build(config.model, task)
         experiment = Experiment(config, task, model, oc.from_config(config.optimizer))
+        _require_batches(config, experiment.tx)
         carry = jax.eval_shape(experiment.start)
         params = carry["params"]
         # The whole update is traced once here, so that what it refuses is an error of the configuration.
@@ -68,6 +73,19 @@ def build(config: Config, source: str) -> Experiment:
         notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()) if note.startswith("in link"))
         raise InputError(f"{source}: {error}{notes}") from error
     return experiment
+
+
+def _require_batches(config: Config, tx: optax.GradientTransformation) -> None:
+    policy = batch_policies.build(config.train)
+    if policy.micro:
+        if oc.row_tables(tx):
+            cure = "leave micro out, or take the optimizer without `rows`"
+            raise InputError(f"train.batch.micro: gradients of touched rows cannot be added up; {cure}")
+        jax.eval_shape(policy.count, jax.random.key(0), jnp.int32(0), policy.start())
+    rates = [name for name in names(tx) if name.split(".")[-1] == "learning_rate"]
+    if config.train.policy.scale_rate != "none" and not rates:
+        found = nearest("learning_rate", names(tx))
+        raise InputError(f"train.batch.scale_rate: no link of optchain's in the optimizer has a learning_rate; {found}")
 
 
 def _require_fit(config: Config, task: Task) -> None:

@@ -13,7 +13,8 @@ class Logs:
     """The logs of a run.
 
     `metrics.jsonl` has a row for each step (`step` from 1, `loss` and the metric of its batch, and every `log_every`
-    steps `optimizer`, the metrics of the chain), and a row for each evaluation (`step` and `evaluation`).
+    steps `optimizer`, the metrics of the chain), a row for each evaluation (`step` and `evaluation`), and one for each
+    change by hand (`step`, after which it holds, and `control`, the numbers in force by name).
     """
 
     def __init__(self, folder: Path, log_every: int) -> None:
@@ -40,6 +41,10 @@ class Logs:
                 csv.DictWriter(file, self.columns, lineterminator="\n").writerow(row)
         else:  # the first row, or the first one after the optimizer was edited
             self._table(read(self.jsonl))
+
+    def control(self, step: int, hyper: dict[str, float]) -> None:
+        """Write the row of a change by hand."""
+        self._append([{"step": step, "control": hyper}])
 
     def cut(self, step: int) -> None:
         """Remove all rows after a step, as if the run had stopped there."""

@@ -23,23 +23,43 @@ class Program:
         self.data = jax.device_put(task.splits)
         self.evaluate = make_evaluate(task, experiment.model)
         self._start = make_start(task, experiment.parts)
-        self.chunk = make_chunk(task, experiment.parts, experiment.config.train.batch)
-        self._compiled: dict[int, Any] = {}
+        self.chunk = make_chunk(task, experiment.parts)
+        self._compiled: dict[tuple[int, tuple[str, ...]], Any] = {}
         self._side_by_side: dict[tuple[int, int], Any] = {}
 
     def start(self, config: Config) -> Carry:
         """The carry of a run before its first step."""
         return self._start(self.setting(config))
 
-    def run(self, config: Config, carry: Carry, steps: int) -> tuple[Carry, dict[str, Any], dict[str, float]]:
-        """So many steps of a run: the new carry, the logs, and the seconds of `compiling` and of `training`."""
-        arguments = carry, self.data["train"], self.setting(config)
+    def run(
+        self, config: Config, carry: Carry, steps: int, hyper: dict[str, float] | None = None
+    ) -> tuple[Carry, dict[str, Any], dict[str, float]]:
+        """So many steps of a run: the new carry, the logs, and the seconds of `compiling` and of `training`.
+
+        Args:
+            config: of the run.
+            carry: where it stands.
+            steps: how many.
+            hyper: numbers of the chain for those of the configuration. The first time that these names are given the
+                steps are compiled anew; without any they are compiled as if there were no such thing.
+        """
+        arguments = carry, self.data["train"], self.setting(config, hyper or {})
         began = time.perf_counter()
-        if steps not in self._compiled:
-            self._compiled[steps] = self.chunk.lower(*arguments, steps=steps).compile()
-        compiled = time.perf_counter()
-        carry, logs = jax.block_until_ready(self._compiled[steps](*arguments))
-        return carry, logs, {"compiling": compiled - began, "training": time.perf_counter() - compiled}
+        compiled = self.compiled(arguments, steps)
+        ready = time.perf_counter()
+        carry, logs = jax.block_until_ready(compiled(*arguments))
+        return carry, logs, {"compiling": ready - began, "training": time.perf_counter() - ready}
+
+    def memory(self, config: Config, carry: Carry, steps: int) -> Any:
+        """What the compiler says of the memory that so many steps need."""
+        return self.compiled((carry, self.data["train"], self.setting(config)), steps).memory_analysis()
+
+    def compiled(self, arguments: tuple[Carry, Any, Setting], steps: int) -> Any:
+        """So many steps, compiled for arguments of these shapes and names."""
+        key = steps, tuple(sorted(arguments[2].hyper))
+        if key not in self._compiled:
+            self._compiled[key] = self.chunk.lower(*arguments, steps=steps).compile()
+        return self._compiled[key]
 
     def side_by_side(self, arguments: Any, steps: int) -> tuple[Any, Any]:
         """The chunk of so many steps and the evaluation for many runs at once, whose carries and settings are stacked.
@@ -65,10 +85,10 @@ class Program:
         traced = self._start.trace(setting), self.chunk.trace(carry, self.data["train"], setting, steps=1)
         return set().union(*(_used(one.jaxpr.jaxpr, sorted(setting.numbers)) for one in traced))
 
-    def setting(self, config: Config) -> Setting:
-        """The seed and the varied numbers of a configuration."""
+    def setting(self, config: Config, hyper: dict[str, float] | None = None) -> Setting:
+        """The seed and the varied numbers of a configuration, and numbers of the chain for those of it."""
         values = flat(config.model_dump()) if self.varied else {}
-        return Setting(config.train.seed, {key: float(values[key]) for key in self.varied})
+        return Setting(config.train.seed, {key: float(values[key]) for key in self.varied}, hyper or {})
 
 
 def _used(jaxpr: Any, names: list[str]) -> set[str]:

@@ -36,8 +36,8 @@ class Display:
             print(f"step {row['step']}/{self.steps}  {text}", file=sys.stderr, flush=True)
 
     def say(self, text: str) -> None:
-        """Print a line."""
-        print(text, file=sys.stderr)
+        """Print a line, above the bar if there is one."""
+        self.console.print(text, soft_wrap=True, markup=False)
 
     def _brief(self, row: dict[str, Any]) -> str:
         """What fits beside a bar: the training loss, the held out metric of the model that counts, and the rates."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import optchain as oc
 from experiments import tasks
-from experiments.curves import optimizer_charts, score_chart
+from experiments.curves import Rows, optimizer_charts, score_chart
 from experiments.data import Task
 from experiments.errors import InputError
 from experiments.logs import read
@@ -34,7 +34,9 @@ def write(runs: list[Run], path: Path) -> None:
     body = [
         _tiles(runs[0], task) if len(runs) == 1 else "",
         f"<h2>Result</h2>\n{table(_rows(names, runs))}",
+        *_snapshots(names, runs),
         *_sparsities(names, runs),
+        *_changes(logs),
         f'<h2>Curves</h2>\n<div class="charts">{figures}</div>',
         "<h2>How</h2>" if len(runs) == 1 else "<h2>The runs</h2>",
         *(_details(name, run, unfold=len(runs) == 1) for name, run in zip(names, runs, strict=True)),
@@ -45,7 +47,11 @@ def write(runs: list[Run], path: Path) -> None:
 
 def summary(run: Run) -> list[str]:
     """How a run ended, and its scores, in plain lines."""
-    return [_ending(run), *score_lines(tasks.load(run.config.task), run.result["scores"] if run.result else {})]
+    task, result = tasks.load(run.config.task), run.result or {"scores": {}}
+    lines = [_ending(run), *score_lines(task, result["scores"])]
+    if "ensemble" in result:
+        lines += [f"{len(result['snapshots'])} snapshots together:", *score_lines(task, result["ensemble"])]
+    return lines
 
 
 def score_lines(task: Task, scores: Scores) -> list[str]:
@@ -119,6 +125,39 @@ def _sparsities(names: list[str], runs: list[Run]) -> list[str]:
         ]
         title = "Sparsity" if len(runs) == 1 else f"Sparsity: {name}"
         parts += [f"<h2>{html.escape(title)}</h2>\n{table(rows)}"] if rows else []
+    return parts
+
+
+def _snapshots(names: list[str], runs: list[Run]) -> list[str]:
+    """A table of the scores of each snapshot and of all together, for each run that keeps some."""
+    parts = []
+    for name, run in zip(names, runs, strict=True):
+        result, task = run.result or {}, tasks.load(run.config.task)
+        rows = [
+            {"models of": f"step {kept['step']}"} | row
+            for kept in result.get("snapshots", [])
+            for row in _score_rows(task, kept["scores"])
+        ]
+        rows += [{"models of": "all, together"} | row for row in _score_rows(task, result.get("ensemble", {}))]
+        title = "Snapshots" if len(runs) == 1 else f"Snapshots: {name}"
+        parts += [f"<h2>{html.escape(title)}</h2>\n{table(rows)}"] if rows else []
+    return parts
+
+
+def _changes(logs: dict[str, Rows]) -> list[str]:
+    """A table of what was changed by hand, for each run that was."""
+    parts = []
+    for name, rows in logs.items():
+        changed = [
+            {
+                "after step": str(row["step"]),
+                "numbers": "  ".join(f"{key} = {value:g}" for key, value in row["control"].items()) or "as configured",
+            }
+            for row in rows
+            if "control" in row
+        ]
+        title = "Changes by hand" if len(logs) == 1 else f"Changes by hand: {name}"
+        parts += [f"<h2>{html.escape(title)}</h2>\n{table(changed)}"] if changed else []
     return parts
 
 

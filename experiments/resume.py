@@ -47,10 +47,10 @@ def resume(checkpoints: Checkpoints, built: Experiment, folder: Path, renames: d
     lines = [f"going on from step {progress['step']} with another optimizer:", *(f"  {line}" for line in changes)]
     # Copies, for the carry is donated, and a new slot may share the buffer of a parameter.
     carry |= {"opt_state": jax.tree.map(jnp.copy, state)}
-    progress |= {"optimizer": built.config.optimizer, "stale": 0}
+    progress |= {"optimizer": built.config.optimizer, "stale": 0, "control": {}}  # whose names may be gone
     if set(best) != set(models(carry)):
         best = jax.tree.map(jnp.copy, models(carry))
-        progress |= {"best_step": progress["step"], "best_loss": math.inf}
+        progress |= {"best_step": progress["step"], "best_loss": math.inf, "stale_loss": math.inf}
         lines.append(f"the best model is sought anew, among the {' and the '.join(best)}")
     print("\n".join([*lines, str(report)]), file=sys.stderr)
     return carry, best, progress

@@ -12,11 +12,14 @@ from typing import Any
 from experiments import config, tables
 from experiments.errors import InputError
 
+BY_HAND = "stopped by hand"  # the one ending after which a run may go on as it is
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
     """A folder with `config.json` (resolved), `run.json` (command, versions, machine), `metrics.jsonl`, `metrics.csv`,
-    `checkpoints/`, and once it has ended `result.json` and `report.html`."""
+    `checkpoints/`, `snapshots/` if any, once it has ended `result.json` and `report.html`; and `control.toml` if the
+    user writes one."""
 
     folder: Path
 

@@ -10,22 +10,25 @@ import numpy as np
 
 import optchain as oc
 from experiments.checkpoints import Checkpoints
-from experiments.chunk import models
+from experiments.chunk import make_evaluate, models
+from experiments.control import Control
 from experiments.evaluate import Trained, choose, counted, floats
 from experiments.experiment import Experiment
 from experiments.logs import Logs
 from experiments.program import Program
 from experiments.progress import Display, Quiet
 from experiments.resume import Resumed, resume
-from experiments.run import Run, adopt
+from experiments.run import BY_HAND, Run, adopt
 from experiments.signals import Signals
+from experiments.snapshots import Snapshots
+from optchain.inspect.config import schedule_from_config
 
 
 class Diverged(Exception):
-    """The loss became infinite or no number."""
+    """The loss became infinite or no number, or rose above what the configuration bears."""
 
-    def __init__(self, step: int) -> None:
-        super().__init__(f"the loss is not finite at step {step}")
+    def __init__(self, step: int, what: str = "is not finite") -> None:
+        super().__init__(f"the loss {what} at step {step}")
         self.step = step
 
 
@@ -46,39 +49,53 @@ class Trainer:
         self.program, self.scored, self.prunes = program or Program(experiment), scored, prunes
         self.checkpoints = Checkpoints(run.folder / "checkpoints")
         self.logs = Logs(run.folder, self.table.log_every)
+        self.snapshots = Snapshots(run.folder / "snapshots") if self.table.snapshots else None
         resumed = resume(self.checkpoints, experiment, run.folder, renames or {})
         self.carry, self.best, self.progress = resumed or self._beginning()
         adopt(run, experiment.config)
-        self.logs.cut(self.progress["step"])
+        self.logs.cut(self.progress["step"] if resumed else -1)
+        if self.snapshots:
+            self.snapshots.cut(self.progress["step"])
         self.rates = foreign_rates(experiment.config.optimizer)
         self.display = display or Display(self.table.steps, self.progress["step"], experiment.task.metric_name)
+        self.control = Control(run.folder, self._require_numbers, self.display.say)
+        self.stopped = False  # by hand
 
     @property
     def ended(self) -> bool:
         """Whether there is nothing left to train."""
-        return self.stopped_early or self.progress["step"] >= self.table.steps
+        return self.stopped or self.stopped_early or self.progress["step"] >= self.table.steps
 
     @property
     def stopped_early(self) -> bool:
         """Whether the validation loss has not fallen for `patience` evaluations."""
-        return self.table.patience is not None and self.progress["stale"] >= self.table.patience
+        stopping = self.table.early_stopping
+        return stopping is not None and self.progress["stale"] >= stopping.patience
 
     def train(self) -> int | None:
         """Train to the end, whatever it is, or until a signal comes; the number of that signal."""
         with Signals() as signals, self.display as display:
+            self._heed()
+            if not self.ended:  # a run that was stopped by hand and goes on
+                (self.run.folder / "result.json").unlink(missing_ok=True)
             while not self.ended and not signals.received:
                 try:
                     row = self._chunk()
                 except Diverged as error:
                     return self._diverged(error)
                 display.show(row)
+                # The numbers in force from here on are in the checkpoint, and each change of them has one: what is
+                # made anew after a kill is what was made before it.
+                changed = self._heed()
                 if not self.ended and self.prunes(row):
                     return self._end_without_scores("pruned", row["step"])
-                if self.ended or signals.received or self.progress["step"] % self.table.save_every == 0:
+                if changed or self.ended or signals.received or self.progress["step"] % self.table.save_every == 0:
                     self.checkpoints.save(self.carry, self.best, self.progress)
         self.checkpoints.close()
         if self.ended:
             self.run.write("result.json", self.result())
+            if self.snapshots:
+                self.snapshots.close()
             return None
         self.display.say(f"stopped at step {self.progress['step']}, saved; continue with --resume")
         return signals.received
@@ -86,13 +103,27 @@ class Trainer:
     def result(self) -> dict[str, Any]:
         """How the run ended, and the scores on every split of the models that count."""
         trained = choose(self.experiment, self.carry, self.best, self.progress)
+        whole = self.progress["step"] >= self.table.steps
         return {
-            "ending": "stopped early" if self.stopped_early else "finished",
+            "ending": "stopped early" if self.stopped_early else "finished" if whole else BY_HAND,
             "step": self.progress["step"],
             "scored_step": trained.step,
             "scores": trained.scores(self.scored, self.program.evaluate),
             "seconds": {name: self.progress[name] for name in ("compiling", "training")},
-        } | ({"sparsity": sparsity(trained)} if self._is_sparse() else {})
+            **({"sparsity": sparsity(trained)} if self._is_sparse() else {}),
+            **(self._scored_snapshots() if self.snapshots and self.snapshots.steps else {}),
+        }
+
+    def _scored_snapshots(self) -> dict[str, Any]:
+        """The scores of each snapshot where models are chosen, and of what all of them answer together."""
+        split, like = self.experiment.task.held_out("validation"), models(self.carry)
+        rows = []
+        for step in self.snapshots.steps:
+            trained = Trained(self.experiment, self.snapshots.restore(step, like), step)
+            rows.append({"step": step, "scores": trained.scores((split,), self.program.evaluate)})
+        together = Trained(self.experiment, self.snapshots.together(like), self.progress["step"])
+        ensemble = make_evaluate(self.experiment.task, self.experiment.model, members=True)
+        return {"snapshots": rows, "ensemble": together.scores(self.scored, ensemble)}
 
     def _is_sparse(self) -> bool:
         """Whether the optimizer holds weights at 0."""
@@ -101,7 +132,8 @@ class Trainer:
     def _beginning(self) -> Resumed:
         """The carry, the best models and the progress before the first step."""
         carry = self.program.start(self.experiment.config)
-        counts = {"step": 0, "best_step": 0, "best_loss": math.inf, "stale": 0, "compiling": 0.0, "training": 0.0}
+        counts = {"step": 0, "compiling": 0.0, "training": 0.0, "first_loss": None, "control": {}}
+        counts |= {"best_step": 0, "best_loss": math.inf, "stale": 0, "stale_loss": math.inf}
         # The best models outlive the carry, whose buffers are donated to the next chunk.
         best = jax.tree.map(jnp.copy, models(carry))
         return carry, best, counts | {"optimizer": self.experiment.config.optimizer}
@@ -110,10 +142,14 @@ class Trainer:
         """The steps up to the next evaluation, and the evaluation; its row."""
         before, every = self.progress["step"], self.table.evaluate_every
         steps = min(every - before % every, self.table.steps - before)
-        self.carry, logs, seconds = self.program.run(self.experiment.config, self.carry, steps)
+        config, hyper = self.experiment.config, self.progress["control"]
+        self.carry, logs, seconds = self.program.run(config, self.carry, steps, hyper)
         self._log(before, logs)
         self.progress |= {"step": before + steps} | {name: self.progress[name] + x for name, x in seconds.items()}
+        if self.snapshots and self.progress["step"] in self.table.snapshots:
+            self.snapshots.save(self.progress["step"], models(self.carry))
         row = self._evaluation(logs) | {
+            "examples": int(self.carry["examples"]),
             "steps_per_second": steps / seconds["training"],
             "seconds": self.progress["training"],
         }
@@ -125,6 +161,14 @@ class Trainer:
         self.logs.steps(before, jax.tree.map(lambda x: x[:good], logs))
         if good < len(logs["loss"]):
             raise Diverged(before + good + 1)
+        if self.progress["first_loss"] is None:
+            self.progress |= {"first_loss": float(logs["loss"][0])}
+        mean, first = float(np.mean(logs["loss"])), self.progress["first_loss"]
+        if self.table.diverged_above is not None and mean > self.table.diverged_above * first:
+            last = before + len(logs["loss"])
+            raise Diverged(
+                last, f"of the last {len(logs['loss'])} batches is {mean:.4g}, that of the first {first:.4g},"
+            )
 
     def _evaluation(self, logs: dict[str, Any]) -> dict[str, Any]:
         """The row of an evaluation; notes whether it is the best."""
@@ -140,12 +184,40 @@ class Trainer:
         self.carry["validation"] = jnp.asarray(loss, jnp.float32)
         if loss < self.progress["best_loss"]:
             self.best = jax.tree.map(jnp.copy, current)
-            self.progress |= {"best_loss": loss, "best_step": step, "stale": 0}
+            self.progress |= {"best_loss": loss, "best_step": step}
+        # The best model is the best by whatever margin; patience wants a loss that is lower by what counts.
+        margin = self.table.early_stopping.min_delta if self.table.early_stopping else 0.0
+        if loss < self.progress["stale_loss"] - margin:
+            self.progress |= {"stale_loss": loss, "stale": 0}
         else:
             self.progress["stale"] += 1
         # Metrics hold what the last update used, and a schedule reads the number of updates before it.
         own = {name: float(x[-1]) for name, x in logs["optimizer"].items() if name.endswith("learning_rate")}
         return row | own | {name: float(rate(step - 1)) for name, rate in self.rates.items()}
+
+    def _heed(self) -> bool:
+        """Do as the run's `control.toml` says; whether a number changed."""
+        orders = self.control.read()
+        if orders is None:
+            return False
+        self.stopped = orders.stop
+        changed = orders.hyper != self.progress["control"]
+        if changed:
+            self.progress |= {"control": orders.hyper}
+            self.logs.control(self.progress["step"], orders.hyper)
+            said = "  ".join(f"{name} {value:g}" for name, value in orders.hyper.items())
+            self.display.say(f"from step {self.progress['step'] + 1} on: {said or 'the numbers of the configuration'}")
+        return changed
+
+    def _require_numbers(self, hyper: dict[str, float]) -> None:
+        """The chain has these numbers, which lie in their ranges, or a ValueError says what is wrong."""
+
+        def step(params: Any, opt_state: Any) -> Any:
+            told = {"value": 0.0, "validation": 0.0, "hyper": hyper}
+            return oc.apply(self.experiment.tx, params, opt_state, params, **told)
+
+        if hyper:
+            jax.eval_shape(step, self.carry["params"], self.carry["opt_state"])
 
     def _diverged(self, error: Diverged) -> None:
         saved = self.checkpoints.manager.latest_step()
@@ -189,7 +261,7 @@ def foreign_rates(links: dict[str, Any]) -> dict[str, Callable[[int], Any]]:
     found = {}
     for name, table in links.items():
         if isinstance(table, dict) and str(table.get("use")).startswith("optax.") and "learning_rate" in table:
-            rate = oc.from_config({"rate": {"use": "scale_by_learning_rate", "learning_rate": table["learning_rate"]}})
-            number = dict(rate.link.links)["rate"].link.rule.learning_rate
+            number = table["learning_rate"]
+            number = schedule_from_config(number, name) if isinstance(number, dict) else number
             found[f"{name}.learning_rate"] = number if callable(number) else lambda _, number=number: number
     return found

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 
 import optchain as oc
-from experiments import chunk, models, tables, tasks
+from experiments import batch_policies, chunk, models, tables, tasks
 from experiments.batches import batches
 from experiments.benchmarks import record
 from experiments.benchmarks.contenders import no_torch
@@ -68,9 +68,14 @@ def digits() -> Any:
     return tasks.load(tables.Task(use="digits", validation=360, test=360))
 
 
+def fixed(batch: int) -> batch_policies.Policy:
+    """All batches of one size."""
+    return batch_policies.Policy(tables.Fixed(use="fixed", size=batch))
+
+
 def start(task: Any, model: Any, tx: Any) -> chunk.Carry:
     """What every loop begins with."""
-    return chunk.make_start(task, lambda _: chunk.Parts(model, tx))(chunk.Setting(SEED))
+    return chunk.make_start(task, lambda _: chunk.Parts(model, tx, fixed(1)))(chunk.Setting(SEED))
 
 
 def compiled_loop(steps: int, batch: int) -> tuple[Steps, float | None]:
@@ -80,7 +85,7 @@ def compiled_loop(steps: int, batch: int) -> tuple[Steps, float | None]:
     data = jax.device_put(task.splits["train"])
     setting = chunk.Setting(SEED)
     carry = start(task, model, tx)
-    chunked = chunk.make_chunk(task, lambda _: chunk.Parts(model, tx), batch)
+    chunked = chunk.make_chunk(task, lambda _: chunk.Parts(model, tx, fixed(batch)))
     compiled, seconds = compile_timed(chunked, carry, data, setting, steps=steps)
 
     def take() -> np.ndarray:

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import optax
 
 import optchain
@@ -48,6 +49,21 @@ def from_config(links: dict[str, Any], path: str = "optimizer") -> Transform:
     if not built:
         raise ValueError(f"{path}: the chain has no link")
     return _call(chain, {"watch": links.get("watch", False)} | built, path)
+
+
+def schedule_from_config(table: dict[str, Any], path: str) -> Callable[[Any], jax.Array]:
+    """Build a schedule from a table with `use`, the schedule's name, and its arguments.
+
+    Raises:
+        ValueError: an unknown schedule or argument, or a value that it refuses; the message begins with the path.
+
+    >>> print(schedule_from_config({"use": "cosine", "start": 0.1, "steps": 10}, "rate"))
+    cosine(start=0.1, steps=10, end=0)
+    """
+    made = _build(table, path)
+    if not callable(made):
+        raise ValueError(f"{path}.use: {table['use']!r} is no schedule")
+    return made
 
 
 def _link(table: Any, path: str) -> optax.GradientTransformation:

@@ -19,9 +19,9 @@ def test_each_epoch_is_a_permutation_of_its_own():
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 200), st.integers(1, 9), st.integers(1, 12), st.integers(1, 30))
 def test_a_batch_depends_on_key_and_step_only(step, steps, batch, size):
-    chunk = batches(KEY, jnp.int32(step), steps, batch, size)
+    chunk = batches(KEY, jnp.int32(step * batch), steps, batch, size)
     assert chunk.shape == (steps, batch)
-    single = [batches(KEY, jnp.int32(step + i), 1, batch, size)[0] for i in range(steps)]
+    single = [batches(KEY, jnp.int32((step + i) * batch), 1, batch, size)[0] for i in range(steps)]
     chex.assert_trees_all_equal(chunk, jnp.stack(single))
 
 

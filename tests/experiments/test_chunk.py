@@ -19,7 +19,7 @@ def experiment(tmp_path, *sets):
 
 
 def chunked(built, lengths):
-    chunk = make_chunk(built.task, built.parts, built.config.train.batch)
+    chunk = make_chunk(built.task, built.parts)
     carry, logs = built.start(), []
     for steps in lengths:
         carry, log = chunk(
@@ -38,7 +38,7 @@ def test_a_chunk_equals_a_plain_python_loop(tmp_path):
     params, stats, state, losses = plain["params"], plain["batch_stats"], plain["opt_state"], []
     update = jax.jit(built.tx.update)
     for step in range(8):
-        rows = np.asarray(batches(order, jnp.int32(step), 1, 32, len(inputs))[0])
+        rows = np.asarray(batches(order, jnp.int32(32 * step), 1, 32, len(inputs))[0])
 
         def loss(params, step=step, rows=rows, stats=stats):
             rngs = {"dropout": jax.random.fold_in(dropout, step)}

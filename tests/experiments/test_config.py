@@ -26,11 +26,9 @@ def test_values_are_typed_and_defaults_resolved(tmp_path):
 
 
 def test_overrides_are_toml_and_else_strings(tmp_path):
-    found = load(
-        tmp_path, "optimizer.lr.start=1e-3", "model.hidden=[4, 5]", "model.activation=tanh", "train.patience = 3"
-    )
+    found = load(tmp_path, "optimizer.lr.start=1e-3", "model.hidden=[4, 5]", "model.activation=tanh", "train.seed = 3")
     assert found.optimizer["lr"]["start"] == 1e-3
-    assert (found.model.hidden, found.model.activation, found.train.patience) == ([4, 5], "tanh", 3)
+    assert (found.model.hidden, found.model.activation, found.train.seed) == ([4, 5], "tanh", 3)
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,12 @@ def test_other_models_begin_a_new_search_for_the_best(finished, capsys):
 
 
 def test_patience_begins_anew(tmp_path):
-    sets = ("train.patience=3", "train.steps=2000", "optimizer.lr={use='scale', step_size=-0.3}", "task.seed=3")
+    sets = (
+        "train.early_stopping.patience=3",
+        "train.steps=2000",
+        "optimizer.lr={use='scale', step_size=-0.3}",
+        "task.seed=3",
+    )
     trainer = small_runs.train(tmp_path, *sets)
     stopped = trainer.run.result["step"]
     edited = again(trainer, *sets[:2], "optimizer.lr={use='scale', step_size=-1e-3}", "task.seed=3")

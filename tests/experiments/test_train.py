@@ -13,7 +13,12 @@ from experiments.train import Trainer
 
 
 def test_early_stopping_restores_the_best(tmp_path):
-    sets = ("train.patience=3", "train.steps=2000", "optimizer.lr={use='scale', step_size=-0.3}", "task.seed=3")
+    sets = (
+        "train.early_stopping.patience=3",
+        "train.steps=2000",
+        "optimizer.lr={use='scale', step_size=-0.3}",
+        "task.seed=3",
+    )
     trainer = small_runs.train(tmp_path, *sets)
     result, rows = trainer.run.result, [x["evaluation"] for x in read(trainer.logs.jsonl) if "evaluation" in x]
     losses = {row["step"]: row["validation_average_loss"] for row in rows}

@@ -1,0 +1,66 @@
+"""The file by which a run is controlled while it goes on."""
+
+import dataclasses
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from experiments.config import flat
+
+Say = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Orders:
+    """What the file says: numbers of the chain for those of the configuration, and whether to stop."""
+
+    hyper: dict[str, float]
+    stop: bool = False
+
+
+class Control:
+    """`control.toml` in the folder of a run, which need not be there.
+
+    Its keys are the dotted names of the chain's numbers, `"lr.learning_rate" = 1e-4` or `lr.learning_rate = 1e-4`, and
+    `stop = true`, which ends the run. Where a key is removed, the number of the configuration is back.
+    """
+
+    def __init__(self, folder: Path, check: Callable[[dict[str, float]], None], say: Say) -> None:
+        """Args:
+        folder: that of the run.
+        check: raises ValueError where the chain has no such numbers.
+        say: told what is wrong, once for each version of the file.
+        """
+        self.path, self.check, self.say = folder / "control.toml", check, say
+        self.text: str | None = None  # that was read last
+
+    def read(self) -> Orders | None:
+        """What the file says; None if it says what it said before, or what cannot be done."""
+        try:
+            text = self.path.read_text() if self.path.exists() else ""
+            if text == self.text:
+                return None
+            self.text = text
+            orders = parse(text)
+            self.check(orders.hyper)
+        except (OSError, ValueError) as error:
+            self.say(f"{self.path}: {error}; the run goes on as before")
+            return None
+        return orders
+
+
+def parse(text: str) -> Orders:
+    """The orders of a file.
+
+    Raises:
+        ValueError: no TOML, or a value that is no number.
+    """
+    found: dict[str, Any] = flat(tomllib.loads(text))
+    stop = found.pop("stop", False)
+    if not isinstance(stop, bool):
+        raise ValueError(f"stop: found {stop!r}; wanted true or false")
+    for name, value in found.items():
+        if type(value) not in (int, float):
+            raise ValueError(f"{name}: found {value!r}; wanted a number")
+    return Orders({name: float(value) for name, value in found.items()}, stop)
