@@ -6,14 +6,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import Discriminator, Field, NonNegativeInt, PositiveFloat, PositiveInt, Tag
 
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Name = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
-
-
-class Table(pydantic.BaseModel):
-    """A table of the file: unknown keys and values of another type are errors."""
-
-    model_config = pydantic.ConfigDict(strict=True, extra="forbid", frozen=True)
+from experiments.table import Fraction, Name, Table
 
 
 class Task(Table):
@@ -44,11 +37,14 @@ class Model(Table):
     use: Literal["network"] = "network"
     channels: list[PositiveInt] = []  # of 3x3 convolutions, each followed by a 2x2 mean
     hidden: list[PositiveInt] = []  # widths of the dense layers before the last
-    activation: Literal["gelu", "relu", "silu", "tanh"] = "relu"
+    depth: PositiveInt | None = None  # instead of hidden: so many dense layers before the last,
+    width: PositiveInt | None = None  # all of this width
+    activation: Literal["gelu", "leaky_relu", "relu", "sigmoid", "silu", "tanh"] = "relu"
     dropout: Fraction = 0.0  # after each hidden layer
-    batch_norm: bool = False  # before each activation
-    initializer: Literal["he", "lecun", "truncated_normal", "uniform", "xavier"] = "lecun"
+    norm: Literal["batch", "layer", "none"] = "none"  # before each activation
+    initializer: Literal["he", "lecun", "orthogonal", "truncated_normal", "uniform", "xavier"] = "lecun"
     initializer_scale: PositiveFloat | None = None  # standard deviation, or half the width of the uniform
+    initializer_gain: PositiveFloat | None = None  # of the initializers whose scale is the layer's: times this
 
     @pydantic.model_validator(mode="after")
     def _scale_belongs(self) -> "Model":
@@ -56,7 +52,25 @@ class Model(Table):
         if free != (self.initializer_scale is not None):
             wanted = "needs an initializer_scale" if free else "takes no initializer_scale, its scale is the layer's"
             raise ValueError(f"initializer {self.initializer!r} {wanted}")
+        if free and self.initializer_gain is not None:
+            raise ValueError(
+                f"initializer {self.initializer!r} takes no initializer_gain; wanted its initializer_scale"
+            )
         return self
+
+    @pydantic.model_validator(mode="after")
+    def _one_way_to_say_the_widths(self) -> "Model":
+        if (self.depth is None) != (self.width is None):
+            given, other = ("width", "depth") if self.depth is None else ("depth", "width")
+            raise ValueError(f"{given} = {getattr(self, given)} needs a {other}; or give the widths as hidden")
+        if self.depth is not None and self.hidden:
+            raise ValueError(f"hidden = {self.hidden} and depth = {self.depth} exclude each other")
+        return self
+
+    @property
+    def widths(self) -> list[int]:
+        """Of the dense layers before the last."""
+        return self.hidden if self.depth is None or self.width is None else [self.width] * self.depth
 
 
 class Transformer(Table):
