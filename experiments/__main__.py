@@ -154,7 +154,8 @@ def _predict(options: argparse.Namespace) -> int:
     from experiments.evaluate import read_rows, restore, write_answers
 
     trained = restore(run.find(options.run))
-    answers = trained.answers(read_rows(options.input, trained.experiment.task.features))
+    task = trained.experiment.task
+    answers = trained.answers(read_rows(options.input, task.features, missing=task.imputes))
     if options.out is None:
         write_answers(answers, sys.stdout)
     else:

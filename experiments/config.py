@@ -8,6 +8,7 @@ from typing import Any, TypeVar, get_args, get_origin
 import pydantic
 
 from experiments.errors import InputError
+from experiments.preprocess import STEPS
 from experiments.tables import MODELS, Config, Table
 
 Loaded = TypeVar("Loaded", bound=Table)
@@ -60,8 +61,13 @@ def differences(old: Config, new: Config) -> list[str]:
         for key in dict.fromkeys([*a, *b])
         if key not in a or key not in b or a[key] != b[key]
     ]
-    if [key for key in a if key in b] != [key for key in b if key in a]:
-        lines += [f"optimizer: the links in the order {', '.join(old.optimizer)} -> {', '.join(new.optimizer)}"]
+    for table, what, x, y in (
+        ("preprocess", "steps", old.preprocess or {}, new.preprocess or {}),
+        ("optimizer", "links", old.optimizer, new.optimizer),
+    ):
+        common = [[key for key in one if key in other and key.startswith(table)] for one, other in ((a, b), (b, a))]
+        if common[0] != common[1]:
+            lines.append(f"{table}: the {what} in the order {', '.join(x)} -> {', '.join(y)}")
     return lines
 
 
@@ -95,11 +101,12 @@ def _override(data: dict[str, Any], text: str) -> None:
 
 
 def _place(error: Any) -> tuple[Any, ...]:
-    """The keys that lead to an error. Pydantic also says as which of `MODELS` it read the table."""
+    """The keys that lead to an error. Pydantic also says as which of `MODELS` or `STEPS` it read the table."""
     place = error["loc"]
-    if error["type"] == "union_tag_invalid":
+    if error["type"].startswith("union_tag"):
         return *place, "use"
-    return place[:1] + place[2:] if place[:1] == ("model",) else place
+    kind = {"model": 1, "preprocess": 2}.get(place[0]) if place else None
+    return place if kind is None else place[:kind] + place[kind + 1 :]
 
 
 def _explained(error: Any, table: type[Table]) -> str:
@@ -115,7 +122,10 @@ def _explained(error: Any, table: type[Table]) -> str:
         names = [part.strip(" '") for part in error["ctx"]["expected"].replace(" or ", ", ").split(",")]
         return f"found {error['input']!r}; {nearest(str(error['input']), names)}"
     if error["type"] == "union_tag_invalid":
-        return f"found {error['ctx']['tag']!r}; {nearest(error['ctx']['tag'], MODELS)}"
+        tags = STEPS if parents == ["preprocess"] else MODELS
+        return f"found {error['ctx']['tag']!r}; {nearest(error['ctx']['tag'], tags)}"
+    if error["type"] == "union_tag_not_found":
+        return f"missing; {nearest('', STEPS)}"
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     return f"found {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}"
@@ -123,6 +133,8 @@ def _explained(error: Any, table: type[Table]) -> str:
 
 def _fields(parents: list[Any], table: Any) -> list[str]:
     """The keys of the table that the parents lead to."""
+    if parents[:1] == ["preprocess"]:
+        return list(STEPS[parents[2]].model_fields)
     for name in parents:
         if get_origin(table) is dict:
             table = get_args(table)[1]

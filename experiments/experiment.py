@@ -48,7 +48,7 @@ def build(config: Config, source: str) -> Experiment:
         InputError: what the configuration asks for does not exist or does not fit together.
     """
     try:
-        task = tasks.load(config.task)
+        task = tasks.load(config.task, config.preprocess)
         _require_fit(config, task)
         model = models.build(config.model, task)
         experiment = Experiment(config, task, model, oc.from_config(config.optimizer))

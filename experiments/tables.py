@@ -6,13 +6,14 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import Discriminator, Field, NonNegativeInt, PositiveFloat, PositiveInt, Tag
 
+from experiments.preprocess import AnyStep
 from experiments.table import Fraction, Name, Table
 
 
 class Task(Table):
     """What is learned, and how many of its examples are held out; the rest is for training."""
 
-    use: Literal["circles", "digits", "embedding", "linear", "text"]
+    use: Literal["circles", "digits", "embedding", "faces", "linear", "tabular", "text"]
     seed: NonNegativeInt = 0  # of the split, so that runs with other training seeds see the same data
     validation: NonNegativeInt = 0  # examples; without any, the training examples are evaluated
     test: NonNegativeInt = 0
@@ -20,14 +21,18 @@ class Task(Table):
 
     examples: PositiveInt | None = None  # of a task that is generated, in all
     ids: PositiveInt | None = None  # that an embedding has a row for
+    data: Literal["breast_cancer", "diabetes", "iris", "wine"] | None = None  # of the tabular task
+    missing: Fraction = 0.0  # of the entries of a table, taken away
 
     @pydantic.model_validator(mode="after")
     def _own_numbers(self) -> "Task":
-        owners = {"context": "text", "examples": "embedding", "ids": "embedding"}
+        owners = {"context": "text", "data": "tabular", "examples": "embedding", "ids": "embedding"}
         for name, owner in owners.items():
             if (self.use == owner) != (getattr(self, name) is not None):
                 wanted = f"needs {name}" if self.use == owner else f"takes no {name}, which is for {owner!r}"
                 raise ValueError(f"task {self.use!r} {wanted}")
+        if self.missing and self.use != "tabular":
+            raise ValueError(f"task {self.use!r} takes no missing, which is for 'tabular'")
         return self
 
 
@@ -142,12 +147,18 @@ class Train(Table):
         return self.checkpoint_every or self.evaluate_every
 
 
-class Config(Table):
-    """A run. `optimizer` is a chain, link by link, as `optchain.from_config` takes it."""
+class Setup(Table):
+    """What is learned from what by which model, and how: all of a run but its optimizer."""
 
     task: Task
     model: AnyModel
     train: Train
+    preprocess: dict[Name, AnyStep] | None = None  # steps in their order; those of the task if left out
+
+
+class Config(Setup):
+    """A run. `optimizer` is a chain, link by link, as `optchain.from_config` takes it."""
+
     optimizer: dict[str, Any]
 
 
@@ -175,15 +186,12 @@ class Contender(Table):
         return [dict(zip(self.grid, values, strict=True)) for values in itertools.product(*self.grid.values())]
 
 
-class Comparison(Table):
+class Comparison(Setup):
     """Optimizers on one task, each tuned by as many runs as the others and then run anew with fresh seeds.
 
     The runs that tune have the seed of `train`, the fresh ones those that follow it.
     """
 
-    task: Task
-    model: AnyModel
-    train: Train
     seeds: Annotated[int, Field(ge=2)] = 5  # fresh seeds: fewer than two have no interval
     optimizers: dict[Name, Contender] = Field(min_length=2)
 
@@ -206,7 +214,8 @@ class Comparison(Table):
         """The configuration of one run of an optimizer."""
         optimizer = with_numbers(self.optimizers[name].chain, numbers)
         train = self.train.model_copy(update={"seed": seed})
-        return Config(task=self.task, model=self.model, train=train, optimizer=optimizer)
+        shared = {key: getattr(self, key) for key in Setup.model_fields}
+        return Config(**shared | {"train": train, "optimizer": optimizer})
 
 
 def with_numbers(table: Any, numbers: dict[str, Any]) -> Any:
