@@ -10,8 +10,12 @@ import jax.numpy as jnp
 import optax
 
 import optchain as oc
-from experiments.batches import batches
+from experiments.augment import augment
+from experiments.batches import balanced_batches, batches
 from experiments.data import Task
+from experiments.objective import Objective
+from experiments.tables import Augment, Loss
+from optchain.core.paths import path_of
 
 EVALUATED = 512  # examples at once
 # params, batch_stats, opt_state, step, and the validation loss not yet told to the optimizer (NaN if it was): all that
@@ -31,20 +35,27 @@ class Parts(NamedTuple):
 
     model: nn.Module
     tx: optax.GradientTransformation
+    augment: Augment = Augment()
+    loss: Loss = Loss()
 
 
 Evaluate = Callable[..., dict[str, jax.Array]]
 Build = Callable[[dict[str, Any]], Parts]  # from the numbers of a setting, which may be traced
 
 
-def make_start(task: Task, build: Build) -> Callable[[Setting], Carry]:
-    """A compiled function `start(setting)`: the carry before the first step."""
+def make_start(task: Task, build: Build) -> Callable[..., Carry]:
+    """A compiled function `start(setting, given={})`: the carry before the first step, with given leaves by path."""
 
     # In one compiled call, so that a slot that begins as the parameter does not share its buffer: both are donated.
     @jax.jit
-    def start(setting: Setting) -> Carry:
-        model, tx = build(setting.numbers)
+    def start(setting: Setting, given: dict[str, jax.Array] | None = None) -> Carry:
+        parts = build(setting.numbers)
+        model, tx = parts.model, parts.tx
         variables = model.init(_keys(setting.seed)[0], jnp.asarray(task.splits["train"][0][:1]), train=False)
+        variables = {
+            part: jax.tree.map_with_path(lambda path, x: (given or {}).get(path_of(path), x), tree)
+            for part, tree in variables.items()
+        }
         carry = {
             "params": variables["params"],
             "batch_stats": variables.get("batch_stats", {}),
@@ -58,28 +69,32 @@ def make_start(task: Task, build: Build) -> Callable[[Setting], Carry]:
     return start
 
 
-def make_chunk(task: Task, build: Build, batch: int) -> jax.stages.Wrapped:
+def make_chunk(task: Task, build: Build, batch: int, sampling: str = "epochs") -> jax.stages.Wrapped:
     """A compiled function `chunk(carry, data, setting, steps=...) -> (carry, logs)`: so many steps in one call.
 
     The carry is donated. `data`, the inputs and targets of the training examples on the device, stays as it is. The
-    logs have one entry for each step: `loss` and the task's metric of the batch before the step, and `optimizer`, the
-    metrics of the chain. Two calls of one step each and one call of two steps compute the same.
+    logs have one entry for each step: the training `loss` and the task's metric of the batch before the step, and
+    `optimizer`, the metrics of the chain. Two calls of one step each and one call of two steps compute the same.
     """
 
-    def one(carry: Carry, data: Any, rows: jax.Array, dropout: jax.Array, parts: Parts) -> tuple[Carry, dict[str, Any]]:
-        model, tx = parts
+    def one(
+        carry: Carry, data: Any, rows: jax.Array, keys: tuple[jax.Array, ...], parts: Parts, objective: Objective
+    ) -> tuple[Carry, dict[str, Any]]:
+        model, tx = parts.model, parts.tx
         inputs, targets = (x.at[rows].get(mode="promise_in_bounds") for x in data)
+        dropout, changes, mixing = (jax.random.fold_in(key, carry["step"]) for key in keys)
+        inputs, pairs = objective.mix(mixing, augment(parts.augment, changes, inputs), targets)
 
         def loss(params: Any) -> Any:
             outputs, changed = model.apply(
                 {"params": params, "batch_stats": carry["batch_stats"]},
                 inputs,
                 train=True,
-                rngs={"dropout": jax.random.fold_in(dropout, carry["step"])},
+                rngs={"dropout": dropout},
                 mutable=["batch_stats"],
             )
             metric = task.metric(outputs, targets).mean()
-            return task.loss(outputs, targets).mean(), (metric, changed.get("batch_stats", {}))
+            return objective(outputs, pairs, params), (metric, changed.get("batch_stats", {}))
 
         tables = oc.row_tables(tx)
         differentiate = functools.partial(oc.row_value_and_grad, tables=tables) if tables else jax.value_and_grad
@@ -97,9 +112,13 @@ def make_chunk(task: Task, build: Build, batch: int) -> jax.stages.Wrapped:
 
     def chunk(carry: Carry, data: Any, setting: Setting, steps: int) -> tuple[Carry, dict[str, Any]]:
         _, dropout, order = _keys(setting.seed)
-        parts = build(setting.numbers)
-        rows = batches(order, carry["step"], steps, batch, len(data[0]))
-        return jax.lax.scan(lambda carry, rows: one(carry, data, rows, dropout, parts), carry, rows)
+        keys, parts = (dropout, *_changing_keys(setting.seed)), build(setting.numbers)
+        objective = Objective(task, parts.loss, data[1])
+        if sampling == "balanced":
+            rows = balanced_batches(order, carry["step"], steps, batch, data[1], task.classes or 0)
+        else:
+            rows = batches(order, carry["step"], steps, batch, len(data[0]))
+        return jax.lax.scan(lambda carry, rows: one(carry, data, rows, keys, parts, objective), carry, rows)
 
     return jax.jit(chunk, static_argnames="steps", donate_argnums=0)
 
@@ -134,3 +153,8 @@ def models(carry: Carry) -> dict[str, Any]:
 def _keys(seed: jax.Array | int) -> jax.Array:
     """The keys of the initial parameters, of dropout and of the batches."""
     return jax.random.split(jax.random.key(seed), 3)
+
+
+def _changing_keys(seed: jax.Array | int) -> jax.Array:
+    """The keys of augmentation and of mixup, other than those of `_keys`."""
+    return jax.random.split(jax.random.fold_in(jax.random.key(seed), 3), 2)

@@ -13,6 +13,7 @@ from experiments import models, tasks
 from experiments.chunk import Carry, Parts, Setting, make_start
 from experiments.data import Task
 from experiments.errors import InputError
+from experiments.objective import penalty
 from experiments.tables import Config, with_numbers
 
 
@@ -30,11 +31,12 @@ class Experiment:
         return make_start(self.task, self.parts)(Setting(self.config.train.seed))
 
     def parts(self, numbers: dict[str, Any]) -> Parts:
-        """The network and the optimizer with other numbers, maybe traced ones, at dotted keys of the configuration."""
+        """What is built with other numbers, maybe traced ones, at dotted keys of the configuration."""
         if not numbers:
-            return Parts(self.model, self.tx)
+            return Parts(self.model, self.tx, self.config.augment, self.config.loss)
         config = with_numbers(self.config, numbers)
-        return Parts(models.build(config.model, self.task), oc.from_config(config.optimizer))
+        model, tx = models.build(config.model, self.task), oc.from_config(config.optimizer)
+        return Parts(model, tx, config.augment, config.loss)
 
 
 def build(config: Config, source: str) -> Experiment:
@@ -54,6 +56,8 @@ def build(config: Config, source: str) -> Experiment:
         experiment = Experiment(config, task, model, oc.from_config(config.optimizer))
         carry = jax.eval_shape(experiment.start)
         params = carry["params"]
+        if config.loss.penalizes:
+            jax.eval_shape(lambda p: penalty(config.loss, p), params)
         # The whole update is traced once here, so that what it refuses is an error of the configuration.
         told = {"value": 0.0, "validation": 0.0}
         jax.eval_shape(lambda g, s, p: oc.apply(experiment.tx, g, s, p, **told), params, carry["opt_state"], params)
@@ -76,3 +80,31 @@ def _require_fit(config: Config, task: Task) -> None:
         raise InputError(f"model.channels: the inputs of task {config.task.use!r} are vectors, not images")
     if halvings and min(shape[:2]) < 2**halvings:
         raise InputError(f"model.channels: {halvings} convolutions halve images of {shape[0]} x {shape[1]} to nothing")
+    if config.augment.of_images and len(shape) != 3:
+        raise InputError(f"augment.{config.augment.of_images[0]}: the inputs of task {config.task.use!r} are no images")
+    changed = {"augment.noise": config.augment.noise, "loss.mixup": config.loss.mixup}
+    for key, value in changed.items():
+        if value is not None and whole:
+            raise InputError(f"{key}: the inputs of task {config.task.use!r} are whole numbers")
+    _require_classes(config, task)
+
+
+def _require_classes(config: Config, task: Task) -> None:
+    """What is said of classes is said of a task that has them, each with a training example."""
+    asked = [f"loss.{name}" for name in config.loss.changes_classes]
+    asked += ["train.sampling"] if config.train.sampling == "balanced" else []
+    if task.classes is None:
+        if asked:
+            raise InputError(f"{asked[0]}: the targets of task {config.task.use!r} are no classes")
+        return
+    if config.loss.huber is not None:
+        raise InputError(
+            f"loss.huber: the loss of task {config.task.use!r} is no squared error, its targets are classes"
+        )
+    targets = task.splits["train"][1]
+    if "train.sampling" in asked and targets.ndim > 1:
+        raise InputError(f"train.sampling: an example of task {config.task.use!r} is of no one class; wanted 'epochs'")
+    absent = np.setdiff1d(np.arange(task.classes), targets)
+    counted = [key for key in asked if key in ("loss.logit_adjustment", "train.sampling")]
+    if len(absent) and counted:
+        raise InputError(f"{counted[0]}: there is no training example of class {absent[0]}")

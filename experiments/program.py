@@ -10,6 +10,7 @@ from experiments.chunk import Carry, Setting, make_chunk, make_evaluate, make_st
 from experiments.config import flat
 from experiments.experiment import Experiment
 from experiments.tables import Config
+from experiments.transfer import transferred
 
 
 class Program:
@@ -22,12 +23,16 @@ class Program:
         self.data = jax.device_put(task.splits)
         self.evaluate = make_evaluate(task, experiment.model)
         self._start = make_start(task, experiment.parts)
-        self._chunk = make_chunk(task, experiment.parts, experiment.config.train.batch)
+        train = experiment.config.train
+        self._chunk = make_chunk(task, experiment.parts, train.batch, train.sampling)
         self._compiled: dict[int, Any] = {}
 
     def start(self, config: Config) -> Carry:
         """The carry of a run before its first step."""
-        return self._start(self._setting(config))
+        setting = self._setting(config)
+        if config.start is None:
+            return self._start(setting)
+        return self._start(setting, transferred(config.start, jax.eval_shape(self._start, setting)))
 
     def run(self, config: Config, carry: Carry, steps: int) -> tuple[Carry, dict[str, Any], dict[str, float]]:
         """So many steps of a run: the new carry, the logs, and the seconds of `compiling` and of `training`."""
