@@ -13,8 +13,9 @@ from experiments import models, tasks
 from experiments.chunk import Carry, Parts, Setting, make_start
 from experiments.data import Task
 from experiments.errors import InputError
-from experiments.objective import penalty
 from experiments.tables import Config, with_numbers
+from optchain.core.mask import select
+from optchain.core.paths import path_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +58,7 @@ def build(config: Config, source: str) -> Experiment:
         carry = jax.eval_shape(experiment.start)
         params = carry["params"]
         if config.loss.penalizes:
-            jax.eval_shape(lambda p: penalty(config.loss, p), params)
+            _require_whole(config.loss.penalized, oc.row_tables(experiment.tx), params)
         # The whole update is traced once here, so that what it refuses is an error of the configuration.
         told = {"value": 0.0, "validation": 0.0}
         jax.eval_shape(lambda g, s, p: oc.apply(experiment.tx, g, s, p, **told), params, carry["opt_state"], params)
@@ -108,3 +109,13 @@ def _require_classes(config: Config, task: Task) -> None:
     counted = [key for key in asked if key in ("loss.logit_adjustment", "train.sampling")]
     if len(absent) and counted:
         raise InputError(f"{counted[0]}: there is no training example of class {absent[0]}")
+
+
+def _require_whole(penalized: Any, tables: Any, params: Any) -> None:
+    """A penalty has a gradient in every row, and so is not for tables whose rows are updated where looked up."""
+    by_row = select(tables, params) if tables else [False] * len(jax.tree.leaves(params))
+    both = zip(jax.tree.leaves_with_path(params), select(penalized, params), by_row, strict=True)
+    for (path, _), own, rows in both:
+        if own and rows:
+            cure = "wanted others, or weight decay in the chain, which sleeping rows make up for"
+            raise InputError(f"loss.penalized: the optimizer updates rows of {path_of(path)!r}; {cure}")
