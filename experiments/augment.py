@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 
-from experiments.tables import Augment
+from experiments.regularizers import Augment
 
 
 def augment(table: Augment, key: jax.Array, inputs: jax.Array) -> jax.Array:

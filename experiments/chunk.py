@@ -14,7 +14,7 @@ from experiments.augment import augment
 from experiments.batches import balanced_batches, batches
 from experiments.data import Task
 from experiments.objective import Objective
-from experiments.tables import Augment, Loss
+from experiments.regularizers import Augment, Loss
 from optchain.core.paths import path_of
 
 EVALUATED = 512  # examples at once

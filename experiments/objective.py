@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from experiments.data import Task
-from experiments.tables import Loss
+from experiments.regularizers import Loss
 from optchain.core.mask import select
 
 

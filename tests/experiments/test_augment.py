@@ -15,7 +15,7 @@ from experiments.augment import augment
 from experiments.experiment import build
 from experiments.logs import read
 from experiments.program import Program
-from experiments.tables import Augment
+from experiments.regularizers import Augment
 from experiments.train import Trainer
 
 KEY = jax.random.key(5)

@@ -14,7 +14,7 @@ from experiments.chunk import Setting, make_chunk, make_start
 from experiments.errors import InputError
 from experiments.experiment import build
 from experiments.objective import Objective, huber, penalty
-from experiments.tables import Loss
+from experiments.regularizers import Loss
 from experiments.tasks.classification import of_many, of_two
 
 DRAW = np.random.default_rng(2)
