@@ -112,9 +112,12 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _train(options: argparse.Namespace) -> int:
+    import jax
+
     from experiments import config, experiment, run
     from experiments.report import summary, write
     from experiments.train import Trainer
+    from experiments.transfer import transferred
 
     if options.resume and options.overwrite:
         raise InputError("--resume and --overwrite exclude each other")
@@ -127,6 +130,10 @@ def _train(options: argparse.Namespace) -> int:
     if options.resume:
         opened = run.reopen(folder, resolved)
     else:
+        if resolved.start is not None:  # to be found, and to fit, before a folder is made or removed
+            if Path(resolved.start.run).resolve().is_relative_to(folder.resolve()):
+                raise InputError(f"start.run: {resolved.start.run} would be overwritten; choose another --out")
+            transferred(resolved.start, jax.eval_shape(built.start))
         opened = run.create(folder, resolved, _command(options), options.overwrite)
     done = opened.result is not None and not config.differences(opened.config, resolved)
     done = done and opened.ending != run.BY_HAND
@@ -276,7 +283,8 @@ def _predict(options: argparse.Namespace) -> int:
     from experiments.evaluate import read_rows, restore, write_answers
 
     trained = restore(run.find(options.run))
-    answers = trained.answers(read_rows(options.input, trained.experiment.task.features))
+    task = trained.experiment.task
+    answers = trained.answers(read_rows(options.input, task.features, missing=task.imputes))
     if options.out is None:
         write_answers(answers, sys.stdout)
     else:

@@ -51,3 +51,30 @@ def _epochs(key: jax.Array, first: jax.Array, count: int, size: int) -> jax.Arra
     """The rows of some epochs, end to end."""
     epochs = jax.vmap(lambda epoch: jax.random.permutation(jax.random.fold_in(key, epoch), size))
     return epochs(first + jnp.arange(count)).reshape(-1)
+
+
+def balanced_batches(
+    key: jax.Array, step: jax.Array, steps: int, batch: int, targets: jax.Array, classes: int
+) -> jax.Array:
+    """Batches as those of `batches` in which the classes take turns: none has more than one row more than another.
+
+    The rows of a class are drawn with replacement, so that rare classes are seen as often as others. Each class needs
+    a row.
+
+    Args:
+        key: a random key, the same for a whole run.
+        step: the first step, from 0; may be traced.
+        steps: how many steps, static.
+        batch: examples a step.
+        targets: the class of each row.
+        classes: how many there are, static.
+    """
+    by_class = jnp.argsort(targets, stable=True)
+    counts = jax.nn.one_hot(targets, classes, dtype=jnp.int32).sum(0)
+    first = jnp.cumsum(counts) - counts
+
+    def one(step: jax.Array) -> jax.Array:
+        turn = (step * batch % classes + jnp.arange(batch)) % classes
+        return by_class[first[turn] + jax.random.randint(jax.random.fold_in(key, step), (batch,), 0, counts[turn])]
+
+    return jax.vmap(one)(step + jnp.arange(steps))

@@ -10,9 +10,12 @@ import jax.numpy as jnp
 import optax
 
 import optchain as oc
+from experiments.augment import augment
 from experiments.batch_policies import Policy
-from experiments.batches import Window, batches, slide, window
+from experiments.batches import Window, balanced_batches, batches, slide, window
 from experiments.data import Task
+from experiments.objective import Objective
+from experiments.regularizers import Augment, Loss
 from optchain.core.paths import path_of
 from optchain.core.transform import widened
 
@@ -37,20 +40,29 @@ class Parts(NamedTuple):
     model: nn.Module
     tx: optax.GradientTransformation
     batch: Policy
+    augment: Augment = Augment()
+    loss: Loss = Loss()
+    sampling: str = "epochs"
 
 
+Keys = tuple[jax.Array, ...]  # of dropout, of augmentation and of mixup
 Evaluate = Callable[..., dict[str, jax.Array]]
 Build = Callable[[dict[str, Any]], Parts]  # from the numbers of a setting, which may be traced
 
 
-def make_start(task: Task, build: Build) -> Callable[[Setting], Carry]:
-    """A compiled function `start(setting)`: the carry before the first step."""
+def make_start(task: Task, build: Build) -> Callable[..., Carry]:
+    """A compiled function `start(setting, given={})`: the carry before the first step, with given leaves by path."""
 
     # In one compiled call, so that a slot that begins as the parameter does not share its buffer: both are donated.
     @jax.jit
-    def start(setting: Setting) -> Carry:
-        model, tx, batch = build(setting.numbers)
+    def start(setting: Setting, given: dict[str, jax.Array] | None = None) -> Carry:
+        parts = build(setting.numbers)
+        model, tx, batch = parts.model, parts.tx, parts.batch
         variables = model.init(_keys(setting.seed)[0], jnp.asarray(task.splits["train"][0][:1]), train=False)
+        variables = {
+            part: jax.tree.map_with_path(lambda path, x: (given or {}).get(path_of(path), x), tree)
+            for part, tree in variables.items()
+        }
         carry = {
             "params": variables["params"],
             "batch_stats": variables.get("batch_stats", {}),
@@ -70,26 +82,30 @@ def make_chunk(task: Task, build: Build) -> jax.stages.Wrapped:
     """A compiled function `chunk(carry, data, setting, steps=...) -> (carry, logs)`: so many steps in one call.
 
     The carry is donated. `data`, the inputs and targets of the training examples on the device, stays as it is. The
-    logs have one entry for each step: `loss` and the task's metric of the batch before the step, and `optimizer`, the
-    metrics of the chain; where batches are computed in micro-batches also their size. Two calls of one step each and
-    one call of two steps compute the same.
+    logs have one entry for each step: the training `loss` and the task's metric of the batch before the step, and
+    `optimizer`, the metrics of the chain; where batches are computed in micro-batches also their size. Two calls of
+    one step each and one call of two steps compute the same.
     """
 
-    def gradient(carry: Carry, data: Any, rows: jax.Array, key: jax.Array, parts: Parts) -> tuple[Any, Any]:
+    def gradient(
+        carry: Carry, data: Any, rows: jax.Array, keys: Keys, parts: Parts, objective: Objective
+    ) -> tuple[Any, Any]:
         """Loss, metric and batch statistics of a batch, and the gradients."""
+        dropout, changes, mixing = keys
         model, tx = parts.model, parts.tx
         inputs, targets = (x.at[rows].get(mode="promise_in_bounds") for x in data)
+        inputs, pairs = objective.mix(mixing, augment(parts.augment, changes, inputs), targets)
 
         def loss(params: Any) -> Any:
             outputs, changed = model.apply(
                 {"params": params, "batch_stats": carry["batch_stats"]},
                 inputs,
                 train=True,
-                rngs={"dropout": key},
+                rngs={"dropout": dropout},
                 mutable=["batch_stats"],
             )
             metric = task.metric(outputs, targets).mean()
-            return task.loss(outputs, targets).mean(), (metric, changed.get("batch_stats", {}))
+            return objective(outputs, pairs, params), (metric, changed.get("batch_stats", {}))
 
         tables = oc.row_tables(tx)
         differentiate = functools.partial(oc.row_value_and_grad, tables=tables) if tables else jax.value_and_grad
@@ -121,32 +137,38 @@ def make_chunk(task: Task, build: Build) -> jax.stages.Wrapped:
         }
         return new, logs | {"optimizer": oc.metrics(opt_state)}
 
-    def whole(carry: Carry, data: Any, setting: Setting, parts: Parts, steps: int) -> tuple[Carry, dict[str, Any]]:
+    def whole(
+        carry: Carry, data: Any, setting: Setting, parts: Parts, objective: Objective, steps: int
+    ) -> tuple[Carry, dict[str, Any]]:
         """Steps whose batches are computed at once."""
-        _, dropout, order = _keys(setting.seed)
-        size = parts.batch.table.largest
+        order, keys, size = _keys(setting.seed)[2], _keys_of_steps(setting.seed), parts.batch.table.largest
+        if parts.sampling == "balanced":
+            rows = balanced_batches(order, carry["step"], steps, size, data[1], task.classes or 0)
+        else:
+            rows = batches(order, carry["examples"], steps, size, len(data[0]))
 
         def one(carry: Carry, rows: jax.Array) -> tuple[Carry, dict[str, Any]]:
-            seen, grads = gradient(carry, data, rows, jax.random.fold_in(dropout, carry["step"]), parts)
+            seen, grads = gradient(carry, data, rows, _folded(keys, carry["step"]), parts, objective)
             return update(carry, seen, grads, size, setting, parts)
 
-        return jax.lax.scan(one, carry, batches(order, carry["examples"], steps, size, len(data[0])))
+        return jax.lax.scan(one, carry, rows)
 
-    def parted(carry: Carry, data: Any, setting: Setting, parts: Parts, steps: int) -> tuple[Carry, dict[str, Any]]:
+    def parted(
+        carry: Carry, data: Any, setting: Setting, parts: Parts, objective: Objective, steps: int
+    ) -> tuple[Carry, dict[str, Any]]:
         """Steps whose batches are some micro-batches, how many only the step knows: one shape serves all sizes."""
-        _, dropout, order = _keys(setting.seed)
-        policy, size = parts.batch, len(data[0])
-        micro = policy.micro or 1
+        order, keys, size = _keys(setting.seed)[2], _keys_of_steps(setting.seed), len(data[0])
+        policy, micro = parts.batch, parts.batch.micro or 1
 
         def one(state: tuple[Carry, Window], _: None) -> tuple[tuple[Carry, Window], dict[str, Any]]:
             carry, at = state
-            key = jax.random.fold_in(dropout, carry["step"])
+            own = _folded(keys, carry["step"])
             count = policy.count(jax.random.fold_in(order, NO_EPOCH), carry["step"], carry["batch"])
 
             def add(i: jax.Array, state: Any) -> Any:
                 at, seen, grads, small = state
                 at, rows = slide(order, at, carry["examples"] + i * micro, micro, size)
-                found, more = gradient(carry, data, rows, jax.random.fold_in(key, i), parts)
+                found, more = gradient(carry, data, rows, _folded(own, i), parts, objective)
                 more = widened(more)
                 small = small + optax.tree.norm(more, squared=True) if policy.measures else small
                 return at, *jax.tree.map(jnp.add, (seen, grads), (found, more)), small
@@ -168,7 +190,8 @@ def make_chunk(task: Task, build: Build) -> jax.stages.Wrapped:
 
     def chunk(carry: Carry, data: Any, setting: Setting, steps: int) -> tuple[Carry, dict[str, Any]]:
         parts = build(setting.numbers)
-        return (parted if parts.batch.micro else whole)(carry, data, setting, parts, steps)
+        objective = Objective(task, parts.loss, data[1])
+        return (parted if parts.batch.micro else whole)(carry, data, setting, parts, objective, steps)
 
     return jax.jit(chunk, static_argnames="steps", donate_argnums=0)
 
@@ -212,3 +235,13 @@ def models(carry: Carry) -> dict[str, Any]:
 def _keys(seed: jax.Array | int) -> jax.Array:
     """The keys of the initial parameters, of dropout and of the batches."""
     return jax.random.split(jax.random.key(seed), 3)
+
+
+def _keys_of_steps(seed: jax.Array | int) -> Keys:
+    """The keys of dropout, of augmentation and of mixup."""
+    changing = jax.random.split(jax.random.fold_in(jax.random.key(seed), 3), 2)  # other than those of `_keys`
+    return _keys(seed)[1], changing[0], changing[1]
+
+
+def _folded(keys: Keys, number: jax.Array) -> Keys:
+    return tuple(jax.random.fold_in(key, number) for key in keys)

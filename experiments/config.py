@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_args, get_origin
 import pydantic
 
 from experiments.errors import InputError
+from experiments.preprocess import STEPS
 from experiments.tables import BATCHES, MODELS, Config, Table
 
 Loaded = TypeVar("Loaded", bound=Table)
@@ -66,8 +67,13 @@ def differences(old: Config, new: Config) -> list[str]:
         for key in dict.fromkeys([*a, *b])
         if key not in a or key not in b or a[key] != b[key]
     ]
-    if [key for key in a if key in b] != [key for key in b if key in a]:
-        lines += [f"optimizer: the links in the order {', '.join(old.optimizer)} -> {', '.join(new.optimizer)}"]
+    for table, what, x, y in (
+        ("preprocess", "steps", old.preprocess or {}, new.preprocess or {}),
+        ("optimizer", "links", old.optimizer, new.optimizer),
+    ):
+        common = [[key for key in one if key in other and key.startswith(table)] for one, other in ((a, b), (b, a))]
+        if common[0] != common[1]:
+            lines.append(f"{table}: the {what} in the order {', '.join(x)} -> {', '.join(y)}")
     return lines
 
 
@@ -106,8 +112,9 @@ def _place(error: Any) -> tuple[Any, ...]:
     if error["type"] in ("union_tag_invalid", "union_tag_not_found"):
         return *place, "use"
     kinds = [at for at in CHOICES if place[: len(at)] == at]
-    if "space" in place:
-        kinds = [place[: place.index("space") + 2]]
+    for name in ("space", "preprocess"):  # tables of tables of several kinds
+        if name in place:
+            kinds = [place[: place.index(name) + 2]]
     return kinds[0] + place[len(kinds[0]) + 1 :] if kinds else place
 
 
@@ -118,7 +125,7 @@ def _explained(error: Any, table: type[Table]) -> str:
     *parents, last = error["loc"] or ("",)
     if error["type"] == "extra_forbidden":
         return f"unknown key; {nearest(str(last), _fields(parents, table))}"
-    if error["type"] in ("missing", "union_tag_not_found"):
+    if error["type"] == "missing":
         return "missing"
     if error["type"] == "literal_error":
         names = [part.strip(" '") for part in error["ctx"]["expected"].replace(" or ", ", ").split(",")]
@@ -126,6 +133,8 @@ def _explained(error: Any, table: type[Table]) -> str:
     if error["type"] == "union_tag_invalid":
         kinds = [kind.strip(" '") for kind in error["ctx"]["expected_tags"].split(",")]
         return f"found {error['ctx']['tag']!r}; {nearest(error['ctx']['tag'], kinds)}"
+    if error["type"] == "union_tag_not_found":
+        return f"missing; {nearest('', STEPS)}" if parents == ["preprocess"] else "missing"
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     return f"found {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}"
@@ -134,6 +143,8 @@ def _explained(error: Any, table: type[Table]) -> str:
 def _fields(parents: list[Any], table: Any) -> list[str]:
     """The keys of the table that the parents lead to."""
     chosen = {name: found for choices in CHOICES.values() for name, found in choices.items()}
+    if parents[:1] == ["preprocess"]:
+        return list(STEPS[parents[2]].model_fields)
     for name in parents:
         if get_origin(table) is dict:
             table = get_args(table)[1]

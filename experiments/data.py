@@ -1,15 +1,17 @@
-"""Examples: splits that are fixed by their own seed, and standardization that sees the training examples only."""
+"""Examples: splits that are fixed by their own seed, and a preparation that is fitted on the training examples."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from sklearn.model_selection import KFold, StratifiedKFold, train_test_split
-from sklearn.preprocessing import StandardScaler
 
-from experiments import tables
+from experiments import preprocess, tables
 from experiments.errors import InputError
+from experiments.preprocess.missing import Impute
+from experiments.preprocess.step import Step
 
 Split = tuple[np.ndarray, np.ndarray]  # inputs and targets, one row for each example
 
@@ -29,10 +31,19 @@ class Task:
     metric_name: str
     metric_sign: int = dataclasses.field(default=-1, kw_only=True)  # -1 where a higher metric is better, else 1
     answer: Callable[[Any], dict[str, np.ndarray]]  # columns to show for the network's outputs
-    prepare: Callable[[np.ndarray], np.ndarray]  # from raw rows of features to the network's inputs
-    features: int  # in a raw row
+    shape: tuple[int, ...]  # of a raw example: that of images, or the number of features
+    # that prepare raw inputs where the configuration names none; None if the inputs are what no step applies to
+    steps: dict[str, Step] | None = None
+    prepare: Callable[[np.ndarray], np.ndarray] = np.asarray  # from raw rows of features to the network's inputs
+    imputes: bool = False  # whether raw rows may miss values
+    classes: int | None = None  # of which the targets are numbers, where the loss is a cross entropy of classes
     ids: int | None = None  # that the inputs are numbers of, where a table has a row for each
     optimum: float | None = None  # the lowest possible training loss, where it is known
+
+    @property
+    def features(self) -> int:
+        """In a raw row."""
+        return math.prod(self.shape)
 
     def held_out(self, name: str) -> str:
         """The split to evaluate on: the one of that name, or the training examples where it is empty."""
@@ -69,7 +80,35 @@ def _fold(rows: np.ndarray, targets: np.ndarray, table: tables.Task, stratify: b
     return rows[train], rows[validation]
 
 
-def standardizer(train: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Subtracts the mean of the training examples and divides by their standard deviation, feature by feature."""
-    scaler = StandardScaler().fit(train)
-    return lambda inputs: np.asarray(scaler.transform(inputs), np.float32)
+def prepared(task: Task, steps: dict[str, Step] | None) -> Task:
+    """A task with raw inputs, and its inputs as steps prepare them.
+
+    Args:
+        task: the task after the split.
+        steps: in their order; None for the task's own.
+
+    Raises:
+        InputError: a step does not apply.
+    """
+    if task.steps is None:
+        if steps is not None:
+            raise InputError("preprocess: the inputs of this task are bytes or ids, to which no step applies")
+        return task
+    chosen = task.steps if steps is None else steps
+    train, targets = task.splits["train"]
+    fitted = preprocess.fit(chosen, train, targets)
+    splits = {"train": (fitted.inputs, targets[fitted.kept])}
+    for name, (inputs, targets) in task.splits.items():
+        if name != "train":
+            try:
+                splits[name] = fitted.transform(inputs), targets
+            except InputError as error:
+                raise InputError(f"{error} (the {name} examples)") from None
+    return dataclasses.replace(
+        task,
+        splits=splits,
+        rows=task.rows | {"train": task.rows["train"][fitted.kept]},
+        prepare=lambda rows: fitted.transform(rows.reshape(-1, *task.shape)),
+        imputes=any(isinstance(step, Impute) for step in chosen.values()),
+        optimum=task.optimum if steps is None else None,  # known of the inputs as the task has them
+    )

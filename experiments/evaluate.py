@@ -98,8 +98,13 @@ def floats(scores: dict[str, jax.Array]) -> dict[str, float]:
     return {name: float(value) for name, value in scores.items()}
 
 
-def read_rows(path: Path, features: int) -> np.ndarray:
+def read_rows(path: Path, features: int, missing: bool = False) -> np.ndarray:
     """Raw rows of features from a `.npy` file or from a CSV file with or without a header.
+
+    Args:
+        path: the file. In a CSV file a value is missing where a cell is empty or `nan`.
+        features: in each row.
+        missing: whether values may be missing; they are NaN.
 
     Raises:
         InputError: no such file, not numbers, or rows of another length.
@@ -112,8 +117,9 @@ def read_rows(path: Path, features: int) -> np.ndarray:
     rows = rows.reshape(len(rows), -1) if rows.ndim > 1 else rows.reshape(-1, features if rows.size == features else 1)
     if rows.shape[1] != features:
         raise InputError(f"{path}: rows of {rows.shape[1]} numbers; wanted {features}")
-    if not np.isfinite(rows).all():
-        raise InputError(f"{path}: row {int(np.argwhere(~np.isfinite(rows))[0][0]) + 1} is not finite")
+    wrong = np.isinf(rows) if missing else ~np.isfinite(rows)
+    if wrong.any():
+        raise InputError(f"{path}: row {int(np.argwhere(wrong)[0][0]) + 1} is not finite")
     return rows
 
 
@@ -134,12 +140,12 @@ def _read_csv(path: Path) -> list[list[float]]:
     for number, row in enumerate(rows, 1):
         if len(row) != len(rows[0]):
             raise ValueError(f"row {number} has {len(row)} numbers, the first one {len(rows[0])}")
-    return [[float(cell) for cell in row] for row in rows]
+    return [[float(cell or "nan") for cell in row] for row in rows]
 
 
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        float(text or "nan")
     except ValueError:
         return False
     return True

@@ -15,7 +15,8 @@ from experiments.chunk import Carry, Parts, Setting, make_start
 from experiments.data import Task
 from experiments.errors import InputError
 from experiments.tables import Config, with_values
-from optchain.core.paths import nearest
+from optchain.core.mask import select
+from optchain.core.paths import nearest, path_of
 from optchain.core.transform import names
 
 
@@ -39,12 +40,14 @@ class Experiment:
         return dataclasses.replace(self, config=config, model=network, tx=oc.from_config(config.optimizer))
 
     def parts(self, numbers: dict[str, Any]) -> Parts:
-        """The network and the optimizer with other numbers, maybe traced ones, at dotted keys of the configuration."""
+        """What is built with other numbers, maybe traced ones, at dotted keys of the configuration."""
         if not numbers:
-            return Parts(self.model, self.tx, batch_policies.build(self.config.train))
+            return self._parts(self.config, self.model, self.tx)
         config = with_values(self.config, numbers)
-        model, tx = models.build(config.model, self.task), oc.from_config(config.optimizer)
-        return Parts(model, tx, batch_policies.build(config.train))
+        return self._parts(config, models.build(config.model, self.task), oc.from_config(config.optimizer))
+
+    def _parts(self, config: Config, model: nn.Module, tx: optax.GradientTransformation) -> Parts:
+        return Parts(model, tx, batch_policies.build(config.train), config.augment, config.loss, config.train.sampling)
 
 
 def build(config: Config, source: str) -> Experiment:
@@ -58,13 +61,15 @@ def build(config: Config, source: str) -> Experiment:
         InputError: what the configuration asks for does not exist or does not fit together.
     """
     try:
-        task = tasks.load(config.task)
+        task = tasks.load(config.task, config.preprocess)
         _require_fit(config, task)
         model = models.build(config.model, task)
         experiment = Experiment(config, task, model, oc.from_config(config.optimizer))
         _require_batches(config, experiment.tx)
         carry = jax.eval_shape(experiment.start)
         params = carry["params"]
+        if config.loss.penalizes:
+            _require_whole(config.loss.penalized, oc.row_tables(experiment.tx), params)
         # The whole update is traced once here, so that what it refuses is an error of the configuration.
         told = {"value": 0.0, "validation": 0.0}
         jax.eval_shape(lambda g, s, p: oc.apply(experiment.tx, g, s, p, **told), params, carry["opt_state"], params)
@@ -78,6 +83,8 @@ def build(config: Config, source: str) -> Experiment:
 def _require_batches(config: Config, tx: optax.GradientTransformation) -> None:
     policy = batch_policies.build(config.train)
     if policy.micro:
+        if config.train.sampling == "balanced":
+            raise InputError("train.sampling: balanced batches are drawn whole; leave train.batch.micro out")
         if oc.row_tables(tx):
             cure = "leave micro out, or take the optimizer without `rows`"
             raise InputError(f"train.batch.micro: gradients of touched rows cannot be added up; {cure}")
@@ -100,3 +107,41 @@ def _require_fit(config: Config, task: Task) -> None:
         raise InputError(f"model.channels: the inputs of task {config.task.use!r} are vectors, not images")
     if halvings and min(shape[:2]) < 2**halvings:
         raise InputError(f"model.channels: {halvings} convolutions halve images of {shape[0]} x {shape[1]} to nothing")
+    if config.augment.of_images and len(shape) != 3:
+        raise InputError(f"augment.{config.augment.of_images[0]}: the inputs of task {config.task.use!r} are no images")
+    changed = {"augment.noise": config.augment.noise, "loss.mixup": config.loss.mixup}
+    for key, value in changed.items():
+        if value is not None and whole:
+            raise InputError(f"{key}: the inputs of task {config.task.use!r} are whole numbers")
+    _require_classes(config, task)
+
+
+def _require_classes(config: Config, task: Task) -> None:
+    """What is said of classes is said of a task that has them, each with a training example."""
+    asked = [f"loss.{name}" for name in config.loss.changes_classes]
+    asked += ["train.sampling"] if config.train.sampling == "balanced" else []
+    if task.classes is None:
+        if asked:
+            raise InputError(f"{asked[0]}: the targets of task {config.task.use!r} are no classes")
+        return
+    if config.loss.huber is not None:
+        raise InputError(
+            f"loss.huber: the loss of task {config.task.use!r} is no squared error, its targets are classes"
+        )
+    targets = task.splits["train"][1]
+    if "train.sampling" in asked and targets.ndim > 1:
+        raise InputError(f"train.sampling: an example of task {config.task.use!r} is of no one class; wanted 'epochs'")
+    absent = np.setdiff1d(np.arange(task.classes), targets)
+    counted = [key for key in asked if key in ("loss.logit_adjustment", "train.sampling")]
+    if len(absent) and counted:
+        raise InputError(f"{counted[0]}: there is no training example of class {absent[0]}")
+
+
+def _require_whole(penalized: Any, tables: Any, params: Any) -> None:
+    """A penalty has a gradient in every row, and so is not for tables whose rows are updated where looked up."""
+    by_row = select(tables, params) if tables else [False] * len(jax.tree.leaves(params))
+    both = zip(jax.tree.leaves_with_path(params), select(penalized, params), by_row, strict=True)
+    for (path, _), own, rows in both:
+        if own and rows:
+            cure = "wanted others, or weight decay in the chain, which sleeping rows make up for"
+            raise InputError(f"loss.penalized: the optimizer updates rows of {path_of(path)!r}; {cure}")

@@ -12,22 +12,46 @@ from experiments.data import Task
 from experiments.transformer import Transformer
 from optchain.embeddings.linen import Embed
 
-ACTIVATIONS = {"gelu": nn.gelu, "relu": nn.relu, "silu": nn.silu, "tanh": jnp.tanh}
+ACTIVATIONS = {
+    "gelu": nn.gelu,
+    "leaky_relu": nn.leaky_relu,
+    "relu": nn.relu,
+    "sigmoid": nn.sigmoid,
+    "silu": nn.silu,
+    "tanh": jnp.tanh,
+}
+
+
+class Dropout(nn.Module):
+    """Sets entries to 0 with a probability, which may be traced, and divides the others by that of staying.
+
+    The entries are those that `nn.Dropout`, which branches on its rate, would choose.
+    """
+
+    rate: float | jax.Array
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        stays = 1 - self.rate
+        return jnp.where(jax.random.bernoulli(self.make_rng("dropout"), stays, x.shape), x / stays, 0)
 
 
 class Block(nn.Module):
-    """What follows a hidden layer: batch normalization, activation, dropout."""
+    """What follows a hidden layer: normalization, activation, dropout."""
 
     activation: Callable[[jax.Array], jax.Array]
-    dropout: float
-    batch_norm: bool
+    dropout: float | jax.Array
+    norm: str
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        if self.batch_norm:
+        if self.norm == "batch":
             x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(x)
+        elif self.norm == "layer":
+            x = nn.LayerNorm()(x)
         x = self.activation(x)
-        return nn.Dropout(self.dropout, deterministic=not train)(x) if self.dropout else x
+        never = isinstance(self.dropout, float) and self.dropout == 0
+        return x if never or not train else Dropout(self.dropout)(x)
 
 
 class Network(nn.Module):
@@ -88,30 +112,39 @@ def build(table: tables.AnyModel, task: Task) -> nn.Module:
     activation = ACTIVATIONS[table.activation]
 
     def block() -> nn.Module:
-        return Block(activation, table.dropout, table.batch_norm)
+        return Block(activation, table.dropout, table.norm)
 
-    widths = tuple(table.channels), tuple(table.hidden)
-    return Network(task.outputs, *widths, block, kernel_initializer(table), bias=not table.batch_norm)
+    widths = tuple(table.channels), tuple(table.widths)
+    return Network(task.outputs, *widths, block, kernel_initializer(table), bias=table.norm != "batch")
 
 
 def kernel_initializer(table: tables.Model) -> Any:
     """The initializer of all kernels; biases begin at zero.
 
-    `xavier`, `he` and `lecun` are normal with the variance 2 / (in + out), 2 / in and 1 / in; `truncated_normal` and
-    `uniform` have the configured scale whatever the layer's size.
+    `xavier`, `he` and `lecun` are normal with the variance 2 / (in + out), 2 / in and 1 / in, and `orthogonal` has
+    orthonormal rows or columns; all four times the gain. `truncated_normal` and `uniform` have the configured scale
+    whatever the layer's size.
 
     References:
-        Glorot and Bengio, 2010. He et al., 2015, arXiv:1502.01852.
+        Glorot and Bengio, 2010. He et al., 2015, arXiv:1502.01852. Saxe et al., 2014, arXiv:1312.6120.
     """
-    scale = table.initializer_scale or 0.0  # for the two that have one, the configuration requires it
+    scale = 0.0 if table.initializer_scale is None else table.initializer_scale  # the two that need one have one
     match table.initializer:
         case "xavier":
-            return nn.initializers.xavier_normal()
+            return _times(table.initializer_gain, nn.initializers.xavier_normal())
         case "he":
-            return nn.initializers.he_normal()
+            return _times(table.initializer_gain, nn.initializers.he_normal())
         case "lecun":
-            return nn.initializers.lecun_normal()
+            return _times(table.initializer_gain, nn.initializers.lecun_normal())
+        case "orthogonal":
+            return _times(table.initializer_gain, nn.initializers.orthogonal())
         case "truncated_normal":
             return nn.initializers.truncated_normal(scale)
         case "uniform":
             return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -scale, scale)
+
+
+def _times(gain: Any, initializer: Any) -> Any:
+    if gain is None:
+        return initializer
+    return lambda key, shape, dtype=jnp.float32: (gain * initializer(key, shape, dtype)).astype(dtype)

@@ -11,6 +11,7 @@ from experiments.chunk import Carry, Setting, make_chunk, make_evaluate, make_st
 from experiments.config import flat
 from experiments.experiment import Experiment
 from experiments.tables import Config
+from experiments.transfer import transferred
 
 
 class Program:
@@ -29,7 +30,10 @@ class Program:
 
     def start(self, config: Config) -> Carry:
         """The carry of a run before its first step."""
-        return self._start(self.setting(config))
+        setting = self.setting(config)
+        if config.start is None:
+            return self._start(setting)
+        return self._start(setting, transferred(config.start, jax.eval_shape(self._start, setting)))
 
     def run(
         self, config: Config, carry: Carry, steps: int, hyper: dict[str, float] | None = None

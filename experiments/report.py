@@ -24,9 +24,10 @@ def write(runs: list[Run], path: Path) -> None:
         InputError: the runs are of different tasks.
     """
     configs = [run.config for run in runs]
-    if len({config.task.use for config in configs}) > 1:
-        raise InputError(f"runs of different tasks have no common report: {', '.join(c.task.use for c in configs)}")
-    task, names = tasks.load(configs[0].task), _names(runs)
+    tasks_named = [config.task.data or config.task.use for config in configs]
+    if len(set(tasks_named)) > 1:
+        raise InputError(f"runs of different tasks have no common report: {', '.join(tasks_named)}")
+    task, names = _task(runs[0]), _names(runs)
     logs = {name: read(run.folder / "metrics.jsonl") for name, run in zip(names, runs, strict=True)}
     optimum = None if "validation" in task.splits else task.optimum
     charts = [score_chart("loss", logs, log=True, level=optimum), score_chart(task.metric_name, logs)]
@@ -41,13 +42,13 @@ def write(runs: list[Run], path: Path) -> None:
         "<h2>How</h2>" if len(runs) == 1 else "<h2>The runs</h2>",
         *(_details(name, run, unfold=len(runs) == 1) for name, run in zip(names, runs, strict=True)),
     ]
-    title = f"{configs[0].task.use}: {names[0] if len(runs) == 1 else ', '.join(names)}"
+    title = f"{tasks_named[0]}: {names[0] if len(runs) == 1 else ', '.join(names)}"
     write_page(path, title, body)
 
 
 def summary(run: Run) -> list[str]:
     """How a run ended, and its scores, in plain lines."""
-    task, result = tasks.load(run.config.task), run.result or {"scores": {}}
+    task, result = _task(run), run.result or {"scores": {}}
     lines = [_ending(run), *score_lines(task, result["scores"])]
     if "ensemble" in result:
         lines += [f"{len(result['snapshots'])} snapshots together:", *score_lines(task, result["ensemble"])]
@@ -59,6 +60,12 @@ def score_lines(task: Task, scores: Scores) -> list[str]:
     named = ("loss", task.metric_name)
     rows = [[f"{key} {x}" if key in named else x for key, x in row.items()] for row in _score_rows(task, scores)]
     return in_columns(rows)
+
+
+def _task(run: Run) -> Task:
+    """What a run learned."""
+    config = run.config
+    return tasks.load(config.task, config.preprocess)
 
 
 def _names(runs: list[Run]) -> list[str]:
@@ -102,7 +109,7 @@ def _rows(names: list[str], runs: list[Run]) -> list[dict[str, str]]:
     """The rows of the table of results: a run without scores has one that says how it ended."""
     rows = []
     for name, run in zip(names, runs, strict=True):
-        task, first = tasks.load(run.config.task), {"run": name, "ending": _ending(run)}
+        task, first = _task(run), {"run": name, "ending": _ending(run)}
         optimum = {} if task.optimum is None else {"least possible training loss": f"{task.optimum:.4f}"}
         scored = _score_rows(task, run.result["scores"] if run.result else {})
         rows += [(first if len(runs) > 1 else {}) | row | optimum for row in scored or [{"ending": _ending(run)}]]
@@ -132,7 +139,7 @@ def _snapshots(names: list[str], runs: list[Run]) -> list[str]:
     """A table of the scores of each snapshot and of all together, for each run that keeps some."""
     parts = []
     for name, run in zip(names, runs, strict=True):
-        result, task = run.result or {}, tasks.load(run.config.task)
+        result, task = run.result or {}, _task(run)
         rows = [
             {"models of": f"step {kept['step']}"} | row
             for kept in result.get("snapshots", [])

@@ -6,20 +6,15 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import Discriminator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Tag
 
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Name = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
-
-
-class Table(pydantic.BaseModel):
-    """A table of the file: unknown keys and values of another type are errors."""
-
-    model_config = pydantic.ConfigDict(strict=True, extra="forbid", frozen=True)
+from experiments.preprocess import AnyStep
+from experiments.regularizers import Augment, Loss
+from experiments.table import Fraction, Name, Table
 
 
 class Task(Table):
     """What is learned, and how many of its examples are held out; the rest is for training."""
 
-    use: Literal["circles", "digits", "embedding", "linear", "text"]
+    use: Literal["circles", "digits", "embedding", "faces", "linear", "tabular", "text"]
     seed: NonNegativeInt = 0  # of the split, so that runs with other training seeds see the same data
     validation: NonNegativeInt = 0  # examples; without any, the training examples are evaluated
     test: NonNegativeInt = 0
@@ -29,16 +24,20 @@ class Task(Table):
 
     examples: PositiveInt | None = None  # of a task that is generated, in all
     ids: PositiveInt | None = None  # that an embedding has a row for
+    data: Literal["breast_cancer", "diabetes", "iris", "wine"] | None = None  # of the tabular task
+    missing: Fraction = 0.0  # of the entries of a table, taken away
 
     @pydantic.model_validator(mode="after")
     def _own_numbers(self) -> "Task":
-        owners = {"context": "text", "examples": "embedding", "ids": "embedding"}
+        owners = {"context": "text", "data": "tabular", "examples": "embedding", "ids": "embedding"}
         for name, owner in owners.items():
             if (self.use == owner) != (getattr(self, name) is not None):
                 wanted = f"needs {name}" if self.use == owner else f"takes no {name}, which is for {owner!r}"
                 raise ValueError(f"task {self.use!r} {wanted}")
         if (self.folds is None) != (self.fold is None) or (self.fold or 0) >= (self.folds or 1):
             raise ValueError(f"folds = {self.folds} and fold = {self.fold}; wanted both, fold below folds, or neither")
+        if self.missing and self.use != "tabular":
+            raise ValueError(f"task {self.use!r} takes no missing, which is for 'tabular'")
         return self
 
 
@@ -48,11 +47,14 @@ class Model(Table):
     use: Literal["network"] = "network"
     channels: list[PositiveInt] = []  # of 3x3 convolutions, each followed by a 2x2 mean
     hidden: list[PositiveInt] = []  # widths of the dense layers before the last
-    activation: Literal["gelu", "relu", "silu", "tanh"] = "relu"
+    depth: PositiveInt | None = None  # instead of hidden: so many dense layers before the last,
+    width: PositiveInt | None = None  # all of this width
+    activation: Literal["gelu", "leaky_relu", "relu", "sigmoid", "silu", "tanh"] = "relu"
     dropout: Fraction = 0.0  # after each hidden layer
-    batch_norm: bool = False  # before each activation
-    initializer: Literal["he", "lecun", "truncated_normal", "uniform", "xavier"] = "lecun"
+    norm: Literal["batch", "layer", "none"] = "none"  # before each activation
+    initializer: Literal["he", "lecun", "orthogonal", "truncated_normal", "uniform", "xavier"] = "lecun"
     initializer_scale: PositiveFloat | None = None  # standard deviation, or half the width of the uniform
+    initializer_gain: PositiveFloat | None = None  # of the initializers whose scale is the layer's: times this
 
     @pydantic.model_validator(mode="after")
     def _scale_belongs(self) -> "Model":
@@ -60,7 +62,25 @@ class Model(Table):
         if free != (self.initializer_scale is not None):
             wanted = "needs an initializer_scale" if free else "takes no initializer_scale, its scale is the layer's"
             raise ValueError(f"initializer {self.initializer!r} {wanted}")
+        if free and self.initializer_gain is not None:
+            raise ValueError(
+                f"initializer {self.initializer!r} takes no initializer_gain; wanted its initializer_scale"
+            )
         return self
+
+    @pydantic.model_validator(mode="after")
+    def _one_way_to_say_the_widths(self) -> "Model":
+        if (self.depth is None) != (self.width is None):
+            given, other = ("width", "depth") if self.depth is None else ("depth", "width")
+            raise ValueError(f"{given} = {getattr(self, given)} needs a {other}; or give the widths as hidden")
+        if self.depth is not None and self.hidden:
+            raise ValueError(f"hidden = {self.hidden} and depth = {self.depth} exclude each other")
+        return self
+
+    @property
+    def widths(self) -> list[int]:
+        """Of the dense layers before the last."""
+        return self.hidden if self.depth is None or self.width is None else [self.width] * self.depth
 
 
 class Transformer(Table):
@@ -225,7 +245,8 @@ class Train(Table):
 
     steps: PositiveInt
     batch: AnyBatch  # examples a step, or a table that says how many
-    seed: NonNegativeInt = 0  # of the initial parameters, the batches and dropout
+    sampling: Literal["balanced", "epochs"] = "epochs"  # or as many rows of each class, drawn with replacement
+    seed: NonNegativeInt = 0  # of the initial parameters, the batches, dropout and augmentation
     evaluate_every: PositiveInt = 100  # steps compiled as one loop; a last loop that is shorter is compiled apart
     checkpoint_every: PositiveInt | None = None  # steps, a multiple of evaluate_every; that itself if left out
     log_every: PositiveInt = 10  # steps between rows with the optimizer's metrics; the loss is logged at every step
@@ -258,12 +279,29 @@ class Train(Table):
         return self.checkpoint_every or self.evaluate_every
 
 
-class Config(Table):
-    """A run. `optimizer` is a chain, link by link, as `optchain.from_config` takes it."""
+class Start(Table):
+    """Another run whose parameters this one begins with; the optimizer's state is fresh."""
+
+    run: str  # its folder
+    only: list[str] = ["*"]  # patterns on paths of parameters and batch statistics
+    exclude: list[str] = []
+
+
+class Setup(Table):
+    """What is learned from what by which model, and how: all of a run but its optimizer."""
 
     task: Task
     model: AnyModel
     train: Train
+    preprocess: dict[Name, AnyStep] | None = None  # steps in their order; those of the task if left out
+    augment: Augment = Augment()
+    loss: Loss = Loss()
+    start: Start | None = None
+
+
+class Config(Setup):
+    """A run. `optimizer` is a chain, link by link, as `optchain.from_config` takes it."""
+
     optimizer: dict[str, Any]
 
 
@@ -291,15 +329,12 @@ class Contender(Table):
         return [dict(zip(self.grid, values, strict=True)) for values in itertools.product(*self.grid.values())]
 
 
-class Comparison(Table):
+class Comparison(Setup):
     """Optimizers on one task, each tuned by as many runs as the others and then run anew with fresh seeds.
 
     The runs that tune have the seed of `train`, the fresh ones those that follow it.
     """
 
-    task: Task
-    model: AnyModel
-    train: Train
     seeds: Annotated[int, Field(ge=2)] = 5  # fresh seeds: fewer than two have no interval
     optimizers: dict[Name, Contender] = Field(min_length=2)
 
@@ -322,7 +357,8 @@ class Comparison(Table):
         """The configuration of one run of an optimizer."""
         optimizer = with_values(self.optimizers[name].chain, numbers)
         train = self.train.model_copy(update={"seed": seed})
-        return Config(task=self.task, model=self.model, train=train, optimizer=optimizer)
+        shared = {key: getattr(self, key) for key in Setup.model_fields}
+        return Config(**shared | {"train": train, "optimizer": optimizer})
 
 
 def with_values(table: Any, numbers: dict[str, Any]) -> Any:

@@ -22,7 +22,7 @@ test = 200
 [model]
 hidden = [10]
 dropout = 0.1
-batch_norm = true
+norm = "batch"
 
 [train]
 steps = {steps}

@@ -1,11 +1,10 @@
 """Click-through: examples of a few ids each, most of them rare, generated; whether they are clicked on."""
 
-import jax.numpy as jnp
 import numpy as np
-import optax
 
 from experiments import tables
 from experiments.data import Task, split
+from experiments.tasks.classification import of_two
 
 FIELDS = 8  # ids of an example, each from a range of its own
 FACTORS = 4  # of the hidden vectors whose inner products decide
@@ -23,17 +22,10 @@ def load(table: tables.Task) -> Task:
     return Task(
         splits=splits,
         rows=rows,
-        outputs=1,
-        loss=lambda outputs, targets: optax.losses.sigmoid_binary_cross_entropy(outputs[:, 0], targets),
-        metric=lambda outputs, targets: ((outputs[:, 0] > 0) == targets).astype(jnp.float32),
-        metric_name="accuracy",
-        answer=lambda outputs: {
-            "clicks": (outputs[:, 0] > 0).astype(int),
-            "probability": 1 / (1 + np.exp(-outputs[:, 0])),
-        },
         prepare=lambda raw: np.asarray(raw, np.int32),
-        features=FIELDS,
+        shape=(FIELDS,),
         ids=table.ids,
+        **of_two("clicks"),
     )
 
 

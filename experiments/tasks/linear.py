@@ -12,8 +12,8 @@ def load(table: tables.Task) -> Task:
     random = np.random.RandomState(1)
     x = random.randn(100, 1)
     y = 3 * x[:, 0] + random.randn(100)
-    splits, rows = split(x.astype(np.float32), y.astype(np.float32), table, stratify=False)
-    inputs, targets = splits["train"]
+    splits, rows = split(x, y.astype(np.float32), table, stratify=False)
+    inputs, targets = splits["train"][0].astype(np.float32), splits["train"][1]
     design = np.hstack([inputs, np.ones_like(inputs)])
     fitted = design @ np.linalg.lstsq(design, targets)[0]
     return Task(
@@ -25,7 +25,7 @@ def load(table: tables.Task) -> Task:
         metric_name="absolute_error",
         metric_sign=1,
         answer=lambda outputs: {"y": outputs[:, 0]},
-        prepare=lambda rows: rows.astype(np.float32),
-        features=1,
+        shape=(1,),
+        steps={},
         optimum=float(np.mean((fitted - targets) ** 2)),
     )

@@ -43,7 +43,8 @@ def load(table: tables.Task) -> Task:
         metric_name="next_byte_accuracy",
         answer=_answer,
         prepare=_prepare,
-        features=windows.shape[1] - 1,
+        shape=(windows.shape[1] - 1,),
+        classes=256,
     )
 
 

@@ -50,7 +50,7 @@ class Tuning:
     @functools.cached_property
     def objective(self) -> Objective:
         """What is made as good as it can."""
-        return objective(self.study.search, tasks.load(self.study.task))
+        return objective(self.study.search, tasks.load(self.study.task, self.study.preprocess))
 
     @functools.cached_property
     def claims(self) -> Claims:

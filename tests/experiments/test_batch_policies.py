@@ -18,7 +18,7 @@ from experiments.errors import InputError
 from experiments.experiment import build
 from experiments.program import Program
 
-PLAIN = ("model.dropout=0.0", "model.batch_norm=false")
+PLAIN = ("model.dropout=0.0", 'model.norm="none"')
 NOISE = "train.batch={use='noise_scale', min=4, max=128, micro=2, decay=0.9}"
 
 
@@ -57,7 +57,7 @@ def test_micro_batches_are_one_batch(tmp_path):
 
 
 def test_batch_statistics_are_the_means_of_those_of_the_micro_batches(tmp_path):
-    built = experiment(tmp_path, "model.batch_norm=true", "train.batch={use='fixed', size=32, micro=16}")
+    built = experiment(tmp_path, 'model.norm="batch"', "train.batch={use='fixed', size=32, micro=16}")
     start, (after, _) = built.start(), steps(built, 1)
     _, _, order = jax.random.split(jax.random.key(0), 3)
     rows = np.asarray(batches(order, jnp.int32(0), 1, 32, 600)[0]).reshape(2, 16)

@@ -31,7 +31,7 @@ def train(tmp_path, optimizer, *sets):
 def test_a_plateau_hears_each_validation_loss_once(tmp_path):
     adam = '[optimizer.adam]\nuse = "adam"\nlearning_rate = 1e-12\n'
     plateau = '[optimizer.plateau]\nuse = "scale_on_plateau"\nfactor = 0.5\npatience = 0\n'
-    _, rows = train(tmp_path, adam + plateau, "train.steps=100", "train.log_every=1", "model.batch_norm=false")
+    _, rows = train(tmp_path, adam + plateau, "train.steps=100", "train.log_every=1", "model.norm=none")
     factors = [row["optimizer"]["plateau.factor"] for row in rows if "optimizer" in row]
     # Nothing is learned. The first validation loss, after step 20, is heard at step 21; the others fail to fall.
     assert factors[19:21] == [1, 1] and factors[39:41] == [1, 0.5] and factors[59:61] == [0.5, 0.25]
@@ -44,7 +44,7 @@ def test_a_bold_driver_raises_and_lowers_the_rate(tmp_path):
         '[optimizer.bold]\nuse = "scale_on_plateau"\nfactor = 0.5\npatience = 0\n'
         'tolerance = 0.0\nraise_by = 1.05\nagainst = "last"\n'
     )
-    _, rows = train(tmp_path, adam + bold, "train.steps=120", "train.log_every=1", "model.batch_norm=false")
+    _, rows = train(tmp_path, adam + bold, "train.steps=120", "train.log_every=1", 'model.norm="none"')
     factors = [row["optimizer"]["bold.factor"] for row in rows if "optimizer" in row]
     losses = [row["evaluation"]["validation_loss"] for row in rows if "evaluation" in row]
     assert factors[20] == 1 and losses[0] > losses[1]
@@ -86,7 +86,7 @@ def test_a_guard_that_never_rejects_changes_nothing(tmp_path):
 
 def test_the_average_of_a_schedule_free_run_is_what_counts(tmp_path):
     """It is found from the parameters and the state together."""
-    trainer, _ = train(tmp_path, 'use = "schedule_free_adamw"\nlearning_rate = 0.1\n', "model.batch_norm=false")
+    trainer, _ = train(tmp_path, 'use = "schedule_free_adamw"\nlearning_rate = 0.1\n', "model.norm=none")
     scores = trainer.run.result["scores"]["validation"]
     assert set(scores) == {"parameters", "average"} and scores["average"]["accuracy"] > 0.9
     assert restore(trainer.run).scores()["validation"] == scores
