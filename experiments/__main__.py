@@ -1,4 +1,4 @@
-"""The command line: `python -m experiments train | evaluate | predict | report | compare`."""
+"""The command line: `python -m experiments train | evaluate | predict | report | compare | tune`."""
 
 import argparse
 import shlex
@@ -63,9 +63,9 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("--out", type=Path, help="CSV file to write; the standard output if left out")
     predict.set_defaults(command=_predict)
 
-    report = commands.add_parser("report", help="lay runs side by side in one HTML file")
-    report.add_argument("runs", type=Path, nargs="+", metavar="run", help="folders of runs")
-    report.add_argument("--out", type=Path, required=True, help="HTML file to write")
+    report = commands.add_parser("report", help="lay runs side by side in one HTML file, or report on a study")
+    report.add_argument("runs", type=Path, nargs="+", metavar="run", help="folders of runs, or that of a study")
+    report.add_argument("--out", type=Path, help="HTML file to write; a study's report goes to its folder")
     report.set_defaults(command=_report)
 
     compare = commands.add_parser("compare", help="tune several optimizers and compare them on fresh seeds")
@@ -138,6 +138,7 @@ def _compare(options: argparse.Namespace) -> int:
 def _tune(options: argparse.Namespace) -> int:
     from experiments import config
     from experiments.signals import Interrupted
+    from experiments.tuning.report import lines_of, write
     from experiments.tuning.tables import Study
     from experiments.tuning.tune import Tuning
 
@@ -152,6 +153,7 @@ def _tune(options: argparse.Namespace) -> int:
     except Interrupted as interrupted:
         print("stopped; the same command goes on from there", file=sys.stderr)
         return 128 + interrupted.signal
+    print("\n".join([*lines_of(tuning, write(tuning)), f"report: {folder / 'report.html'}"]))
     return 0
 
 
@@ -192,11 +194,26 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
+    if any((folder / "study.json").is_file() for folder in options.runs):
+        return _report_study(options)
     from experiments import run
     from experiments.report import write
 
+    if options.out is None:
+        raise InputError("wanted --out, the HTML file to write")
     write([run.find(folder) for folder in options.runs], options.out)
     print(f"report: {options.out}")
+    return 0
+
+
+def _report_study(options: argparse.Namespace) -> int:
+    from experiments.tuning.report import lines_of, write
+    from experiments.tuning.tune import reopened
+
+    if len(options.runs) > 1 or options.out is not None:
+        raise InputError("the report of a study goes to its folder; wanted that folder alone and no --out")
+    tuning = reopened(options.runs[0])
+    print("\n".join([*lines_of(tuning, write(tuning)), f"report: {tuning.folder / 'report.html'}"]))
     return 0
 
 

@@ -14,10 +14,11 @@ import optchain as oc
 from experiments.charts import COLORS, logarithmic, svg
 from experiments.compare import Trial
 from experiments.evaluate import evaluated
+from experiments.intervals import interval
 from experiments.logs import read
 from experiments.page import table, write_page
 from experiments.run import Run
-from experiments.standings import Standing, interval, standings
+from experiments.standings import Standing, standings
 from experiments.tables import Comparison
 from optchain.core.describe import in_columns
 

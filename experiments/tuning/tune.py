@@ -26,7 +26,7 @@ from experiments.tuning.display import Standings
 from experiments.tuning.objective import Objective, objective
 from experiments.tuning.programs import Programs
 from experiments.tuning.side_by_side import SideBySide
-from experiments.tuning.tables import Search, Study
+from experiments.tuning.tables import Study
 from experiments.tuning.trials import Trial, best, trials, write_table
 from experiments.tuning.workers import in_processes
 
@@ -121,13 +121,25 @@ class Tuning:
             return []
         resolved = self.study.config(space.values(winner.labels, self.study.space))
         self._write_best(winner, resolved)
-        if not self.study.search.fresh:
+        return self.anew(resolved, f"trial={winner.number}")
+
+    def anew(self, resolved: Config, name: str) -> list[Run]:
+        """Run a configuration with every fresh seed.
+
+        Args:
+            resolved: the configuration.
+            name: of it, to find the runs again.
+
+        Raises:
+            Interrupted: a signal came.
+        """
+        if not self.fresh_seeds:
             return []
         built, found = build(resolved, self.source), []
         program = Program(built)
-        for seed in fresh_seeds(self.study.search):
+        for seed in self.fresh_seeds:
             config = resolved.model_copy(update={"train": resolved.train.model_copy(update={"seed": seed})})
-            one = run.opened(self.folder / "fresh" / f"trial={winner.number},seed={seed}", config, self.command)
+            one = run.opened(self.fresh_run(name, seed).folder, config, self.command)
             if one.result is None:
                 trainer = Trainer(built.having(config), one, program=program, display=Quiet())
                 signal = trainer.train()
@@ -135,6 +147,17 @@ class Tuning:
                     raise Interrupted(signal)
             found.append(one)
         return found
+
+    @property
+    def fresh_seeds(self) -> list[int]:
+        """The seeds of the runs that judge the best trial; no trial has one of them."""
+        search = self.study.search
+        sequences = [np.random.SeedSequence(search.seed, spawn_key=(1, i)) for i in range(search.fresh)]
+        return [int(one.generate_state(1)[0] >> 1) for one in sequences]
+
+    def fresh_run(self, name: str, seed: int) -> Run:
+        """The run of a configuration, by its name, with a fresh seed."""
+        return Run(self.folder / "fresh" / f"{name},seed={seed}")
 
     def _write_best(self, winner: Trial, resolved: Config) -> None:
         path = self.folder / "best.toml"
@@ -157,6 +180,16 @@ class Tuning:
         return [line for line in config.differences(old, self.study) if not line.startswith(may)]
 
 
+def reopened(folder: Path) -> Tuning:
+    """The study in a folder, as it was begun.
+
+    Raises:
+        InputError: its file is of another version.
+    """
+    path = folder / "study.json"
+    return Tuning(config.load(path, table=Study), folder, str(path), Run(folder).about["command"])
+
+
 def work(tuning: Tuning, look: Callable[[], None] = lambda: None) -> None:
     """Run trials, one after the other, as long as any are left."""
     programs = Programs(tuning.source)
@@ -164,9 +197,3 @@ def work(tuning: Tuning, look: Callable[[], None] = lambda: None) -> None:
         with held as claim:
             one_by_one.perform(claim, programs, tuning.command)
         look()
-
-
-def fresh_seeds(search: Search) -> list[int]:
-    """The seeds of the runs that judge the best trial; no trial has one of them."""
-    sequences = [np.random.SeedSequence(search.seed, spawn_key=(1, i)) for i in range(search.fresh)]
-    return [int(one.generate_state(1)[0] >> 1) for one in sequences]

@@ -15,8 +15,9 @@ from experiments import compare, config
 from experiments.__main__ import main
 from experiments.comparison_report import rows_of, warnings_of
 from experiments.experiment import build
+from experiments.intervals import interval
 from experiments.run import Run, create
-from experiments.standings import interval, standings
+from experiments.standings import standings
 from experiments.tables import Comparison
 from experiments.train import Trainer
 
