@@ -69,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
     report.set_defaults(command=_report)
 
     compare = commands.add_parser("compare", help="tune several optimizers and compare them on fresh seeds")
-    compare.add_argument("config", type=Path, help="a TOML file with a grid for each optimizer")
+    compare.add_argument("config", type=Path, help="a TOML file with a chain and a space for each optimizer")
     compare.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="sets", help="override")
     compare.add_argument("--out", type=Path, help="folder; the same one again goes on where it was stopped")
     compare.add_argument("--overwrite", action="store_true", help="remove the trials in the folder first")
@@ -112,26 +112,26 @@ def _train(options: argparse.Namespace) -> int:
 
 def _compare(options: argparse.Namespace) -> int:
     from experiments import compare, config
+    from experiments.comparison import Comparison
     from experiments.comparison_report import lines_of, write
-    from experiments.progress import Trials
     from experiments.signals import Interrupted
-    from experiments.tables import Comparison
 
     comparison = config.load(options.config, options.sets, Comparison)
-    folder, found = _folder(options), []
+    folder, command, done = _folder(options), _command(options), []
+    tunings = compare.studies(comparison, folder, str(options.config), command)
     # All are built before anything is removed or run: a misspelled name is not to be found after an hour.
-    built = compare.build_all(comparison, str(options.config))
-    compare.prepare(folder, comparison, _command(options), options.overwrite)
+    compare.require_valid(comparison, tunings)
+    compare.prepare(folder, comparison, tunings, command, options.overwrite)
     try:
-        with Trials(comparison.count) as display:
-            for trial in compare.trials(comparison, built, folder, _command(options)):
-                found.append(trial)
-                compare.write_table(found, folder / "trials.csv")
-                display.show(str(trial))
+        for name in compare.perform(comparison, tunings):
+            done.append(name)
+            compare.write_table({name: tunings[name] for name in done}, folder / "trials.csv")
     except Interrupted as interrupted:
-        print(f"stopped after {len(found)} trials; the same command goes on from there", file=sys.stderr)
+        there = f"{len(done)} of {len(tunings)} optimizers are done"
+        print(f"stopped; {there}; the same command goes on from there", file=sys.stderr)
         return 128 + interrupted.signal
-    print("\n".join([*lines_of(write(comparison, found, folder)), f"report: {folder / 'report.html'}"]))
+    ranked = write(comparison, tunings, folder)
+    print("\n".join([*lines_of(ranked, comparison), f"report: {folder / 'report.html'}"]))
     return 0
 
 
@@ -196,6 +196,8 @@ def _predict(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     if any((folder / "study.json").is_file() for folder in options.runs):
         return _report_study(options)
+    if any((folder / "comparison.json").is_file() for folder in options.runs):
+        return _report_comparison(options)
     from experiments import run
     from experiments.report import write
 
@@ -214,6 +216,19 @@ def _report_study(options: argparse.Namespace) -> int:
         raise InputError("the report of a study goes to its folder; wanted that folder alone and no --out")
     tuning = reopened(options.runs[0])
     print("\n".join([*lines_of(tuning, write(tuning)), f"report: {tuning.folder / 'report.html'}"]))
+    return 0
+
+
+def _report_comparison(options: argparse.Namespace) -> int:
+    from experiments.compare import reopened
+    from experiments.comparison_report import lines_of, write
+
+    if len(options.runs) > 1 or options.out is not None:
+        raise InputError("the report of a comparison goes to its folder; wanted that folder alone and no --out")
+    (folder,) = options.runs
+    comparison, tunings = reopened(folder)
+    ranked = write(comparison, tunings, folder)
+    print("\n".join([*lines_of(ranked, comparison), f"report: {folder / 'report.html'}"]))
     return 0
 
 

@@ -2,13 +2,15 @@
 
 import json
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import pydantic
 
 from experiments.errors import InputError
-from experiments.tables import MODELS, Config, Table
+from experiments.tables import Config, Table
 
 Loaded = TypeVar("Loaded", bound=Table)
 
@@ -33,7 +35,7 @@ def load(path: Path | str, sets: list[str] | None = None, table: type[Loaded] = 
         overridden = [text.partition("=")[0].strip() + "." for text in sets or []]
         lines = []
         for found in error.errors():
-            dotted = ".".join(map(str, _place(found)))
+            dotted = ".".join(map(str, _place(found, table)))
             source = (
                 "--set"
                 if any(f"{dotted}.".startswith(key) or key.startswith(f"{dotted}.") for key in overridden)
@@ -94,12 +96,10 @@ def _override(data: dict[str, Any], text: str) -> None:
         table[last] = value
 
 
-def _place(error: Any) -> tuple[Any, ...]:
-    """The keys that lead to an error. Pydantic also says as which of `MODELS` it read the table."""
-    place = error["loc"]
-    if error["type"] == "union_tag_invalid":
-        return *place, "use"
-    return place[:1] + place[2:] if place[:1] == ("model",) else place
+def _place(error: Any, table: type[Table]) -> tuple[Any, ...]:
+    """The keys that lead to an error. Pydantic also says as which of several tables it read one."""
+    place = tuple(name for name, is_key in _walk(error["loc"], table)[0] if is_key)
+    return (*place, "use") if error["type"] == "union_tag_invalid" else place
 
 
 def _explained(error: Any, table: type[Table]) -> str:
@@ -115,17 +115,48 @@ def _explained(error: Any, table: type[Table]) -> str:
         names = [part.strip(" '") for part in error["ctx"]["expected"].replace(" or ", ", ").split(",")]
         return f"found {error['input']!r}; {nearest(str(error['input']), names)}"
     if error["type"] == "union_tag_invalid":
-        return f"found {error['ctx']['tag']!r}; {nearest(error['ctx']['tag'], MODELS)}"
+        names = [part.strip(" '") for part in error["ctx"]["expected_tags"].split(",")]
+        return f"found {error['ctx']['tag']!r}; {nearest(error['ctx']['tag'], names)}"
+    if error["type"] == "union_tag_not_found":
+        return "missing use"
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     return f"found {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}"
 
 
-def _fields(parents: list[Any], table: Any) -> list[str]:
+def _fields(parents: list[Any], table: type[Table]) -> list[str]:
     """The keys of the table that the parents lead to."""
-    for name in parents:
-        if get_origin(table) is dict:
-            table = get_args(table)[1]
+    return list(_walk(parents, table)[1].model_fields)
+
+
+def _walk(place: Sequence[Any], found: Any) -> tuple[list[tuple[Any, bool]], Any]:
+    """Each part of a place with whether it is a key or says which of several tables was read; and the type there."""
+    parts = []
+    for name in place:
+        tables = _tables(found)
+        is_key = len(tables) < 2
+        parts.append((name, is_key))
+        if not is_key:
+            found = next((one for one in tables if name in _uses(one)), None)
+        elif tables:
+            field = tables[0].model_fields.get(name)
+            found = field.annotation if field else None
         else:
-            table = MODELS.get(name) or table.model_fields[name].annotation
-    return list(table.model_fields)
+            found = get_args(found)[-1] if get_origin(found) in (dict, list) else None
+    return parts, next(iter(_tables(found)), Table)
+
+
+def _tables(found: Any) -> list[type[Table]]:
+    """The tables that a type may be."""
+    if isinstance(found, type) and issubclass(found, Table):
+        return [found]
+    if get_origin(found) is Annotated:
+        return _tables(get_args(found)[0])
+    if get_origin(found) in (Union, UnionType):
+        return [table for one in get_args(found) for table in _tables(one)]
+    return []
+
+
+def _uses(table: type[Table]) -> tuple[Any, ...]:
+    """What a table's `use` may be."""
+    return get_args(table.model_fields["use"].annotation)

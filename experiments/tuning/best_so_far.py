@@ -23,23 +23,24 @@ class BestSoFar:
     high: np.ndarray
 
 
-def best_so_far(found: Sequence[Trial], search: Search, sign: float) -> BestSoFar | None:
+def best_so_far(found: Sequence[Trial], search: Search, sign: float, worst: float | None = None) -> BestSoFar | None:
     """The curve of a study; None as long as no trial has finished.
 
     Where no trial depends on an earlier one, their order is an accident: the curve is then the expected best of so many
     of them, drawn without replacement, with a bootstrap interval. Else it is the best that was observed.
 
     Args:
-        found: the trials by number. One that was pruned or diverged counts as the worst that finished: it cost a trial
-            and was no better. One that could not be run is left out.
+        found: the trials by number. One that could not be run is left out.
         search: how the trials were chosen.
         sign: -1 where higher is better.
+        worst: the score of what was pruned or diverged, which cost a trial too; the worst that finished if left out.
     """
     ended = [trial for trial in found if trial.state in ("finished", "pruned", "diverged")]
     finished = [sign * trial.score for trial in ended if trial.state == "finished"]
     if not finished:
         return None
-    scores = np.array([sign * trial.score if trial.state == "finished" else max(finished) for trial in ended])
+    least = max(finished) if worst is None else sign * worst
+    scores = np.array([sign * trial.score if trial.state == "finished" else least for trial in ended])
     seconds, counts = np.cumsum([sum(trial.seconds.values()) for trial in ended]), np.arange(1, len(ended) + 1)
     if is_adaptive(search):
         nothing = np.full(len(scores), np.nan)

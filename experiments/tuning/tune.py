@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,6 @@ import tomli_w
 from experiments import config, run, tasks
 from experiments.errors import InputError
 from experiments.experiment import build
-from experiments.program import Program
 from experiments.progress import Quiet
 from experiments.run import Run
 from experiments.signals import Interrupted
@@ -104,7 +103,7 @@ class Tuning:
             look()
             match search.parallel:
                 case "vmap":
-                    SideBySide(self.claims, Programs(self.source), self.command, lambda _: look()).perform()
+                    SideBySide(self.claims, self.programs, self.command, lambda _: look()).perform()
                 case "processes":
                     in_processes(work, (dataclasses.replace(self),), search.workers or os.cpu_count() or 1, look)
                 case "none":
@@ -121,27 +120,31 @@ class Tuning:
             return []
         resolved = self.study.config(space.values(winner.labels, self.study.space))
         self._write_best(winner, resolved)
-        return self.anew(resolved, f"trial={winner.number}")
+        return self.anew(resolved, f"trial={winner.number}", winner.labels)
 
-    def anew(self, resolved: Config, name: str) -> list[Run]:
+    @functools.cached_property
+    def programs(self) -> Programs:
+        """What is compiled for the trials, and for the runs with fresh seeds."""
+        return Programs(self.source)
+
+    def anew(self, resolved: Config, name: str, varied: Iterable[str]) -> list[Run]:
         """Run a configuration with every fresh seed.
 
         Args:
             resolved: the configuration.
             name: of it, to find the runs again.
+            varied: the dimensions that it has: what was compiled for a trial with the same ones serves again.
 
         Raises:
             Interrupted: a signal came.
         """
-        if not self.fresh_seeds:
-            return []
-        built, found = build(resolved, self.source), []
-        program = Program(built)
+        keys, found = [self.study.space[key].path or key for key in varied], []
         for seed in self.fresh_seeds:
             config = resolved.model_copy(update={"train": resolved.train.model_copy(update={"seed": seed})})
             one = run.opened(self.fresh_run(name, seed).folder, config, self.command)
             if one.result is None:
-                trainer = Trainer(built.having(config), one, program=program, display=Quiet())
+                experiment, program = self.programs.of(config, keys)
+                trainer = Trainer(experiment, one, program=program, display=Quiet())
                 signal = trainer.train()
                 if signal is not None:
                     raise Interrupted(signal)
@@ -192,8 +195,7 @@ def reopened(folder: Path) -> Tuning:
 
 def work(tuning: Tuning, look: Callable[[], None] = lambda: None) -> None:
     """Run trials, one after the other, as long as any are left."""
-    programs = Programs(tuning.source)
     while (held := tuning.claims.next()) is not None:
         with held as claim:
-            one_by_one.perform(claim, programs, tuning.command)
+            one_by_one.perform(claim, tuning.programs, tuning.command)
         look()
