@@ -81,6 +81,13 @@ def parser() -> argparse.ArgumentParser:
     tune.add_argument("--out", type=Path, help="folder; the same one again goes on where it was stopped")
     tune.add_argument("--overwrite", action="store_true", help="remove the study in the folder first")
     tune.set_defaults(command=_tune)
+
+    claims = commands.add_parser("claims", help="measure claims about tuning, and say which hold")
+    claims.add_argument("configs", type=Path, nargs="*", help="TOML files; all of configs/claims if left out")
+    claims.add_argument("--quick", action="store_true", help="only those that take a minute together")
+    claims.add_argument("--out", type=Path, default=Path("runs/claims"), help="folder; the same one goes on")
+    claims.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="sets", help="override")
+    claims.set_defaults(command=_claims)
     return top
 
 
@@ -154,6 +161,39 @@ def _tune(options: argparse.Namespace) -> int:
         print("stopped; the same command goes on from there", file=sys.stderr)
         return 128 + interrupted.signal
     print("\n".join([*lines_of(tuning, write(tuning)), f"report: {folder / 'report.html'}"]))
+    return 0
+
+
+def _claims(options: argparse.Namespace) -> int:
+    import time
+
+    from experiments import config, run
+    from experiments.claims.report import Tried, lines_of, write
+    from experiments.claims.tables import Claim
+    from experiments.claims.try_out import try_out
+    from experiments.claims.verdict import outcomes
+    from experiments.signals import Interrupted
+
+    paths = options.configs or sorted(Path("configs/claims").glob("*.toml"))
+    claims = {path: config.load(path, options.sets, Claim) for path in paths}
+    if options.quick:
+        claims = {path: claim for path, claim in claims.items() if claim.quick}
+    if not claims:
+        raise InputError("no claims: name files, or run it where configs/claims is")
+    tried, report = [], options.out / "report.html"
+    try:
+        for path, claim in sorted(claims.items(), key=lambda item: int(item[1].id[1:])):
+            began = time.perf_counter()
+            command = shlex.join(["python", "-m", "experiments", "claims", str(path)])
+            arms = try_out(claim, options.out / claim.id, str(path), command, lambda line: print(line, file=sys.stderr))
+            findings = outcomes(claim, arms)
+            tried.append(Tried(claim, arms, findings, time.perf_counter() - began, command))
+            write(tried, report, run.surroundings())
+            print(lines_of(tried[-1:])[0], flush=True)
+    except Interrupted as interrupted:
+        print("stopped; the same command goes on from there", file=sys.stderr)
+        return 128 + interrupted.signal
+    print(f"report: {report}")
     return 0
 
 

@@ -77,7 +77,7 @@ def perform(comparison: Comparison, tunings: dict[str, Tuning]) -> Iterator[str]
         tuning.search()
         tuning.finish()
         if comparison.optimizers[name].default:
-            tuning.anew(tuning.study.config({}), DEFAULT, tuning.study.space)
+            tuning.fresh(tuning.study.config({}), DEFAULT, tuning.study.space)
         report.write(tuning)
         yield name
 

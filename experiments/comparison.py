@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import Field
 
+from experiments.config import problems
 from experiments.tables import AnyModel, Name, Table, Task, Train
 from experiments.tuning import space
 from experiments.tuning.tables import AnyDimension, Search, Study
@@ -13,7 +14,7 @@ from experiments.tuning.tables import AnyDimension, Search, Study
 class Tuned(Search):
     """The search for every optimizer's values. One that does not look back spends an equal budget equally well."""
 
-    sampler: Literal["gp", "grid", "quasi_random", "random", "tpe"] = "quasi_random"
+    sampler: Literal["gp", "grid", "population", "quasi_random", "random", "tpe"] = "quasi_random"
     fresh: Annotated[int, Field(ge=2)] = 5  # seeds, the same for all: fewer than two have no interval
 
 
@@ -61,7 +62,7 @@ class Comparison(Table):
             try:
                 self.study(name)
             except pydantic.ValidationError as error:
-                found = "; ".join(str(one.get("ctx", {}).get("error", one["msg"])) for one in error.errors())
+                found = "; ".join(": ".join(filter(None, problem)) for problem in problems(error, Study))
                 raise ValueError(f"optimizers.{name}: {found}") from None
         if self.search.sampler == "grid":
             points = {name: len(space.grid(one.space)) for name, one in self.optimizers.items()}

@@ -344,5 +344,5 @@ def _legend(axes: Axes) -> None:
 
 def _chain(one: Standing) -> str:
     study, winner = one.tuning.study, one.outcome.winner
-    values = {} if winner is None else space.values(winner.labels, study.space)
+    values = {} if winner is None else winner.schedule or space.values(winner.labels, study.space)
     return f"<h3>{html.escape(one.name)}</h3>{card(str(oc.from_config(study.config(values).optimizer)))}"

@@ -34,15 +34,19 @@ def load(path: Path | str, sets: list[str] | None = None, table: type[Loaded] = 
     except pydantic.ValidationError as error:
         overridden = [text.partition("=")[0].strip() + "." for text in sets or []]
         lines = []
-        for found in error.errors():
-            dotted = ".".join(map(str, _place(found, table)))
+        for dotted, problem in problems(error, table):
             source = (
                 "--set"
                 if any(f"{dotted}.".startswith(key) or key.startswith(f"{dotted}.") for key in overridden)
                 else str(path)
             )
-            lines.append(": ".join(filter(None, [source, dotted, _explained(found, table)])))
+            lines.append(": ".join(filter(None, [source, dotted, problem])))
         raise InputError("\n".join(lines)) from None
+
+
+def problems(error: pydantic.ValidationError, table: type[Table] = Config) -> list[tuple[str, str]]:
+    """The dotted key of each problem, empty for the whole table, and what was found and wanted there."""
+    return [(".".join(map(str, _place(found, table))), _explained(found, table)) for found in error.errors()]
 
 
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -99,7 +103,7 @@ def _override(data: dict[str, Any], text: str) -> None:
 def _place(error: Any, table: type[Table]) -> tuple[Any, ...]:
     """The keys that lead to an error. Pydantic also says as which of several tables it read one."""
     place = tuple(name for name, is_key in _walk(error["loc"], table)[0] if is_key)
-    return (*place, "use") if error["type"] == "union_tag_invalid" else place
+    return (*place, "use") if error["type"] in ("union_tag_invalid", "union_tag_not_found") else place
 
 
 def _explained(error: Any, table: type[Table]) -> str:
@@ -115,10 +119,10 @@ def _explained(error: Any, table: type[Table]) -> str:
         names = [part.strip(" '") for part in error["ctx"]["expected"].replace(" or ", ", ").split(",")]
         return f"found {error['input']!r}; {nearest(str(error['input']), names)}"
     if error["type"] == "union_tag_invalid":
-        names = [part.strip(" '") for part in error["ctx"]["expected_tags"].split(",")]
-        return f"found {error['ctx']['tag']!r}; {nearest(error['ctx']['tag'], names)}"
+        kinds = [kind.strip(" '") for kind in error["ctx"]["expected_tags"].split(",")]
+        return f"found {error['ctx']['tag']!r}; {nearest(error['ctx']['tag'], kinds)}"
     if error["type"] == "union_tag_not_found":
-        return "missing use"
+        return "missing"
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     return f"found {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}"

@@ -34,7 +34,7 @@ class Run:
     def surroundings(self) -> str:
         """The versions and the machine in one line."""
         about = self.about
-        return "  ".join(f"{key} {value}" for key, value in (about["versions"] | about["machine"]).items())
+        return _in_a_line(about["versions"] | about["machine"])
 
     @property
     def result(self) -> dict[str, Any] | None:
@@ -151,6 +151,15 @@ def machine() -> dict[str, Any]:
     import jax
 
     return {"device": jax.devices()[0].device_kind, "platform": jax.default_backend(), "cores": os.cpu_count()}
+
+
+def surroundings() -> str:
+    """The versions and the machine of this process in one line."""
+    return _in_a_line(versions() | machine())
+
+
+def _in_a_line(facts: dict[str, Any]) -> str:
+    return "  ".join(f"{key} {value}" for key, value in facts.items())
 
 
 def _is_run(folder: Path) -> bool:

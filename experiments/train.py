@@ -170,7 +170,8 @@ def steps_before_divergence(logs: dict[str, Any]) -> int:
 def evaluation_row(step: int, logs: dict[str, Any], scores: dict[str, dict[str, float]], split: str) -> dict[str, Any]:
     """The scores of a run's models on a split, and the means over the batches since the evaluation before."""
     row: dict[str, Any] = {"step": step}
-    row |= {f"batch_{name}": float(np.mean(logs[name])) for name in next(iter(scores.values()))}
+    names = sorted(next(iter(scores.values())), key=lambda name: name != "loss")  # the loss comes first
+    row |= {f"batch_{name}": float(np.mean(logs[name])) for name in names}
     for name, found in scores.items():
         prefix = split if name == "parameters" else f"{split}_{name}"
         row |= {f"{prefix}_{key}": value for key, value in found.items()}

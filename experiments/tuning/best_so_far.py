@@ -53,7 +53,7 @@ def best_so_far(found: Sequence[Trial], search: Search, sign: float, worst: floa
 
 def is_adaptive(search: Search) -> bool:
     """Whether the trials depend on what became of earlier ones."""
-    return search.sampler in ("gp", "tpe")
+    return search.sampler in ("gp", "population", "tpe")
 
 
 def expected_least(values: np.ndarray) -> np.ndarray:

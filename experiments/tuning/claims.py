@@ -3,6 +3,7 @@
 import contextlib
 import math
 import statistics
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ import numpy as np
 import optuna
 import pydantic
 from filelock import FileLock, Timeout
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
+from experiments import config
 from experiments.evaluate import scores_of
 from experiments.tables import Config
 from experiments.tuning import space
@@ -20,6 +22,7 @@ from experiments.tuning.objective import Objective
 from experiments.tuning.tables import Label, Study
 from experiments.tuning.trials import SURPLUS, folder_of, trials
 
+PAUSE = 0.2  # seconds between two looks at the trials of others
 Result = dict[str, Any]  # of a run, as in its `result.json`
 
 
@@ -48,11 +51,6 @@ class Claim:
     def numbers(self) -> list[str]:
         """The dotted keys of the configuration that it varies."""
         return [self.study.space[name].path or name for name in self.labels]
-
-    def run_folder(self, config: Config) -> Path:
-        """Where one of its runs is."""
-        fold = "" if config.task.fold is None else f",fold={config.task.fold}"
-        return self.folder / f"seed={config.train.seed}{fold}"
 
     def evaluated(self, row: dict[str, Any]) -> bool:
         """Hear of an evaluation of the run in progress; whether to end it now, because others are better.
@@ -114,10 +112,21 @@ class Claims:
         return next(self._found(), None)
 
     def _found(self) -> Iterator[Any]:
-        for one in self.optuna_study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            yield from self._wanted(optuna.Trial(self.optuna_study, one._trial_id))  # there is no public way back
+        yield from self._left()
         while not self._is_spent():
             yield from self._wanted(self.optuna_study.ask())
+        # What others are running is theirs, unless they give it up.
+        while not self.held and self._running():
+            yield from self._left()
+            time.sleep(PAUSE)
+
+    def _left(self) -> Iterator[Any]:
+        """The claims on trials that were begun and that nobody runs."""
+        for one in self._running():
+            yield from self._wanted(optuna.Trial(self.optuna_study, one._trial_id))  # there is no public way back
+
+    def _running(self) -> list[FrozenTrial]:
+        return self.optuna_study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
 
     def _wanted(self, trial: optuna.Trial) -> Iterator[Any]:
         """The claim on a trial, unless another process has it, or the budget was used up when it was begun."""
@@ -175,6 +184,12 @@ class Claims:
         return not self._is_in_budget(len(found)) or seconds >= (self.study.search.seconds or math.inf)
 
 
+def run_folder(folder: Path, config: Config) -> Path:
+    """Where a run of a trial is, in the trial's folder."""
+    fold = "" if config.task.fold is None else f",fold={config.task.fold}"
+    return folder / f"seed={config.train.seed}{fold}"
+
+
 def seed_of(seed: int, number: int, replicate: int) -> int:
     """The training seed of a trial's run: of the study's seed and the trial's number, whoever runs it."""
     return int(np.random.SeedSequence(seed, spawn_key=(0, number, replicate)).generate_state(1)[0] >> 1)
@@ -182,4 +197,4 @@ def seed_of(seed: int, number: int, replicate: int) -> int:
 
 def explained(error: pydantic.ValidationError) -> str:
     """What does not fit together in a configuration, in a line."""
-    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+    return "; ".join(": ".join(filter(None, problem)) for problem in config.problems(error))

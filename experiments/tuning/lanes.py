@@ -31,7 +31,8 @@ class Lane:
     config: Config
     owner: Any
     logs: Logs
-    step: int = 0
+    step: int
+    scores: dict[str, Any] = dataclasses.field(default_factory=dict)  # by split and model, at the last evaluation
     seconds: dict[str, float] = dataclasses.field(default_factory=lambda: {"compiling": 0.0, "training": 0.0})
 
 
@@ -74,21 +75,23 @@ class Lanes:
         """The runs in progress."""
         return [lane for lane in self.lanes if lane is not None]
 
-    def begin(self, run: Run, config: Config, owner: Any) -> None:
-        """Give a run a lane.
+    def begin(self, run: Run, config: Config, owner: Any, step: int = 0) -> Lane:
+        """Give a run a lane, before its first step.
 
         Args:
             run: its folder.
             config: its configuration.
             owner: whatever the caller wants to find in the lane.
+            step: that the caller is about to put in the lane's carry.
         """
         i = self.lanes.index(None)
         logs = Logs(run.folder, config.train.log_every)
-        logs.cut(0)
-        self.lanes[i] = Lane(run, config, owner, logs)
+        logs.cut(step)
+        self.lanes[i] = lane = Lane(run, config, owner, logs, step)
         setting = self.program.setting(config)
         jax.tree.map(lambda x, y: x.__setitem__(i, y), self.settings, setting)
         self.carry = self._place(self.carry, self.program.start(config), i)
+        return lane
 
     def drop(self, lane: Lane) -> None:
         """Take a run's lane away."""
@@ -98,8 +101,7 @@ class Lanes:
         """Make the steps up to the next evaluation in all lanes.
 
         Returns:
-            Each run with the row of its evaluation, or with None where it has diverged. A run that has ended, either
-            way, has its result and has left its lane.
+            Each run with the row of its evaluation, or with None where it has diverged.
         """
         began, running = time.perf_counter(), self.running
         data, split = self.program.data, "validation" if "validation" in self.program.data else "train"
@@ -122,24 +124,21 @@ class Lanes:
         lane.seconds["compiling"] += compiling
         good = steps_before_divergence(logs)
         if good < self.every or not math.isfinite(scores[counted(scores)]["loss"]):
-            self._end(lane, "diverged", lane.step + min(good + 1, self.every), {})
+            lane.step, lane.scores = lane.step + min(good + 1, self.every), {}
             return None
-        lane.step += self.every
+        lane.step, lane.scores = lane.step + self.every, {split: scores}
         row = evaluation_row(lane.step, logs, scores, split)
         row |= {"steps_per_second": self.every / share, "seconds": lane.seconds["training"]}
         lane.logs.evaluation(row)
-        if lane.step == lane.config.train.steps:
-            self._end(lane, "finished", lane.step, {split: scores})
         return row
 
-    def prune(self, lane: Lane) -> None:
-        """End a run because others are better."""
-        self._end(lane, "pruned", lane.step, {})
-
-    def _end(self, lane: Lane, ending: str, step: int, scores: dict[str, Any]) -> None:
-        result = {"ending": ending, "step": step, "scores": scores, "seconds": lane.seconds}
-        lane.run.write("result.json", result | ({"scored_step": step} if scores else {}))
+    def end(self, lane: Lane, ending: str) -> dict[str, Any]:
+        """Write a run's result, and take its lane away."""
+        scored = {"scored_step": lane.step, "scores": lane.scores} if ending == "finished" else {"scores": {}}
+        result = {"ending": ending, "step": lane.step, **scored, "seconds": lane.seconds}
+        lane.run.write("result.json", result)
         self.drop(lane)
+        return result
 
     def _scores(self, carry: Any, data: Any) -> dict[str, Any]:
         return {name: self.program.evaluate(model, *data) for name, model in models(carry).items()}

@@ -9,7 +9,7 @@ from experiments.run import Run
 from experiments.signals import Interrupted
 from experiments.tables import Config
 from experiments.train import Trainer
-from experiments.tuning.claims import Claim, explained
+from experiments.tuning.claims import Claim, explained, run_folder
 from experiments.tuning.programs import Programs
 
 
@@ -21,7 +21,7 @@ def perform(claim: Claim, programs: Programs, command: str) -> None:
     """
     try:
         for resolved in claim.configs():
-            found = run.opened(claim.run_folder(resolved), resolved, command)
+            found = run.opened(run_folder(claim.folder, resolved), resolved, command)
             if found.result is None:
                 _train(claim, programs, found, resolved)
             if claim.ended(found.result or {}):

@@ -85,7 +85,7 @@ def outcome(tuning: Tuning) -> Outcome:
 
 
 def fresh(tuning: Tuning, name: str) -> list[Fresh]:
-    """The ended runs of a configuration with fresh seeds, see `Tuning.anew`."""
+    """The ended runs of a configuration with fresh seeds, see `Tuning.fresh`."""
     runs = [Fresh(seed, tuning.fresh_run(name, seed)) for seed in tuning.fresh_seeds]
     return [one for one in runs if one.run.result is not None]
 

@@ -60,6 +60,7 @@ def _how(study: Study, objective: Objective) -> str:
     method = {
         "gp": "a Gaussian process",
         "grid": "a grid",
+        "population": "a population",
         "quasi_random": "quasi-random points",
         "random": "random points",
         "tpe": "a tree-structured Parzen estimator",
@@ -91,6 +92,10 @@ def _states(found: Outcome) -> str:
 def _winner(found: Outcome, objective: Objective) -> list[str]:
     winner = found.winner
     values = [{"value": name, "best": shown(label)} for name, label in winner.labels.items()]
+    line = (
+        '<p class="sub">These are its first values: it took over from others, and best.toml has its line as a '
+        "schedule.</p>"
+    )
     searched = _doubt(found) or (
         "The score of the search is that of the luckiest of many trials and therefore too good. What the configuration "
         "is worth is the mean over fresh seeds, which took no part in choosing it."
@@ -99,6 +104,7 @@ def _winner(found: Outcome, objective: Objective) -> list[str]:
         f"<h2>The best trial: number {winner.number}</h2>",
         notes([f"{edge}. The best may lie outside: extend the space and search again." for edge in found.edges]),
         f'<div class="charts">{table(values)}{table(_verdict(found, objective))}</div>',
+        line if winner.schedule else "",
         f'<p class="sub">{html.escape(searched)}</p>',
     ]
 

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable
+from typing import Any
 
 import pydantic
 
@@ -10,8 +11,8 @@ from experiments.errors import InputError
 from experiments.program import Program
 from experiments.signals import Interrupted, Signals
 from experiments.tables import Config
-from experiments.tuning.claims import Claim, Claims, explained
-from experiments.tuning.lanes import MOST, Lanes, fitting
+from experiments.tuning.claims import Claim, Claims, explained, run_folder
+from experiments.tuning.lanes import MOST, Lane, Lanes, fitting
 from experiments.tuning.programs import Programs
 
 
@@ -68,7 +69,7 @@ class SideBySide:
         try:
             for resolved in claim.configs():
                 experiment, program = self.programs.of(resolved, claim.numbers())
-                found = run.opened(claim.run_folder(resolved), experiment.config, self.command)
+                found = run.opened(run_folder(claim.folder, resolved), experiment.config, self.command)
                 if found.result is None:
                     self._pool(program, resolved).begin(found, resolved, claim)
                 elif claim.ended(found.result):
@@ -88,10 +89,17 @@ class SideBySide:
         for lane, row in pool.advance():
             if lane.owner.number not in self.held:  # another run of its trial has just ended the trial
                 continue
-            if lane.run.result is None and row is not None and lane.owner.evaluated(row):
-                pool.prune(lane)
-            if lane.run.result is not None and lane.owner.ended(lane.run.result):
+            ending = self._ending(lane, row)
+            if ending is not None and lane.owner.ended(pool.end(lane, ending)):
                 self._end(lane.owner)
+
+    def _ending(self, lane: Lane, row: dict[str, Any] | None) -> str | None:
+        """How a run has just ended, or None if it goes on."""
+        if row is None:
+            return "diverged"
+        if lane.step == lane.config.train.steps:
+            return "finished"
+        return "pruned" if lane.owner.evaluated(row) else None
 
     def _end(self, claim: Claim) -> None:
         """Let go of a trial that has ended, and of its runs."""

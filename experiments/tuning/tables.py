@@ -112,12 +112,22 @@ class Hyperband(Table):
     factor: Annotated[int, Field(ge=2)] = 3
 
 
+class Population(Table):
+    """How a population trains, arXiv:1711.09846."""
+
+    every: PositiveInt | None = None  # steps between changes, a multiple of train.evaluate_every; that if left out
+    share: Annotated[float, Field(gt=0, le=0.5)] = 0.25  # of the members: so many of the worst follow the best
+    factors: Annotated[list[PositiveFloat], Field(min_length=1)] = [0.8, 1.25]  # by one of which a number changes
+    resample: Annotated[float, Field(ge=0, le=1)] = 0.25  # how often a number is drawn anew instead
+
+
 class Search(Table):
     """How a study goes about it. The budget is a number of trials, seconds of training and compiling, or both."""
 
     trials: PositiveInt | None = None  # a grid has its own number
     seconds: PositiveFloat | None = None  # of all ended trials together; what runs then runs to its end
-    sampler: Literal["gp", "grid", "quasi_random", "random", "tpe"] = "tpe"
+    sampler: Literal["gp", "grid", "population", "quasi_random", "random", "tpe"] = "tpe"
+    population: Population = Population()  # of that sampler, whose members are the trials
     seed: NonNegativeInt = 0  # of the sampler and, with its number, of every trial
     objective: Literal["loss", "metric"] = "loss"  # on the validation examples
     pruner: Annotated[Median | Halving | Hyperband, Field(discriminator="use")] | None = None
@@ -127,12 +137,17 @@ class Search(Table):
     parallel: Literal["none", "processes", "vmap"] = "none"
     workers: PositiveInt | None = None  # processes; one for each core if left out
     lanes: PositiveInt | None = None  # runs side by side under vmap; as many as fit into memory if left out
-    storage: str | None = None  # the URL of a database, for several machines; a journal in the folder if left out
+    storage: str | None = None  # the URL of a database, for machines that share the folder; a journal in it if left out
 
     @property
     def runs(self) -> int:
         """Runs of a trial."""
         return self.seeds * (self.folds or 1)
+
+    @property
+    def side_by_side(self) -> bool:
+        """Whether runs share a compiled call."""
+        return self.parallel == "vmap" or self.sampler == "population"
 
     @pydantic.model_validator(mode="after")
     def _fits(self) -> "Search":
@@ -140,6 +155,11 @@ class Search(Table):
             raise ValueError("a grid has its own number of trials; leave out search.trials")
         if self.sampler != "grid" and self.trials is None and self.seconds is None:
             raise ValueError("wanted a budget: search.trials, search.seconds or both")
+        if self.sampler == "population":
+            unfit = [name for name in ("pruner", "folds", "seconds") if getattr(self, name) is not None]
+            unfit += ["seeds"] * (self.seeds > 1) + ["parallel"] * (self.parallel != "none")
+            if unfit:
+                raise ValueError(f"a population trains side by side to its end; leave out search.{unfit[0]}")
         for name, mode in (("workers", "processes"), ("lanes", "vmap")):
             if getattr(self, name) is not None and self.parallel != mode:
                 raise ValueError(f"search.{name} is for parallel = {mode!r}; found {self.parallel!r}")
@@ -150,7 +170,7 @@ class Study(Config):
     """A configuration, and which of its values are searched for."""
 
     search: Search
-    space: dict[str, AnyDimension] = Field(min_length=1)
+    space: dict[str, AnyDimension]
 
     @pydantic.model_validator(mode="after")
     def _holds_together(self) -> "Study":
@@ -160,6 +180,11 @@ class Study(Config):
             earlier[name] = dimension
             if self.search.sampler == "grid" and dimension.spread is None:
                 raise ValueError(f"space.{name!r}: a grid needs points, the number of values along it")
+            if self.search.sampler == "population" and not isinstance(dimension, Float | Log):
+                raise ValueError(f"space.{name!r}: a population changes numbers; wanted use = 'float' or 'log'")
+        every = self.search.population.every or self.train.evaluate_every
+        if every % self.train.evaluate_every:
+            raise ValueError(f"search.population.every = {every} is no multiple of {self.train.evaluate_every} steps")
         if not self.task.validation and not self.search.folds:
             raise ValueError("the validation examples judge the trials; wanted a task.validation or search.folds")
         return self

@@ -30,6 +30,7 @@ class Trial:
     seconds: dict[str, float]  # of all its runs together, compiling and training
     why: str  # it is infeasible
     folder: Path  # with a folder for each of its runs
+    schedule: dict[str, Any] | None  # of the member of a population: its values, by dimension
 
     @property
     def ended(self) -> bool:
@@ -97,6 +98,7 @@ def _trial(found: FrozenTrial, folder: Path, sign: float) -> Trial:
         seconds=told.get("seconds", {"compiling": 0.0, "training": 0.0}),
         why=told.get("why", ""),
         folder=folder_of(folder, found.number),
+        schedule=told.get("schedule"),
     )
 
 

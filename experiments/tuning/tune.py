@@ -22,7 +22,9 @@ from experiments.train import Trainer
 from experiments.tuning import one_by_one, space, storage
 from experiments.tuning.claims import Claims, explained
 from experiments.tuning.display import Standings
+from experiments.tuning.lanes import require_side_by_side
 from experiments.tuning.objective import Objective, objective
+from experiments.tuning.population import Population
 from experiments.tuning.programs import Programs
 from experiments.tuning.side_by_side import SideBySide
 from experiments.tuning.tables import Study
@@ -54,11 +56,12 @@ class Tuning:
         return trials(self.claims.optuna_study, self.folder, self.objective)
 
     def require_valid(self) -> None:
-        """Every choice and both ends of every range make a configuration that can be run.
+        """The configuration can be run, and with every choice and both ends of every range.
 
         Raises:
             InputError: naming the dimension and the value.
         """
+        build(self.study.config({}), self.source)
         for labels in space.samples(self.study.space):
             name, label = list(labels.items())[-1]
             where = f"{self.source}: space.{name!r} = {label!r}"
@@ -66,6 +69,8 @@ class Tuning:
                 found = self.study.config(space.values(labels, self.study.space))
             except pydantic.ValidationError as error:
                 raise InputError(f"{where}: {explained(error)}") from None
+            if self.study.search.side_by_side:
+                require_side_by_side(found)
             build(found, where)
 
     def prepare(self, overwrite: bool) -> None:
@@ -86,8 +91,11 @@ class Tuning:
         Run(self.folder).describe(self.command)
         Run(self.folder).write("study.json", self.study.model_dump())
 
-    def search(self) -> None:
+    def search(self, quiet: bool = False) -> None:
         """Run all trials that are left.
+
+        Args:
+            quiet: show nothing meanwhile.
 
         Raises:
             Interrupted: a signal came.
@@ -97,10 +105,13 @@ class Tuning:
             def look() -> None:
                 found = self.trials()
                 write_table(found, self.folder / "trials.csv")
-                display.show(found)
+                if not quiet:
+                    display.show(found)
 
             search = self.study.search
             look()
+            if search.sampler == "population":
+                return Population(self.claims, self.programs, self.command, look).perform()
             match search.parallel:
                 case "vmap":
                     SideBySide(self.claims, self.programs, self.command, lambda _: look()).perform()
@@ -115,20 +126,25 @@ class Tuning:
         Raises:
             Interrupted: a signal came.
         """
-        winner = best(self.trials(), self.objective)
+        winner = self.winner
         if winner is None:
             return []
-        resolved = self.study.config(space.values(winner.labels, self.study.space))
+        resolved = self.study.config(winner.schedule or space.values(winner.labels, self.study.space))
         self._write_best(winner, resolved)
-        return self.anew(resolved, f"trial={winner.number}", winner.labels)
+        return self.fresh(resolved, f"trial={winner.number}", () if winner.schedule else winner.labels)
+
+    @property
+    def winner(self) -> Trial | None:
+        """The best trial so far."""
+        return best(self.trials(), self.objective)
 
     @functools.cached_property
     def programs(self) -> Programs:
         """What is compiled for the trials, and for the runs with fresh seeds."""
         return Programs(self.source)
 
-    def anew(self, resolved: Config, name: str, varied: Iterable[str]) -> list[Run]:
-        """Run a configuration with every fresh seed.
+    def fresh(self, resolved: Config, name: str, varied: Iterable[str] = ()) -> list[Run]:
+        """Runs of a configuration with fresh seeds, scored on all splits; those that were made already are read.
 
         Args:
             resolved: the configuration.
@@ -144,8 +160,7 @@ class Tuning:
             one = run.opened(self.fresh_run(name, seed).folder, config, self.command)
             if one.result is None:
                 experiment, program = self.programs.of(config, keys)
-                trainer = Trainer(experiment, one, program=program, display=Quiet())
-                signal = trainer.train()
+                signal = Trainer(experiment, one, program=program, display=Quiet()).train()
                 if signal is not None:
                     raise Interrupted(signal)
             found.append(one)

@@ -18,9 +18,12 @@ from experiments.evaluate import restore
 from experiments.experiment import build
 from experiments.logs import read
 from experiments.tuning import space
+from experiments.tuning.tables import Study
+from experiments.tuning.tune import Tuning
 
 CONFIGS = sorted((small_runs.ROOT / "configs").glob("*/*.toml"))
 COMPARISONS = [path for path in CONFIGS if "optimizers" in tomllib.loads(path.read_text())]
+STUDIES = [path for path in CONFIGS if "search" in tomllib.loads(path.read_text()) and path not in COMPARISONS]
 
 
 @pytest.fixture(scope="module")
@@ -186,12 +189,12 @@ def named(path):
 @pytest.mark.parametrize("path", CONFIGS, ids=named)
 def test_every_configuration_begins_with_its_command(path):
     command, duration, score = path.read_text().splitlines()[:3]
-    name = "compare" if path in COMPARISONS else "train"
+    name = "compare" if path in COMPARISONS else "tune" if path in STUDIES else "train"
     assert command == f"# python -m experiments {name} {path.relative_to(small_runs.ROOT)}"
     assert "s on two cores" in duration and ("accuracy" in score or "loss" in score)
 
 
-@pytest.mark.parametrize("path", [path for path in CONFIGS if path not in COMPARISONS], ids=named)
+@pytest.mark.parametrize("path", [path for path in CONFIGS if path not in COMPARISONS + STUDIES], ids=named)
 def test_every_configuration_builds(path):
     built = build(config.load(path), str(path))
     table = tomllib.loads(path.read_text())["optimizer"]
@@ -199,6 +202,11 @@ def test_every_configuration_builds(path):
         table = table["tx"]
     links = [table["use"]] if "use" in table else [link for link in table if link != "watch"]
     assert links and all(re.search(rf"^{link}\b|_{link}\b", str(built.tx), re.MULTILINE) for link in links)
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=named)
+def test_every_study_is_valid(path, tmp_path):
+    Tuning(config.load(path, table=Study), tmp_path, str(path), "").require_valid()
 
 
 @pytest.mark.parametrize("path", COMPARISONS, ids=named)

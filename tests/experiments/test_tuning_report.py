@@ -16,6 +16,7 @@ from experiments import config
 from experiments.__main__ import main
 from experiments.logs import Logs
 from experiments.tuning.best_so_far import best_so_far, expected_least, least_interval
+from experiments.tuning.claims import run_folder
 from experiments.tuning.importance import importances
 from experiments.tuning.outcome import outcome
 from experiments.tuning.report import lines_of, write
@@ -74,7 +75,7 @@ def result(ending, loss=math.nan, step=40, splits=("validation",)):
 def play(tuning, ending, loss=math.nan, step=40):
     """Let the next trial end like this, without training anything."""
     with tuning.claims.next() as claim:
-        run = claim.run_folder(claim.configs()[0])
+        run = run_folder(claim.folder, claim.configs()[0])
         run.mkdir(parents=True)
         logs = Logs(run, 1)
         for at in range(20, step + 1, 20):

@@ -1,0 +1,1 @@
+"""Claims about tuning, each measured: `python -m experiments claims`."""

@@ -1,0 +1,54 @@
+"""Runs the arms of a claim: each is tuned as a study of its own, and its best point run anew with fresh seeds."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pydantic
+
+from experiments.claims.tables import Claim
+from experiments.claims.verdict import Arm
+from experiments.config import problems
+from experiments.errors import InputError
+from experiments.run import Run
+from experiments.tuning.tables import Study
+from experiments.tuning.tune import Tuning
+
+
+def try_out(claim: Claim, folder: Path, source: str, command: str, shown: Callable[[str], None]) -> dict[str, Arm]:
+    """The arms of a claim, their runs made or, where they were made before, read.
+
+    Raises:
+        InputError: an arm that cannot be built, or whose every trial diverged.
+        Interrupted: a signal came; the same call goes on from there.
+    """
+    tunings: dict[str, list[Tuning]] = {}
+    for name in claim.arms:
+        place = f"{source}: arms.{name}"
+        try:
+            studies = [claim.study(name, i) for i in range(claim.studies)]
+        except pydantic.ValidationError as error:
+            lines = (": ".join(filter(None, [place, *problem])) for problem in problems(error, Study))
+            raise InputError("\n".join(lines)) from None
+        folders = [folder / "arms" / name / f"study={i}" for i in range(claim.studies)]
+        tunings[name] = [Tuning(*both, place, command) for both in zip(studies, folders, strict=True)]
+    for several in tunings.values():
+        several[0].require_valid()
+    found = {}
+    for name, several in tunings.items():
+        runs, best = zip(*map(_run, several), strict=True)
+        found[name] = Arm(name, " | ".join(dict.fromkeys(best)), runs)
+        shown(f"{claim.id}  {name}  {best[0]}  test loss {found[name].mean('test loss')}")
+    return found
+
+
+def _run(tuning: Tuning) -> tuple[list[Run], str]:
+    """The fresh runs of an arm, and the values that were chosen for it."""
+    tuning.prepare(overwrite=False)
+    if not tuning.study.space:
+        return tuning.fresh(tuning.study.config({}), "as it is"), ""
+    tuning.search(quiet=True)
+    winner = tuning.winner
+    if winner is None:
+        raise InputError(f"{tuning.source}: every trial diverged; widen its space downwards")
+    point = (f"{name} {x:.3g}" if isinstance(x, float) else f"{name} {x}" for name, x in winner.labels.items())
+    return tuning.finish(), ", ".join(point)

@@ -1,0 +1,113 @@
+"""From the fresh runs of the arms to a verdict."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+
+from experiments.claims.tables import Check, Claim, Verdict
+from experiments.errors import InputError
+from experiments.evaluate import scores_of
+from experiments.intervals import Interval, interval
+from experiments.run import Run
+from optchain.core.paths import nearest
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """An arm of a claim when all of its runs have ended."""
+
+    name: str
+    best: str  # the values that were chosen, in words
+    fresh: Sequence[Sequence[Run]]  # of each study, in the same order of seeds for every arm
+
+    def values(self, score: str) -> list[float]:
+        """A score of each fresh run; of several studies, the mean of each one's fresh runs. NaN where it diverged."""
+        if len(self.fresh) == 1:
+            return [value(run, score) for run in self.fresh[0]]
+        found = [[x for run in runs if not math.isnan(x := value(run, score))] for runs in self.fresh]
+        return [sum(xs) / len(xs) if xs else math.nan for xs in found]
+
+    def mean(self, score: str) -> Interval:
+        """Its mean over the runs that did not diverge."""
+        return interval([x for x in self.values(score) if not math.isnan(x)])
+
+    @property
+    def diverged(self) -> int:
+        """How many of its fresh runs did."""
+        return sum(run.ending == "diverged" for runs in self.fresh for run in runs)
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """What was seen of one check."""
+
+    check: Check
+    measured: Interval  # the mean of the arm, or by how much it is higher than the other
+    outcome: str  # seen, the contrary, or undecided
+
+
+def value(run: Run, score: str) -> float:
+    """A score of a run; NaN if it was not scored because it diverged."""
+    result = run.result or {}
+    match score:
+        case "steps":
+            return float(result["step"])
+        case "diverged":
+            return float(result["ending"] == "diverged")
+        case "seconds":
+            return result["seconds"]["training"]
+        case "gap":
+            return scores_of(result, "test").get("loss", math.nan) - scores_of(result, "train").get("loss", math.nan)
+    split, _, metric = score.partition(" ")
+    found = scores_of(result, split)
+    if found and metric.replace(" ", "_") not in found:
+        names = [f"{split} {name.replace('_', ' ')}" for name in found]
+        raise InputError(f"score {score!r}; {nearest(score, [*names, 'gap', 'steps', 'seconds', 'diverged'])}")
+    return found.get(metric.replace(" ", "_"), math.nan)
+
+
+def judged(check: Check, arms: Mapping[str, Arm]) -> Finding:
+    """Hold a check against the runs."""
+    mine = arms[check.arm].values(check.score)
+    if check.than is None:
+        found = interval([x for x in mine if not math.isnan(x)])
+        return Finding(check, found, _side(check.relation, found, check.value or 0.0))
+    pairs = zip(mine, arms[check.than].values(check.score), strict=True)
+    found = interval([a - b for a, b in pairs if not (math.isnan(a) or math.isnan(b))])
+    return Finding(check, found, _difference(check, found))
+
+
+def verdict(findings: Sequence[Finding]) -> Verdict:
+    """What the findings amount to."""
+    seen = sum(finding.outcome == "seen" for finding in findings)
+    return "holds" if seen == len(findings) else "holds in part" if seen else "does not hold"
+
+
+def _difference(check: Check, found: Interval) -> str:
+    low, high = _ends(found)
+    if check.relation == "equal":
+        margin = check.margin or 0.0
+        return "seen" if -margin <= low and high <= margin else _contrary(low > margin or high < -margin)
+    if check.relation == "different":
+        return "seen" if low > 0 or high < 0 else "undecided"
+    return _side({"higher": "above", "lower": "below"}[check.relation], found, 0.0)
+
+
+def _side(relation: str, found: Interval, at: float) -> str:
+    low, high = _ends(found)
+    above, below = low > at, high < at
+    return "seen" if (above if relation == "above" else below) else _contrary(below if relation == "above" else above)
+
+
+def _ends(found: Interval) -> tuple[float, float]:
+    half = 0.0 if math.isnan(found.half) else found.half
+    return found.mean - half, found.mean + half
+
+
+def _contrary(is_contrary: bool) -> str:
+    return "the contrary" if is_contrary else "undecided"
+
+
+def outcomes(claim: Claim, arms: Mapping[str, Arm]) -> list[Finding]:
+    """All findings of a claim."""
+    return [judged(check, arms) for check in claim.checks]

@@ -1,0 +1,192 @@
+"""Population-based training: the members of a population train side by side, and the worst take over from the best.
+
+Reference: Jaderberg et al., 2017, arXiv:1711.09846.
+"""
+
+import contextlib
+import csv
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import run
+from experiments.checkpoints import Checkpoints
+from experiments.chunk import models
+from experiments.errors import InputError
+from experiments.experiment import build
+from experiments.signals import Interrupted, Signals
+from experiments.tables import Config
+from experiments.tuning.claims import Claim, Claims, run_folder
+from experiments.tuning.lanes import Lane, Lanes
+from experiments.tuning.programs import Programs
+from experiments.tuning.tables import AnyDimension, Log, Study
+from experiments.tuning.trials import folder_of, trials
+
+History = list[dict[str, Any]]  # of a member: from which step on it had which numbers, and whose model it took over
+
+
+class Population:
+    """All members of a study's population, one lane each.
+
+    Every so many steps each of the worst members takes over the parameters, the optimizer's state and the numbers of
+    one of the best, and changes the numbers: each is drawn anew, or multiplied by a factor, within its range. All is
+    saved then; what is random depends on the study's seed and the step.
+    """
+
+    def __init__(self, claims: Claims, programs: Programs, command: str, ended: Callable[[], None]) -> None:
+        self.claims, self.programs, self.command, self.ended = claims, programs, command, ended
+        self.study: Study = claims.study
+        self.table = self.study.search.population
+        self.every = self.table.every or self.study.train.evaluate_every
+
+    def perform(self) -> None:
+        """Train the members to their end, from where they were stopped if they were begun before.
+
+        Raises:
+            InputError: a dimension is no number that may change while a model is trained.
+            Interrupted: a signal came; what has been trained since the last change is lost.
+        """
+        with contextlib.ExitStack() as locks, Signals() as signals:
+            claims: list[Claim] = []
+            while (held := self.claims.next()) is not None:
+                claims.append(locks.enter_context(held))
+            if claims:
+                self._begin(claims)
+                self._train(signals)
+                for i, lane in enumerate(list(self.lanes.running)):
+                    self._end(i, lane)
+                self.checkpoints.close()
+
+    def _begin(self, claims: list[Claim]) -> None:
+        """Put the members in their lanes, those too that had ended when the study was stopped."""
+        mine = {claim.number: claim for claim in claims}
+        members = trials(self.claims.optuna_study, self.claims.folder, self.claims.objective)
+        configs = [self._config(trial.number, mine) for trial in members]
+        _, program = self.programs.of(configs[0], claims[0].numbers())
+        fixed = set(claims[0].numbers()) - set(program.varied)
+        if fixed:
+            raise InputError(f"space.{min(fixed)!r} decides what is compiled; a population changes numbers only")
+        self.lanes = Lanes(program, configs[0], len(members))
+        self.checkpoints = Checkpoints(self.claims.folder / "population")
+        saved = self.checkpoints.progress()
+        step = saved["step"] if saved else 0
+        for trial, resolved in zip(members, configs, strict=True):
+            found = run.opened(run_folder(trial.folder, resolved), resolved, self.command)
+            self.lanes.begin(found, resolved, mine.get(trial.number), step)
+        self.step, self.losses = step, [math.inf] * len(members)
+        self.histories: list[History] = [[{"step": 0, "from": i, **one.labels}] for i, one in enumerate(members)]
+        if saved:
+            self.lanes.carry, _, progress = self.checkpoints.restore(self.lanes.carry)
+            self.histories = progress["histories"]
+            for lane, seconds in zip(self.lanes.running, progress["seconds"], strict=True):
+                lane.seconds = seconds
+            self._set_numbers()
+
+    def _train(self, signals: Signals) -> None:
+        steps = self.study.train.steps
+        while self.step < steps:
+            rows = self.lanes.advance()
+            self.losses = [math.inf if row is None else self.claims.objective.of_row(row) for _, row in rows]
+            self.step += self.lanes.every
+            for lane in self.lanes.running:
+                lane.step = self.step  # a member that has diverged goes on as another
+            if signals.received:
+                raise Interrupted(signals.received)
+            if self.step % self.every == 0 and self.step < steps:
+                self._exploit()
+                self._save()
+
+    def _exploit(self) -> None:
+        """Let the worst members go on as the best, with other numbers."""
+        draw = np.random.default_rng(np.random.SeedSequence(self.study.search.seed, spawn_key=(2, self.step)))
+        order, count = np.argsort(self.losses, kind="stable"), math.ceil(self.table.share * len(self.losses))
+        parents = np.arange(len(order))
+        for worst in order[-count:]:
+            parents[worst] = draw.choice(order[:count])
+            numbers = self.histories[parents[worst]][-1]
+            changed = {name: self._explored(draw, name, numbers[name]) for name in self.study.space}
+            change = {"step": self.step, "from": int(parents[worst]), **changed}
+            # The line of ancestors is taken over with the model.
+            self.histories[worst] = [*self.histories[parents[worst]], change]
+        self.lanes.carry = _taken_over(self.lanes.carry, jnp.asarray(parents))
+        self._set_numbers()
+
+    def _explored(self, draw: np.random.Generator, name: str, number: float) -> float:
+        dimension = self.study.space[name]
+        anew, factor = draw.random() < self.table.resample, draw.choice(self.table.factors)
+        found = drawn(dimension, draw.random()) if anew else number * factor
+        return float(np.clip(found, dimension.low, dimension.high))
+
+    def _set_numbers(self) -> None:
+        for i, history in enumerate(self.histories):
+            for name in self.study.space:
+                self.lanes.settings.numbers[self.study.space[name].path or name][i] = history[-1][name]
+
+    def _save(self) -> None:
+        progress = {
+            "step": self.step,
+            "histories": self.histories,
+            "seconds": [lane.seconds for lane in self.lanes.running],
+        }
+        self.checkpoints.save(self.lanes.carry, models(self.lanes.carry), progress)
+        write_histories(self.histories, self.claims.folder / "population.csv")
+        self.ended()
+
+    def _end(self, member: int, lane: Lane) -> None:
+        result = self.lanes.end(lane, "diverged" if math.isinf(self.losses[member]) else "finished")
+        if lane.owner is not None:
+            schedule = scheduled(self.study, self.histories[member], self.programs.source)
+            lane.owner.trial.set_user_attr("schedule", schedule)
+            lane.owner.ended(result)
+            self.ended()
+
+    def _config(self, number: int, mine: dict[int, Claim]) -> Config:
+        if number in mine:
+            return mine[number].configs()[0]
+        (folder,) = folder_of(self.claims.folder, number).glob("seed=*")
+        return run.find(folder).config
+
+
+@jax.jit
+def _taken_over(carry: Any, parents: jax.Array) -> Any:
+    return jax.tree.map(lambda x: x[parents], carry)
+
+
+def drawn(dimension: AnyDimension, at: float) -> float:
+    """The number at a place between 0 and 1 of a range."""
+    if isinstance(dimension, Log):
+        return math.exp(math.log(dimension.low) + at * math.log(dimension.high / dimension.low))
+    return dimension.low + at * (dimension.high - dimension.low)
+
+
+def scheduled(study: Study, history: History, source: str) -> dict[str, Any]:
+    """The values that a configuration needs for training as a member was, one after the other.
+
+    A number that may be a schedule becomes one; of another, such as one within a schedule, the last value is taken.
+    """
+    found: dict[str, Any] = {}
+    for name in study.space:
+        last = history[-1][name]
+        pieces = {"values": [one[name] for one in history], "boundaries": [one["step"] for one in history[1:]]}
+        found[name] = {"use": "piecewise", **pieces} if len(history) > 1 else last
+        try:
+            build(study.config(found), source)
+        except (InputError, ValueError):
+            found[name] = last
+    return found
+
+
+def write_histories(histories: list[History], path: Path) -> None:
+    """Write every change of every member's line as CSV."""
+    rows = [{"member": i, **one} for i, history in enumerate(histories) for one in history]
+    part = path.with_suffix(".part")
+    with part.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    part.replace(path)

@@ -1,0 +1,95 @@
+import csv
+
+import numpy as np
+import pytest
+import small_studies
+
+from experiments import config
+from experiments.__main__ import main
+from experiments.evaluate import scores_of
+from experiments.run import Run
+from experiments.signals import Interrupted
+from experiments.tuning.population import Population
+
+SEARCH = """
+sampler = "population"
+trials = 4
+fresh = 1
+population = { every = 10, share = 0.25, resample = 0.0, factors = [0.5, 2.0] }
+"""
+RATE = '"optimizer.lr.learning_rate" = { use = "log", low = 1e-4, high = 1e-1 }'
+
+
+def trained(folder, name="out", steps=40, **texts):
+    path = small_studies.written(folder, **({"search": SEARCH, "space": RATE} | texts))
+    assert main(["tune", str(path), "--out", str(folder / name), "--set", f"train.steps={steps}"]) == 0
+    return folder / name
+
+
+def changes(folder):
+    with (folder / "population.csv").open() as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def losses(folder):
+    runs = sorted(path.parent for path in folder.glob("trials/*/*/result.json"))
+    return [scores_of(Run(path).result, "validation")["loss"] for path in runs]
+
+
+def test_the_worst_follow_the_best_with_other_numbers(tmp_path):
+    folder = trained(tmp_path)
+    rows = changes(folder)
+    moved = [row for row in rows if row["step"] > 0]
+    assert moved and all(row["from"] != row["member"] for row in moved if row["step"] == 10)
+    key = "optimizer.lr.learning_rate"
+    for row in moved:
+        line = [one for one in rows if one["member"] == row["member"] and one["step"] < row["step"]]
+        factor = row[key] / line[-1][key]
+        assert np.isclose(factor, 0.5) or np.isclose(factor, 2.0) or row[key] in (1e-4, 1e-1)
+
+
+def test_the_best_configuration_is_the_winners_line_of_ancestors(tmp_path):
+    folder = trained(tmp_path)
+    best = config.load(folder / "best.toml")
+    rates = best.optimizer["lr"]["learning_rate"]
+    rows = changes(folder)
+    lines = [[row for row in rows if row["member"] == i] for i in range(4)]
+    winner = lines[int(np.argmin(losses(folder)))]
+    if isinstance(rates, dict):
+        assert rates["values"] == [row["optimizer.lr.learning_rate"] for row in winner]
+        assert rates["boundaries"] == [row["step"] for row in winner[1:]]
+    else:
+        assert rates == winner[0]["optimizer.lr.learning_rate"] and len(winner) == 1
+
+
+def test_a_population_that_is_stopped_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch):
+    whole = trained(tmp_path, "whole")
+    save = Population._save
+
+    def stop(self):
+        save(self)
+        if self.step == 20:
+            raise Interrupted(15)
+
+    monkeypatch.setattr(Population, "_save", stop)
+    path = small_studies.written(tmp_path, search=SEARCH, space=RATE)
+    arguments = ["tune", str(path), "--out", str(tmp_path / "parts"), "--set", "train.steps=40"]
+    assert main(arguments) == 128 + 15
+    monkeypatch.setattr(Population, "_save", save)
+    assert main(arguments) == 0
+    assert changes(tmp_path / "parts") == changes(whole)
+    assert losses(tmp_path / "parts") == losses(whole)
+
+
+def test_what_is_no_number_of_the_loop_is_an_error(tmp_path, capsys):
+    space = '"train.batch" = { use = "int", low = 8, high = 16 }'
+    path = small_studies.written(tmp_path, search=SEARCH, space=space)
+    assert main(["tune", str(path), "--out", str(tmp_path / "other")]) == 2
+    assert "a population changes numbers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("key", ["seeds = 2", "folds = 3", 'parallel = "processes"', "seconds = 3.0"])
+def test_a_population_trains_to_its_end(tmp_path, capsys, key):
+    path = small_studies.written(tmp_path, search=SEARCH + key, space=RATE)
+    assert main(["tune", str(path), "--out", str(tmp_path / "out")]) == 2
+    assert f"leave out search.{key.split()[0]}" in capsys.readouterr().err

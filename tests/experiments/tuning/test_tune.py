@@ -1,0 +1,265 @@
+import csv
+import json
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+import small_runs
+import small_studies
+
+from experiments import config, run
+from experiments.__main__ import main
+from experiments.evaluate import scores_of
+from experiments.experiment import build
+from experiments.tuning import storage
+from experiments.tuning.claims import seed_of
+from experiments.tuning.programs import Programs, arguments
+
+WIDTH = '"model.hidden" = { use = "choice", values = [[4], [8]] }'
+
+
+def table(folder):
+    with (folder / "trials.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def facts(found):
+    """What may not depend on how the trials were run."""
+    return [(t.number, t.labels, t.state, t.steps, t.score) for t in found.trials()]
+
+
+def test_a_study_writes_its_trials_and_a_configuration_that_train_runs(tmp_path, capsys):
+    path = small_studies.written(tmp_path, search='trials = 4\nsampler = "tpe"\nfresh = 2')
+    assert main(["tune", str(path), "--out", str(tmp_path / "out")]) == 0
+    rows = table(tmp_path / "out")
+    assert [row["trial"] for row in rows] == list("0123") and {row["state"] for row in rows} == {"finished"}
+    best = min(rows, key=lambda row: float(row["score"]))
+    written = config.load(tmp_path / "out" / "best.toml")
+    assert written.optimizer["lr"]["learning_rate"] == float(best["optimizer.lr.learning_rate"])
+    fresh = sorted((tmp_path / "out" / "fresh").iterdir())
+    assert len(fresh) == 2 and all("test" in run.find(one).result["scores"] for one in fresh)
+    tuned = {json.loads(one.read_text())["train"]["seed"] for one in (tmp_path / "out").glob("trials/*/*/config.json")}
+    assert len(tuned) == 4 and tuned.isdisjoint(run.find(one).config.train.seed for one in fresh)
+    # A trial is a run like any other: `train` makes the same of its configuration.
+    (one,) = (tmp_path / "out" / "trials" / "0002").glob("seed=*")
+    assert main(["train", str(one / "config.json"), "--out", str(tmp_path / "again")]) == 0
+    a, b = (
+        run.find(folder).result["scores"]["validation"]["parameters"]["loss"] for folder in (one, tmp_path / "again")
+    )
+    np.testing.assert_allclose(a, b, rtol=1e-5)
+    capsys.readouterr()
+    # The same command again finds nothing to do, and a larger budget goes on.
+    assert main(["tune", str(path), "--out", str(tmp_path / "out")]) == 0
+    assert main(["tune", str(path), "--out", str(tmp_path / "out"), "--set", "search.trials=5"]) == 0
+    assert table(tmp_path / "out")[:4] == rows and len(table(tmp_path / "out")) == 5
+
+
+def test_lanes_and_processes_find_what_one_after_the_other_finds(tmp_path):
+    plain = small_studies.searched(tmp_path, "plain")
+    search = 'trials = 6\nsampler = "random"\nfresh = 0\n'
+    lanes = small_studies.searched(tmp_path, "lanes", search=search + 'parallel = "vmap"\nlanes = 4')
+    processes = small_studies.searched(tmp_path, "processes", search=search + 'parallel = "processes"\nworkers = 2')
+    wanted = facts(plain)
+    for other in (facts(lanes), facts(processes)):
+        assert [row[:4] for row in other] == [row[:4] for row in wanted]
+        np.testing.assert_allclose([row[4] for row in other], [row[4] for row in wanted], rtol=1e-4)
+
+
+def test_trials_that_differ_in_numbers_share_what_is_compiled(tmp_path):
+    found = small_studies.tuning(tmp_path)
+    programs = Programs("study.toml")
+    configs = [found.study.config({"optimizer.lr.learning_rate": x}) for x in (1e-3, 1e-2)]
+    (_, a), (_, b) = (programs.of(one, ["optimizer.lr.learning_rate"]) for one in configs)
+    assert a is b
+    carries = [a.run(one, a.start(one), 10)[0] for one in configs]
+    assert not np.allclose(*(np.asarray(carry["params"]["Dense_0"]["kernel"]) for carry in carries))
+    assert len(a._compiled) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "is_argument"),
+    [
+        ("optimizer.lr.learning_rate", True),
+        ("optimizer.adam.b2", True),
+        ("train.batch", False),
+        ("task.seed", False),
+        ("train.log_every", False),
+    ],
+)
+def test_only_numbers_that_the_loop_reads_are_arguments(tmp_path, key, is_argument):
+    path = small_studies.written(tmp_path)
+    text = path.read_text().replace('"scale_by_adam"', '"scale_by_adam"\nb2 = 0.99')
+    study = small_studies.config.load(_rewritten(path, text), table=small_studies.Study)
+    built = build(study.config({}), "study.toml")
+    assert (key in arguments(built, [key])) == is_argument
+
+
+def _rewritten(path, text):
+    path.write_text(text)
+    return path
+
+
+def test_structures_are_compiled_apart(tmp_path):
+    found = small_studies.searched(
+        tmp_path, search='sampler = "grid"\nfresh = 0\nparallel = "vmap"\nlanes = 2', space=WIDTH
+    )
+    assert [trial.labels["model.hidden"] for trial in found.trials()] == ["[4]", "[8]"]
+    assert all(trial.state == "finished" for trial in found.trials())
+
+
+def test_a_trial_that_diverges_is_a_result(tmp_path):
+    space = '"optimizer.lr.learning_rate" = { use = "choice", values = [1e-2, 1e38] }'
+    for name, parallel in (("plain", "none"), ("lanes", "vmap")):
+        search = f'sampler = "grid"\nfresh = 0\nparallel = "{parallel}"'
+        found = small_studies.searched(tmp_path, name, search=search, space=space).trials()
+        assert [trial.state for trial in found] == ["finished", "diverged"]
+        assert np.isnan(found[1].score) and 0 < found[1].steps < 20
+
+
+def test_a_trial_whose_values_do_not_fit_is_infeasible(tmp_path):
+    space = """
+"model.activation" = { use = "choice", values = ["relu", "tanh"] }
+"model.initializer" = { use = "choice", values = ["lecun", "uniform"] }
+"""
+    found = small_studies.searched(tmp_path, search='sampler = "grid"\nfresh = 0', space=space).trials()
+    assert [trial.state for trial in found] == ["finished", "infeasible"] * 2
+    assert "needs an initializer_scale" in found[1].why
+
+
+def test_values_that_never_fit_are_errors_before_anything_runs(tmp_path, capsys):
+    path = small_studies.written(tmp_path, space='"model.hiden" = { use = "int", low = 1, high = 2 }')
+    assert main(["tune", str(path), "--out", str(tmp_path / "out")]) == 2
+    assert "space.'model.hiden' = 1: model.hiden: unknown key; did you mean 'hidden'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("parallel", ["none", "vmap"])
+def test_pruned_trials_are_shorter(tmp_path, parallel):
+    search = f"""
+trials = 8
+sampler = "quasi_random"
+fresh = 0
+parallel = "{parallel}"
+pruner = {{ use = "median", trials = 3 }}
+"""
+    found = small_studies.searched(tmp_path, search=search + ("lanes = 2\n" if parallel == "vmap" else "")).trials()
+    states = [trial.state for trial in found]
+    assert states[:3] == ["finished"] * 3 and "pruned" in states
+    assert all(trial.steps == (10 if trial.state == "pruned" else 20) for trial in found)
+
+
+@pytest.mark.parametrize("sampler", ["random", "quasi_random", "tpe"])
+def test_a_study_in_two_parts_proposes_what_it_proposes_in_one(tmp_path, sampler):
+    whole = small_studies.tuning(tmp_path, "whole", search=f'trials = 14\nsampler = "{sampler}"')
+    parts = small_studies.tuning(tmp_path, "parts", search=f'trials = 14\nsampler = "{sampler}"')
+
+    def proposed(found, count):
+        study = storage.opened(found.study, found.folder)
+        for _ in range(count):
+            trial = study.ask()
+            rate = trial.suggest_float("optimizer.lr.learning_rate", 1e-3, 1e-1, log=True)
+            study.tell(trial, (np.log(rate) + 4) ** 2)
+        return [trial.params for trial in study.get_trials()]
+
+    proposed(parts, 5)
+    found = proposed(whole, 14)
+    assert proposed(parts, 9) == found and len({str(one) for one in found}) == 14
+
+
+def test_seeds_follow_from_the_study_and_the_trial():
+    seeds = {seed_of(study, number, run) for study in range(3) for number in range(20) for run in range(3)}
+    assert len(seeds) == 180 and seed_of(0, 1, 2) == seed_of(0, 1, 2)
+
+
+def test_seeds_and_folds_are_runs_of_one_trial(tmp_path):
+    search = 'trials = 2\nsampler = "random"\nfresh = 1\nseeds = 2\nfolds = 3'
+    plain = small_studies.searched(tmp_path, "plain", search=search)
+    lanes = small_studies.searched(tmp_path, "lanes", search=search + '\nparallel = "vmap"')
+    for found in (plain, lanes):
+        for trial in found.trials():
+            found_runs = [run.find(path) for path in trial.folder.glob("seed=*")]
+            scores = [scores_of(one.result, "validation")["loss"] for one in found_runs]
+            assert len(scores) == 6 and trial.steps == 120
+            np.testing.assert_allclose(trial.score, np.mean(scores), rtol=1e-6)
+    np.testing.assert_allclose([row[4] for row in facts(lanes)], [row[4] for row in facts(plain)], rtol=1e-3)
+    assert config.load(next(plain.trials()[0].folder.glob("*fold=2/config.json"))).task.fold == 2
+
+
+def test_another_study_in_the_folder_is_an_error(tmp_path, capsys):
+    small_studies.tuning(tmp_path)
+    path = small_studies.written(tmp_path, space=small_studies.RATE.replace("1e-1", "1.0"))
+    assert main(["tune", str(path), "--out", str(tmp_path / "out")]) == 2
+    assert "space.optimizer.lr.learning_rate.high: 0.1 -> 1.0" in capsys.readouterr().err
+
+
+def test_two_processes_never_run_one_trial(tmp_path):
+    found = small_studies.tuning(tmp_path)
+    with found.claims.next() as mine:
+        again = small_studies.Tuning(found.study, found.folder, "study.toml", "")
+        with again.claims.next() as other:
+            assert (mine.number, other.number) == (0, 1)
+    # Both were left: whoever comes next takes them first, in order.
+    with found.claims.next() as claim:
+        assert claim.number == 0 and claim.labels == mine.labels
+
+
+def test_a_trial_that_another_process_gives_up_is_taken_over(tmp_path):
+    found = small_studies.tuning(tmp_path, search='trials = 1\nsampler = "random"\nfresh = 0')
+    mine = found.claims.next()
+    mine.__enter__()
+    threading.Timer(1.0, mine.__exit__, (None, None, None)).start()
+    again = small_studies.Tuning(found.study, found.folder, "study.toml", "")
+    with again.claims.next() as claim:  # nothing is left, but what is running may not end
+        assert claim.number == 0
+
+
+def test_the_budget_is_kept_when_processes_ask_at_once(tmp_path):
+    found = small_studies.tuning(tmp_path, search='trials = 1\nsampler = "random"\nfresh = 0')
+    study = storage.opened(found.study, found.folder)
+    study.ask(), study.ask()  # as two processes would, each of which saw that one is left
+    with found.claims.next() as claim:
+        assert claim.number == 0
+        assert found.claims.next() is None
+    assert [trial.number for trial in found.trials()] == [0]
+
+
+def test_a_line_that_a_killed_process_did_not_finish_is_cut_off(tmp_path):
+    found = small_studies.searched(tmp_path, search='trials = 2\nsampler = "random"\nfresh = 0')
+    with (found.folder / "study.journal").open("a") as file:
+        file.write('{"op_code": 4, "wor')
+    again = small_studies.Tuning(found.study, found.folder, "study.toml", "")
+    assert len(again.trials()) == 2
+    again.claims.optuna_study.ask()
+    assert len(small_studies.Tuning(found.study, found.folder, "study.toml", "").trials()) == 3
+
+
+@pytest.mark.parametrize("parallel", ["none", "vmap", "processes"])
+def test_a_killed_study_goes_on_and_loses_nothing(tmp_path, parallel):
+    search = f'trials = 6\nsampler = "random"\nfresh = 0\nparallel = "{parallel}"\n'
+    search += {"vmap": "lanes = 2\n", "processes": "workers = 2\n"}.get(parallel, "")
+    small_studies.written(tmp_path, search=search)
+    command = ["tune", str(tmp_path / "study.toml"), "--out", str(tmp_path / "out")]
+    process = small_runs.start(*command)
+    path = tmp_path / "out" / "trials.csv"
+    deadline = time.monotonic() + 120
+    while not (path.exists() and len(path.read_text().splitlines()) > 2) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    before = {trial.number: trial for trial in small_studies.tuning(tmp_path, search=search).trials() if trial.ended}
+    assert before
+    assert main(command) == 0
+    after = small_studies.tuning(tmp_path, search=search).trials()
+    assert [trial.number for trial in after] == list(range(6)) and all(trial.state == "finished" for trial in after)
+    assert all(after[number].score == trial.score for number, trial in before.items())
+    told = [line for line in small_studies.journal(tmp_path / "out") if line.get("state") == 1]
+    assert len(told) == 6  # each trial was told once
+
+
+def test_lanes_need_steps_that_end_with_an_evaluation(tmp_path, capsys):
+    path = small_studies.written(tmp_path, search='trials = 2\nsampler = "random"\nparallel = "vmap"')
+    assert main(["tune", str(path), "--out", str(tmp_path / "out"), "--set", "train.steps=25"]) == 2
+    assert "train.steps = 25 that is a multiple of train.evaluate_every = 10" in capsys.readouterr().err
