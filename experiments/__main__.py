@@ -63,9 +63,13 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("--out", type=Path, help="CSV file to write; the standard output if left out")
     predict.set_defaults(command=_predict)
 
-    report = commands.add_parser("report", help="lay runs side by side in one HTML file, or report on a study")
-    report.add_argument("runs", type=Path, nargs="+", metavar="run", help="folders of runs, or that of a study")
-    report.add_argument("--out", type=Path, help="HTML file to write; a study's report goes to its folder")
+    report = commands.add_parser("report", help="write the report of runs, of a study, or of comparisons")
+    report.add_argument(
+        "runs", type=Path, nargs="+", metavar="run", help="folders of runs or comparisons, or that of a study"
+    )
+    report.add_argument(
+        "--out", type=Path, help="HTML file to write; the report of one study or comparison goes to its folder"
+    )
     report.set_defaults(command=_report)
 
     compare = commands.add_parser("compare", help="tune several optimizers and compare them on fresh seeds")
@@ -263,12 +267,26 @@ def _report_comparison(options: argparse.Namespace) -> int:
     from experiments.compare import reopened
     from experiments.comparison_report import lines_of, write
 
-    if len(options.runs) > 1 or options.out is not None:
-        raise InputError("the report of a comparison goes to its folder; wanted that folder alone and no --out")
+    if len(options.runs) > 1:
+        return _report_profiles(options)
+    if options.out is not None:
+        raise InputError("the report of a comparison goes to its folder; leave out --out, or name several comparisons")
     (folder,) = options.runs
     comparison, tunings = reopened(folder)
     ranked = write(comparison, tunings, folder)
     print("\n".join([*lines_of(ranked, comparison), f"report: {folder / 'report.html'}"]))
+    return 0
+
+
+def _report_profiles(options: argparse.Namespace) -> int:
+    from experiments.profiles import write
+
+    others = [folder for folder in options.runs if not (folder / "comparison.json").is_file()]
+    if others:
+        raise InputError(f"{others[0]} holds no comparison, as the others do")
+    if options.out is None:
+        raise InputError("wanted --out, the HTML file to write")
+    print("\n".join([*write(options.runs, options.out), f"report: {options.out}"]))
     return 0
 
 

@@ -20,7 +20,8 @@ from experiments.tuning.claims import run_folder
 from experiments.tuning.importance import importances
 from experiments.tuning.outcome import outcome
 from experiments.tuning.report import lines_of, write
-from experiments.tuning.tables import Study
+from experiments.tuning.space import edge
+from experiments.tuning.tables import Choice, Study
 from experiments.tuning.tune import Tuning, reopened
 
 FILE = """
@@ -221,3 +222,12 @@ def test_the_command_writes_it_anew_at_any_moment(tuning, capsys):
     assert reopened(tuning.folder).study == tuning.study
     assert main(["report", str(tuning.folder), "--out", "x.html"]) == 2
     assert "goes to its folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("values", [[1.0, 2.0, 3.0], {"a": 1.0, "b": 2.0, "c": 3.0}])
+def test_the_edge_of_a_choice_of_numbers_is_by_value_not_by_name(values):
+    dimension = Choice(use="choice", values=values)
+    first, middle, last = dimension.labels
+    assert edge(dimension, first) == "1 is at the lower end of what was searched, 1 to 3"
+    assert edge(dimension, last) == "3 is at the upper end of what was searched, 1 to 3"
+    assert edge(dimension, middle) is None and edge(Choice(use="choice", values=["a", "b", "c"]), "a") is None
