@@ -1,6 +1,7 @@
 """A comparison of optimizers: a study for each, and its best point run anew with the same fresh seeds."""
 
 import csv
+import dataclasses
 import shutil
 import sys
 from collections.abc import Iterator
@@ -72,7 +73,8 @@ def perform(comparison: Comparison, tunings: dict[str, Tuning]) -> Iterator[str]
         InputError: a folder with a run of another configuration.
         Interrupted: a signal came.
     """
-    for name, tuning in tunings.items():
+    for name, kept in tunings.items():
+        tuning = dataclasses.replace(kept)  # what it compiles and loads goes when the next one begins
         print(f"{name}:", file=sys.stderr, flush=True)
         tuning.search()
         tuning.finish()

@@ -1,6 +1,6 @@
 """The tables of a comparison."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import pydantic
 from pydantic import Field
@@ -8,13 +8,13 @@ from pydantic import Field
 from experiments.config import problems
 from experiments.tables import AnyModel, Name, Table, Task, Train
 from experiments.tuning import space
-from experiments.tuning.tables import AnyDimension, Search, Study
+from experiments.tuning.tables import AnyDimension, Sampler, Search, Study
 
 
 class Tuned(Search):
     """The search for every optimizer's values. One that does not look back spends an equal budget equally well."""
 
-    sampler: Literal["gp", "grid", "population", "quasi_random", "random", "tpe"] = "quasi_random"
+    sampler: Sampler = "quasi_random"
     fresh: Annotated[int, Field(ge=2)] = 5  # seeds, the same for all: fewer than two have no interval
 
 

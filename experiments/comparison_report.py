@@ -269,11 +269,9 @@ def _curves(axes: Axes, ranked: list[Standing], style: dict[str, Any], x: str) -
     if best:
         low, high = min(best + worst), max(best + worst)
         room = 0.05 * (high - low) or 0.1
-        if low > 0 and sign > 0:
-            axes.set_ylim(0.98 * low, 1.02 * high)
+        axes.set_ylim(low - room, high + room)
+        if sign > 0 and low > room:
             logarithmic(axes)
-        else:
-            axes.set_ylim(low - room, high + room)
         _legend(axes)
 
 
@@ -318,7 +316,7 @@ def _tuning(axes: Axes, ranked: list[Standing], style: dict[str, Any]) -> None:
         winner = one.outcome.winner
         if winner is not None:
             at = places[winner.labels[key]] if places else winner.labels[key]
-            axes.plot([at], [winner.score], "o", color=style[one.name]["color"], markersize=6)
+            axes.plot([at], [winner.score], "o", color=style[one.name]["color"], markersize=6, zorder=5)
         scores += [trial.score for trial in finished]
     if scores:
         low, high = np.quantile(scores, [0.0, 0.9] if ranked[0].objective.sign > 0 else [0.1, 1.0])
