@@ -79,7 +79,7 @@ def perform(comparison: Comparison, tunings: dict[str, Tuning]) -> Iterator[str]
         tuning.search()
         tuning.finish()
         if comparison.optimizers[name].default:
-            tuning.fresh(tuning.study.config({}), DEFAULT, tuning.study.space)
+            tuning.fresh(tuning.study.config({}), DEFAULT)
         report.write(tuning)
         yield name
 

@@ -1,12 +1,13 @@
 """What is compiled for an experiment."""
 
+import functools
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 
-from experiments.chunk import Carry, Setting, make_chunk, make_evaluate, make_start
+from experiments.chunk import Carry, Setting, make_chunk, make_evaluate, make_start, models
 from experiments.config import flat
 from experiments.experiment import Experiment
 from experiments.tables import Config
@@ -24,6 +25,7 @@ class Program:
         self._start = make_start(task, experiment.parts)
         self.chunk = make_chunk(task, experiment.parts, experiment.config.train.batch)
         self._compiled: dict[int, Any] = {}
+        self._side_by_side: dict[tuple[int, int], Any] = {}
 
     def start(self, config: Config) -> Carry:
         """The carry of a run before its first step."""
@@ -38,6 +40,23 @@ class Program:
         compiled = time.perf_counter()
         carry, logs = jax.block_until_ready(self._compiled[steps](*arguments))
         return carry, logs, {"compiling": compiled - began, "training": time.perf_counter() - compiled}
+
+    def side_by_side(self, arguments: Any, steps: int) -> tuple[Any, Any]:
+        """The chunk of so many steps and the evaluation for many runs at once, whose carries and settings are stacked.
+
+        Args:
+            arguments: the carries, the training examples and the settings.
+            steps: of a chunk.
+        """
+        key = len(arguments[0]["step"]), steps
+        if key not in self._side_by_side:
+            chunk = jax.vmap(functools.partial(self.chunk, steps=steps), in_axes=(0, None, 0))
+            compiled = jax.jit(chunk, donate_argnums=0).lower(*arguments).compile()
+            self._side_by_side[key] = compiled, jax.jit(jax.vmap(self._scores, in_axes=(0, None)))
+        return self._side_by_side[key]
+
+    def _scores(self, carry: Carry, data: Any) -> dict[str, Any]:
+        return {name: self.evaluate(model, *data) for name, model in models(carry).items()}
 
     def reads(self, config: Config) -> set[str]:
         """Which of the varied numbers what is compiled depends on."""

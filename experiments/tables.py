@@ -72,6 +72,7 @@ class Transformer(Table):
     dtype: Literal["bfloat16", "float32"] = "float32"  # in which the parameters are stored
     compute: Literal["bfloat16", "float32"] = "float32"  # in which outputs are computed; the loss is float32
     scan: bool = False  # one compiled layer, its parameters stacked
+    norm: Literal["post", "pre"] = "pre"  # whether what a layer adds is normalized with the stream, or its input is
 
     @pydantic.model_validator(mode="after")
     def _heads_divide(self) -> "Transformer":

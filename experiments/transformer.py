@@ -15,7 +15,7 @@ def rounded(initializer: Any) -> Any:
 
 
 class Layer(nn.Module):
-    """Causal attention, then two dense layers, each on normalized input and added to the stream."""
+    """Causal attention, then two dense layers, each added to the stream: on normalized input, or normalized after."""
 
     table: tables.Transformer
 
@@ -24,15 +24,20 @@ class Layer(nn.Module):
         dtypes = {"dtype": self.table.compute, "param_dtype": self.table.dtype}
         dense = {**dtypes, "use_bias": False, "kernel_init": rounded(nn.initializers.lecun_normal())}
         mask = nn.make_causal_mask(jnp.ones(x.shape[:2]))
-        attended = nn.RMSNorm(**dtypes, name="attention_norm")(x)
-        x = x + nn.MultiHeadDotProductAttention(self.table.heads, **dense, name="attention")(attended, mask=mask)
-        hidden = nn.RMSNorm(**dtypes, name="dense_norm")(x)
-        hidden = nn.gelu(nn.Dense(4 * self.table.width, **dense, name="wide")(hidden))
-        return x + nn.Dense(self.table.width, **dense, name="narrow")(hidden)
+        attention = nn.MultiHeadDotProductAttention(self.table.heads, **dense, name="attention")
+        wide = nn.Dense(4 * self.table.width, **dense, name="wide")
+        narrow = nn.Dense(self.table.width, **dense, name="narrow")
+        for name, sub in (
+            ("attention_norm", lambda x: attention(x, mask=mask)),
+            ("dense_norm", lambda x: narrow(nn.gelu(wide(x)))),
+        ):
+            norm = nn.RMSNorm(**dtypes, name=name)
+            x = x + sub(norm(x)) if self.table.norm == "pre" else norm(x + sub(x))
+        return x
 
 
 class Transformer(nn.Module):
-    """Embedded bytes and learned positions, pre-norm layers, and the logits of the next byte in float32.
+    """Embedded bytes and learned positions, layers, and the logits of the next byte in float32.
 
     With `scan` the layers are one module whose parameters are stacked along a leading axis, else `layer_0`, ....
     """

@@ -69,5 +69,7 @@ class Claim(Config):
         base = {key: getattr(self, key) for key in Config.model_fields}
         table = {key: value.model_dump() if isinstance(value, Table) else value for key, value in base.items()}
         search = self.search.model_dump() | {"seed": self.search.seed + seed} | arm.search
+        if search["sampler"] == "grid":
+            search["trials"] = None
         space = {key: value.model_dump() for key, value in arm.space.items()}
         return Study.model_validate(with_values(table, arm.set) | {"search": search, "space": space})

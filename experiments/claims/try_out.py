@@ -10,6 +10,7 @@ from experiments.claims.verdict import Arm
 from experiments.config import problems
 from experiments.errors import InputError
 from experiments.run import Run
+from experiments.tuning.programs import Programs
 from experiments.tuning.tables import Study
 from experiments.tuning.tune import Tuning
 
@@ -30,7 +31,8 @@ def try_out(claim: Claim, folder: Path, source: str, command: str, shown: Callab
             lines = (": ".join(filter(None, [place, *problem])) for problem in problems(error, Study))
             raise InputError("\n".join(lines)) from None
         folders = [folder / "arms" / name / f"study={i}" for i in range(claim.studies)]
-        tunings[name] = [Tuning(*both, place, command) for both in zip(studies, folders, strict=True)]
+        programs = Programs(place)
+        tunings[name] = [Tuning(*both, place, command, programs) for both in zip(studies, folders, strict=True)]
     for several in tunings.values():
         several[0].require_valid()
     found = {}

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import psutil
 
-from experiments.chunk import models
 from experiments.errors import InputError
 from experiments.evaluate import counted
 from experiments.logs import Logs
@@ -58,8 +57,11 @@ class Lanes:
         self.settings = jax.tree.map(lambda x: np.stack([np.asarray(x)] * width), setting)
         self.carry = jax.tree.map(lambda x: jnp.stack([x] * width), one)
         self.compiling = 0.0  # not yet counted as any run's
-        self._chunk = self._compiled()
-        self._evaluate = jax.jit(jax.vmap(self._scores, in_axes=(0, None)))
+        began = time.perf_counter()
+        self._chunk, self._evaluate = program.side_by_side(
+            (self.carry, program.data["train"], self.settings), self.every
+        )
+        self.compiling += time.perf_counter() - began
         self._place = jax.jit(
             lambda carry, one, i: jax.tree.map(lambda x, y: x.at[i].set(y), carry, one), donate_argnums=0
         )
@@ -139,17 +141,6 @@ class Lanes:
         lane.run.write("result.json", result)
         self.drop(lane)
         return result
-
-    def _scores(self, carry: Any, data: Any) -> dict[str, Any]:
-        return {name: self.program.evaluate(model, *data) for name, model in models(carry).items()}
-
-    def _compiled(self) -> Any:
-        began = time.perf_counter()
-        chunk = jax.vmap(lambda *arguments: self.program.chunk(*arguments, steps=self.every), in_axes=(0, None, 0))
-        arguments = self.carry, self.program.data["train"], self.settings
-        compiled = jax.jit(chunk, donate_argnums=0).lower(*arguments).compile()
-        self.compiling += time.perf_counter() - began
-        return compiled
 
 
 def require_side_by_side(config: Config) -> None:

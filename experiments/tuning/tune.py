@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,12 @@ class Tuning:
     folder: Path
     source: str  # of the study, to name in errors
     command: str
+    shared: Programs | None = None  # what has been compiled already, for other studies
+
+    @functools.cached_property
+    def programs(self) -> Programs:
+        """What is compiled for the trials, and for the runs with fresh seeds."""
+        return self.shared or Programs(self.source)
 
     @functools.cached_property
     def objective(self) -> Objective:
@@ -116,7 +122,9 @@ class Tuning:
                 case "vmap":
                     SideBySide(self.claims, self.programs, self.command, lambda _: look()).perform()
                 case "processes":
-                    in_processes(work, (dataclasses.replace(self),), search.workers or os.cpu_count() or 1, look)
+                    in_processes(
+                        work, (dataclasses.replace(self, shared=None),), search.workers or os.cpu_count() or 1, look
+                    )
                 case "none":
                     work(self, look)
 
@@ -131,35 +139,29 @@ class Tuning:
             return []
         resolved = self.study.config(winner.schedule or space.values(winner.labels, self.study.space))
         self._write_best(winner, resolved)
-        return self.fresh(resolved, f"trial={winner.number}", () if winner.schedule else winner.labels)
+        return self.fresh(resolved, f"trial={winner.number}")
 
     @property
     def winner(self) -> Trial | None:
         """The best trial so far."""
         return best(self.trials(), self.objective)
 
-    @functools.cached_property
-    def programs(self) -> Programs:
-        """What is compiled for the trials, and for the runs with fresh seeds."""
-        return Programs(self.source)
-
-    def fresh(self, resolved: Config, name: str, varied: Iterable[str] = ()) -> list[Run]:
+    def fresh(self, resolved: Config, name: str) -> list[Run]:
         """Runs of a configuration with fresh seeds, scored on all splits; those that were made already are read.
 
         Args:
             resolved: the configuration.
             name: of it, to find the runs again.
-            varied: the dimensions that it has: what was compiled for a trial with the same ones serves again.
 
         Raises:
             Interrupted: a signal came.
         """
-        keys, found = [self.study.space[key].path or key for key in varied], []
+        found, numbers = [], [dimension.path or name for name, dimension in self.study.space.items()]
         for seed in self.fresh_seeds:
             config = resolved.model_copy(update={"train": resolved.train.model_copy(update={"seed": seed})})
             one = run.opened(self.fresh_run(name, seed).folder, config, self.command)
             if one.result is None:
-                experiment, program = self.programs.of(config, keys)
+                experiment, program = self.programs.of(config, numbers)
                 signal = Trainer(experiment, one, program=program, display=Quiet()).train()
                 if signal is not None:
                     raise Interrupted(signal)

@@ -1,0 +1,111 @@
+import re
+
+import pydantic
+import pytest
+import small_runs
+
+from experiments import config
+from experiments.__main__ import main
+from experiments.claims.tables import Claim
+from experiments.tuning.tune import Tuning
+
+CLAIMS = sorted((small_runs.ROOT / "configs" / "claims").glob("*.toml"))
+
+CLAIM = """
+id = "C1"
+statement = "A rate of 1e-5 is as good as a tuned one."
+expected = "does not hold"
+because = "It hardly moves."
+
+[search]
+sampler = "random"
+trials = 4
+parallel = "vmap"
+fresh = 3
+
+[task]
+use = "circles"
+validation = 200
+test = 200
+
+[model]
+hidden = [8]
+
+[train]
+steps = 60
+batch = 32
+evaluate_every = 20
+checkpoint_every = 60
+
+[optimizer]
+use = "adam"
+learning_rate = 1e-5
+
+[arms.small]
+
+[arms.tuned]
+space."optimizer.learning_rate" = { use = "log", low = 3e-3, high = 1e-1 }
+
+[[checks]]
+says = "Both end at the same test loss"
+arm = "small"
+than = "tuned"
+relation = "equal"
+margin = 0.05
+"""
+
+
+def test_a_claim_is_tried_and_judged(tmp_path, capsys):
+    path = tmp_path / "claim.toml"
+    path.write_text(CLAIM)
+    arguments = ["claims", str(path), "--out", str(tmp_path / "out")]
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "does not hold" in out and "(expected" not in out
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert all(text in page for text in ("A rate of 1e-5", "the contrary", "within ± 0.05 of tuned", "3"))
+    # Nothing is run a second time.
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/**/result.json")}
+    assert main(arguments) == 0 and len(before) == 4 + 3 + 3
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('than = "tuned"', 'than = "tunned"', "arm 'tunned'; did you mean 'tuned'"),
+        ("margin = 0.05", "", "margin belongs to equal"),
+        ('relation = "equal"\nmargin = 0.05', 'relation = "lower"\nvalue = 1.0', "value belongs to above and below"),
+        ('id = "C1"', 'id = "first"', "should match pattern"),
+        ("low = 3e-3", "low = 3.0", "arms.tuned.space.optimizer.learning_rate: low = 3 is not below"),
+        ('expected = "does not hold"', 'expected = "no"', "expected: found 'no'"),
+    ],
+)
+def test_claims_that_make_no_sense_are_errors(tmp_path, capsys, old, new, message):
+    path = tmp_path / "claim.toml"
+    assert old in CLAIM
+    path.write_text(CLAIM.replace(old, new))
+    assert main(["claims", str(path), "--out", str(tmp_path / "out")]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_an_arm_that_cannot_be_built_is_an_error_before_anything_runs(tmp_path, capsys):
+    path = tmp_path / "claim.toml"
+    path.write_text(CLAIM.replace("[arms.small]", '[arms.small]\nset."model.hiden" = [4]'))
+    assert main(["claims", str(path), "--out", str(tmp_path / "out")]) == 2
+    assert "arms.small: model.hiden: unknown key; did you mean 'hidden'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("path", CLAIMS, ids=lambda path: path.stem)
+def test_the_claims_are_valid(path, tmp_path):
+    claim = config.load(path, table=Claim)
+    assert path.stem.startswith(f"{claim.id.lower()}_")
+    for name in claim.arms:
+        try:
+            study = claim.study(name, 0)
+        except pydantic.ValidationError as error:
+            raise AssertionError(f"{name}: {config.problems(error)}") from error
+        found = Tuning(study, tmp_path, path.stem, "")
+        assert study.config({}).task.test or re.search("train", str(claim.checks))
+        assert found.study.search.fresh >= 2
