@@ -72,6 +72,6 @@ def card(text: str) -> str:
 
 def table(rows: list[dict[str, str]]) -> str:
     header = list(dict.fromkeys(name for row in rows for name in row))
-    lines = [[f"<th>{html.escape(name.replace('_', ' '))}</th>" for name in header]]
+    lines = [[f"<th>{html.escape(name)}</th>" for name in header]]
     lines += [[f"<td>{html.escape(row.get(name, '-'))}</td>" for name in header] for row in rows]
     return '<div class="card"><table>' + "\n".join(f"<tr>{''.join(line)}</tr>" for line in lines) + "</table></div>"

@@ -189,9 +189,9 @@ def _row(trial: Trial, objective: Objective) -> dict[str, str]:
     ending = {"finished": "finished", "infeasible": trial.why}.get(trial.state, f"{trial.state} at step {trial.steps}")
     return {
         "trial": str(trial.number),
-        objective.name: f"{trial.score:.4f}" if trial.state == "finished" else "-",
+        objective.name.replace("_", " "): f"{trial.score:.4f}" if trial.state == "finished" else "-",
         **{name: shown(label) for name, label in trial.labels.items()},
-        **{name: f"{x:.4f}" for name, x in trial.scores.items() if name != objective.name},
+        **{name.replace("_", " "): f"{x:.4f}" for name, x in trial.scores.items() if name != objective.name},
         "steps": str(trial.steps),
         "seconds": f"{sum(trial.seconds.values()):.2f}",
         "ending": ending,
@@ -205,7 +205,9 @@ def _reproduction(tuning: Tuning, found: Outcome) -> list[str]:
         configs = sorted(found.winner.folder.glob("*/config.json"))
         commands += [f"python -m experiments train {path}" for path in (tuning.folder / "best.toml", *configs[:1])]
     tables = {
-        "search": study.search.model_dump(exclude_none=True),
+        "search": study.search.model_dump(
+            exclude_none=True, exclude=None if study.search.sampler == "population" else {"population"}
+        ),
         "space": {name: one.model_dump(exclude_defaults=True) for name, one in study.space.items()},
     }
     return [

@@ -181,6 +181,7 @@ def test_the_page_tells_every_kind_of_trial(tuning):
     assert "number 1" in text and "0.2345 best validation loss" in text
     half = stats.t.ppf(0.975, 1) * np.std([0.3, 0.4], ddof=1) / math.sqrt(2)
     assert text.count(f"mean of 2 fresh seeds {0.35:.4f} ± {half:.4f}") == 2  # validation and test
+    assert "trial loss optimizer.learning_rate optimizer.b2 accuracy steps seconds ending" in text
     assert "too good" in text and "diverged at step 20" in text and "the values quarrel" in text
     assert "2.0 s compiling, all trials" in text and "8.0 s training, all trials" in text and "120 steps" in text
     assert "importance takes at least" in text.lower()
