@@ -1,4 +1,4 @@
-"""The command line: `python -m experiments train | evaluate | predict | report | compare | find-lr | find-batch`."""
+"""The command line: `python -m experiments COMMAND`, of which `--help` lists all."""
 
 import argparse
 import shlex
@@ -63,13 +63,17 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("--out", type=Path, help="CSV file to write; the standard output if left out")
     predict.set_defaults(command=_predict)
 
-    report = commands.add_parser("report", help="lay runs side by side in one HTML file")
-    report.add_argument("runs", type=Path, nargs="+", metavar="run", help="folders of runs")
-    report.add_argument("--out", type=Path, required=True, help="HTML file to write")
+    report = commands.add_parser("report", help="write the report of runs, of a study, or of comparisons")
+    report.add_argument(
+        "runs", type=Path, nargs="+", metavar="run", help="folders of runs or comparisons, or that of a study"
+    )
+    report.add_argument(
+        "--out", type=Path, help="HTML file to write; the report of one study or comparison goes to its folder"
+    )
     report.set_defaults(command=_report)
 
     compare = commands.add_parser("compare", help="tune several optimizers and compare them on fresh seeds")
-    compare.add_argument("config", type=Path, help="a TOML file with a grid for each optimizer")
+    compare.add_argument("config", type=Path, help="a TOML file with a chain and a space for each optimizer")
     compare.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="sets", help="override")
     compare.add_argument("--out", type=Path, help="folder; the same one again goes on where it was stopped")
     compare.add_argument("--overwrite", action="store_true", help="remove the trials in the folder first")
@@ -147,32 +151,33 @@ def _train(options: argparse.Namespace) -> int:
 
 def _compare(options: argparse.Namespace) -> int:
     from experiments import compare, config
+    from experiments.comparison import Comparison
     from experiments.comparison_report import lines_of, write
-    from experiments.progress import Trials
     from experiments.signals import Interrupted
-    from experiments.tables import Comparison
 
     comparison = config.load(options.config, options.sets, Comparison)
-    folder, found = _folder(options), []
+    folder, command, done = _folder(options), _command(options), []
+    tunings = compare.studies(comparison, folder, str(options.config), command)
     # All are built before anything is removed or run: a misspelled name is not to be found after an hour.
-    built = compare.build_all(comparison, str(options.config))
-    compare.prepare(folder, comparison, _command(options), options.overwrite)
+    compare.require_valid(comparison, tunings)
+    compare.prepare(folder, comparison, tunings, command, options.overwrite)
     try:
-        with Trials(comparison.count) as display:
-            for trial in compare.trials(comparison, built, folder, _command(options)):
-                found.append(trial)
-                compare.write_table(found, folder / "trials.csv")
-                display.show(str(trial))
+        for name in compare.perform(comparison, tunings):
+            done.append(name)
+            compare.write_table({name: tunings[name] for name in done}, folder / "trials.csv")
     except Interrupted as interrupted:
-        print(f"stopped after {len(found)} trials; the same command goes on from there", file=sys.stderr)
+        there = f"{len(done)} of {len(tunings)} optimizers are done"
+        print(f"stopped; {there}; the same command goes on from there", file=sys.stderr)
         return 128 + interrupted.signal
-    print("\n".join([*lines_of(write(comparison, found, folder)), f"report: {folder / 'report.html'}"]))
+    ranked = write(comparison, tunings, folder)
+    print("\n".join([*lines_of(ranked, comparison), f"report: {folder / 'report.html'}"]))
     return 0
 
 
 def _tune(options: argparse.Namespace) -> int:
     from experiments import config
     from experiments.signals import Interrupted
+    from experiments.tuning.report import lines_of, write
     from experiments.tuning.tables import Study
     from experiments.tuning.tune import Tuning
 
@@ -187,6 +192,7 @@ def _tune(options: argparse.Namespace) -> int:
     except Interrupted as interrupted:
         print("stopped; the same command goes on from there", file=sys.stderr)
         return 128 + interrupted.signal
+    print("\n".join([*lines_of(tuning, write(tuning)), f"report: {folder / 'report.html'}"]))
     return 0
 
 
@@ -294,11 +300,55 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
+    if any((folder / "study.json").is_file() for folder in options.runs):
+        return _report_study(options)
+    if any((folder / "comparison.json").is_file() for folder in options.runs):
+        return _report_comparison(options)
     from experiments import run
     from experiments.report import write
 
+    if options.out is None:
+        raise InputError("wanted --out, the HTML file to write")
     write([run.find(folder) for folder in options.runs], options.out)
     print(f"report: {options.out}")
+    return 0
+
+
+def _report_study(options: argparse.Namespace) -> int:
+    from experiments.tuning.report import lines_of, write
+    from experiments.tuning.tune import reopened
+
+    if len(options.runs) > 1 or options.out is not None:
+        raise InputError("the report of a study goes to its folder; wanted that folder alone and no --out")
+    tuning = reopened(options.runs[0])
+    print("\n".join([*lines_of(tuning, write(tuning)), f"report: {tuning.folder / 'report.html'}"]))
+    return 0
+
+
+def _report_comparison(options: argparse.Namespace) -> int:
+    from experiments.compare import reopened
+    from experiments.comparison_report import lines_of, write
+
+    if len(options.runs) > 1:
+        return _report_profiles(options)
+    if options.out is not None:
+        raise InputError("the report of a comparison goes to its folder; leave out --out, or name several comparisons")
+    (folder,) = options.runs
+    comparison, tunings = reopened(folder)
+    ranked = write(comparison, tunings, folder)
+    print("\n".join([*lines_of(ranked, comparison), f"report: {folder / 'report.html'}"]))
+    return 0
+
+
+def _report_profiles(options: argparse.Namespace) -> int:
+    from experiments.profiles import write
+
+    others = [folder for folder in options.runs if not (folder / "comparison.json").is_file()]
+    if others:
+        raise InputError(f"{others[0]} holds no comparison, as the others do")
+    if options.out is None:
+        raise InputError("wanted --out, the HTML file to write")
+    print("\n".join([*write(options.runs, options.out), f"report: {options.out}"]))
     return 0
 
 

@@ -1,65 +1,78 @@
 """The report of a comparison: one HTML file that needs nothing else."""
 
 import html
-import json
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tomli_w
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 import optchain as oc
 from experiments.charts import COLORS, logarithmic, svg
-from experiments.compare import Trial
-from experiments.evaluate import evaluated
-from experiments.logs import read
-from experiments.page import table, write_page
+from experiments.comparison import Comparison
+from experiments.intervals import interval
+from experiments.page import card, notes, table, write_page
+from experiments.paired import holm
+from experiments.progress import shown
 from experiments.run import Run
-from experiments.standings import Standing, interval, standings
-from experiments.tables import Comparison
+from experiments.standings import Standing, standings, target_of
+from experiments.tuning import space
+from experiments.tuning.best_so_far import best_so_far, is_adaptive
+from experiments.tuning.outcome import mean
+from experiments.tuning.study_charts import is_log
+from experiments.tuning.tables import Choice
+from experiments.tuning.tune import Tuning
 from optchain.core.describe import in_columns
 
 WIDE = (11.2, 5.2)  # inches
 DASHES = ("-", "--", ":", "-.")
+SEEDS = 5  # fewer fresh seeds say little
+ADAM, SGD = {"adam", "adamw", "scale_by_adam"}, {"sgd", "momentum", "nesterov", "trace"}
 
 
-def write(comparison: Comparison, found: Sequence[Trial], folder: Path) -> list[Standing]:
+def write(comparison: Comparison, tunings: dict[str, Tuning], folder: Path) -> list[Standing]:
     """Write `report.html` in the folder of a comparison; the standings that it shows."""
-    ranked = standings(found, comparison.optimizers)
-    run = Run(folder)
+    ranked, run = standings(tunings), Run(folder)
+    name = _score(ranked)
     style = {one.name: _style(i) for i, one in enumerate(ranked)}
+    seeds = comparison.search.fresh
     figures = [
-        svg(f"validation loss of {comparison.seeds} fresh seeds, mean and 95 % interval", "validation loss",
-            lambda axes: _forest(axes, ranked, style), (11.2, 0.6 + 0.32 * len(ranked))),
+        svg(f"validation {name} of {seeds} fresh seeds, mean and 95 % interval", f"validation {name}",
+            lambda axes: _forest(axes, ranked, style), (11.2, 0.9 + 0.32 * len(ranked))),
         *(
-            svg(f"validation loss against {label}: mean of the fresh seeds, 95 % interval", label,
+            svg(f"validation {name} against {label}: mean of the fresh seeds, 95 % interval", label,
                 lambda axes, x=x: _curves(axes, ranked, style, x), WIDE)
             for label, x in (("step", "step"), ("seconds of training", "seconds"))
         ),
-        svg("validation loss at each point of the grids, one seed; the best point is filled", _numbers(comparison),
+        *(
+            svg(f"best validation {name} so far against {label}{_kind(comparison)}", label,
+                lambda axes, x=x: _budget(axes, ranked, style, x), WIDE)
+            for label, x in (("trials", "trials"), ("seconds of training and compiling", "seconds"))
+        ),
+        svg(f"validation {name} of every trial along the first dimension; the best is filled", _numbers(comparison),
             lambda axes: _tuning(axes, ranked, style), WIDE),
     ]  # fmt: skip
-    warnings = "".join(f"<li>{html.escape(line)}</li>" for line in warnings_of(ranked))
-    points = len(next(iter(comparison.optimizers.values())).points)
-    train = comparison.train
     body = [
-        f'<p class="sub">{len(ranked)} optimizers, each tuned by {points} runs with seed {train.seed} and run anew '
-        f"with {comparison.seeds} fresh seeds; every run {train.steps} steps of {train.policy} examples. "
-        "The best point has the lowest validation loss at the end of its run; the test examples were scored by the "
-        "fresh runs only.</p>",
+        f'<p class="sub">{html.escape(_how(comparison, ranked))}</p>',
+        notes(warnings_of(ranked)),
         f"<h2>Standings</h2>\n{table(rows_of(ranked))}",
-        f"<ul>{warnings}</ul>" if warnings else "",
+        f'<p class="sub">{html.escape(_tests(ranked, seeds))}</p>',
+        f"<h2>Cost</h2>\n{table(costs_of(ranked, comparison))}",
+        f'<p class="sub">{html.escape(_target(ranked, comparison))} On {html.escape(run.surroundings)}.</p>',
         "<h2>Curves</h2>",
         *(f'<div class="chart">{figure}</div><br>' for figure in figures),
+        "<h2>Studies</h2>",
+        "".join(f'<p><a href="studies/{one.name}/report.html">{one.name}</a></p>' for one in ranked),
         "<details><summary>Chains</summary>",
-        *(_chain(comparison, one) for one in ranked),
+        *(_chain(one) for one in ranked),
         "</details>",
         "<details><summary>How to repeat it</summary>",
-        f'<div class="card"><pre>{html.escape(run.about["command"])}</pre></div>',
-        f'<div class="card"><pre>{html.escape(run.surroundings)}</pre></div>',
-        f'<div class="card"><pre>{html.escape(json.dumps(comparison.model_dump(), indent=2))}</pre></div>',
+        card(f"{run.about['command']} --out {folder}\npython -m experiments report {folder}"),
+        card(run.surroundings),
+        card(tomli_w.dumps(comparison.model_dump(exclude_none=True))),
         "</details>",
     ]
     write_page(folder / "report.html", f"{comparison.task.use}: {len(ranked)} optimizers compared", body)
@@ -67,40 +80,155 @@ def write(comparison: Comparison, found: Sequence[Trial], folder: Path) -> list[
 
 
 def rows_of(ranked: list[Standing]) -> list[dict[str, str]]:
-    """The standings as rows of text."""
-    scored = [trial for one in ranked for trial in one.finished]
-    metrics = [name for name in scored[0].scores("test") if name != "loss"] if scored else []
+    """The standings as rows of text; last the chains as they are written."""
+    scored = [one for standing in ranked for one in standing.finished]
+    name = ranked[0].objective.name
+    others = [other for other in (scored[0].scores("test") if scored else {}) if other != name]
+    tests = [one.behind(ranked[0]) for one in ranked[1:]]
+    corrected = [holm([one.t for one in tests]), holm([one.flips for one in tests])]
+    rows = []
+    for i, one in enumerate(ranked):
+        behind = {"behind the first": "", "p by t": "", "p by signs": ""} if i == 0 else {
+            "behind the first": str(tests[i - 1].difference),
+            "p by t": _p(corrected[0][i - 1]),
+            "p by signs": _p(corrected[1][i - 1]),
+        }  # fmt: skip
+        rows.append(
+            {"optimizer": one.name, "best point": _point(one), f"validation {_score(ranked)}": str(one.result)}
+            | behind
+            | {f"test {key.replace('_', ' ')}": str(one.score("test", key)) for key in [name, *others]}
+            | {"diverged": _diverged(one)}
+        )
+    for one in ranked:
+        if one.default:
+            rows.append(
+                {"optimizer": f"{one.name}, as written", "best point": "not tuned"}
+                | {f"validation {_score(ranked)}": str(mean(one.default, "validation", name))}
+                | {f"test {key.replace('_', ' ')}": str(mean(one.default, "test", key)) for key in [name, *others]}
+                | {"diverged": f"{sum(x.diverged for x in one.default)} of {len(one.default)}"}
+            )
+    return rows
+
+
+def costs_of(ranked: list[Standing], comparison: Comparison) -> list[dict[str, str]]:
+    """What the optimizers cost, as rows of text."""
+    target, batch = target_of(ranked, comparison.target), comparison.train.batch
     return [
         {
             "optimizer": one.name,
-            "best point": ", ".join(f"{key} {x:g}" for key, x in one.fresh[0].point.items()) if one.fresh else "none",
-            "validation loss": str(one.loss("validation")),
-            "behind the first": str(one.behind(ranked[0], "validation")) if one is not ranked[0] else "",
-            "test loss": str(one.loss("test")),
-            **{f"test {name.replace('_', ' ')}": str(one.score("test", name)) for name in metrics},
-            "diverged": f"{_diverged(one.tuned)} of {len(one.tuned)}, {_diverged(one.fresh)} of {len(one.fresh)}",
+            "steps to target": _reached(one.reaching(target, "step"), "{:g}"),
+            "seconds to target": _reached(one.reaching(target, "seconds"), "{:.2f}"),
             "ms a step": "-" if math.isnan(one.milliseconds) else f"{one.milliseconds:.2f}",
-            "compiling": f"{one.compiling:.1f} s",
+            "trials": str(len(one.outcome.ended)),
+            "steps": f"{one.steps:,}",
+            "examples": f"{one.steps * batch:,}" if isinstance(batch, int) else "by its policy",
+            "training": f"{one.seconds('training'):.1f} s",
+            "compiling": f"{one.seconds('compiling'):.1f} s",
         }
         for one in ranked
     ]
 
 
-def lines_of(ranked: list[Standing]) -> list[str]:
-    """The standings and what makes them doubtful, in plain lines."""
-    rows = rows_of(ranked)
-    return [*in_columns([list(rows[0]), *(list(row.values()) for row in rows)]), *warnings_of(ranked)]
+def lines_of(ranked: list[Standing], comparison: Comparison) -> list[str]:
+    """The standings, their costs, and what makes them doubtful, in plain lines."""
+    lines = []
+    for rows in (rows_of(ranked), costs_of(ranked, comparison)):
+        names = list(rows[0])
+        lines += in_columns([names, *([row.get(name, "") for name in names] for row in rows)])
+    return [*lines, _tests(ranked, comparison.search.fresh), _target(ranked, comparison), *warnings_of(ranked)]
 
 
 def warnings_of(ranked: list[Standing]) -> list[str]:
     """What makes a standing doubtful, in plain lines."""
-    edges = [f"{one.name}: {edge}; extend its grid and run again" for one in ranked for edge in one.edges]
-    lost = [f"{one.name}: every point of its grid diverged; extend it downwards" for one in ranked if not one.fresh]
-    return edges + lost
+    edges = [
+        f"{one.name}: {edge}; extend its space and run again" for one in ranked for edge in one.outcome.edges
+    ]  # fmt: skip
+    lost = [
+        f"{one.name}: no trial finished; extend its space downwards" for one in ranked if one.outcome.winner is None
+    ]
+    seeds = ranked[0].tuning.study.search.fresh
+    few = [f"{seeds} fresh seeds; {SEEDS} or more say something"] if seeds < SEEDS else []
+    return [*edges, *lost, *few, *_insane(ranked)]
 
 
-def _diverged(trials: list[Trial]) -> int:
-    return sum(trial.diverged for trial in trials)
+def _insane(ranked: list[Standing]) -> list[str]:
+    """A tuned Adam is no worse than tuned SGD, or the budget was too small to tune it."""
+    adams = [one for one in ranked if _links(one) & ADAM and one.finished]
+    others = [one for one in ranked if _links(one) & SGD and one.finished]
+    if not adams or not others:
+        return []
+    adam, sgd = adams[0], others[0]
+    found = adam.behind(sgd).difference
+    half = 0.0 if math.isnan(found.half) else found.half
+    if math.isnan(found.mean) or found.mean - half <= 0:
+        return []
+    problem = f"{adam.name} is worse than {sgd.name} by {found}, which a tuned Adam is not as a rule"
+    return [f"{problem}: the budget is too small, or the space of {adam.name} is elsewhere"]
+
+
+def _links(one: Standing) -> set[str]:
+    """What the chain itself is made of; not what its links hold."""
+    chain = one.tuning.study.optimizer
+    return {str(chain.get("use"))} | {str(link.get("use")) for link in chain.values() if isinstance(link, dict)}
+
+
+def _how(comparison: Comparison, ranked: list[Standing]) -> str:
+    search, train = comparison.search, comparison.train
+    counts = sorted({len(one.outcome.ended) for one in ranked})
+    trials = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    budget = f" and {search.seconds:g} s" if search.seconds else ""
+    return (
+        f"{len(ranked)} optimizers, each tuned by {trials} trials{budget} ({search.sampler.replace('_', ' ')}), with "
+        f"the same seed for the n-th trial of all; the best of each run anew with {search.fresh} fresh seeds, the same "
+        f"for all, and judged by these alone. Every run {train.steps} steps of {train.policy} examples. The best has "
+        f"the best validation {_score(ranked)}; the test examples were scored by the fresh runs only."
+    )
+
+
+def _tests(ranked: list[Standing], seeds: int) -> str:
+    return (
+        "p: that the difference to the first, on the same seeds, is chance; by a paired t-test and by flipping the "
+        f"signs of the differences, both two-sided with Holm's correction for {len(ranked) - 1} comparisons. Flipping "
+        f"the signs of {seeds} differences gives no less than {2 / 2**seeds:.3g} before the correction."
+    )
+
+
+def _target(ranked: list[Standing], comparison: Comparison) -> str:
+    target = target_of(ranked, comparison.target)
+    whose = "as configured" if comparison.target is not None else "the mean of the last in the standings"
+    return (
+        f"Target: a validation {_score(ranked)} of {target:.4f}, {whose}; the median over the fresh seeds of the first "
+        "evaluation that reached it, in steps and in seconds of training."
+    )
+
+
+def _score(ranked: list[Standing]) -> str:
+    return ranked[0].objective.name.replace("_", " ")
+
+
+def _kind(comparison: Comparison) -> str:
+    if is_adaptive(comparison.search):
+        return ", as observed"
+    return ": expected, 95 % interval; diverged or pruned counts as the worst of all"
+
+
+def _p(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}" if value >= 0.001 else f"{value:.1g}"
+
+
+def _point(one: Standing) -> str:
+    winner = one.outcome.winner
+    return "none" if winner is None else ", ".join(f"{key} {shown(label)}" for key, label in winner.labels.items())
+
+
+def _reached(value: float, form: str) -> str:
+    return "-" if math.isnan(value) else "never" if math.isinf(value) else form.format(value)
+
+
+def _diverged(one: Standing) -> str:
+    found = one.outcome
+    fresh = sum(run.diverged for run in found.fresh)
+    return f"{found.count('diverged')} of {len(found.ended)}, {fresh} of {len(found.fresh)}"
 
 
 def _style(i: int) -> dict[str, Any]:
@@ -108,80 +236,111 @@ def _style(i: int) -> dict[str, Any]:
 
 
 def _numbers(comparison: Comparison) -> str:
-    """What the grids vary, in a word."""
-    return ", ".join(dict.fromkeys(key.split(".")[-1] for one in comparison.optimizers.values() for key in one.grid))
+    """What the spaces vary first, in a word."""
+    return ", ".join(dict.fromkeys(next(iter(one.space)).split(".")[-1] for one in comparison.optimizers.values()))
 
 
 def _forest(axes: Axes, ranked: list[Standing], style: dict[str, Any]) -> None:
     for i, one in enumerate(ranked):
-        found, color = one.loss("validation"), style[one.name]["color"]
-        losses = [trial.score("validation") for trial in one.finished]
-        axes.plot(losses, [i] * len(losses), "o", color=color, alpha=0.35, markersize=4)
-        if losses:
+        found, color = one.result, style[one.name]["color"]
+        scores = [run.score("validation", one.objective.name) for run in one.finished]
+        axes.plot(scores, [i] * len(scores), "o", color=color, alpha=0.35, markersize=4)
+        if scores:
             half = 0 if math.isnan(found.half) else found.half
             axes.errorbar(found.mean, i, xerr=half, color=color, fmt="|", markersize=12, capsize=3, linewidth=1.6)
     axes.set_yticks(range(len(ranked)), [one.name for one in ranked])
-    axes.invert_yaxis()
+    axes.set_ylim(len(ranked) - 0.4, -0.6)
 
 
 def _curves(axes: Axes, ranked: list[Standing], style: dict[str, Any], x: str) -> None:
     """Means over the fresh seeds, where all of them have been evaluated."""
-    lowest, highest = [], []
+    best, worst, sign = [], [], ranked[0].objective.sign
     for one in ranked:
-        logs = [_evaluations(trial.run) for trial in one.finished]
+        logs = [run.evaluations for run in one.finished]
         if not logs:
             continue
         across = [np.mean([row[x] for row in rows]) for rows in zip(*logs, strict=False)]
-        found = [interval([row["loss"] for row in rows]) for rows in zip(*logs, strict=False)]
+        found = [interval([sign * one.objective.of_row(row) for row in rows]) for rows in zip(*logs, strict=False)]
         mean, half = np.array([y.mean for y in found]), np.nan_to_num([y.half for y in found])
         axes.plot(across, mean, label=one.name, **style[one.name])
         axes.fill_between(across, mean - half, mean + half, color=style[one.name]["color"], alpha=0.1, linewidth=0)
-        lowest.append(mean.min())
-        highest.append(mean[len(mean) // 5])  # what comes before is steep, and the same for all
-    if lowest:
-        axes.set_ylim(0.98 * min(lowest), 1.02 * max(highest))
-        if min(lowest) > 0:
+        best.append(sign * (sign * mean).min())
+        worst.append(mean[len(mean) // 5])  # what comes before is steep, and the same for all
+    if best:
+        low, high = min(best + worst), max(best + worst)
+        room = 0.05 * (high - low) or 0.1
+        axes.set_ylim(low - room, high + room)
+        if sign > 0 and low > room:
             logarithmic(axes)
         _legend(axes)
 
 
-def _tuning(axes: Axes, ranked: list[Standing], style: dict[str, Any]) -> None:
+def _budget(axes: Axes, ranked: list[Standing], style: dict[str, Any], x: str) -> None:
+    """The best of so many trials, or of so many seconds."""
+    scores, sign = [], ranked[0].objective.sign
+    finished = [sign * trial.score for one in ranked for trial in one.outcome.ended if trial.state == "finished"]
     for one in ranked:
-        key = next(iter(one.contender.grid))  # further keys lie behind one another
-        best = one.fresh[0].point if one.fresh else None
-        tuned = sorted((trial.point[key], trial.score("validation"), trial.point == best) for trial in one.tuned)
-        values, losses, _ = zip(*tuned, strict=True)
-        axes.plot(values, losses, label=one.name, marker="o", markersize=4, markerfacecolor="white", **style[one.name])
-        chosen = [(x, y) for x, y, is_best in tuned if is_best]  # none where all diverged
-        axes.plot([x for x, _ in chosen], [y for _, y in chosen], "o", color=style[one.name]["color"], markersize=6)
-    losses = [trial.score("validation") for one in ranked for trial in one.tuned if not trial.diverged]
-    if losses:
-        low, high = min(losses), float(np.quantile(losses, 0.9))  # the rest is far above
-        axes.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
-    if all(x > 0 for one in ranked for trial in one.tuned for x in trial.point.values()):
+        # By the worst of all, or an optimizer of which little finished would be ahead.
+        worst = sign * max(finished) if finished else None
+        curve = best_so_far(one.outcome.trials, one.tuning.study.search, sign, worst)
+        if curve is None:
+            continue
+        across, observed = getattr(curve, x), np.isnan(curve.low).all()
+        axes.plot(across, curve.score, label=one.name, drawstyle="steps-post" if observed else "default",
+                  marker="o" if len(across) == 1 else None, **style[one.name])  # fmt: skip
+        if not observed:
+            axes.fill_between(across, curve.low, curve.high, color=style[one.name]["color"], alpha=0.08, linewidth=0)
+        scores += [*curve.score]
+    if scores:
+        # The first of a few trials may be far off, and would leave nothing to be seen of the rest.
+        ends = np.quantile(scores, [0.0, 0.85] if sign > 0 else [0.15, 1.0])
+        room = 0.08 * (ends[1] - ends[0]) or 0.1
+        axes.set_ylim(ends[0] - room, ends[1] + room)
+        _legend(axes)
+    if x == "trials":
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _tuning(axes: Axes, ranked: list[Standing], style: dict[str, Any]) -> None:
+    positive, scores = True, []
+    for one in ranked:
+        dimensions = one.tuning.study.space
+        key, dimension = next(iter(dimensions.items()))  # further ones lie behind one another
+        places = _places(dimension)
+        positive &= all(x > 0 for x in places.values()) if places else is_log(dimension)
+        finished = [trial for trial in one.outcome.ended if trial.state == "finished"]
+        tuned = sorted((places[t.labels[key]] if places else t.labels[key], t.score) for t in finished)
+        line = style[one.name] | ({} if len(dimensions) == 1 else {"linestyle": ""})
+        axes.plot(*zip(*tuned, strict=True) if tuned else ([], []), label=one.name, marker="o", markersize=4,
+                  markerfacecolor="white", **line)  # fmt: skip
+        winner = one.outcome.winner
+        if winner is not None:
+            at = places[winner.labels[key]] if places else winner.labels[key]
+            axes.plot([at], [winner.score], "o", color=style[one.name]["color"], markersize=6, zorder=5)
+        scores += [trial.score for trial in finished]
+    if scores:
+        low, high = np.quantile(scores, [0.0, 0.9] if ranked[0].objective.sign > 0 else [0.1, 1.0])
+        axes.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))  # the rest is far off
+    if positive:
         axes.set_xscale("log")
     _legend(axes)
+
+
+def _places(dimension: space.AnyDimension) -> dict[Any, float]:
+    """Where the labels of a choice lie on an axis; nothing for a range, whose numbers do themselves."""
+    if not isinstance(dimension, Choice):
+        return {}
+    numbers = [x for x in dimension.labels.values() if isinstance(x, int | float)]
+    if len(numbers) == len(dimension.labels):
+        return {label: float(x) for label, x in dimension.labels.items()}
+    return {label: float(i) for i, label in enumerate(dimension.labels, 1)}
 
 
 def _legend(axes: Axes) -> None:
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
-def _evaluations(run: Run) -> list[dict[str, float]]:
-    """Step, seconds and validation loss of each evaluation, of the average where the chain keeps one."""
-    rows = [row["evaluation"] for row in read(run.folder / "metrics.jsonl") if "evaluation" in row]
-    return [
-        {
-            "step": row["step"],
-            "seconds": row["seconds"],
-            "loss": evaluated(row, "loss"),
-        }
-        for row in rows
-    ]
-
-
-def _chain(comparison: Comparison, one: Standing) -> str:
-    point = one.fresh[0].point if one.fresh else one.tuned[0].point
-    config = comparison.config(one.name, point, comparison.train.seed)
-    text = str(oc.from_config(config.optimizer))
-    return f'<h3>{html.escape(one.name)}</h3><div class="card"><pre>{html.escape(text)}</pre></div>'
+def _chain(one: Standing) -> str:
+    study, winner = one.tuning.study, one.outcome.winner
+    values = {} if winner is None else winner.schedule or space.values(winner.labels, study.space)
+    return f"<h3>{html.escape(one.name)}</h3>{card(str(oc.from_config(study.config(values).optimizer)))}"

@@ -2,18 +2,18 @@
 
 import json
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import pydantic
 
 from experiments.errors import InputError
 from experiments.preprocess import STEPS
-from experiments.tables import BATCHES, MODELS, Config, Table
+from experiments.tables import Config, Table
 
 Loaded = TypeVar("Loaded", bound=Table)
-CHOICES = {("model",): MODELS, ("train", "batch"): BATCHES}  # tables of which `use` chooses one, by where they stand
 
 
 def load(path: Path | str, sets: list[str] | None = None, table: type[Loaded] = Config) -> Loaded:
@@ -47,7 +47,7 @@ def load(path: Path | str, sets: list[str] | None = None, table: type[Loaded] = 
 
 def problems(error: pydantic.ValidationError, table: type[Table] = Config) -> list[tuple[str, str]]:
     """The dotted key of each problem, empty for the whole table, and what was found and wanted there."""
-    return [(".".join(map(str, _place(found))), _explained(found, table)) for found in error.errors()]
+    return [(".".join(map(str, _place(found, table))), _explained(found, table)) for found in error.errors()]
 
 
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -106,16 +106,10 @@ def _override(data: dict[str, Any], text: str) -> None:
         table[last] = value
 
 
-def _place(error: Any) -> tuple[Any, ...]:
-    """The keys that lead to an error. Pydantic also says as what it read a table that is one of several kinds."""
-    place = error["loc"]
-    if error["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        return *place, "use"
-    kinds = [at for at in CHOICES if place[: len(at)] == at]
-    for name in ("space", "preprocess"):  # tables of tables of several kinds
-        if name in place:
-            kinds = [place[: place.index(name) + 2]]
-    return kinds[0] + place[len(kinds[0]) + 1 :] if kinds else place
+def _place(error: Any, table: type[Table]) -> tuple[Any, ...]:
+    """The keys that lead to an error. Pydantic also says as which of several tables it read one."""
+    place = tuple(name for name, is_key in _walk(error["loc"], table)[0] if is_key)
+    return (*place, "use") if error["type"] in ("union_tag_invalid", "union_tag_not_found") else place
 
 
 def _explained(error: Any, table: type[Table]) -> str:
@@ -140,16 +134,41 @@ def _explained(error: Any, table: type[Table]) -> str:
     return f"found {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}"
 
 
-def _fields(parents: list[Any], table: Any) -> list[str]:
+def _fields(parents: list[Any], table: type[Table]) -> list[str]:
     """The keys of the table that the parents lead to."""
-    chosen = {name: found for choices in CHOICES.values() for name, found in choices.items()}
-    if parents[:1] == ["preprocess"]:
-        return list(STEPS[parents[2]].model_fields)
-    for name in parents:
-        if get_origin(table) is dict:
-            table = get_args(table)[1]
+    return list(_walk(parents, table)[1].model_fields)
+
+
+def _walk(place: Sequence[Any], found: Any) -> tuple[list[tuple[Any, bool]], Any]:
+    """Each part of a place with whether it is a key or says which of several tables was read; and the type there."""
+    parts = []
+    for name in place:
+        if get_origin(found) in (Union, UnionType) and not _tables(found):  # what may be left out
+            found = next(one for one in get_args(found) if one is not type(None))
+        tables = _tables(found)
+        is_key = len(tables) < 2
+        parts.append((name, is_key))
+        if not is_key:
+            found = next((one for one in tables if name in _uses(one)), None)
+        elif tables:
+            field = tables[0].model_fields.get(name)
+            found = field.annotation if field else None
         else:
-            table = chosen.get(name) or table.model_fields[name].annotation
-        if get_origin(table) is UnionType:  # a table that may be left out
-            table = get_args(table)[0]
-    return list(table.model_fields)
+            found = get_args(found)[-1] if get_origin(found) in (dict, list) else None
+    return parts, next(iter(_tables(found)), Table)
+
+
+def _tables(found: Any) -> list[type[Table]]:
+    """The tables that a type may be."""
+    if isinstance(found, type) and issubclass(found, Table):
+        return [found]
+    if get_origin(found) is Annotated:
+        return _tables(get_args(found)[0])
+    if get_origin(found) in (Union, UnionType):
+        return [table for one in get_args(found) for table in _tables(one)]
+    return []
+
+
+def _uses(table: type[Table]) -> tuple[Any, ...]:
+    """What a table's `use` may be."""
+    return get_args(table.model_fields["use"].annotation)

@@ -11,6 +11,10 @@ h1 { font-size: 1.7rem; margin: 0 0 .3rem; } h2 { font-size: 1.15rem; margin: 2.
 p.sub { color: #52606d; margin: 0 0 1.4rem; }
 .tiles, .charts { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(170px, 1fr)); }
 .charts { grid-template-columns: repeat(auto-fit, minmax(min(460px, 100%), 1fr)); }
+.slices { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(320px, 100%), 1fr)); }
+.charts + p.sub, .slices + p.sub, .chart + p.sub { margin: .8rem 0 0; }
+.charts .card { align-self: start; }
+.note { background: #fff6e5; border: 1px solid #f0d7a1; border-radius: 10px; margin: 0 0 .8rem; padding: .7rem 1.1rem; }
 .tile, .chart, .card { background: #fff; border: 1px solid #e4e8ee; border-radius: 10px; padding: .9rem 1.1rem; }
 .tile b { display: block; font-size: 1.45rem; font-variant-numeric: tabular-nums; }
 .tile span { color: #52606d; font-size: .85rem; }
@@ -50,8 +54,24 @@ def write_page(path: Path, title: str, body: list[str]) -> None:
     path.write_text(PAGE.format(title=html.escape(title), css=CSS, body="\n".join(body)))
 
 
+def tiles(found: list[tuple[str, str]]) -> str:
+    """Numbers, large, each over what it is."""
+    cells = (f'<div class="tile"><b>{html.escape(x)}</b><span>{html.escape(name)}</span></div>' for x, name in found)
+    return f'<div class="tiles">{"".join(cells)}</div>'
+
+
+def notes(lines: list[str]) -> str:
+    """Warnings, each in a box of its own."""
+    return "".join(f'<p class="note">{html.escape(line)}</p>' for line in lines)
+
+
+def card(text: str) -> str:
+    """Plain text in a box."""
+    return f'<div class="card"><pre>{html.escape(text)}</pre></div>'
+
+
 def table(rows: list[dict[str, str]]) -> str:
     header = list(dict.fromkeys(name for row in rows for name in row))
-    lines = [[f"<th>{html.escape(name.replace('_', ' '))}</th>" for name in header]]
+    lines = [[f"<th>{html.escape(name)}</th>" for name in header]]
     lines += [[f"<td>{html.escape(row.get(name, '-'))}</td>" for name in header] for row in rows]
     return '<div class="card"><table>' + "\n".join(f"<tr>{''.join(line)}</tr>" for line in lines) + "</table></div>"

@@ -60,30 +60,6 @@ class Quiet:
     def say(self, text: str) -> None: ...
 
 
-class Trials:
-    """Shows each trial of a comparison as it ends, and on a terminal how many are still to come."""
-
-    def __init__(self, count: int) -> None:
-        self.count, self.ended = count, 0
-        console = Console(file=sys.stderr, highlight=False)
-        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("trials"), TimeRemainingColumn())
-        self.bar = Progress(*columns, console=console, disable=not console.is_terminal)
-        self.task = self.bar.add_task("trials", total=count)
-
-    def __enter__(self) -> Self:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
-
-    def show(self, line: str) -> None:
-        """Show a trial that has ended."""
-        self.ended += 1
-        self.bar.console.print(f"{self.ended}/{self.count}  {line}", soft_wrap=True)
-        self.bar.advance(self.task)
-
-
 def shown(value: Any) -> str:
     """A number as short as it can be read."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -112,6 +112,7 @@ def _rows(names: list[str], runs: list[Run]) -> list[dict[str, str]]:
         task, first = _task(run), {"run": name, "ending": _ending(run)}
         optimum = {} if task.optimum is None else {"least possible training loss": f"{task.optimum:.4f}"}
         scored = _score_rows(task, run.result["scores"] if run.result else {})
+        scored = [{key.replace("_", " "): text for key, text in row.items()} for row in scored]
         rows += [(first if len(runs) > 1 else {}) | row | optimum for row in scored or [{"ending": _ending(run)}]]
     return rows
 

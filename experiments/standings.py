@@ -1,103 +1,96 @@
-"""Where the optimizers of a comparison stand: statistics of their trials."""
+"""Where the optimizers of a comparison stand: statistics of their studies and of their runs with fresh seeds."""
 
 import dataclasses
 import math
 import statistics
-from collections.abc import Sequence
 
-from scipy.stats import t
-
-from experiments.compare import Trial
-from experiments.tables import Contender
-
-CONFIDENCE = 0.95
-
-
-@dataclasses.dataclass(frozen=True)
-class Interval:
-    """A mean with the half width of its 95 % confidence interval, by Student's t; NaN where it takes more numbers."""
-
-    mean: float
-    half: float
-
-    def __str__(self) -> str:
-        if math.isnan(self.mean):
-            return "-"
-        return f"{self.mean:.4f}" if math.isnan(self.half) else f"{self.mean:.4f} ± {self.half:.4f}"
+from experiments.compare import DEFAULT
+from experiments.intervals import Interval
+from experiments.paired import Paired, paired
+from experiments.tuning.objective import Objective
+from experiments.tuning.outcome import Fresh, Outcome, fresh, mean, outcome
+from experiments.tuning.tune import Tuning
 
 
 @dataclasses.dataclass(frozen=True)
 class Standing:
-    """The trials of one optimizer and what they amount to."""
+    """One optimizer's study and what it amounts to."""
 
     name: str
-    contender: Contender
-    tuned: list[Trial]
-    fresh: list[Trial]  # at the best point; empty where every point diverged
+    tuning: Tuning
+    outcome: Outcome
+    default: list[Fresh]  # of the chain as it is written, where that was asked for
 
     @property
-    def finished(self) -> list[Trial]:
-        """The fresh trials that did not diverge."""
-        return [trial for trial in self.fresh if not trial.diverged]
+    def objective(self) -> Objective:
+        """What was made as good as it can."""
+        return self.tuning.objective
 
     @property
-    def edges(self) -> list[str]:
-        """The numbers whose best value is the least or the largest of those tried: the best may lie outside."""
-        if not self.fresh:
-            return []
-        ends = {key: (min(values), max(values)) for key, values in self.contender.grid.items() if len(values) > 1}
-        sides = {key: self.fresh[0].point[key] for key in ends}
-        return [
-            f"{key} = {x:g} is the {'least' if x == ends[key][0] else 'largest'} value tried"
-            for key, x in sides.items()
-            if x in ends[key]
-        ]
+    def finished(self) -> list[Fresh]:
+        """The runs with fresh seeds that did not diverge."""
+        return [one for one in self.outcome.fresh if not one.diverged]
 
-    def loss(self, split: str) -> Interval:
-        """The mean loss of the finished fresh trials."""
-        return self.score(split, "loss")
+    @property
+    def result(self) -> Interval:
+        """The mean validation score of the fresh runs."""
+        return self.score("validation", self.objective.name)
+
+    @property
+    def loss_like(self) -> float:
+        """The mean of what is to be minimized."""
+        return self.objective.sign * self.result.mean
 
     def score(self, split: str, name: str) -> Interval:
-        """The mean of the loss or of the task's metric over the finished fresh trials."""
-        return interval([trial.score(split, name) for trial in self.finished])
+        """The mean of the loss or of the task's metric over the finished fresh runs."""
+        return mean(self.outcome.fresh, split, name)
 
-    def behind(self, other: "Standing", split: str) -> Interval:
-        """By how much this one's loss is higher than the other's, on the seeds that both finished."""
-        others = {trial.seed: trial for trial in other.finished}
-        pairs = [(trial, others[trial.seed]) for trial in self.finished if trial.seed in others]
-        return interval([mine.score(split) - theirs.score(split) for mine, theirs in pairs])
+    def behind(self, other: "Standing") -> Paired:
+        """By how much this one is worse than the other, on the seeds that both finished."""
+        name, sign = self.objective.name, self.objective.sign
+        theirs = {one.seed: one.score("validation", name) for one in other.finished}
+        return paired([
+            sign * (one.score("validation", name) - theirs[one.seed]) for one in self.finished if one.seed in theirs
+        ])  # fmt: skip
+
+    def reaching(self, target: float, column: str) -> float:
+        """The median `step`, or the median `seconds` of training, at which a fresh run was first evaluated to be as
+        good as a target. A run that never was, or diverged, counts as infinite."""
+        goal = self.objective.sign * target
+        firsts = [
+            next((row[column] for row in one.evaluations if self.objective.of_row(row) <= goal), math.inf)
+            for one in self.outcome.fresh
+        ]
+        return statistics.median(firsts) if firsts else math.nan
 
     @property
     def milliseconds(self) -> float:
-        """The median time of a step in fresh trials."""
-        results = [trial.result for trial in self.finished]
+        """The median time of a step in fresh runs."""
+        results = [one.result for one in self.finished]
         return statistics.median(1e3 * x["seconds"]["training"] / x["step"] for x in results) if results else math.nan
 
     @property
-    def compiling(self) -> float:
-        """The seconds of compiling, once for all trials."""
-        return sum(trial.result["seconds"]["compiling"] for trial in [*self.tuned, *self.fresh])
+    def steps(self) -> int:
+        """Of all trials and fresh runs."""
+        return sum(trial.steps for trial in self.outcome.ended) + sum(x.result["step"] for x in self._anew)
+
+    def seconds(self, name: str) -> float:
+        """Of compiling or training, for all trials and fresh runs."""
+        return self.outcome.seconds[name] + sum(one.result["seconds"][name] for one in self._anew)
+
+    @property
+    def _anew(self) -> list[Fresh]:
+        return [*self.outcome.fresh, *self.default]
 
 
-def standings(trials: Sequence[Trial], contenders: dict[str, Contender]) -> list[Standing]:
-    """The optimizers by the mean validation loss of their fresh trials, those without any last."""
-    found = [
-        Standing(
-            name,
-            contender,
-            [trial for trial in trials if trial.optimizer == name and trial.tuning],
-            [trial for trial in trials if trial.optimizer == name and not trial.tuning],
-        )
-        for name, contender in contenders.items()
-    ]
-    return sorted(found, key=lambda one: (math.isnan(one.loss("validation").mean), one.loss("validation").mean))
+def standings(tunings: dict[str, Tuning]) -> list[Standing]:
+    """The optimizers by the mean validation score of their fresh runs, those without any last."""
+    found = [Standing(name, one, outcome(one), fresh(one, DEFAULT)) for name, one in tunings.items()]
+    return sorted(found, key=lambda one: (math.isnan(one.loss_like), one.loss_like))
 
 
-def interval(values: Sequence[float]) -> Interval:
-    """The mean of independent numbers and its confidence interval."""
-    if not values:
-        return Interval(math.nan, math.nan)
-    if len(values) == 1:
-        return Interval(values[0], math.nan)
-    quantile = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
-    return Interval(statistics.mean(values), quantile * statistics.stdev(values) / math.sqrt(len(values)))
+def target_of(ranked: list[Standing], asked: float | None) -> float:
+    """The validation score whose time is told: the one that was asked for, else the worst of the means; NaN where there
+    is none."""
+    means = [one.result.mean for one in ranked if not math.isnan(one.result.mean)]
+    return asked if asked is not None else means[-1] if means else math.nan

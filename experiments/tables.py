@@ -1,6 +1,5 @@
 """The typed tables that configuration files are made of."""
 
-import itertools
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -108,9 +107,6 @@ class Embedding(Table):
     use: Literal["embedding"]
     width: PositiveInt = 16  # numbers in a row
     hidden: list[PositiveInt] = [64]  # widths of the dense layers before the last
-
-
-MODELS = {"embedding": Embedding, "network": Model, "transformer": Transformer}
 
 
 def _use(model: Any) -> str:
@@ -303,62 +299,6 @@ class Config(Setup):
     """A run. `optimizer` is a chain, link by link, as `optchain.from_config` takes it."""
 
     optimizer: dict[str, Any]
-
-
-class Contender(Table):
-    """An optimizer of a comparison: a chain, and the values that are tried for some of its numbers."""
-
-    chain: dict[str, Any]
-    grid: dict[str, list[float]] = Field(min_length=1)  # by dotted key of the chain; each point of the product is tried
-
-    @pydantic.model_validator(mode="after")
-    def _values_differ(self) -> "Contender":
-        for key, values in self.grid.items():
-            if not values or len(set(values)) < len(values):
-                raise ValueError(f"grid.{key!r} = {values}; wanted one value or several that differ")
-            table = self.chain
-            for name in key.split(".")[:-1]:
-                if not isinstance(table.get(name), dict):
-                    raise ValueError(f"grid.{key!r}: the chain has no table {name!r}; it has {', '.join(table)}")
-                table = table[name]
-        return self
-
-    @property
-    def points(self) -> list[dict[str, float]]:
-        """All combinations of the values."""
-        return [dict(zip(self.grid, values, strict=True)) for values in itertools.product(*self.grid.values())]
-
-
-class Comparison(Setup):
-    """Optimizers on one task, each tuned by as many runs as the others and then run anew with fresh seeds.
-
-    The runs that tune have the seed of `train`, the fresh ones those that follow it.
-    """
-
-    seeds: Annotated[int, Field(ge=2)] = 5  # fresh seeds: fewer than two have no interval
-    optimizers: dict[Name, Contender] = Field(min_length=2)
-
-    @pydantic.model_validator(mode="after")
-    def _is_fair(self) -> "Comparison":
-        points = {name: len(contender.points) for name, contender in self.optimizers.items()}
-        if len(set(points.values())) > 1:
-            counts = ", ".join(f"{name} {count}" for name, count in points.items())
-            raise ValueError(f"every optimizer is tuned by as many runs; the grids have {counts} points")
-        if not self.task.validation:
-            raise ValueError("the validation loss chooses the points; wanted a task.validation of at least 1")
-        return self
-
-    @property
-    def count(self) -> int:
-        """The runs in all."""
-        return sum(len(contender.points) + self.seeds for contender in self.optimizers.values())
-
-    def config(self, name: str, numbers: dict[str, float], seed: int) -> Config:
-        """The configuration of one run of an optimizer."""
-        optimizer = with_values(self.optimizers[name].chain, numbers)
-        train = self.train.model_copy(update={"seed": seed})
-        shared = {key: getattr(self, key) for key in Setup.model_fields}
-        return Config(**shared | {"train": train, "optimizer": optimizer})
 
 
 def with_values(table: Any, numbers: dict[str, Any]) -> Any:

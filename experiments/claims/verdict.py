@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from experiments.claims.tables import Check, Claim, Verdict
 from experiments.errors import InputError
 from experiments.evaluate import scores_of
+from experiments.intervals import Interval, interval
 from experiments.run import Run
-from experiments.standings import Interval, interval
 from optchain.core.paths import nearest
 
 

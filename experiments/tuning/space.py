@@ -92,8 +92,8 @@ def edge(dimension: AnyDimension, label: Label) -> str | None:
         numbers = [x for x in dimension.labels.values() if isinstance(x, int | float) and not isinstance(x, bool)]
         if len(numbers) < max(3, len(dimension.labels)):
             return None
-        low, high, place = min(numbers), max(numbers), float(label)
-        at = 0.0 if place == low else 1.0 if place == high else 0.5
+        low, high, label = min(numbers), max(numbers), dimension.labels[label]
+        at = 0.0 if label == low else 1.0 if label == high else 0.5
     else:
         low, high = dimension.low, dimension.high
         scale = math.log if isinstance(dimension, Log) or getattr(dimension, "log", False) else float

@@ -8,6 +8,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from experiments.tables import Config, Table, with_values
 
 Label = str | int | float | bool  # how Optuna knows a choice
+Sampler = Literal["gp", "grid", "population", "quasi_random", "random", "tpe"]
 
 
 class Dimension(Table):
@@ -126,7 +127,7 @@ class Search(Table):
 
     trials: PositiveInt | None = None  # a grid has its own number
     seconds: PositiveFloat | None = None  # of all ended trials together; what runs then runs to its end
-    sampler: Literal["gp", "grid", "population", "quasi_random", "random", "tpe"] = "tpe"
+    sampler: Sampler = "tpe"
     population: Population = Population()  # of that sampler, whose members are the trials
     seed: NonNegativeInt = 0  # of the sampler and, with its number, of every trial
     objective: Literal["loss", "metric"] = "loss"  # on the validation examples

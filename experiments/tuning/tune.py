@@ -27,7 +27,7 @@ from experiments.tuning.objective import Objective, objective
 from experiments.tuning.population import Population
 from experiments.tuning.programs import Programs
 from experiments.tuning.side_by_side import SideBySide
-from experiments.tuning.tables import Search, Study
+from experiments.tuning.tables import Study
 from experiments.tuning.trials import Trial, best, trials, write_table
 from experiments.tuning.workers import in_processes
 
@@ -44,7 +44,7 @@ class Tuning:
 
     @functools.cached_property
     def programs(self) -> Programs:
-        """What is compiled for the trials."""
+        """What is compiled for the trials, and for the runs with fresh seeds."""
         return self.shared or Programs(self.source)
 
     @functools.cached_property
@@ -149,13 +149,17 @@ class Tuning:
     def fresh(self, resolved: Config, name: str) -> list[Run]:
         """Runs of a configuration with fresh seeds, scored on all splits; those that were made already are read.
 
+        Args:
+            resolved: the configuration.
+            name: of it, to find the runs again.
+
         Raises:
             Interrupted: a signal came.
         """
         found, numbers = [], [dimension.path or name for name, dimension in self.study.space.items()]
-        for seed in fresh_seeds(self.study.search):
+        for seed in self.fresh_seeds:
             config = resolved.model_copy(update={"train": resolved.train.model_copy(update={"seed": seed})})
-            one = run.opened(self.folder / "fresh" / f"{name},seed={seed}", config, self.command)
+            one = run.opened(self.fresh_run(name, seed).folder, config, self.command)
             if one.result is None:
                 experiment, program = self.programs.of(config, numbers)
                 signal = Trainer(experiment, one, program=program, display=Quiet()).train()
@@ -163,6 +167,17 @@ class Tuning:
                     raise Interrupted(signal)
             found.append(one)
         return found
+
+    @property
+    def fresh_seeds(self) -> list[int]:
+        """The seeds of the runs that judge the best trial; no trial has one of them."""
+        search = self.study.search
+        sequences = [np.random.SeedSequence(search.seed, spawn_key=(1, i)) for i in range(search.fresh)]
+        return [int(one.generate_state(1)[0] >> 1) for one in sequences]
+
+    def fresh_run(self, name: str, seed: int) -> Run:
+        """The run of a configuration, by its name, with a fresh seed."""
+        return Run(self.folder / "fresh" / f"{name},seed={seed}")
 
     def _write_best(self, winner: Trial, resolved: Config) -> None:
         path = self.folder / "best.toml"
@@ -185,15 +200,19 @@ class Tuning:
         return [line for line in config.differences(old, self.study) if not line.startswith(may)]
 
 
+def reopened(folder: Path) -> Tuning:
+    """The study in a folder, as it was begun.
+
+    Raises:
+        InputError: its file is of another version.
+    """
+    path = folder / "study.json"
+    return Tuning(config.load(path, table=Study), folder, str(path), Run(folder).about["command"])
+
+
 def work(tuning: Tuning, look: Callable[[], None] = lambda: None) -> None:
     """Run trials, one after the other, as long as any are left."""
     while (held := tuning.claims.next()) is not None:
         with held as claim:
             one_by_one.perform(claim, tuning.programs, tuning.command)
         look()
-
-
-def fresh_seeds(search: Search) -> list[int]:
-    """The seeds of the runs that judge the best trial; no trial has one of them."""
-    sequences = [np.random.SeedSequence(search.seed, spawn_key=(1, i)) for i in range(search.fresh)]
-    return [int(one.generate_state(1)[0] >> 1) for one in sequences]

@@ -1,10 +1,13 @@
-"""Comparisons: their trials, what they amount to, and that they can be stopped at any moment."""
+"""Comparisons: their studies, what they amount to, and that they can be stopped at any moment."""
 
 import csv
-import json
+import dataclasses
+import itertools
 import math
+import re
 import signal
 import time
+from html import unescape
 
 import numpy as np
 import pytest
@@ -13,15 +16,21 @@ from scipy import stats
 
 from experiments import compare, config
 from experiments.__main__ import main
-from experiments.comparison_report import rows_of, warnings_of
+from experiments.comparison import Comparison
+from experiments.comparison_report import lines_of, rows_of, warnings_of
 from experiments.experiment import build
+from experiments.intervals import Interval, interval
+from experiments.paired import holm, paired
 from experiments.run import Run, create
-from experiments.standings import interval, standings
-from experiments.tables import Comparison
+from experiments.standings import standings, target_of
 from experiments.train import Trainer
+from experiments.tuning.claims import seed_of
+from experiments.tuning.outcome import Fresh
 
 FILE = """
-seeds = 2
+[search]
+trials = 2
+fresh = 3
 
 [task]
 use = "circles"
@@ -35,17 +44,19 @@ hidden = [10]
 steps = 40
 batch = 32
 evaluate_every = 20
+checkpoint_every = 40
 
 [optimizers.adam]
-grid."lr.start" = [1e-4, 1e-2]
+space."lr.start" = { use = "log", low = 1e-4, high = 1e-2 }
+default = true
 
 [optimizers.adam.chain]
 adam = { use = "scale_by_adam" }
-lr = { use = "cosine", start = 0.0, steps = 40 }
+lr = { use = "cosine", start = 1e-3, steps = 40 }
 average = { use = "average_params", decay = 0.9 }
 
 [optimizers.sgd]
-grid.learning_rate = [0.3, 1e30]
+space.learning_rate = { use = "log", low = 1e-18, high = 1e15 }
 chain = { use = "sgd", learning_rate = 0.0, momentum = 0.9 }
 """
 
@@ -59,7 +70,7 @@ def file(tmp_path):
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory):
-    """The folder of a comparison that has been run, and its trials."""
+    """The folder of a comparison that has been run, and its table."""
     folder = tmp_path_factory.mktemp("comparison")
     (folder / "comparison.toml").write_text(FILE)
     assert main(["compare", str(folder / "comparison.toml"), "--out", str(folder / "out")]) == 0
@@ -67,8 +78,8 @@ def compared(tmp_path_factory):
 
 
 def results(out):
-    """What the ended trials left; not by walking, for a running one renames its checkpoints' folders."""
-    return sorted(out.glob("trials/*/*/result.json"))
+    """What the ended runs left; not by walking, for a running one renames its checkpoints' folders."""
+    return sorted([*out.glob("studies/*/trials/*/*/result.json"), *out.glob("studies/*/fresh/*/result.json")])
 
 
 def rows(folder):
@@ -76,68 +87,186 @@ def rows(folder):
         return list(csv.DictReader(file))
 
 
-def again(folder, comparison):
-    """The trials, of which none is run that has been run."""
-    built = compare.build_all(comparison, "comparison.toml")
-    return list(compare.trials(comparison, built, folder, "the command"))
+def of(found, optimizer, purpose):
+    return [row for row in found if row["optimizer"] == optimizer and row["purpose"] == purpose]
 
 
-def test_each_is_tuned_and_its_best_point_run_with_fresh_seeds(compared):
-    _, found = compared
-    assert [(row["optimizer"], row["purpose"], row["seed"]) for row in found] == [
-        (name, *run) for name in ("adam", "sgd") for run in [("tuning", "0")] * 2 + [("fresh", "1"), ("fresh", "2")]
-    ]
+def page_of(folder):
+    return unescape((folder / "report.html").read_text())
+
+
+def test_all_have_as_many_trials_and_the_same_seeds(compared):
+    folder, found = compared
+    seeds = {row["seed"] for row in of(found, "adam", "fresh")}
+    assert len(seeds) == 3
     for name in ("adam", "sgd"):
-        tuned = [row for row in found if row["optimizer"] == name and row["purpose"] == "tuning"]
-        fresh = [row for row in found if row["optimizer"] == name and row["purpose"] == "fresh"]
-        best = min((row for row in tuned if row["ending"] == "finished"), key=lambda row: float(row["validation_loss"]))
-        assert {row["point"] for row in fresh} == {best["point"]}
-        assert all(row["test_loss"] == "nan" for row in tuned)
-        assert all(math.isfinite(float(row["test_loss"])) for row in fresh)
-        assert len({row["validation_loss"] for row in fresh}) == 2
-    assert [row["ending"] for row in found if row["point"] == "learning_rate=1e+30"] == ["diverged"]
+        assert len(of(found, name, "tuning")) == 2
+        assert {row["seed"] for row in of(found, name, "fresh")} == seeds
+        tuned = sorted(path.name for path in (folder / "studies" / name / "trials").glob("*/*/"))
+        assert tuned == sorted(f"seed={seed_of(0, number, 0)}" for number in (0, 1))  # of the n-th trial, for all
+        assert not {name.removeprefix("seed=") for name in tuned} & seeds
+    assert {row["seed"] for row in of(found, "adam", "default")} == seeds and not of(found, "sgd", "default")
 
 
-def test_all_trials_of_an_optimizer_share_what_is_compiled(compared):
+def test_the_best_point_runs_anew_and_only_that_sees_the_test_examples(compared):
+    folder, found = compared
+    for name, key in (("adam", "lr.start"), ("sgd", "learning_rate")):
+        finished = [row for row in of(found, name, "tuning") if row["state"] == "finished"]
+        best = min(finished, key=lambda row: float(row["validation_loss"]))
+        assert {row[key] for row in of(found, name, "fresh")} == {best[key]}
+        assert all(row["test_loss"] == "" for row in of(found, name, "tuning"))
+        assert len({row["test_loss"] for row in of(found, name, "fresh")}) == 3
+    for path in folder.glob("studies/*/trials/*/*/"):
+        assert "test" not in Run(path).result["scores"]
+    assert {row["state"] for row in of(found, "sgd", "tuning")} == {"finished", "diverged"}
+
+
+def test_all_runs_of_an_optimizer_share_what_is_compiled(compared):
     _, found = compared
     for name in ("adam", "sgd"):
         seconds = [float(row["compiling_seconds"]) for row in found if row["optimizer"] == name]
         assert seconds[0] > 0.05 and max(seconds[1:]) < 0.01
 
 
-def test_a_trial_is_what_train_makes_of_its_configuration(compared, tmp_path):
+def test_a_fresh_run_is_what_train_makes_of_its_configuration(compared, tmp_path):
     """The number that is varied is an argument there and a constant here, which may round otherwise."""
-    folder, _ = compared
-    trial = Run(folder / "trials" / "adam" / "lr.start=0.01,seed=2")
-    resolved = config.load(trial.folder / "config.json")
-    assert resolved.optimizer["lr"]["start"] == 0.01 and resolved.train.seed == 2
+    folder, found = compared
+    fresh = Run(next(folder.glob("studies/adam/fresh/trial=*/")))
+    resolved = config.load(fresh.folder / "config.json")
+    assert str(resolved.train.seed) in {row["seed"] for row in of(found, "adam", "fresh")}
     alone = Trainer(build(resolved, "config.json"), create(tmp_path / "run", resolved, "", overwrite=False))
     assert alone.train() is None
-    expected = alone.result()["scores"]
-    assert trial.result["scores"].keys() == {"validation", "test"}
-    for split, by_model in trial.result["scores"].items():
+    for split, by_model in alone.result()["scores"].items():
         for model, scores in by_model.items():
-            assert scores == pytest.approx(expected[split][model], rel=1e-5), (split, model)
+            assert fresh.result["scores"][split][model] == pytest.approx(scores, rel=1e-5), (split, model)
 
 
-def test_the_report_shows_standings_curves_and_commands(compared):
+def test_the_report_shows_standings_costs_curves_and_commands(compared):
     folder, _ = compared
-    page = (folder / "report.html").read_text()
-    assert page.count("<svg") == 4 and "<script" not in page and "src=" not in page
+    page = page_of(folder)
+    assert page.count("<svg") == 6 and "<script" not in page and "src=" not in page
     assert f"python -m experiments compare {folder.parent / 'comparison.toml'}" in page
-    assert "learning_rate = 0.3 is the least value tried" in page
+    assert "adam, as written" in page and "on the same seeds" in page and "cores" in page
+    for name in ("adam", "sgd"):
+        assert f'href="studies/{name}/report.html"' in page and (folder / "studies" / name / "report.html").is_file()
+    # Written anew from the folder alone, it says the same.
+    assert main(["report", str(folder)]) == 0
+    assert page_of(folder) == page
 
 
-def test_a_wider_grid_reuses_the_trials_that_have_been_run(compared, file, tmp_path, capsys):
+def test_standings(compared):
+    folder, found = compared
+    comparison, tunings = compare.reopened(folder)
+    ranked = standings(tunings)
+    losses = {
+        name: {row["seed"]: float(row["validation_loss"]) for row in of(found, name, "fresh")}
+        for name in ("adam", "sgd")
+    }
+    means = {name: np.mean(list(found.values())) for name, found in losses.items()}
+    assert [one.name for one in ranked] == sorted(means, key=means.get)
+    first, second = ranked
+    assert first.result.mean == pytest.approx(means[first.name])
+    differences = [losses[second.name][seed] - losses[first.name][seed] for seed in losses["adam"]]
+    behind = second.behind(first)
+    assert behind.difference.mean == pytest.approx(np.mean(differences))
+    assert behind.t == pytest.approx(stats.ttest_1samp(differences, 0).pvalue)
+    row = next(row for row in rows_of(ranked) if row["optimizer"] == "adam")
+    accuracies = [one.scores("test")["accuracy"] for one in next(s for s in ranked if s.name == "adam").outcome.fresh]
+    assert row["test accuracy"].startswith(f"{np.mean(accuracies):.4f} ±")
+    written = next(row for row in rows_of(ranked) if row["optimizer"] == "adam, as written")
+    default = [float(row["validation_loss"]) for row in of(found, "adam", "default")]
+    assert written["validation loss"] == str(interval(default))
+    assert any("3 fresh seeds; 5 or more" in line for line in warnings_of(ranked))
+    assert target_of(ranked, None) == second.result.mean and target_of(ranked, 0.5) == 0.5
+    assert "compiling" in "\n".join(lines_of(ranked, comparison))
+    # An optimizer of which no trial finished stands last and says so.
+    lost = dataclasses.replace(
+        first, outcome=dataclasses.replace(first.outcome, trials=[], winner=None, fresh=[], edges=[]), default=[]
+    )
+    assert any("no trial finished" in line for line in warnings_of([second, lost]))
+    assert rows_of([second, lost])[1]["best point"] == "none" and math.isnan(lost.reaching(1.0, "step"))
+
+
+def test_time_to_target_counts_a_run_that_never_gets_there_as_infinite(compared):
+    _, tunings = compare.reopened(compared[0])
+    one = standings({"adam": tunings["adam"]})[0]
+    curves = [
+        [(row["step"], one.objective.of_row(row)) for row in run.evaluations] for run in one.outcome.fresh
+    ]  # fmt: skip
+    assert all(len(curve) == 2 for curve in curves)
+    middle = sorted(curve[-1][1] for curve in curves)[1]
+    firsts = [next((step for step, loss in curve if loss <= middle), math.inf) for curve in curves]
+    assert one.reaching(middle, "step") == np.median(firsts) < math.inf
+    assert one.reaching(0.0, "step") == math.inf and one.reaching(1e9, "step") == 20
+
+
+def test_a_tuned_adam_that_loses_to_sgd_is_doubted(compared):
+    """Both are given losses; only how they stand to each other decides."""
+    _, tunings = compare.reopened(compared[0])
+    ranked = {one.name: one for one in standings(tunings)}
+
+    def having(name, losses):
+        scores = [{"validation": {"parameters": {"loss": x, "accuracy": 0.5}}} for x in losses]
+        fresh = [
+            _Known(seed, Run(compared[0]), {"ending": "finished", "scores": found}) for seed, found in enumerate(scores)
+        ]
+        return dataclasses.replace(ranked[name], outcome=dataclasses.replace(ranked[name].outcome, fresh=fresh))
+
+    def doubted(adam, sgd):
+        return any("a tuned Adam" in line for line in warnings_of([having("adam", adam), having("sgd", sgd)]))
+
+    assert doubted([0.5, 0.6, 0.7], [0.1, 0.21, 0.29])
+    assert not doubted([0.1, 0.2, 0.3], [0.5, 0.6, 0.71])
+    assert not doubted([0.5, 0.6, 0.1], [0.1, 0.2, 0.6])  # within what chance does
+
+
+@dataclasses.dataclass(frozen=True)
+class _Known(Fresh):
+    known: dict
+
+    @property
+    def result(self):
+        return self.known
+
+
+def test_the_interval_is_students():
+    values = [1.0, 1.5, 0.7, 2.2]
+    low, high = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
+    found = interval(values)
+    assert (found.mean - found.half, found.mean + found.half) == pytest.approx((low, high))
+    assert interval([1.0]).mean == 1 and math.isnan(interval([1.0]).half) and math.isnan(interval([]).mean)
+
+
+def test_paired_tests():
+    differences = [0.3, 0.1, 0.25, -0.05, 0.2]
+    found = paired(differences)
+    assert found.t == pytest.approx(stats.ttest_1samp(differences, 0).pvalue)
+    sums = [
+        sum(s * d for s, d in zip(signs, differences, strict=True)) for signs in itertools.product([1, -1], repeat=5)
+    ]
+    assert found.flips == pytest.approx(np.mean([abs(x) >= sum(differences) - 1e-12 for x in sums]))
+    assert paired([0.1] * 5).flips == pytest.approx(2 / 32)
+    assert paired([0.0, 0.0]).t == 1 and math.isnan(paired([0.2]).t) and math.isnan(paired([0.1, 0.2] * 9).flips)
+    assert paired([]).difference.mean != paired([]).difference.mean and isinstance(found.difference, Interval)
+
+
+def test_holm_corrects_the_least_most():
+    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    corrected = holm([math.nan, 0.6, 0.01])
+    assert math.isnan(corrected[0]) and corrected[1:] == pytest.approx([0.6, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def test_a_larger_budget_reuses_the_trials_that_have_been_run(file, tmp_path, capsys):
     out = tmp_path / "out"
-    assert main(["compare", str(file), "--out", str(out)]) == 0
+    few = ("--set", "train.steps=20", "--set", "search.fresh=2", "--set", "optimizers.adam.default=false")
+    assert main(["compare", str(file), "--out", str(out), *few]) == 0
     before = {path: path.stat().st_mtime_ns for path in results(out)}
-    sets = ('optimizers.adam.grid={"lr.start"=[1e-2,1e-4,1e-1]}', "optimizers.sgd.grid={learning_rate=[0.3,1e30,0.1]}")
-    assert main(["compare", str(file), "--out", str(out), *(part for x in sets for part in ("--set", x))]) == 0
+    assert main(["compare", str(file), "--out", str(out), *few, "--set", "search.trials=3"]) == 0
     assert all(path.stat().st_mtime_ns == at for path, at in before.items())
-    assert len(rows(out)) == 10 == len({row["folder"] for row in rows(out)})
+    assert len([row for row in rows(out) if row["purpose"] == "tuning"]) == 6
     capsys.readouterr()
-    assert main(["compare", str(file), "--out", str(out), "--set", "train.batch=16"]) == 2
+    assert main(["compare", str(file), "--out", str(out), *few, "--set", "train.batch=16"]) == 2
     assert "train.batch: 32 -> 16" in capsys.readouterr().err
 
 
@@ -150,61 +279,39 @@ def test_killed_and_run_again_nothing_is_lost_or_run_twice(compared, file, tmp_p
     process.send_signal(signal.SIGKILL)
     process.communicate()
     ended = {path: path.stat().st_mtime_ns for path in results(out)}
-    assert len(ended) < 8
+    assert len(ended) < 13
     assert main(["compare", str(file), "--out", str(out)]) == 0
     assert all(path.stat().st_mtime_ns == at for path, at in ended.items())
-    columns = ("optimizer", "point", "seed", "ending", "validation_loss", "test_loss")
+    columns = ("optimizer", "purpose", "seed", "state", "validation_loss", "test_loss")
     assert [[row[c] for c in columns] for row in rows(out)] == [[row[c] for c in columns] for row in compared[1]]
-
-
-def test_standings(compared):
-    folder, found = compared
-    comparison = Comparison.model_validate(json.loads((folder / "comparison.json").read_text()))
-    trials = again(folder, comparison)
-    ranked = standings(trials, comparison.optimizers)
-    means = {
-        name: np.mean(
-            [float(r["validation_loss"]) for r in found if r["optimizer"] == name and r["purpose"] == "fresh"]
-        )
-        for name in ("adam", "sgd")
-    }
-    assert [one.name for one in ranked] == sorted(means, key=means.get)
-    first, second = ranked
-    assert first.loss("validation").mean == pytest.approx(means[first.name])
-    assert second.behind(first, "validation").mean == pytest.approx(means[second.name] - means[first.name])
-    assert any("learning_rate = 0.3 is the least value tried" in line for line in warnings_of(ranked))
-    adam = next(one for one in ranked if one.name == "adam")
-    accuracies = [trial.run.result["scores"]["test"]["average"]["accuracy"] for trial in adam.fresh]
-    assert rows_of([adam])[0]["test accuracy"].startswith(f"{np.mean(accuracies):.4f} ±")
-    # An optimizer of which nothing is left stands last and says so.
-    lost = [trial for trial in trials if trial.diverged or trial.optimizer == "adam"]
-    ranked = standings(lost, comparison.optimizers)
-    assert [one.name for one in ranked] == ["adam", "sgd"] and math.isnan(ranked[1].loss("test").mean)
-    assert warnings_of(ranked)[-1] == "sgd: every point of its grid diverged; extend it downwards"
-
-
-def test_the_interval_is_students():
-    values = [1.0, 1.5, 0.7, 2.2]
-    low, high = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
-    found = interval(values)
-    assert (found.mean - found.half, found.mean + found.half) == pytest.approx((low, high))
-    assert interval([1.0]).mean == 1 and math.isnan(interval([1.0]).half) and math.isnan(interval([]).mean)
 
 
 @pytest.mark.parametrize(
     ("sets", "message"),
     [
-        (['optimizers.adam.grid={"lr.start"=[1e-2]}'], "every optimizer is tuned by as many runs"),
+        (['search={sampler="grid"}'], "space.'lr.start': a grid needs points"),
         (
-            ['optimizers.adam.grid={"rate.start"=[1e-2,1e-3]}'],
+            [
+                'search={sampler="grid"}',
+                'optimizers.adam.space={"lr.start"={use="log",low=1e-3,high=1.0,points=3}}',
+                "optimizers.sgd.space={learning_rate={use='choice',values=[0.1,0.3]}}",
+            ],
+            "as many trials; the grids have adam 3, sgd 2 points",
+        ),
+        (
+            ['optimizers.adam.space={"rate.start"={use="log",low=1e-3,high=1.0}}'],
             "the chain has no table 'rate'; it has adam, lr",
         ),
-        (['optimizers.adam.grid={"lr.start"=[1e-2,1e-2]}'], "wanted one value or several that differ"),
-        (['optimizers.adam.grid={"lr.stat"=[1e-2,1e-1]}'], "optimizers.adam: optimizer.lr.stat: cosine has no such"),
-        (["optimizers.adam.gird=1"], "unknown key; did you mean 'grid'"),
-        (["optimizers.Adam.grid=1"], "Adam"),
+        (
+            ['optimizers.adam.space={"lr.stat"={use="log",low=1e-3,high=1.0}}'],
+            "optimizers.adam: space.'lr.stat' = 0.001: optimizer.lr.stat: cosine has no such",
+        ),
+        (['optimizers.adam.space={"lr.start"={use="log",lo=1e-3,high=1.0}}'], "start.lo: unknown key; did you mean"),
+        (["optimizers.adam.spice=1"], "unknown key; did you mean 'space'"),
+        (["optimizers.Adam.space=1"], "Adam"),
         (["task.validation=0"], "wanted a task.validation of at least 1"),
-        (["seeds=1"], "greater than or equal to 2"),
+        (["search.fresh=1"], "greater than or equal to 2"),
+        (["search.sampler=gird"], "found 'gird'; did you mean 'grid'"),
     ],
 )
 def test_what_does_not_fit_is_named_before_anything_runs(file, tmp_path, capsys, sets, message):
@@ -220,3 +327,10 @@ def test_a_folder_of_something_else_is_left_alone(file, tmp_path, capsys):
     assert main(["compare", str(file), "--out", str(tmp_path / "out"), "--overwrite"]) == 2
     assert "is no comparison of ours" in capsys.readouterr().err
     assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+
+
+def test_quasi_random_is_what_comparisons_search_by(file):
+    comparison = config.load(file, table=Comparison)
+    study = comparison.study("adam")
+    assert study.search.sampler == "quasi_random" and study.space["lr.start"].path == "optimizer.lr.start"
+    assert re.fullmatch(r"\d+", str(seed_of(study.search.seed, 0, 0)))

@@ -12,11 +12,12 @@ import small_runs
 from sklearn.datasets import make_circles
 
 import optchain as oc
-from experiments import config, run, tables
+from experiments import comparison, config, run
 from experiments.__main__ import main
 from experiments.evaluate import restore
 from experiments.experiment import build
 from experiments.logs import read
+from experiments.tuning import space
 from experiments.tuning.tables import Study
 from experiments.tuning.tune import Tuning
 
@@ -212,10 +213,11 @@ def test_every_study_is_valid(path, tmp_path):
 
 @pytest.mark.parametrize("path", COMPARISONS, ids=named)
 def test_every_comparison_builds(path):
-    comparison = config.load(path, table=tables.Comparison)
-    for name, contender in comparison.optimizers.items():
-        for point in contender.points:
-            oc.from_config(comparison.config(name, point, 0).optimizer, name)
+    found = config.load(path, table=comparison.Comparison)
+    for name in found.optimizers:
+        study = found.study(name)
+        for labels in space.samples(study.space):
+            oc.from_config(study.config(space.values(labels, study.space)).optimizer, name)
 
 
 def test_configurations_were_found():

@@ -1,0 +1,33 @@
+"""Means of independent runs with their confidence intervals."""
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Sequence
+
+from scipy.stats import t
+
+CONFIDENCE = 0.95
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """A mean with the half width of its 95 % confidence interval, by Student's t; NaN where it takes more numbers."""
+
+    mean: float
+    half: float
+
+    def __str__(self) -> str:
+        if math.isnan(self.mean):
+            return "-"
+        return f"{self.mean:.4f}" if math.isnan(self.half) else f"{self.mean:.4f} ± {self.half:.4f}"
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """The mean of independent numbers and its confidence interval."""
+    if not values:
+        return Interval(math.nan, math.nan)
+    if len(values) == 1:
+        return Interval(values[0], math.nan)
+    quantile = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+    return Interval(statistics.mean(values), quantile * statistics.stdev(values) / math.sqrt(len(values)))

@@ -1,0 +1,95 @@
+"""What a study has come to: its trials, the best of them, and what that one is worth on fresh seeds."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from experiments.evaluate import scores_of
+from experiments.intervals import Interval, interval
+from experiments.logs import read
+from experiments.run import Run
+from experiments.tuning import space
+from experiments.tuning.trials import Trial, best
+from experiments.tuning.tune import Tuning
+
+
+@dataclasses.dataclass(frozen=True)
+class Fresh:
+    """An ended run with a fresh seed."""
+
+    seed: int
+    run: Run
+
+    @functools.cached_property
+    def result(self) -> dict[str, Any]:
+        """How it ended."""
+        return self.run.result or {}
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the loss became infinite or no number."""
+        return self.result["ending"] == "diverged"
+
+    def scores(self, split: str) -> dict[str, float]:
+        """The loss and the task's metric on a split, of the run's average where the chain keeps one."""
+        return scores_of(self.result, split)
+
+    def score(self, split: str, name: str) -> float:
+        """One of them; NaN if it was not scored there, as after it diverged."""
+        return self.scores(split).get(name, math.nan)
+
+    @functools.cached_property
+    def evaluations(self) -> list[dict[str, Any]]:
+        """The rows of its evaluations."""
+        return [row["evaluation"] for row in read(self.run.folder / "metrics.jsonl") if "evaluation" in row]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """A study so far."""
+
+    trials: list[Trial]
+    winner: Trial | None  # None as long as no trial has finished
+    fresh: list[Fresh]  # of the winner
+    edges: list[str]  # in words: the winner's values that are at the end of what was searched
+
+    @property
+    def ended(self) -> list[Trial]:
+        """The trials that have ended."""
+        return [trial for trial in self.trials if trial.ended]
+
+    def count(self, state: str) -> int:
+        """How many trials are in a state."""
+        return sum(trial.state == state for trial in self.trials)
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Of compiling and of training, of all trials."""
+        return {name: sum(trial.seconds[name] for trial in self.ended) for name in ("compiling", "training")}
+
+
+def outcome(tuning: Tuning) -> Outcome:
+    """What a study has come to so far."""
+    found = tuning.trials()
+    winner = best(found, tuning.objective)
+    if winner is None:
+        return Outcome(found, None, [], [])
+    edges = [
+        f"{name} = {text}"
+        for name, label in winner.labels.items()
+        if (text := space.edge(tuning.study.space[name], label)) is not None
+    ]
+    return Outcome(found, winner, fresh(tuning, f"trial={winner.number}"), edges)
+
+
+def fresh(tuning: Tuning, name: str) -> list[Fresh]:
+    """The ended runs of a configuration with fresh seeds, see `Tuning.fresh`."""
+    runs = [Fresh(seed, tuning.fresh_run(name, seed)) for seed in tuning.fresh_seeds]
+    return [one for one in runs if one.run.result is not None]
+
+
+def mean(runs: Sequence[Fresh], split: str, name: str) -> Interval:
+    """The mean score of those that did not diverge."""
+    return interval([one.score(split, name) for one in runs if not one.diverged])

@@ -1,0 +1,226 @@
+"""The report of a study, of one in progress too: one HTML file that needs nothing else."""
+
+import html
+from collections.abc import Sequence
+
+import tomli_w
+
+from experiments.page import card, notes, table, tiles, write_page
+from experiments.progress import shown
+from experiments.run import Run
+from experiments.tuning import study_charts as charts
+from experiments.tuning.best_so_far import best_so_far, is_adaptive
+from experiments.tuning.importance import importances
+from experiments.tuning.objective import Objective
+from experiments.tuning.outcome import Outcome, mean, outcome
+from experiments.tuning.tables import Search, Study
+from experiments.tuning.trials import Trial
+from experiments.tuning.tune import Tuning
+from optchain.core.describe import in_columns
+
+ROWS = 20  # of the table of the best
+SPLITS = ("validation", "test")
+
+
+def write(tuning: Tuning) -> Outcome:
+    """Write `report.html` in the folder of a study; what it shows."""
+    found, objective, study = outcome(tuning), tuning.objective, tuning.study
+    body = [
+        f'<p class="sub">{html.escape(_how(study, objective))}</p>',
+        tiles(_tiles(found, objective)),
+        *(_winner(found, objective) if found.winner else ["<h2>The best trial</h2><p>No trial has finished yet.</p>"]),
+        *_charts(tuning, found),
+        "<h2>Trials</h2>",
+        table([_row(trial, objective) for trial in _ranked(found.ended, objective)[:ROWS]] or [{"trial": "none yet"}]),
+        f"<details><summary>All {len(found.ended)} trials that have ended</summary>",
+        table([_row(trial, objective) for trial in found.ended] or [{"trial": "none yet"}]),
+        "</details>",
+        *_reproduction(tuning, found),
+    ]
+    write_page(tuning.folder / "report.html", f"{study.task.use}: a search over {len(study.space)} dimensions", body)
+    return found
+
+
+def lines_of(tuning: Tuning, found: Outcome) -> list[str]:
+    """What a study has come to, in plain lines."""
+    objective, winner = tuning.objective, found.winner
+    if winner is None:
+        return [f"no trial has finished: {_states(found)}"]
+    name = objective.name.replace("_", " ")
+    values = ", ".join(f"{key} = {shown(label)}" for key, label in winner.labels.items())
+    lines = [f"best of {len(found.ended)} trials: number {winner.number}, {values}"]
+    lines += in_columns([[row["score"], row[name]] for row in _verdict(found, objective)])
+    lines += [_doubt(found)] if _doubt(found) else []
+    lines += [f"{edge}; extend the space and search again" for edge in found.edges]
+    return [*lines, f"best: {tuning.folder / 'best.toml'}"]
+
+
+def _how(study: Study, objective: Objective) -> str:
+    search, train = study.search, study.train
+    method = {
+        "gp": "a Gaussian process",
+        "grid": "a grid",
+        "population": "a population",
+        "quasi_random": "quasi-random points",
+        "random": "random points",
+        "tpe": "a tree-structured Parzen estimator",
+    }[search.sampler]
+    parts = [f"The validation {objective.name.replace('_', ' ')}, as {'low' if objective.sign > 0 else 'high'} as"]
+    parts += [f"{method} finds it; {train.steps} steps of {train.policy} examples"]
+    parts += [f", {search.runs} runs a trial, whose mean counts" if search.runs > 1 else ""]
+    parts += [f"; trials pruned by {search.pruner.use}" if search.pruner else ""]
+    return f"{parts[0]} {''.join(parts[1:])}. The test examples were scored by the runs with fresh seeds only."
+
+
+def _tiles(found: Outcome, objective: Objective) -> list[tuple[str, str]]:
+    name = objective.name.replace("_", " ")
+    best = f"{found.winner.score:.4f}" if found.winner else "-"
+    steps = sum(trial.steps for trial in found.ended)
+    return [
+        (best, f"best validation {name}"),
+        (str(len(found.ended)), f"trials: {_states(found)}"),
+        *((f"{seconds:.1f} s", f"{what}, all trials") for what, seconds in found.seconds.items()),
+        (f"{steps:,}", "steps, all trials"),
+    ]
+
+
+def _states(found: Outcome) -> str:
+    states = ("finished", "pruned", "diverged", "infeasible", "running")
+    return ", ".join(f"{found.count(state)} {state}" for state in states if found.count(state)) or "none has begun"
+
+
+def _winner(found: Outcome, objective: Objective) -> list[str]:
+    winner = found.winner
+    values = [{"value": name, "best": shown(label)} for name, label in winner.labels.items()]
+    line = (
+        '<p class="sub">These are its first values: it took over from others, and best.toml has its line as a '
+        "schedule.</p>"
+    )
+    searched = _doubt(found) or (
+        "The score of the search is that of the luckiest of many trials and therefore too good. What the configuration "
+        "is worth is the mean over fresh seeds, which took no part in choosing it."
+    )
+    return [
+        f"<h2>The best trial: number {winner.number}</h2>",
+        notes([f"{edge}. The best may lie outside: extend the space and search again." for edge in found.edges]),
+        f'<div class="charts">{table(values)}{table(_verdict(found, objective))}</div>',
+        line if winner.schedule else "",
+        f'<p class="sub">{html.escape(searched)}</p>',
+    ]
+
+
+def _verdict(found: Outcome, objective: Objective) -> list[dict[str, str]]:
+    """The scores of the best trial in the search, and with fresh seeds."""
+    winner, fresh = found.winner, found.fresh
+    names = list(dict.fromkeys([objective.name, *winner.scores]))
+    rows = [{"score": "validation, in the search"} | {n: f"{winner.scores[n]:.4f}" for n in names}]
+    rows += [
+        {"score": f"{split}, mean of {len(fresh)} fresh seeds"} | {n: str(mean(fresh, split, n)) for n in names}
+        for split in SPLITS
+        if any(one.scores(split) for one in fresh)
+    ]
+    return [{key.replace("_", " "): text for key, text in row.items()} for row in rows]
+
+
+def _doubt(found: Outcome) -> str:
+    """What is missing from the runs with fresh seeds."""
+    if not found.fresh:
+        return "No run with a fresh seed has ended: the score is that of the luckiest of many trials, and too good."
+    lost = sum(one.diverged for one in found.fresh)
+    return f"{lost} of {len(found.fresh)} runs with fresh seeds diverged; the means are of the others" if lost else ""
+
+
+def _charts(tuning: Tuning, found: Outcome) -> list[str]:
+    study, objective = tuning.study, tuning.objective
+    if found.winner is None:
+        return []
+    curve = best_so_far(found.trials, study.search, objective.sign)
+    best = [
+        charts.best_chart(curve, against, label, objective)
+        for against, label in (("trials", "trials"), ("seconds", "seconds of training and compiling"))
+    ]
+    slices = [
+        charts.slice_chart(name, dimension, found.ended, found.winner, objective)
+        for name, dimension in study.space.items()
+    ]
+    shares = importances(tuning.claims.optuna_study, found.trials)
+    importance = (
+        f'<p class="sub">{html.escape(shares[0].upper() + shares[1:])}.</p>'
+        if isinstance(shares, str)
+        else _chart(charts.importance_chart(shares))
+        + '<p class="sub">By fANOVA: a random forest over the finished trials. A rough guide, and where trials were '
+        "chosen by earlier ones it knows little of what they avoided.</p>"
+    )
+    return [
+        "<h2>Best so far</h2>",
+        f'<div class="charts">{"".join(map(_chart, best))}</div>',
+        f'<p class="sub">{_said(study.search)}</p>',
+        "<h2>Slices</h2>",
+        f'<div class="slices">{"".join(map(_chart, slices))}</div>',
+        '<p class="sub">Every trial at its value of one dimension. Orange: the best; grey: the last score of a pruned '
+        "one; red, at the edge: diverged. Scores beyond the frame lie on its edge; dotted lines are the ends of the "
+        "range.</p>",
+        "<h2>Together</h2>",
+        _chart(charts.parallel_chart(study.space, found.trials, objective)),
+        '<p class="sub">Orange: the best; else the darker the worse. What is worse than nine in ten lies at the end of '
+        "the last axis.</p>",
+        "<h2>Importance</h2>",
+        importance,
+        "<h2>Learning curves</h2>",
+        _chart(charts.learning_chart(found.ended, found.winner, objective)),
+    ]
+
+
+def _said(search: Search) -> str:
+    if is_adaptive(search):
+        return "As observed: later trials were chosen by what earlier ones had found, so that their order matters."
+    return (
+        "The expected best of so many of the trials, drawn without replacement, with a 95 % bootstrap interval; a "
+        "pruned or diverged trial counts as the worst that finished. Which trial came first was an accident."
+    )
+
+
+def _ranked(trials: Sequence[Trial], objective: Objective) -> list[Trial]:
+    finished = [trial for trial in trials if trial.state == "finished"]
+    return sorted(finished, key=lambda trial: objective.sign * trial.score)
+
+
+def _row(trial: Trial, objective: Objective) -> dict[str, str]:
+    ending = {"finished": "finished", "infeasible": trial.why}.get(trial.state, f"{trial.state} at step {trial.steps}")
+    return {
+        "trial": str(trial.number),
+        objective.name.replace("_", " "): f"{trial.score:.4f}" if trial.state == "finished" else "-",
+        **{name: shown(label) for name, label in trial.labels.items()},
+        **{name.replace("_", " "): f"{x:.4f}" for name, x in trial.scores.items() if name != objective.name},
+        "steps": str(trial.steps),
+        "seconds": f"{sum(trial.seconds.values()):.2f}",
+        "ending": ending,
+    }
+
+
+def _reproduction(tuning: Tuning, found: Outcome) -> list[str]:
+    run, study = Run(tuning.folder), tuning.study
+    commands = [f"{tuning.command} --out {tuning.folder}", f"python -m experiments report {tuning.folder}"]
+    if found.winner is not None:
+        configs = sorted(found.winner.folder.glob("*/config.json"))
+        commands += [f"python -m experiments train {path}" for path in (tuning.folder / "best.toml", *configs[:1])]
+    tables = {
+        "search": study.search.model_dump(
+            exclude_none=True, exclude=None if study.search.sampler == "population" else {"population"}
+        ),
+        "space": {name: one.model_dump(exclude_defaults=True) for name, one in study.space.items()},
+    }
+    return [
+        "<h2>How to repeat it</h2>",
+        "<h3>The study, this page, the best configuration, and the best trial with its own seed; any other has its "
+        "config.json in the folder trials</h3>",
+        card("\n".join(commands)),
+        "<h3>Versions and machine</h3>",
+        card(run.surroundings),
+        "<h3>What was searched</h3>",
+        card(tomli_w.dumps(tables)),
+    ]
+
+
+def _chart(svg: str) -> str:
+    return f'<div class="chart">{svg}</div>'
