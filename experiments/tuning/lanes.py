@@ -132,6 +132,12 @@ class Lanes:
             self._end(lane, "finished", lane.step, {split: scores})
         return row
 
+    def scores(self, split: str) -> list[dict[str, float]]:
+        """The loss and the metric, on a split, of the model that counts in each lane, also of a run that has ended."""
+        found = self._evaluate(self.carry, self.program.data[split])
+        numbers = {name: np.asarray(x) for name, x in found[counted(found)].items()}
+        return [{name: float(x[i]) for name, x in numbers.items()} for i in range(len(self.lanes))]
+
     def prune(self, lane: Lane) -> None:
         """End a run because others are better."""
         self._end(lane, "pruned", lane.step, {})
