@@ -230,8 +230,8 @@ def _curves(axes: Axes, searchers: list[Searcher], quality: dict[str, Scores], b
         axes.step(steps, middle, where="post", label=method, linewidth=1.5, **style)
         axes.fill_between(steps, middle - half, middle + half, step="post", color=style["color"], alpha=0.08)
         lowest.append(np.nanmin(middle))
-        highest.append(middle[0])
-    axes.set_ylim(0.9 * min(lowest), 1.1 * np.nanmax(highest))
+        highest.append(middle[max(0, np.searchsorted(steps, budget / 5, "right") - 1)])  # what comes before is steep
+    axes.set_ylim(0.95 * min(lowest), 1.05 * np.nanmax(highest))
     logarithmic(axes)
     axes.legend(fontsize=8)
 

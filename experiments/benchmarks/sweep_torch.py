@@ -16,6 +16,7 @@ def losses(rates: list[float], splits: dict[str, Split], hidden: int, table: Tra
         for name in ("train", "validation")
         for tensor in (torch.from_numpy(splits[name][0]).flatten(1), torch.from_numpy(splits[name][1]).long())
     )
+    torch.set_num_threads(1)  # a second one costs more than it brings to a network of this size
     criterion = torch.nn.CrossEntropyLoss()
 
     def objective(trial: optuna.Trial) -> float:
