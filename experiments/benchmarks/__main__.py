@@ -1,4 +1,4 @@
-"""The command line: `python -m experiments.benchmarks step` and `... loop`."""
+"""The command line: `python -m experiments.benchmarks step`, `... loop` and more."""
 
 import argparse
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ RUNS = Path("runs/benchmarks")
 
 
 def parser() -> argparse.ArgumentParser:
-    """The arguments of both benchmarks."""
+    """The arguments of all benchmarks."""
     top = argparse.ArgumentParser(prog="python -m experiments.benchmarks", description=__doc__)
     commands = top.add_subparsers(dest="benchmark", required=True)
     shown = argparse.ArgumentDefaultsHelpFormatter
@@ -66,6 +66,26 @@ def parser() -> argparse.ArgumentParser:
     )
     laws.add_argument("only", nargs="*", help="transformations such as optax.adam; all if left out")
     laws.add_argument("--out", type=Path, default=RUNS / "laws.jsonl", help="file to append the rows to")
+
+    sweep = commands.add_parser(
+        "sweep", help="a sweep of learning rates: compiled for each, once, in lanes, by the tuner, in torch",
+        formatter_class=shown,
+    )  # fmt: skip
+    sweep.add_argument("--rates", type=several, default=32, help="learning rates")
+    sweep.add_argument("--every", type=positive, default=50, help="steps between evaluations")
+    sweep.add_argument("--evaluations", type=positive, default=10, help="of a run")
+    sweep.add_argument("--repeats", type=positive, default=2, help="rounds")
+    sweep.add_argument("--out", type=Path, default=RUNS / "sweep.jsonl", help="file to append the rows to")
+
+    search = commands.add_parser(
+        "search", help="what samplers and pruners find in as many steps of training", formatter_class=shown
+    )
+    search.add_argument("--studies", type=several, default=10, help="of each method, with seeds from 0")
+    search.add_argument("--trials", type=positive, default=40, help="full trials that a study's steps would do for")
+    search.add_argument("--every", type=positive, default=30, help="steps between evaluations, nine in a full trial")
+    search.add_argument("--fresh", type=several, default=5, help="fresh seeds that judge what was found")
+    search.add_argument("--pruner", choices=("halving", "hyperband", "median"), default="hyperband", help="beside none")
+    search.add_argument("--out", type=Path, default=RUNS / "search.jsonl", help="file to append the rows to")
     return top
 
 
@@ -74,6 +94,14 @@ def positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"wanted a whole number of at least 1, got {text}")
+    return number
+
+
+def several(text: str) -> int:
+    """A whole number of at least 2."""
+    number = int(text)
+    if number < 2:
+        raise argparse.ArgumentTypeError(f"wanted a whole number of at least 2, got {text}")
     return number
 
 
@@ -114,6 +142,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from experiments.benchmarks import laws
 
         path = laws.run(args.only, args.out)
+    elif args.benchmark == "sweep":
+        from experiments.benchmarks import sweep
+
+        path = sweep.run(args.rates, args.every, args.evaluations, args.repeats, args.out)
+    elif args.benchmark == "search":
+        from experiments.benchmarks import search
+
+        path = search.run(args.studies, args.trials, args.every, args.fresh, args.pruner, args.out)
     else:
         from experiments.benchmarks import loop
 

@@ -89,17 +89,9 @@ class SideBySide:
         for lane, row in pool.advance():
             if lane.owner.number not in self.held:  # another run of its trial has just ended the trial
                 continue
-            ending = self._ending(lane, row)
+            ending = ending_of(lane, lane.owner, row)
             if ending is not None and lane.owner.ended(pool.end(lane, ending)):
                 self._end(lane.owner)
-
-    def _ending(self, lane: Lane, row: dict[str, Any] | None) -> str | None:
-        """How a run has just ended, or None if it goes on."""
-        if row is None:
-            return "diverged"
-        if lane.step == lane.config.train.steps:
-            return "finished"
-        return "pruned" if lane.owner.evaluated(row) else None
 
     def _end(self, claim: Claim) -> None:
         """Let go of a trial that has ended, and of its runs."""
@@ -109,3 +101,12 @@ class SideBySide:
                     pool.drop(lane)
         self.held.pop(claim.number).close()
         self.ended(claim)
+
+
+def ending_of(lane: Lane, claim: Claim, row: dict[str, Any] | None) -> str | None:
+    """How a trial's run has just ended, or None if it goes on; `row` is of its evaluation, None if it has diverged."""
+    if row is None:
+        return "diverged"
+    if lane.step == lane.config.train.steps:
+        return "finished"
+    return "pruned" if claim.evaluated(row) else None

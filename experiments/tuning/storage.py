@@ -53,7 +53,10 @@ class Seeded(BaseSampler):
         return self._inner(trial.number).infer_relative_search_space(study, trial)
 
     def sample_relative(self, study: optuna.Study, trial: FrozenTrial, search_space: Any) -> dict[str, Any]:
-        return self._inner(trial.number).sample_relative(study, trial, search_space)
+        with warnings.catch_warnings():
+            # What a trial that diverged is told as is infinite; the Gaussian process takes the worst finite value.
+            warnings.filterwarnings("ignore", "Clip non-finite values")
+            return self._inner(trial.number).sample_relative(study, trial, search_space)
 
     def sample_independent(self, study: optuna.Study, trial: FrozenTrial, name: str, dimension: Any) -> Any:
         return self._inner(trial.number).sample_independent(study, trial, name, dimension)
@@ -76,7 +79,14 @@ class Seeded(BaseSampler):
                 case "gp":
                     return GPSampler(seed=seed)
                 case "quasi_random":  # one scrambled sequence, in which the trial takes the place of its number
-                    return QMCSampler(scramble=True, seed=self.search.seed, warn_independent_sampling=False)
+                    # What the sequence has no dimension for, as it is conditional, has to differ from trial to trial.
+                    rest = RandomSampler(seed=seed)
+                    return QMCSampler(
+                        scramble=True,
+                        seed=self.search.seed,
+                        independent_sampler=rest,
+                        warn_independent_sampling=False,
+                    )
                 case _:
                     return RandomSampler(seed=seed)
 

@@ -1,0 +1,34 @@
+import math
+
+import optuna
+import pytest
+
+from experiments.tuning.storage import Seeded
+from experiments.tuning.tables import Search
+
+
+def study(sampler):
+    return optuna.create_study(sampler=Seeded(Search(trials=1, sampler=sampler)))
+
+
+def test_conditional_dimensions_are_drawn_anew_by_the_quasi_random_sampler():
+    found, drawn = study("quasi_random"), []
+    for _ in range(12):
+        trial = found.ask()
+        first = trial.suggest_float("first", 0, 1)
+        if first < 0.5:
+            drawn.append(trial.suggest_float("second", 0, 1))
+        found.tell(trial, first)
+    # The first trial has no second number, so that the sequence has none either.
+    assert "second" not in found.trials[0].params
+    assert len(drawn) > 3 and len(set(drawn)) == len(drawn)
+
+
+def test_the_gaussian_process_goes_on_quietly_after_a_trial_that_diverged():
+    pytest.importorskip("torch")
+    found = study("gp")
+    for number in range(12):
+        trial = found.ask()
+        value = (trial.suggest_float("x", 0, 1) - 0.3) ** 2
+        found.tell(trial, math.inf if number == 2 else value)
+    assert abs(found.best_params["x"] - 0.3) < 0.1
