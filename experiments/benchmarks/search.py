@@ -143,8 +143,7 @@ def judged(searchers: list[Searcher], pool: Lanes, seeds: Sequence[int], folder:
         group = jobs[first : first + width]
         for number, (name, config) in enumerate(group, first):
             pool.begin(created(folder / str(number)), config, name)
-        while pool.running:
-            pool.advance()
+        pool.drain()
         splits = {split: pool.scores(split) for split in ("validation", "test")}
         for i, (name, _) in enumerate(group):
             scores[name].append({split: lanes[i] for split, lanes in splits.items()})

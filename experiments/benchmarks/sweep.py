@@ -160,8 +160,7 @@ def lanes(study: Study, folder: Path) -> list[float]:
     for one, config in zip(runs, configured, strict=True):
         one.folder.mkdir()
         pool.begin(one, config, owner=None)
-    while pool.running:
-        pool.advance()
+    pool.drain()
     return [validation_loss(one) for one in runs]
 
 

@@ -17,6 +17,7 @@ class Arm(Table):
     set: dict[str, Any] = {}  # by dotted key of the configuration; a whole table may be replaced
     space: dict[str, AnyDimension] = {}
     search: dict[str, Any] = {}  # other values of the search
+    leaks: bool = False  # whether inputs are prepared by what is learned from all rows, held out ones too
 
 
 class Check(Table):
@@ -50,6 +51,7 @@ class Claim(Config):
     quick: bool = False  # whether it belongs to the subset that takes a minute
     search: Search
     studies: PositiveInt = 1  # seeds of the search, where the search itself is what is compared
+    splits: bool = False  # whether each study also has a split of its own
     arms: dict[Name, Arm] = Field(min_length=1)
     checks: list[Check] = Field(min_length=1)
 
@@ -67,6 +69,7 @@ class Claim(Config):
         """The study of an arm: of one point, where it has no space."""
         arm = self.arms[name]
         base = {key: getattr(self, key) for key in Config.model_fields}
+        base |= {"task": self.task.model_copy(update={"seed": self.task.seed + seed * self.splits})}
         table = {key: value.model_dump() if isinstance(value, Table) else value for key, value in base.items()}
         search = self.search.model_dump() | {"seed": self.search.seed + seed} | arm.search
         if search["sampler"] == "grid":

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pydantic
 
+from experiments.claims.leak import leaking
 from experiments.claims.tables import Claim
 from experiments.claims.verdict import Arm
 from experiments.config import problems
 from experiments.errors import InputError
+from experiments.experiment import build
 from experiments.run import Run
 from experiments.tuning.programs import Programs
 from experiments.tuning.tables import Study
@@ -31,7 +33,7 @@ def try_out(claim: Claim, folder: Path, source: str, command: str, shown: Callab
             lines = (": ".join(filter(None, [place, *problem])) for problem in problems(error, Study))
             raise InputError("\n".join(lines)) from None
         folders = [folder / "arms" / name / f"study={i}" for i in range(claim.studies)]
-        programs = Programs(place)
+        programs = Programs(place, leaking if claim.arms[name].leaks else build)
         tunings[name] = [Tuning(*both, place, command, programs) for both in zip(studies, folders, strict=True)]
     for several in tunings.values():
         several[0].require_valid()

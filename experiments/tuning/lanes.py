@@ -140,6 +140,13 @@ class Lanes:
         numbers = {name: np.asarray(x) for name, x in found[counted(found)].items()}
         return [{name: float(x[i]) for name, x in numbers.items()} for i in range(len(self.lanes))]
 
+    def drain(self) -> None:
+        """Make all runs' steps that are left, and write their results."""
+        while self.running:
+            for lane, row in self.advance():
+                if row is None or lane.step == lane.config.train.steps:
+                    self.end(lane, "diverged" if row is None else "finished")
+
     def end(self, lane: Lane, ending: str) -> dict[str, Any]:
         """Write a run's result, and take its lane away."""
         scored = {"scored_step": lane.step, "scores": lane.scores} if ending == "finished" else {"scores": {}}

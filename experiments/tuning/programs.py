@@ -1,6 +1,7 @@
 """What is compiled in a study: once for all trials that differ only in numbers."""
 
 import json
+from collections.abc import Callable
 
 import jax
 
@@ -13,8 +14,13 @@ from experiments.tables import Config
 class Programs:
     """The programs of a study so far."""
 
-    def __init__(self, source: str) -> None:
-        self.source = source
+    def __init__(self, source: str, build: Callable[[Config, str], Experiment] = build) -> None:
+        """
+        Args:
+            source: of the configurations, to name in errors.
+            build: what makes an experiment of one.
+        """
+        self.source, self.build = source, build
         self.found: dict[str, tuple[Experiment, Program]] = {}
         self.arguments: dict[str, tuple[str, ...]] = {}  # of each structure, the numbers that can be arguments
 
@@ -25,13 +31,14 @@ class Programs:
             config: the configuration of a trial.
             numbers: dotted keys at which other trials have other numbers.
         """
-        structure = key_of(config, numbers)
+        structure, built = key_of(config, numbers), None
         if structure not in self.arguments:
-            self.arguments[structure] = arguments(build(config, self.source), numbers)
+            built = self.build(config, self.source)
+            self.arguments[structure] = arguments(built, numbers)
         varied = self.arguments[structure]
         key = key_of(config, varied)
         if key not in self.found:
-            built = build(config, self.source)
+            built = built or self.build(config, self.source)
             self.found[key] = built, Program(built, varied)
         built, program = self.found[key]
         return built.having(config), program

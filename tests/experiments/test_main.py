@@ -23,7 +23,10 @@ from experiments.tuning.tune import Tuning
 
 CONFIGS = sorted((small_runs.ROOT / "configs").glob("*/*.toml"))
 COMPARISONS = [path for path in CONFIGS if "optimizers" in tomllib.loads(path.read_text())]
-STUDIES = [path for path in CONFIGS if "search" in tomllib.loads(path.read_text()) and path not in COMPARISONS]
+CLAIMS = [path for path in CONFIGS if path.parent.name == "claims"]
+STUDIES = [path for path in CONFIGS if "space" in tomllib.loads(path.read_text())]
+RUNS = [path for path in CONFIGS if path not in COMPARISONS + CLAIMS + STUDIES]
+COMMANDS = {"claims": CLAIMS, "compare": COMPARISONS, "train": RUNS, "tune": STUDIES}
 
 
 @pytest.fixture(scope="module")
@@ -191,12 +194,12 @@ def named(path):
 @pytest.mark.parametrize("path", CONFIGS, ids=named)
 def test_every_configuration_begins_with_its_command(path):
     command, duration, score = path.read_text().splitlines()[:3]
-    name = "compare" if path in COMPARISONS else "tune" if path in STUDIES else "train"
+    (name,) = [name for name, paths in COMMANDS.items() if path in paths]
     assert command == f"# python -m experiments {name} {path.relative_to(small_runs.ROOT)}"
     assert "s on two cores" in duration and ("accuracy" in score or "loss" in score)
 
 
-@pytest.mark.parametrize("path", [path for path in CONFIGS if path not in COMPARISONS + STUDIES], ids=named)
+@pytest.mark.parametrize("path", RUNS, ids=named)
 def test_every_configuration_builds(path):
     built = build(config.load(path), str(path))
     table = tomllib.loads(path.read_text())["optimizer"]
