@@ -109,3 +109,10 @@ def test_the_claims_are_valid(path, tmp_path):
         found = Tuning(study, tmp_path, path.stem, "")
         assert study.config({}).task.test or re.search("train", str(claim.checks))
         assert found.study.search.fresh >= 2
+
+
+def test_the_quick_claims_come_out_as_expected(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(small_runs.ROOT)
+    assert main(["claims", "--quick", "--out", str(tmp_path)]) == 0
+    verdicts = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("report")]
+    assert len(verdicts) >= 3 and not any("(expected" in line for line in verdicts)
