@@ -6,7 +6,7 @@ import pydantic
 from pydantic import Field
 
 from experiments.config import problems
-from experiments.tables import AnyModel, Name, Table, Task, Train
+from experiments.tables import Name, Setup, Table
 from experiments.tuning import space
 from experiments.tuning.tables import AnyDimension, Sampler, Search, Study
 
@@ -43,13 +43,10 @@ class Contender(Table):
             table = table[name]
 
 
-class Comparison(Table):
+class Comparison(Setup):
     """Optimizers on one task: each has a study of its own with the same budget, and its best is run with the same fresh
     seeds as that of the others."""
 
-    task: Task
-    model: AnyModel
-    train: Train
     search: Tuned
     target: float | None = None  # validation score whose time is told; the worst optimizer's mean if left out
     optimizers: dict[Name, Contender] = Field(min_length=2)
@@ -78,6 +75,5 @@ class Comparison(Table):
             key: one.model_copy(update={"path": f"optimizer.{one.path or key}"}) for key, one in contender.space.items()
         }
         search = Search.model_validate(self.search.model_dump())
-        return Study(
-            task=self.task, model=self.model, train=self.train, optimizer=contender.chain, search=search, space=placed
-        )
+        shared = {key: getattr(self, key) for key in Setup.model_fields}
+        return Study(**shared, optimizer=contender.chain, search=search, space=placed)

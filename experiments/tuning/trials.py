@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import functools
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def best(found: list[Trial], objective: Objective) -> Trial | None:
 def write_table(found: list[Trial], path: Path) -> None:
     """Write one line for each ended trial as CSV, at once or not at all."""
     rows = [trial.row() for trial in found if trial.ended]
-    part = path.with_suffix(f".{id(rows)}.part")
+    part = path.with_suffix(f".{os.getpid()}.part")
     with part.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
         writer.writeheader()

@@ -1,5 +1,6 @@
 """A study from its beginning to its end: trials, then the best one anew with fresh seeds."""
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -106,12 +107,12 @@ class Tuning:
         Raises:
             Interrupted: a signal came.
         """
-        with Standings(self.claims.budget, self.objective) as display:
+        with contextlib.nullcontext() if quiet else Standings(self.claims.budget, self.objective) as display:
 
             def look() -> None:
                 found = self.trials()
                 write_table(found, self.folder / "trials.csv")
-                if not quiet:
+                if display:
                     display.show(found)
 
             search = self.study.search
@@ -122,9 +123,8 @@ class Tuning:
                 case "vmap":
                     SideBySide(self.claims, self.programs, self.command, lambda _: look()).perform()
                 case "processes":
-                    in_processes(
-                        work, (dataclasses.replace(self, shared=None),), search.workers or os.cpu_count() or 1, look
-                    )
+                    mine = dataclasses.replace(self, shared=None)  # what is compiled stays in its process
+                    in_processes(work, (mine,), search.workers or os.cpu_count() or 1, look)
                 case "none":
                     work(self, look)
 
@@ -184,7 +184,7 @@ class Tuning:
         seconds = sum(winner.seconds.values()) / self.study.search.runs
         lines = [
             f"# python -m experiments train {path}",
-            f"# {seconds:.0f} s on {os.cpu_count()} cores, with compilation if it was not compiled for another trial",
+            f"# {seconds:.1f} s on {os.cpu_count()} cores, with compilation if it was not compiled for another trial",
             f"# validation {self.objective.name.replace('_', ' ')} {winner.score:.4f}: trial {winner.number}, "
             f"the best of {len([t for t in self.trials() if t.ended])}",
         ]

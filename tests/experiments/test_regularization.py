@@ -7,6 +7,7 @@ import small_runs
 
 from experiments import config, tables
 from experiments.chunk import Setting, make_chunk
+from experiments.comparison import Comparison
 from experiments.errors import InputError
 from experiments.experiment import build
 
@@ -64,17 +65,18 @@ def test_balanced_batches_are_other_batches(tmp_path, free):
 )
 def test_a_comparison_hands_them_to_its_runs(keys):
     link = {"use": "sgd", "learning_rate": 0.0}
-    contender = {"grid": {"learning_rate": [0.1]}, "chain": link}
-    comparison = tables.Comparison.model_validate(
+    contender = {"space": {"learning_rate": {"use": "choice", "values": [0.1]}}, "chain": link}
+    comparison = Comparison.model_validate(
         {
             "task": {"use": "circles", "validation": 100},
             "model": {"hidden": [4]},
             "train": {"steps": 10, "batch": 8},
+            "search": {"sampler": "grid"},
             "optimizers": {"a": contender, "b": contender},
         }
         | keys
     )
-    run = comparison.config("a", {"learning_rate": 0.1}, seed=3)
+    run = comparison.study("a").config({"learning_rate": 0.1}, train={"seed": 3})
     (name,) = keys
     assert getattr(run, name) == getattr(comparison, name) != tables.Config.model_fields[name].default
     assert run.train.seed == 3 and run.optimizer["learning_rate"] == 0.1

@@ -259,6 +259,37 @@ def test_a_killed_study_goes_on_and_loses_nothing(tmp_path, parallel):
     assert len(told) == 6  # each trial was told once
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("parallel", ["none", "vmap", "processes"])
+def test_five_kills_at_random_moments_change_nothing(tmp_path, parallel):
+    search = 'trials = 60\nsampler = "random"\nfresh = 0\n'
+    whole = small_studies.searched(tmp_path, "whole", search=search)
+    search += {"vmap": 'parallel = "vmap"\nlanes = 4', "processes": 'parallel = "processes"\nworkers = 2'}.get(
+        parallel, ""
+    )
+    path = small_studies.written(tmp_path, search=search)
+    command = ["tune", str(path), "--out", str(tmp_path / "out")]
+    draw = np.random.default_rng()
+    ended = [0]
+    for _ in range(5):
+        process, journal = small_runs.start(*command), tmp_path / "out" / "trials.csv"
+        wanted = ended[-1] + int(draw.integers(1, 10))  # trials that have ended when the process is killed
+        while process.poll() is None and (not journal.exists() or len(journal.read_text().splitlines()) <= wanted):
+            time.sleep(0.005)
+        time.sleep(draw.uniform(0, 0.1))
+        process.kill()
+        process.communicate()
+        parts = small_studies.Tuning(whole.study, tmp_path / "out", "study.toml", "")
+        ended.append(sum(trial.ended for trial in parts.trials()))
+    print(f"{parallel}: killed when {ended[1:]} of 60 trials had ended")
+    assert ended == sorted(set(ended)) and ended[-1] < 60
+    assert main(command) == 0
+    found = small_studies.Tuning(whole.study, tmp_path / "out", "study.toml", "")
+    assert [row[:4] for row in facts(found)] == [row[:4] for row in facts(whole)]
+    np.testing.assert_allclose([row[4] for row in facts(found)], [row[4] for row in facts(whole)], rtol=1e-4)
+    assert len([line for line in small_studies.journal(tmp_path / "out") if line.get("state") == 1]) == 60
+
+
 def test_lanes_need_steps_that_end_with_an_evaluation(tmp_path, capsys):
     path = small_studies.written(tmp_path, search='trials = 2\nsampler = "random"\nparallel = "vmap"')
     assert main(["tune", str(path), "--out", str(tmp_path / "out"), "--set", "train.steps=25"]) == 2
