@@ -142,7 +142,7 @@ def _train(options: argparse.Namespace) -> int:
     done = opened.result is not None and not config.differences(opened.config, resolved)
     done = done and opened.ending != run.BY_HAND
     signal = None if done else Trainer(built, opened, renames).train()
-    if signal is not None:
+    if signal is not None and opened.result is None:
         return 128 + signal
     write([opened], opened.folder / "report.html")
     print("\n".join([*summary(opened), f"report: {opened.folder / 'report.html'}"]))

@@ -73,7 +73,7 @@ class Trainer:
         return stopping is not None and self.progress["stale"] >= stopping.patience
 
     def train(self) -> int | None:
-        """Train to the end, whatever it is, or until a signal comes; the number of that signal."""
+        """Train to the end, whatever it is, or until a signal comes; the number of that signal, also of a late one."""
         with Signals() as signals, self.display as display:
             self._heed()
             if not self.ended:  # a run that was stopped by hand and goes on
@@ -82,13 +82,15 @@ class Trainer:
                 try:
                     row = self._chunk()
                 except Diverged as error:
-                    return self._diverged(error)
+                    self._diverged(error)
+                    return signals.received
                 display.show(row)
                 # The numbers in force from here on are in the checkpoint, and each change of them has one: what is
                 # made anew after a kill is what was made before it.
                 changed = self._heed()
                 if not self.ended and self.prunes(row):
-                    return self._end_without_scores("pruned", row["step"])
+                    self._end_without_scores("pruned", row["step"])
+                    return signals.received
                 if changed or self.ended or signals.received or self.progress["step"] % self.table.save_every == 0:
                     self.checkpoints.save(self.carry, self.best, self.progress)
         self.checkpoints.close()
@@ -96,7 +98,7 @@ class Trainer:
             self.run.write("result.json", self.result())
             if self.snapshots:
                 self.snapshots.close()
-            return None
+            return signals.received
         self.display.say(f"stopped at step {self.progress['step']}, saved; continue with --resume")
         return signals.received
 

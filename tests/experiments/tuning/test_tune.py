@@ -14,6 +14,8 @@ from experiments import config, run
 from experiments.__main__ import main
 from experiments.evaluate import scores_of
 from experiments.experiment import build
+from experiments.progress import Quiet
+from experiments.signals import Interrupted
 from experiments.tuning import storage
 from experiments.tuning.claims import seed_of
 from experiments.tuning.programs import Programs, arguments
@@ -193,6 +195,25 @@ def test_another_study_in_the_folder_is_an_error(tmp_path, capsys):
     path = small_studies.written(tmp_path, space=small_studies.RATE.replace("1e-1", "1.0"))
     assert main(["tune", str(path), "--out", str(tmp_path / "out")]) == 2
     assert "space.optimizer.lr.learning_rate.high: 0.1 -> 1.0" in capsys.readouterr().err
+
+
+def test_a_signal_in_the_last_steps_of_a_trial_is_not_lost(tmp_path, monkeypatch):
+    found = small_studies.tuning(tmp_path)
+    show = Quiet.show
+
+    def stop(self, row):
+        if row["step"] == 20:
+            os.kill(os.getpid(), signal.SIGTERM)
+        show(self, row)
+
+    monkeypatch.setattr(Quiet, "show", stop)
+    with pytest.raises(Interrupted):
+        found.search()
+    assert len(list(tmp_path.glob("out/trials/*/*/result.json"))) == 1
+    monkeypatch.undo()
+    again = small_studies.Tuning(found.study, found.folder, "study.toml", "")
+    again.search()
+    assert [trial.state for trial in again.trials()] == ["finished"] * 6
 
 
 def test_two_processes_never_run_one_trial(tmp_path):
