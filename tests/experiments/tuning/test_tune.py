@@ -303,7 +303,7 @@ def test_five_kills_at_random_moments_change_nothing(tmp_path, parallel):
         parts = small_studies.Tuning(whole.study, tmp_path / "out", "study.toml", "")
         ended.append(sum(trial.ended for trial in parts.trials()))
     print(f"{parallel}: killed when {ended[1:]} of 60 trials had ended")
-    assert ended == sorted(set(ended)) and ended[-1] < 60
+    assert ended == sorted(set(ended)) and ended[-2] < 60
     assert main(command) == 0
     found = small_studies.Tuning(whole.study, tmp_path / "out", "study.toml", "")
     assert [row[:4] for row in facts(found)] == [row[:4] for row in facts(whole)]
