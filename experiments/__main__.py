@@ -92,6 +92,7 @@ def parser() -> argparse.ArgumentParser:
     claims.add_argument("--out", type=Path, default=Path("runs/claims"), help="folder; the same one goes on")
     claims.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="sets", help="override")
     claims.set_defaults(command=_claims)
+
     find_lr = commands.add_parser("find-lr", help="train with a rising learning rate, and suggest one")
     find_lr.add_argument("config", type=Path, help="a TOML file, or the config.json of a run")
     find_lr.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="sets", help="override")
@@ -164,7 +165,7 @@ def _compare(options: argparse.Namespace) -> int:
     try:
         for name in compare.perform(comparison, tunings):
             done.append(name)
-            compare.write_table({name: tunings[name] for name in done}, folder / "trials.csv")
+            compare.write_trials({name: tunings[name] for name in done}, folder / "trials.csv")
     except Interrupted as interrupted:
         there = f"{len(done)} of {len(tunings)} optimizers are done"
         print(f"stopped; {there}; the same command goes on from there", file=sys.stderr)

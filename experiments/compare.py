@@ -1,6 +1,5 @@
 """A comparison of optimizers: a study for each, and its best point run anew with the same fresh seeds."""
 
-import csv
 import dataclasses
 import shutil
 import sys
@@ -12,6 +11,7 @@ from experiments import config
 from experiments.comparison import Comparison
 from experiments.errors import InputError
 from experiments.experiment import build
+from experiments.logs import write_table
 from experiments.run import Run
 from experiments.tuning import report
 from experiments.tuning.outcome import Fresh, fresh, outcome
@@ -107,12 +107,6 @@ def _row(one: Fresh) -> dict[str, Any]:
     }
 
 
-def write_table(tunings: dict[str, Tuning], path: Path) -> None:
-    """Write one line for each trial and each run with a fresh seed as CSV, at once or not at all."""
-    found = rows(tunings)
-    part = path.with_suffix(".part")
-    with part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(dict.fromkeys(name for row in found for name in row)), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(found)
-    part.replace(path)
+def write_trials(tunings: dict[str, Tuning], path: Path) -> None:
+    """Write one line for each trial and each run with a fresh seed as CSV."""
+    write_table(rows(tunings), path)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import pydantic
 from pydantic import Field
 
-from experiments.config import problems
+from experiments.config import explained
 from experiments.tables import Name, Setup, Table
 from experiments.tuning import space
 from experiments.tuning.tables import AnyDimension, Sampler, Search, Study
@@ -59,8 +59,7 @@ class Comparison(Setup):
             try:
                 self.study(name)
             except pydantic.ValidationError as error:
-                found = "; ".join(": ".join(filter(None, problem)) for problem in problems(error, Study))
-                raise ValueError(f"optimizers.{name}: {found}") from None
+                raise ValueError(f"optimizers.{name}: {explained(error, Study)}") from None
         if self.search.sampler == "grid":
             points = {name: len(space.grid(one.space)) for name, one in self.optimizers.items()}
             if len(set(points.values())) > 1:

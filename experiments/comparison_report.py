@@ -22,7 +22,6 @@ from experiments.standings import Standing, standings, target_of
 from experiments.tuning import space
 from experiments.tuning.best_so_far import best_so_far, is_adaptive
 from experiments.tuning.outcome import mean
-from experiments.tuning.study_charts import is_log
 from experiments.tuning.tables import Choice
 from experiments.tuning.tune import Tuning
 from optchain.core.describe import in_columns
@@ -307,7 +306,7 @@ def _tuning(axes: Axes, ranked: list[Standing], style: dict[str, Any]) -> None:
         dimensions = one.tuning.study.space
         key, dimension = next(iter(dimensions.items()))  # further ones lie behind one another
         places = _places(dimension)
-        positive &= all(x > 0 for x in places.values()) if places else is_log(dimension)
+        positive &= all(x > 0 for x in places.values()) if places else dimension.logarithmic
         finished = [trial for trial in one.outcome.ended if trial.state == "finished"]
         tuned = sorted((places[t.labels[key]] if places else t.labels[key], t.score) for t in finished)
         line = style[one.name] | ({} if len(dimensions) == 1 else {"linestyle": ""})

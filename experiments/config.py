@@ -50,6 +50,11 @@ def problems(error: pydantic.ValidationError, table: type[Table] = Config) -> li
     return [(".".join(map(str, _place(found, table))), _explained(found, table)) for found in error.errors()]
 
 
+def explained(error: pydantic.ValidationError, table: type[Table] = Config) -> str:
+    """The problems in a line."""
+    return "; ".join(": ".join(filter(None, problem)) for problem in problems(error, table))
+
+
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:
     """The values of nested tables by their dotted keys, in order; a table that is empty is a value."""
     if not isinstance(config, dict) or (prefix and not config):

@@ -3,6 +3,7 @@
 from typing import Any
 
 from experiments.charts import COLORS, chart
+from experiments.logs import evaluations
 
 Rows = list[dict[str, Any]]
 
@@ -20,7 +21,7 @@ def score_chart(name: str, logs: dict[str, Rows], log: bool = False, level: floa
         for j, key in enumerate(_evaluated(rows, name)):
             what = key.removesuffix(f"_{name}").replace("_", ", ")
             label, color = (what, COLORS[j]) if len(logs) == 1 else (f"{run}: {what}", COLORS[i % len(COLORS)])
-            found = points([row["evaluation"] for row in rows if "evaluation" in row], key)
+            found = points(evaluations(rows), key)
             several = {"dashed": j > 0, "mark": i / len(logs)} if len(logs) > 1 else {}
             curves.append({"points": found, "label": label, "color": color, **several})
     optimum = ("optimum", level) if level is not None else None
@@ -33,7 +34,7 @@ def optimizer_charts(logs: dict[str, Rows]) -> list[str]:
     rates, sparsities, sizes, norms = [], [], [], []
     for i, (run, rows) in enumerate(logs.items()):
         found = [row["optimizer"] | {"step": row["step"]} for row in rows if "optimizer" in row]
-        found += [row["evaluation"] for row in rows if "evaluation" in row]
+        found += evaluations(rows)
         names = sorted({name for row in found for name in row})
         for j, name in enumerate(name for name in names if name.endswith("learning_rate")):
             label, color = (name, COLORS[j % len(COLORS)]) if len(logs) == 1 else (run, COLORS[i % len(COLORS)])

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ class Logs:
 
     def _table(self, rows: list[dict[str, Any]]) -> None:
         """Write the table of all evaluations anew; a column that some do not have is empty there."""
-        found = [row["evaluation"] for row in rows if "evaluation" in row]
+        found = evaluations(rows)
         self.columns = list(dict.fromkeys(name for row in found for name in row))
         with self.csv.open("w", newline="") as file:
             writer = csv.DictWriter(file, self.columns, lineterminator="\n")
@@ -73,6 +74,21 @@ class Logs:
 def _line(row: dict[str, Any]) -> str:
     """A row as JSON, which has no infinities: what is not finite, such as a norm that overflows, becomes null."""
     return json.dumps(jax.tree.map(lambda x: None if isinstance(x, float) and not np.isfinite(x) else x, row)) + "\n"
+
+
+def evaluations(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of the evaluations, of those of a `metrics.jsonl`."""
+    return [row["evaluation"] for row in rows if "evaluation" in row]
+
+
+def write_table(rows: list[dict[str, Any]], path: Path) -> None:
+    """Write rows as CSV, at once or not at all; what a row does not have is empty."""
+    part = path.with_suffix(f".{os.getpid()}.part")
+    with part.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    part.replace(path)
 
 
 def read(path: Path) -> list[dict[str, Any]]:

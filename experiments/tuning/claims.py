@@ -10,11 +10,9 @@ from typing import Any
 
 import numpy as np
 import optuna
-import pydantic
 from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, TrialState
 
-from experiments import config
 from experiments.evaluate import scores_of
 from experiments.tables import Config
 from experiments.tuning import space
@@ -50,7 +48,7 @@ class Claim:
 
     def numbers(self) -> list[str]:
         """The dotted keys of the configuration that it varies."""
-        return [self.study.space[name].path or name for name in self.labels]
+        return [self.study.key(name) for name in self.labels]
 
     def evaluated(self, row: dict[str, Any]) -> bool:
         """Hear of an evaluation of the run in progress; whether to end it now, because others are better.
@@ -193,8 +191,3 @@ def run_folder(folder: Path, config: Config) -> Path:
 def seed_of(seed: int, number: int, replicate: int) -> int:
     """The training seed of a trial's run: of the study's seed and the trial's number, whoever runs it."""
     return int(np.random.SeedSequence(seed, spawn_key=(0, number, replicate)).generate_state(1)[0] >> 1)
-
-
-def explained(error: pydantic.ValidationError) -> str:
-    """What does not fit together in a configuration, in a line."""
-    return "; ".join(": ".join(filter(None, problem)) for problem in config.problems(error))

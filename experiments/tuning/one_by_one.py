@@ -2,14 +2,14 @@
 
 import pydantic
 
-from experiments import run
+from experiments import config, run
 from experiments.errors import InputError
 from experiments.progress import Quiet
 from experiments.run import Run
 from experiments.signals import Interrupted
 from experiments.tables import Config
 from experiments.train import Trainer
-from experiments.tuning.claims import Claim, explained, run_folder
+from experiments.tuning.claims import Claim, run_folder
 from experiments.tuning.programs import Programs
 
 
@@ -27,7 +27,7 @@ def perform(claim: Claim, programs: Programs, command: str) -> None:
             if claim.ended(found.result or {}):
                 return
     except pydantic.ValidationError as error:
-        claim.infeasible(explained(error))
+        claim.infeasible(config.explained(error))
     except InputError as error:
         claim.infeasible(str(error))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments.evaluate import scores_of
 from experiments.intervals import Interval, interval
-from experiments.logs import read
+from experiments.logs import evaluations, read
 from experiments.run import Run
 from experiments.tuning import space
 from experiments.tuning.trials import Trial, best
@@ -43,7 +43,7 @@ class Fresh:
     @functools.cached_property
     def evaluations(self) -> list[dict[str, Any]]:
         """The rows of its evaluations."""
-        return [row["evaluation"] for row in read(self.run.folder / "metrics.jsonl") if "evaluation" in row]
+        return evaluations(read(self.run.folder / "metrics.jsonl"))
 
 
 @dataclasses.dataclass(frozen=True)

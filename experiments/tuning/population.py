@@ -4,10 +4,8 @@ Reference: Jaderberg et al., 2017, arXiv:1711.09846.
 """
 
 import contextlib
-import csv
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -19,6 +17,7 @@ from experiments.checkpoints import Checkpoints
 from experiments.chunk import models
 from experiments.errors import InputError
 from experiments.experiment import build
+from experiments.logs import write_table
 from experiments.signals import Interrupted, Signals
 from experiments.tables import Config
 from experiments.tuning.claims import Claim, Claims, run_folder
@@ -125,7 +124,7 @@ class Population:
     def _set_numbers(self) -> None:
         for i, history in enumerate(self.histories):
             for name in self.study.space:
-                self.lanes.settings.numbers[self.study.space[name].path or name][i] = history[-1][name]
+                self.lanes.settings.numbers[self.study.key(name)][i] = history[-1][name]
 
     def _save(self) -> None:
         progress = {
@@ -134,7 +133,8 @@ class Population:
             "seconds": [lane.seconds for lane in self.lanes.running],
         }
         self.checkpoints.save(self.lanes.carry, models(self.lanes.carry), progress)
-        write_histories(self.histories, self.claims.folder / "population.csv")
+        rows = [{"member": i, **one} for i, history in enumerate(self.histories) for one in history]
+        write_table(rows, self.claims.folder / "population.csv")
         self.ended()
 
     def _end(self, member: int, lane: Lane) -> None:
@@ -179,14 +179,3 @@ def scheduled(study: Study, history: History, source: str) -> dict[str, Any]:
         except (InputError, ValueError):
             found[name] = last
     return found
-
-
-def write_histories(histories: list[History], path: Path) -> None:
-    """Write every change of every member's line as CSV."""
-    rows = [{"member": i, **one} for i, history in enumerate(histories) for one in history]
-    part = path.with_suffix(".part")
-    with part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    part.replace(path)

@@ -6,12 +6,12 @@ from typing import Any
 
 import pydantic
 
-from experiments import run
+from experiments import config, run
 from experiments.errors import InputError
 from experiments.program import Program
 from experiments.signals import Interrupted, Signals
 from experiments.tables import Config
-from experiments.tuning.claims import Claim, Claims, explained, run_folder
+from experiments.tuning.claims import Claim, Claims, run_folder
 from experiments.tuning.lanes import MOST, Lane, Lanes, fitting
 from experiments.tuning.programs import Programs
 
@@ -75,7 +75,7 @@ class SideBySide:
                 elif claim.ended(found.result):
                     return self._end(claim)
         except (InputError, pydantic.ValidationError) as error:
-            claim.infeasible(explained(error) if isinstance(error, pydantic.ValidationError) else str(error))
+            claim.infeasible(config.explained(error) if isinstance(error, pydantic.ValidationError) else str(error))
             self._end(claim)
 
     def _pool(self, program: Program, resolved: Config) -> Lanes:

@@ -9,7 +9,7 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from experiments.tuning.tables import AnyDimension, Choice, Int, Label, Log
+from experiments.tuning.tables import AnyDimension, Choice, Int, Label
 
 Space = dict[str, AnyDimension]
 
@@ -37,9 +37,9 @@ def distribution(dimension: AnyDimension) -> BaseDistribution:
         case Choice():
             return CategoricalDistribution(list(dimension.labels))
         case Int():
-            return IntDistribution(dimension.low, dimension.high, log=dimension.log)
+            return IntDistribution(dimension.low, dimension.high, log=dimension.logarithmic)
         case _:
-            return FloatDistribution(dimension.low, dimension.high, log=isinstance(dimension, Log))
+            return FloatDistribution(dimension.low, dimension.high, log=dimension.logarithmic)
 
 
 def values(labels: dict[str, Label], space: Space) -> dict[str, Any]:
@@ -66,8 +66,7 @@ def along(dimension: AnyDimension) -> list[Label]:
     """A grid's values of one dimension."""
     if isinstance(dimension, Choice):
         return list(dimension.labels)
-    log = isinstance(dimension, Log) or getattr(dimension, "log", False)
-    found = (np.geomspace if log else np.linspace)(dimension.low, dimension.high, dimension.points)
+    found = (np.geomspace if dimension.logarithmic else np.linspace)(dimension.low, dimension.high, dimension.points)
     if isinstance(dimension, Int):
         return sorted({int(round(x)) for x in found})
     return [float(x) for x in found]
@@ -96,7 +95,7 @@ def edge(dimension: AnyDimension, label: Label) -> str | None:
         at = 0.0 if label == low else 1.0 if label == high else 0.5
     else:
         low, high = dimension.low, dimension.high
-        scale = math.log if isinstance(dimension, Log) or getattr(dimension, "log", False) else float
+        scale = math.log if dimension.logarithmic else float
         at = (scale(label) - scale(low)) / (scale(high) - scale(low))
     if 0.05 < at < 0.95:
         return None

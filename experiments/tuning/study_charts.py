@@ -160,7 +160,7 @@ def _places(axes: Axes, dimension: AnyDimension) -> Callable[[Label], float]:
         return order.__getitem__
     for end in (dimension.low, dimension.high):
         axes.axvline(end, color=GRAY, linewidth=0.8, linestyle=":")
-    if is_log(dimension):
+    if dimension.logarithmic:
         axes.set_xscale("log")
         if dimension.high / dimension.low < 100:  # too few powers of ten to label only those
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -176,7 +176,7 @@ def _height(dimension: AnyDimension, label: Label) -> float:
     if isinstance(dimension, Choice):
         labels = list(dimension.labels)
         return labels.index(label) / (len(labels) - 1) if len(labels) > 1 else 0.5
-    scale = math.log if is_log(dimension) else float
+    scale = math.log if dimension.logarithmic else float
     return (scale(label) - scale(dimension.low)) / (scale(dimension.high) - scale(dimension.low))
 
 
@@ -185,11 +185,6 @@ def _ends(dimension: AnyDimension) -> tuple[str, str]:
         labels = list(dimension.labels)
         return shown(labels[0]), shown(labels[-1]) if len(labels) > 1 else ""
     return shown(dimension.low), shown(dimension.high)
-
-
-def is_log(dimension: AnyDimension) -> bool:
-    """Whether the logarithms of its values are equally likely."""
-    return dimension.use == "log" or getattr(dimension, "log", False)
 
 
 def _frame(scores: Sequence[float], objective: Objective) -> tuple[float, float]:

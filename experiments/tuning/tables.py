@@ -22,6 +22,11 @@ class Dimension(Table):
         """How many values a grid has along it; None if that is not said."""
         return getattr(self, "points", None)
 
+    @property
+    def logarithmic(self) -> bool:
+        """Whether what counts are ratios of its values."""
+        return getattr(self, "log", False)
+
 
 class Interval(Dimension):
     """The numbers from `low` to `high`."""
@@ -33,7 +38,7 @@ class Interval(Dimension):
     def _is_one(self) -> "Interval":
         if not self.low < self.high:
             raise ValueError(f"low = {self.low:g} is not below high = {self.high:g}")
-        if getattr(self, "log", self.use == "log") and self.low <= 0:  # type: ignore[attr-defined]
+        if self.logarithmic and self.low <= 0:
             raise ValueError(f"low = {self.low:g}; a logarithmic range is above 0")
         return self
 
@@ -50,6 +55,10 @@ class Log(Interval):
 
     use: Literal["log"]
     points: Annotated[int, Field(ge=2)] | None = None
+
+    @property
+    def logarithmic(self) -> bool:
+        return True
 
 
 class Int(Interval):
@@ -195,13 +204,17 @@ class Study(Config):
         """The tables of a run."""
         return {name: getattr(self, name) for name in Config.model_fields}
 
+    def key(self, name: str) -> str:
+        """The dotted key of the configuration to which a dimension's values go."""
+        return self.space[name].path or name
+
     def config(self, values: dict[str, Any], task: dict[str, Any] = {}, train: dict[str, Any] = {}) -> Config:  # noqa: B006
         """The configuration with values of some dimensions, by name; and with other keys of `task` and `train`.
 
         Raises:
             pydantic.ValidationError: the values do not fit together.
         """
-        placed = {self.space[name].path or name: value for name, value in values.items()}
+        placed = {self.key(name): value for name, value in values.items()}
         table = {name: value.model_dump() if isinstance(value, Table) else value for name, value in self.base.items()}
         own = {f"{name}.{key}": x for name, keys in (("task", task), ("train", train)) for key, x in keys.items()}
         return Config.model_validate(with_values(table, placed | own))

@@ -1,17 +1,15 @@
 """What became of a study's trials."""
 
-import csv
 import dataclasses
 import functools
 import math
-import os
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from experiments.logs import read
+from experiments.logs import evaluations, read, write_table
 from experiments.tuning.objective import Objective
 from experiments.tuning.tables import Label
 
@@ -42,7 +40,7 @@ class Trial:
     def evaluations(self) -> list[list[dict[str, Any]]]:
         """The rows of the evaluations of each of its runs, from their logs."""
         logs = sorted(self.folder.glob("*/metrics.jsonl"))
-        return [[row["evaluation"] for row in read(log) if "evaluation" in row] for log in logs]
+        return [evaluations(read(log)) for log in logs]
 
     def row(self) -> dict[str, Any]:
         """What the table of trials says of it."""
@@ -114,12 +112,6 @@ def best(found: list[Trial], objective: Objective) -> Trial | None:
     return min(finished, key=lambda trial: objective.sign * trial.score, default=None)
 
 
-def write_table(found: list[Trial], path: Path) -> None:
-    """Write one line for each ended trial as CSV, at once or not at all."""
-    rows = [trial.row() for trial in found if trial.ended]
-    part = path.with_suffix(f".{os.getpid()}.part")
-    with part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    part.replace(path)
+def write_trials(found: list[Trial], path: Path) -> None:
+    """Write one line for each ended trial as CSV."""
+    write_table([trial.row() for trial in found if trial.ended], path)

@@ -21,7 +21,7 @@ from experiments.signals import Interrupted
 from experiments.tables import Config
 from experiments.train import Trainer
 from experiments.tuning import one_by_one, space, storage
-from experiments.tuning.claims import Claims, explained
+from experiments.tuning.claims import Claims
 from experiments.tuning.display import Standings
 from experiments.tuning.lanes import require_side_by_side
 from experiments.tuning.objective import Objective, objective
@@ -29,7 +29,7 @@ from experiments.tuning.population import Population
 from experiments.tuning.programs import Programs
 from experiments.tuning.side_by_side import SideBySide
 from experiments.tuning.tables import Study
-from experiments.tuning.trials import Trial, best, trials, write_table
+from experiments.tuning.trials import Trial, best, trials, write_trials
 from experiments.tuning.workers import in_processes
 
 
@@ -75,7 +75,7 @@ class Tuning:
             try:
                 found = self.study.config(space.values(labels, self.study.space))
             except pydantic.ValidationError as error:
-                raise InputError(f"{where}: {explained(error)}") from None
+                raise InputError(f"{where}: {config.explained(error)}") from None
             if self.study.search.side_by_side:
                 require_side_by_side(found)
             build(found, where)
@@ -111,7 +111,7 @@ class Tuning:
 
             def look() -> None:
                 found = self.trials()
-                write_table(found, self.folder / "trials.csv")
+                write_trials(found, self.folder / "trials.csv")
                 if display:
                     display.show(found)
 
@@ -156,7 +156,7 @@ class Tuning:
         Raises:
             Interrupted: a signal came.
         """
-        found, numbers = [], [dimension.path or name for name, dimension in self.study.space.items()]
+        found, numbers = [], [self.study.key(name) for name in self.study.space]
         for seed in self.fresh_seeds:
             config = resolved.model_copy(update={"train": resolved.train.model_copy(update={"seed": seed})})
             one = run.opened(self.fresh_run(name, seed).folder, config, self.command)
