@@ -1,0 +1,51 @@
+"""Measure claims about tuning, and say which hold."""
+
+import argparse
+import shlex
+import sys
+import time
+from pathlib import Path
+
+from experiments.commands.options import takes_sets
+from experiments.errors import InputError
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("configs", type=Path, nargs="*", help="TOML files; all of configs/claims if left out")
+    parser.add_argument("--quick", action="store_true", help="only those that take a minute together")
+    parser.add_argument("--out", type=Path, default=Path("runs/claims"), help="folder; the same one goes on")
+    takes_sets(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure, judge and report; the exit code."""
+    from experiments import config
+    from experiments.claims.report import Tried, lines_of, write
+    from experiments.claims.tables import Claim
+    from experiments.claims.try_out import try_out
+    from experiments.claims.verdict import outcomes
+    from experiments.run import surroundings
+    from experiments.signals import Interrupted
+
+    paths = options.configs or sorted(Path("configs/claims").glob("*.toml"))
+    claims = {path: config.load(path, options.sets, Claim) for path in paths}
+    if options.quick:
+        claims = {path: claim for path, claim in claims.items() if claim.quick}
+    if not claims:
+        raise InputError("no claims: name files, or run it where configs/claims is")
+    tried, report = [], options.out / "report.html"
+    try:
+        for path, claim in sorted(claims.items(), key=lambda item: int(item[1].id[1:])):
+            began = time.perf_counter()
+            command = shlex.join(["python", "-m", "experiments", "claims", str(path)])
+            arms = try_out(claim, options.out / claim.id, str(path), command, lambda line: print(line, file=sys.stderr))
+            findings = outcomes(claim, arms)
+            tried.append(Tried(claim, arms, findings, time.perf_counter() - began, command))
+            write(tried, report, surroundings())
+            print(lines_of(tried[-1:])[0], flush=True)
+    except Interrupted as interrupted:
+        print("stopped; the same command goes on from there", file=sys.stderr)
+        return 128 + interrupted.signal
+    print(f"report: {report}")
+    return 0

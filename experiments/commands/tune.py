@@ -1,0 +1,35 @@
+"""Search for the best values of a configuration."""
+
+import argparse
+import sys
+
+from experiments.commands.options import command_of, folder_of, takes_config, takes_folder
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    takes_config(parser, "a TOML file with the tables search and space")
+    takes_folder(parser, "study")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Search, run the best with fresh seeds, and report; the exit code."""
+    from experiments import config
+    from experiments.signals import Interrupted
+    from experiments.tuning.report import lines_of, write
+    from experiments.tuning.tables import Study
+    from experiments.tuning.tune import Tuning
+
+    folder = folder_of(options)
+    study = config.load(options.config, options.sets, Study)
+    tuning = Tuning(study, folder, str(options.config), command_of(options))
+    tuning.require_valid()
+    tuning.prepare(options.overwrite)
+    try:
+        tuning.search()
+        tuning.finish()
+    except Interrupted as interrupted:
+        print("stopped; the same command goes on from there", file=sys.stderr)
+        return 128 + interrupted.signal
+    print("\n".join([*lines_of(tuning, write(tuning)), f"report: {folder / 'report.html'}"]))
+    return 0
