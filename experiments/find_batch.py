@@ -5,9 +5,6 @@ import math
 import time
 from typing import Any
 
-import jax
-import psutil
-
 import optchain as oc
 from experiments import tables
 from experiments.errors import InputError
@@ -42,12 +39,6 @@ class Noise:
     start: float  # in the first steps
     end: float
     steps: int  # that were made in all
-
-
-def available() -> int:
-    """The bytes of memory that the device has, or that the machine has left where the device is its processor."""
-    stats = jax.devices()[0].memory_stats()
-    return stats["bytes_limit"] if stats else psutil.virtual_memory().available
 
 
 def measure(built: Experiment, limit: int) -> list[Measured]:

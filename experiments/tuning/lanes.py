@@ -8,11 +8,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import psutil
 
 from experiments.errors import InputError
 from experiments.evaluate import counted
 from experiments.logs import Logs
+from experiments.memory import free_memory
 from experiments.program import Program
 from experiments.run import Run
 from experiments.tables import Config
@@ -181,11 +181,3 @@ def fitting(program: Program, config: Config, runs: int, asked: int | None, leas
         if width == least or lanes.bytes <= SHARE * free_memory():
             return lanes
         width = max(width // 2, least)
-
-
-def free_memory() -> int:
-    """The free bytes of the first device, or of the machine where the device does not say."""
-    stats = jax.devices()[0].memory_stats() or {}
-    if "bytes_limit" in stats:
-        return stats["bytes_limit"] - stats["bytes_in_use"]
-    return psutil.virtual_memory().available
