@@ -199,14 +199,14 @@ def make_chunk(task: Task, build: Build) -> jax.stages.Wrapped:
 def make_evaluate(task: Task, model: nn.Module, members: bool = False) -> Evaluate:
     """A compiled function `evaluate(variables, inputs, targets)`: the mean loss and metric of a model.
 
-    With `members` the variables are those of several models, stacked, and their outputs are averaged: for classes,
-    whose outputs are logits, that is the geometric mean of what the models hold probable.
+    With `members` the variables are those of several models, stacked, which answer together: by the mean of what they
+    hold probable, or of their outputs where the task has no classes.
     """
 
     def answer(variables: Any, inputs: jax.Array) -> jax.Array:
         if not members:
             return model.apply(variables, inputs, train=False)
-        return jax.vmap(lambda one: model.apply(one, inputs, train=False))(variables).mean(0)
+        return task.together(jax.vmap(lambda one: model.apply(one, inputs, train=False))(variables))
 
     @jax.jit
     def evaluate(variables: Any, inputs: jax.Array, targets: jax.Array) -> dict[str, jax.Array]:

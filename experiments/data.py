@@ -16,6 +16,11 @@ from experiments.preprocess.step import Step
 Split = tuple[np.ndarray, np.ndarray]  # inputs and targets, one row for each example
 
 
+def mean_output(outputs: Any) -> Any:
+    """What several models answer together: the mean of their outputs, one along the first axis."""
+    return outputs.mean(0)
+
+
 @dataclasses.dataclass(frozen=True)
 class Task:
     """What is learned: examples, and what counts.
@@ -36,6 +41,7 @@ class Task:
     steps: dict[str, Step] | None = None
     prepare: Callable[[np.ndarray], np.ndarray] = np.asarray  # from raw rows of features to the network's inputs
     imputes: bool = False  # whether raw rows may miss values
+    together: Callable[[Any], Any] = mean_output  # what several models answer, by their outputs
     classes: int | None = None  # of which the targets are numbers, where the loss is a cross entropy of classes
     ids: int | None = None  # that the inputs are numbers of, where a table has a row for each
     optimum: float | None = None  # the lowest possible training loss, where it is known

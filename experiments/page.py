@@ -13,7 +13,7 @@ p.sub { color: #52606d; margin: 0 0 1.4rem; }
 .charts { grid-template-columns: repeat(auto-fit, minmax(min(460px, 100%), 1fr)); }
 .slices { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(320px, 100%), 1fr)); }
 .charts + p.sub, .slices + p.sub, .chart + p.sub { margin: .8rem 0 0; }
-.charts .card { align-self: start; }
+.charts .card { align-self: start; } .charts td:first-child { white-space: normal; }
 .note { background: #fff6e5; border: 1px solid #f0d7a1; border-radius: 10px; margin: 0 0 .8rem; padding: .7rem 1.1rem; }
 .tile, .chart, .card { background: #fff; border: 1px solid #e4e8ee; border-radius: 10px; padding: .9rem 1.1rem; }
 .tile b { display: block; font-size: 1.45rem; font-variant-numeric: tabular-nums; }

@@ -8,6 +8,17 @@ import numpy as np
 import optax
 
 
+def mean_of_two(logits: jax.Array) -> jax.Array:
+    """The logit of the mean probability that several models, along the first axis, give the second class."""
+    yes, no = (jax.nn.logsumexp(jax.nn.log_sigmoid(sign * logits), axis=0) for sign in (1, -1))
+    return yes - no
+
+
+def mean_of_many(logits: jax.Array) -> jax.Array:
+    """The logarithms of the mean probabilities that several models, along the first axis, give the classes."""
+    return jax.nn.logsumexp(jax.nn.log_softmax(logits), axis=0) - jnp.log(len(logits))
+
+
 def of_two(name: str) -> dict[str, Any]:
     """Two classes by one output, the logit of the second, which has a name."""
     return {
@@ -16,6 +27,7 @@ def of_two(name: str) -> dict[str, Any]:
         "loss": lambda outputs, targets: optax.losses.sigmoid_binary_cross_entropy(outputs[:, 0], targets),
         "metric": lambda outputs, targets: ((outputs[:, 0] > 0) == targets).astype(jnp.float32),
         "metric_name": "accuracy",
+        "together": mean_of_two,
         "answer": lambda outputs: {
             name: (outputs[:, 0] > 0).astype(int),
             "probability": 1 / (1 + np.exp(-outputs[:, 0])),
@@ -38,5 +50,6 @@ def of_many(name: str, labels: list[Any]) -> dict[str, Any]:
         "loss": lambda outputs, targets: optax.losses.softmax_cross_entropy(outputs, jax.nn.one_hot(targets, count)),
         "metric": lambda outputs, targets: (outputs.argmax(-1) == targets).astype(jnp.float32),
         "metric_name": "accuracy",
+        "together": mean_of_many,
         "answer": answer,
     }

@@ -12,6 +12,7 @@ from optax.losses import softmax_cross_entropy
 from experiments import tables
 from experiments.data import Split, Task
 from experiments.errors import InputError
+from experiments.tasks.classification import mean_of_many
 
 # One file each in Python 3.11 to 3.14. Their text, and so the data, differ a little from version to version.
 MODULES = ("argparse", "calendar", "contextlib", "difflib", "functools", "heapq", "random", "statistics")
@@ -41,6 +42,7 @@ def load(table: tables.Task) -> Task:
         loss=lambda outputs, targets: softmax_cross_entropy(outputs, jax.nn.one_hot(targets, 256)).mean(-1),
         metric=lambda outputs, targets: (outputs.argmax(-1) == targets).astype(jnp.float32).mean(-1),
         metric_name="next_byte_accuracy",
+        together=mean_of_many,
         answer=_answer,
         prepare=_prepare,
         shape=(windows.shape[1] - 1,),

@@ -4,6 +4,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from experiments import tables, tasks
+from experiments.tasks.classification import mean_of_many, mean_of_two
 
 
 def load(name, seed=0, validation=237, test=360):
@@ -51,3 +52,14 @@ def test_linear_keeps_all_points_and_knows_its_optimum():
     slope, offset = np.polyfit(x[:, 0].astype(float), y.astype(float), 1)
     assert task.optimum == pytest.approx(np.mean((slope * x[:, 0] + offset - y) ** 2), rel=1e-5)
     assert task.optimum == pytest.approx(0.861, abs=1e-3)
+
+
+def test_models_answer_together_by_the_mean_of_what_they_hold_probable():
+    draw = np.random.default_rng(0)
+    one, many = draw.normal(0, 4, (3, 5, 1)), draw.normal(0, 4, (3, 5, 4))
+    found = 1 / (1 + np.exp(-np.asarray(mean_of_two(one), np.float64)))
+    np.testing.assert_allclose(found, (1 / (1 + np.exp(-one))).mean(0), rtol=1e-5)
+    shares = np.exp(many) / np.exp(many).sum(-1, keepdims=True)
+    np.testing.assert_allclose(np.exp(mean_of_many(many)), shares.mean(0), rtol=1e-5)
+    sure = mean_of_two(np.array([[[200.0]], [[-300.0]]], np.float32))  # probabilities that float32 rounds to 1 and 0
+    np.testing.assert_allclose(sure, 0, atol=1e-6)
