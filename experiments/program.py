@@ -2,7 +2,6 @@
 
 import functools
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -18,7 +17,7 @@ class Program:
     """The compiled functions of an experiment, shared by all runs that differ only in their seed and in some numbers;
     and its data on the device."""
 
-    def __init__(self, experiment: Experiment, varied: Sequence[str] = ()) -> None:
+    def __init__(self, experiment: Experiment, varied: tuple[str, ...] = ()) -> None:
         self.varied = varied  # dotted keys of the configuration, whose numbers are arguments of what is compiled
         task = experiment.task
         self.data = jax.device_put(task.splits)

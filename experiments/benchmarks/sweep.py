@@ -131,7 +131,7 @@ def recompiled(study: Study, _: Path) -> list[float]:
 def one_by_one(study: Study, _: Path) -> list[float]:
     """The rates as arguments of one compiled loop, one after the other."""
     runs = configs(study)
-    program = Program(build(runs[0], ONE_BY_ONE), [RATE])
+    program = Program(build(runs[0], ONE_BY_ONE), (RATE,))
     return [trained(program, one, program) for one in runs]
 
 
@@ -155,7 +155,7 @@ def trained(program: Program, config: Config, shared: Program) -> float:
 def lanes(study: Study, folder: Path) -> list[float]:
     """The rates as arguments of one compiled loop, all at once in lanes."""
     configured = configs(study)
-    pool = Lanes(Program(build(configured[0], LANES), [RATE]), configured[0], len(configured))
+    pool = Lanes(Program(build(configured[0], LANES), (RATE,)), configured[0], len(configured))
     runs = [Run(folder / str(number)) for number in range(len(configured))]
     for one, config in zip(runs, configured, strict=True):
         one.folder.mkdir()

@@ -175,11 +175,12 @@ class Claims:
         return self.budget is None or number < self.budget
 
     def _is_spent(self) -> bool:
-        found = self.optuna_study.get_trials(deepcopy=False)
+        found, limit = self.optuna_study.get_trials(deepcopy=False), self.study.search.seconds
         if self.study.search.sampler == "grid":
             return not any(one.state == TrialState.WAITING for one in found)
-        seconds = sum(sum(one.seconds.values()) for one in trials(self.optuna_study, self.folder, self.objective))
-        return not self._is_in_budget(len(found)) or seconds >= (self.study.search.seconds or math.inf)
+        if limit is None or not self._is_in_budget(len(found)):
+            return not self._is_in_budget(len(found))
+        return sum(sum(one.seconds.values()) for one in trials(self.optuna_study, self.folder, self.objective)) >= limit
 
 
 def run_folder(folder: Path, config: Config) -> Path:

@@ -31,15 +31,16 @@ class Programs:
             config: the configuration of a trial.
             numbers: dotted keys at which other trials have other numbers.
         """
-        structure, built = key_of(config, numbers), None
+        structure = key_of(config, numbers)
         if structure not in self.arguments:
             built = self.build(config, self.source)
-            self.arguments[structure] = arguments(built, numbers)
-        varied = self.arguments[structure]
-        key = key_of(config, varied)
+            program = probed(built, numbers)
+            self.arguments[structure] = program.varied
+            self.found[key_of(config, program.varied)] = built, program
+        key = key_of(config, self.arguments[structure])
         if key not in self.found:
-            built = built or self.build(config, self.source)
-            self.found[key] = built, Program(built, varied)
+            built = self.build(config, self.source)
+            self.found[key] = built, Program(built, self.arguments[structure])
         built, program = self.found[key]
         return built.having(config), program
 
@@ -50,24 +51,23 @@ def key_of(config: Config, varied: list[str] | tuple[str, ...]) -> str:
     return json.dumps(left, sort_keys=True, default=str)
 
 
-def arguments(built: Experiment, numbers: list[str]) -> tuple[str, ...]:
-    """The numbers, among those at some dotted keys, that what is compiled can take as arguments.
+def probed(built: Experiment, numbers: list[str]) -> Program:
+    """The program that takes as arguments, of the numbers at some dotted keys, all that it can.
 
     Those that decide a shape or how something is computed cannot; and one that is read outside of what is compiled has
     to be the same for all of its runs.
     """
     values = flat(built.config.model_dump())
-    candidates = [key for key in numbers if isinstance(values.get(key), float)]
-    if not candidates or _taken(built, candidates) == candidates:
-        return tuple(candidates)
-    return tuple(key for key in candidates if _taken(built, [key]))
+    candidates = tuple(key for key in numbers if isinstance(values.get(key), float))
+    program = Program(built, candidates)
+    if not candidates or _takes_all(program, built.config):
+        return program
+    return Program(built, tuple(key for key in candidates if _takes_all(Program(built, (key,)), built.config)))
 
 
-def _taken(built: Experiment, keys: list[str]) -> list[str]:
-    """The keys whose numbers are read while the loop is traced; none if it cannot be traced with all of them."""
-    program = Program(built, keys)
+def _takes_all(program: Program, config: Config) -> bool:
+    """Whether the loop can be traced with all of a program's numbers as arguments, and reads them."""
     try:
-        read = program.reads(built.config)
+        return program.reads(config) == set(program.varied)
     except (TypeError, ValueError, jax.errors.JAXTypeError):
-        return []
-    return [key for key in keys if key in read]
+        return False

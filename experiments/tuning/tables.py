@@ -170,6 +170,9 @@ class Search(Table):
             unfit += ["seeds"] * (self.seeds > 1) + ["parallel"] * (self.parallel != "none")
             if unfit:
                 raise ValueError(f"a population trains side by side to its end; leave out search.{unfit[0]}")
+        if self.storage and self.storage.startswith("sqlite") and self.parallel == "processes":
+            cure = "leave search.storage out for a journal, or give the URL of a database server"
+            raise ValueError(f"processes that write to one SQLite file lock each other out; {cure}")
         for name, mode in (("workers", "processes"), ("lanes", "vmap")):
             if getattr(self, name) is not None and self.parallel != mode:
                 raise ValueError(f"search.{name} is for parallel = {mode!r}; found {self.parallel!r}")

@@ -14,7 +14,9 @@ import tomli_w
 
 from experiments import config, run, tasks
 from experiments.errors import InputError
+from experiments.evaluate import scores_of
 from experiments.experiment import build
+from experiments.intervals import interval
 from experiments.progress import Quiet
 from experiments.run import Run
 from experiments.signals import Interrupted
@@ -138,8 +140,10 @@ class Tuning:
         if winner is None:
             return []
         resolved = self.study.config(winner.schedule or space.values(winner.labels, self.study.space))
-        self._write_best(winner, resolved)
-        return self.fresh(resolved, f"trial={winner.number}")
+        self._write_best(winner, resolved, [])
+        runs = self.fresh(resolved, f"trial={winner.number}")
+        self._write_best(winner, resolved, runs)
+        return runs
 
     @property
     def winner(self) -> Trial | None:
@@ -179,15 +183,20 @@ class Tuning:
         """The run of a configuration, by its name, with a fresh seed."""
         return Run(self.folder / "fresh" / f"{name},seed={seed}")
 
-    def _write_best(self, winner: Trial, resolved: Config) -> None:
-        path = self.folder / "best.toml"
-        seconds = sum(winner.seconds.values()) / self.study.search.runs
+    def _write_best(self, winner: Trial, resolved: Config, fresh: list[Run]) -> None:
+        path, name = self.folder / "best.toml", self.objective.name
+        seconds = winner.seconds["training"] / self.study.search.runs
         lines = [
             f"# python -m experiments train {path}",
-            f"# {seconds:.1f} s on {os.cpu_count()} cores, with compilation if it was not compiled for another trial",
-            f"# validation {self.objective.name.replace('_', ' ')} {winner.score:.4f}: trial {winner.number}, "
+            f"# {seconds:.1f} s of training on {os.cpu_count()} cores, after the compilation",
+            f"# validation {name.replace('_', ' ')} {winner.score:.4f}: trial {winner.number}, "
             f"the best of {len([t for t in self.trials() if t.ended])}",
         ]
+        finished = [run.result or {} for run in fresh if run.ending != "diverged"]
+        if finished:
+            mean = interval([scores_of(one, "validation")[name] for one in finished])
+            lost = f"; {len(fresh) - len(finished)} more diverged" if len(finished) < len(fresh) else ""
+            lines.append(f"# with other seeds {mean}, the mean of {len(finished)} runs{lost}")
         part = path.with_suffix(".part")
         part.write_text("\n".join(lines) + "\n\n" + tomli_w.dumps(resolved.model_dump(exclude_none=True)))
         part.replace(path)

@@ -146,7 +146,7 @@ def test_numbers_of_a_policy_are_traced(tmp_path):
     """One compiled chunk serves all values of the numbers of a schedule and of a decay."""
     table = "{use='growing', micro=16, max=64, size={use='exponential', start=16.0, factor=1.5}}"
     built = experiment(tmp_path, f"train.batch={table}")
-    program = Program(built, ["train.batch.size.factor"])
+    program = Program(built, ("train.batch.size.factor",))
     for factor, last in ((1.5, 64), (1.0, 16)):
         resolved = tables.with_values(built.config, {"train.batch.size.factor": factor})
         _, logs, _ = program.run(resolved, program.start(resolved), 5)

@@ -108,6 +108,18 @@ def test_all_have_as_many_trials_and_the_same_seeds(compared):
     assert {row["seed"] for row in of(found, "adam", "default")} == seeds and not of(found, "sgd", "default")
 
 
+@pytest.mark.parametrize("parallel", ["processes", "vmap"])
+def test_a_comparison_in_processes_or_lanes_finds_the_same(compared, file, tmp_path, parallel):
+    _, wanted = compared
+    assert main(["compare", str(file), "--out", str(tmp_path / "out"), "--set", f"search.parallel={parallel}"]) == 0
+    found = rows(tmp_path / "out")
+    assert [[row[key] for key in ("optimizer", "purpose", "trial", "seed", "state", "steps")] for row in found] == [
+        [row[key] for key in ("optimizer", "purpose", "trial", "seed", "state", "steps")] for row in wanted
+    ]
+    losses = [[float(row["validation_loss"] or "nan") for row in one] for one in (found, wanted)]
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+
+
 def test_the_best_point_runs_anew_and_only_that_sees_the_test_examples(compared):
     folder, found = compared
     for name, key in (("adam", "lr.start"), ("sgd", "learning_rate")):

@@ -6,6 +6,7 @@ import threading
 import time
 
 import numpy as np
+import optuna
 import pytest
 import small_runs
 import small_studies
@@ -18,7 +19,7 @@ from experiments.progress import Quiet
 from experiments.signals import Interrupted
 from experiments.tuning import storage
 from experiments.tuning.claims import seed_of
-from experiments.tuning.programs import Programs, arguments
+from experiments.tuning.programs import Programs, probed
 
 WIDTH = '"model.hidden" = { use = "choice", values = [[4], [8]] }'
 
@@ -39,10 +40,12 @@ def test_a_study_writes_its_trials_and_a_configuration_that_train_runs(tmp_path,
     rows = table(tmp_path / "out")
     assert [row["trial"] for row in rows] == list("0123") and {row["state"] for row in rows} == {"finished"}
     best = min(rows, key=lambda row: float(row["score"]))
-    written = config.load(tmp_path / "out" / "best.toml")
+    written, text = config.load(tmp_path / "out" / "best.toml"), (tmp_path / "out" / "best.toml").read_text()
     assert written.optimizer["lr"]["learning_rate"] == float(best["optimizer.lr.learning_rate"])
     fresh = sorted((tmp_path / "out" / "fresh").iterdir())
     assert len(fresh) == 2 and all("test" in run.find(one).result["scores"] for one in fresh)
+    mean = np.mean([scores_of(run.find(one).result, "validation")["loss"] for one in fresh])
+    assert f"# with other seeds {mean:.4f} ± " in text and ", the mean of 2 runs\n" in text
     tuned = {json.loads(one.read_text())["train"]["seed"] for one in (tmp_path / "out").glob("trials/*/*/config.json")}
     assert len(tuned) == 4 and tuned.isdisjoint(run.find(one).config.train.seed for one in fresh)
     # A trial is a run like any other: `train` makes the same of its configuration.
@@ -96,7 +99,7 @@ def test_only_numbers_that_the_loop_reads_are_arguments(tmp_path, key, is_argume
     text = path.read_text().replace('"scale_by_adam"', '"scale_by_adam"\nb2 = 0.99')
     study = small_studies.config.load(_rewritten(path, text), table=small_studies.Study)
     built = build(study.config({}), "study.toml")
-    assert (key in arguments(built, [key])) == is_argument
+    assert (key in probed(built, [key]).varied) == is_argument
 
 
 def _rewritten(path, text):
@@ -151,6 +154,40 @@ pruner = {{ use = "median", trials = 3 }}
     states = [trial.state for trial in found]
     assert states[:3] == ["finished"] * 3 and "pruned" in states
     assert all(trial.steps == (10 if trial.state == "pruned" else 20) for trial in found)
+
+
+@pytest.mark.parametrize("use", ["median", "halving", "hyperband"])
+def test_the_gaussian_process_searches_while_trials_are_pruned(tmp_path, use):
+    pytest.importorskip("torch")
+    search = f'trials = 16\nsampler = "gp"\nfresh = 0\npruner = {{ use = "{use}" }}'
+    found = small_studies.searched(tmp_path, search=search).trials()
+    states = [trial.state for trial in found]
+    assert len(found) == 16 and set(states) == {"finished", "pruned"}
+    assert all(trial.steps == (10 if trial.state == "pruned" else 20) for trial in found)
+    # After ten random trials the process proposes: what it proposes is better than what was drawn.
+    first, later = ([trial.labels["optimizer.lr.learning_rate"] for trial in part] for part in (found[:10], found[10:]))
+    assert np.mean(np.log(later)) > np.mean(np.log(first))
+
+
+def test_a_database_keeps_the_trials_wherever_the_folder_is_moved_to(tmp_path, capsys):
+    search = f'trials = 3\nsampler = "tpe"\nfresh = 0\nstorage = "sqlite:///{tmp_path / "studies.db"}"'
+    path, out, moved = small_studies.written(tmp_path, search=search), tmp_path / "out", tmp_path / "moved"
+    assert main(["tune", str(path), "--out", str(out)]) == 0
+    rows = table(out)
+    out.rename(moved)
+    more = ["--set", "search.trials=5"]
+    assert main(["tune", str(path), "--out", str(moved), *more]) == 0
+    assert [row["score"] for row in table(moved)[:3]] == [row["score"] for row in rows] and len(table(moved)) == 5
+    # Another folder is another study in the same database, and so is one that is overwritten.
+    assert main(["tune", str(path), "--out", str(out)]) == 0
+    assert main(["tune", str(path), "--out", str(moved), "--overwrite"]) == 0
+    assert len(optuna.get_all_study_names(f"sqlite:///{tmp_path / 'studies.db'}")) == 3
+    facts = [[[row[key] for key in ("trial", "score", "state")] for row in table(one)] for one in (out, moved)]
+    assert facts[0] == facts[1] == [[row[key] for key in ("trial", "score", "state")] for row in rows]
+    capsys.readouterr()
+    shared = ["--set", "search.parallel=processes"]
+    assert main(["tune", str(path), "--out", str(tmp_path / "shared"), *shared]) == 2
+    assert "processes that write to one SQLite file lock each other out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("sampler", ["random", "quasi_random", "tpe"])

@@ -3,8 +3,10 @@ import math
 import optuna
 import pytest
 
-from experiments.tuning.storage import Seeded
+from experiments.tuning.sampler import PrunedAsFinished, Seeded
 from experiments.tuning.tables import Search
+
+FINISHED, PRUNED = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED
 
 
 def study(sampler):
@@ -32,3 +34,22 @@ def test_the_gaussian_process_goes_on_quietly_after_a_trial_that_diverged():
         value = (trial.suggest_float("x", 0, 1) - 0.3) ** 2
         found.tell(trial, math.inf if number == 2 else value)
     assert abs(found.best_params["x"] - 0.3) < 0.1
+
+
+def test_the_gaussian_process_sees_pruned_trials():
+    pytest.importorskip("torch")
+    found = study("gp")
+    for number in range(12):
+        trial = found.ask()
+        x = trial.suggest_float("x", 0, 1)
+        value = (x - 0.3) ** 2
+        trial.report(value + 2, 1)
+        found.tell(trial, value if number < 2 else None, FINISHED if number < 2 else PRUNED)
+    seen = PrunedAsFinished(found)._get_trials(deepcopy=False, states=(FINISHED,), use_cache=False)
+    worst = max(one.value for one in found.trials[:2])
+    assert [one.value for one in seen] == [one.value for one in found.trials[:2]] + [worst] * 10
+    assert [one.params for one in seen] == [one.params for one in found.trials]
+    assert all(one.state == PRUNED for one in found.trials[2:])  # in the study nothing has changed
+    # Only two have finished, yet there is enough to propose from.
+    trial = found.ask()
+    assert set(trial.relative_params) == {"x"}

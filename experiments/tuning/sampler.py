@@ -1,0 +1,99 @@
+"""What proposes the points of a study."""
+
+import functools
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
+
+from experiments.tuning import tables
+
+
+class Seeded(BaseSampler):
+    """A sampler whose random numbers depend on the study's seed and the trial's number only.
+
+    Optuna's own go through one stream, which a study that is stopped and resumed would begin anew: it would propose the
+    points of its first trials again.
+    """
+
+    def __init__(self, search: tables.Search) -> None:
+        self.search = search
+        # As many as trials may run at once: one stream must serve all dimensions of a trial.
+        self._inner = functools.lru_cache(maxsize=64)(self._fresh)
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self._inner(trial.number).infer_relative_search_space(study, trial)
+
+    def sample_relative(self, study: optuna.Study, trial: FrozenTrial, search_space: Any) -> dict[str, Any]:
+        seen = PrunedAsFinished(study) if self.search.sampler == "gp" else study
+        with warnings.catch_warnings():
+            # What a trial that diverged is told as is infinite; the Gaussian process takes the worst finite value.
+            warnings.filterwarnings("ignore", "Clip non-finite values")
+            return self._inner(trial.number).sample_relative(seen, trial, search_space)
+
+    def sample_independent(self, study: optuna.Study, trial: FrozenTrial, name: str, dimension: Any) -> Any:
+        return self._inner(trial.number).sample_independent(study, trial, name, dimension)
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        self._inner(trial.number).before_trial(study, trial)
+
+    def after_trial(
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        self._inner(trial.number).after_trial(study, trial, state, values)
+
+    def _fresh(self, number: int) -> BaseSampler:
+        seed = int(np.random.SeedSequence([self.search.seed, number]).generate_state(1)[0])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            match self.search.sampler:
+                case "tpe":
+                    return TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
+                case "gp":
+                    return GPSampler(seed=seed)
+                case "quasi_random":  # one scrambled sequence, in which the trial takes the place of its number
+                    # What the sequence has no dimension for, as it is conditional, has to differ from trial to trial.
+                    rest = RandomSampler(seed=seed)
+                    return QMCSampler(
+                        scramble=True,
+                        seed=self.search.seed,
+                        independent_sampler=rest,
+                        warn_independent_sampling=False,
+                    )
+                case _:
+                    return RandomSampler(seed=seed)
+
+
+class PrunedAsFinished:
+    """A study as the Gaussian process is to see it, with its pruned trials among the finished ones.
+
+    Optuna's leaves pruned trials out: it would propose where they were again and again, and with most trials pruned it
+    would be long before it has seen enough of them to propose anything. Here a pruned trial has the last value that it
+    reported, or that of the worst finished one where this is better: what was seen after a few steps may be off the
+    scale of all others.
+    """
+
+    def __init__(self, study: optuna.Study) -> None:
+        self.study = study
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.study, name)
+
+    def _get_trials(self, deepcopy: bool, states: Sequence[TrialState], use_cache: bool) -> list[FrozenTrial]:
+        found = self.study._get_trials(deepcopy=False, states=(*states, TrialState.PRUNED), use_cache=use_cache)
+        finished = [one.values[0] for one in found if one.state == TrialState.COMPLETE]
+        worst = max(filter(math.isfinite, finished), default=math.inf)
+        return [_finished(one, worst) if one.state == TrialState.PRUNED else one for one in found]
+
+
+def _finished(pruned: FrozenTrial, worst: float) -> FrozenTrial:
+    value = min(pruned.intermediate_values[pruned.last_step], worst)
+    return optuna.trial.create_trial(
+        state=TrialState.COMPLETE, value=value, params=pruned.params, distributions=pruned.distributions
+    )
