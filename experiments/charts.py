@@ -1,6 +1,7 @@
 """The curves of runs, as SVG."""
 
 import io
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
+
+from experiments.intervals import Interval
 
 APART = 0.25  # of a chart's diagonal, between the marks of a curve
 COLORS = ("#1f5fa8", "#d9661f", "#2f8f5b", "#8a4fb0", "#b3323f", "#5b6570")
@@ -58,6 +61,22 @@ def chart(
             axes.legend(fontsize=8)
 
     return svg(title, "step", draw)
+
+
+def forest(title: str, xlabel: str, rows: Sequence[tuple[str, Sequence[float], Interval]]) -> str:
+    """Names one below the other, each with its scores, their mean and its interval, as an `<svg>` element."""
+
+    def draw(axes: Axes) -> None:
+        for i, (_, scores, mean) in enumerate(rows):
+            color = COLORS[i % len(COLORS)]
+            axes.plot(scores, [i] * len(scores), "o", color=color, alpha=0.35, markersize=4)
+            if len(scores):
+                half = 0 if math.isnan(mean.half) else mean.half
+                axes.errorbar(mean.mean, i, xerr=half, color=color, fmt="|", markersize=12, capsize=3, linewidth=1.6)
+        axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+
+    return svg(title, xlabel, draw, (11.2, 0.9 + 0.32 * len(rows)))
 
 
 def svg(title: str, xlabel: str, draw: Callable[[Axes], None], size: tuple[float, float] = (5.4, 3.1)) -> str:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 import optchain as oc
-from experiments.charts import COLORS, logarithmic, svg
+from experiments.charts import COLORS, forest, logarithmic, svg
 from experiments.comparison import Comparison
 from experiments.intervals import interval
 from experiments.page import card, notes, table, write_page
@@ -39,8 +39,9 @@ def write(comparison: Comparison, tunings: dict[str, Tuning], folder: Path) -> l
     style = {one.name: _style(i) for i, one in enumerate(ranked)}
     seeds = comparison.search.fresh
     figures = [
-        svg(f"validation {name} of {seeds} fresh seeds, mean and 95 % interval", f"validation {name}",
-            lambda axes: _forest(axes, ranked, style), (11.2, 0.9 + 0.32 * len(ranked))),
+        forest(f"validation {name} of {seeds} fresh seeds, mean and 95 % interval", f"validation {name}",
+               [(one.name, [x.score("validation", one.objective.name) for x in one.finished], one.result)
+                for one in ranked]),
         *(
             svg(f"validation {name} against {label}: mean of the fresh seeds, 95 % interval", label,
                 lambda axes, x=x: _curves(axes, ranked, style, x), WIDE)
@@ -62,7 +63,7 @@ def write(comparison: Comparison, tunings: dict[str, Tuning], folder: Path) -> l
         f"<h2>Cost</h2>\n{table(costs_of(ranked, comparison))}",
         f'<p class="sub">{html.escape(_target(ranked, comparison))} On {html.escape(run.surroundings)}.</p>',
         "<h2>Curves</h2>",
-        *(f'<div class="chart">{figure}</div><br>' for figure in figures),
+        *(f'<div class="chart">{figure}</div>' for figure in figures),
         "<h2>Studies</h2>",
         "".join(f'<p><a href="studies/{one.name}/report.html">{one.name}</a></p>' for one in ranked),
         "<details><summary>Chains</summary>",
@@ -237,18 +238,6 @@ def _style(i: int) -> dict[str, Any]:
 def _numbers(comparison: Comparison) -> str:
     """What the spaces vary first, in a word."""
     return ", ".join(dict.fromkeys(next(iter(one.space)).split(".")[-1] for one in comparison.optimizers.values()))
-
-
-def _forest(axes: Axes, ranked: list[Standing], style: dict[str, Any]) -> None:
-    for i, one in enumerate(ranked):
-        found, color = one.result, style[one.name]["color"]
-        scores = [run.score("validation", one.objective.name) for run in one.finished]
-        axes.plot(scores, [i] * len(scores), "o", color=color, alpha=0.35, markersize=4)
-        if scores:
-            half = 0 if math.isnan(found.half) else found.half
-            axes.errorbar(found.mean, i, xerr=half, color=color, fmt="|", markersize=12, capsize=3, linewidth=1.6)
-    axes.set_yticks(range(len(ranked)), [one.name for one in ranked])
-    axes.set_ylim(len(ranked) - 0.4, -0.6)
 
 
 def _curves(axes: Axes, ranked: list[Standing], style: dict[str, Any], x: str) -> None:

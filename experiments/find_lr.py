@@ -6,7 +6,6 @@ References:
 
 import csv
 import dataclasses
-import html
 import math
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from experiments.charts import COLORS, svg
 from experiments.config import flat
 from experiments.errors import InputError
 from experiments.experiment import Experiment
-from experiments.page import table, write_page
+from experiments.page import card, tiles, write_page
 from experiments.program import Program
 from optchain.core.paths import nearest
 from optchain.inspect.config import techniques
@@ -163,11 +162,12 @@ def write(found: Sweep, folder: Path, command: str) -> None:
         writer.writerow(["rate", "loss", "smoothed"])
         writer.writerows(zip(*(x.tolist() for x in (found.rates, found.losses, found.smoothed)), strict=True))
     figure = svg(f"loss against {found.key}", "learning rate", lambda axes: _draw(axes, found), (11.2, 5.2))
-    rows = [
-        {"rate": f"{found.steepest:.3g}", "what": "the loss falls fastest: suggested"},
-        {"rate": f"{found.lowest / 10:.3g}", "what": "a tenth of the rate with the lowest loss"},
+    rates = [
+        (f"{found.steepest:.2g}", "suggested: the loss falls fastest"),
+        (f"{found.lowest / 10:.2g}", "a tenth of the rate with the lowest loss"),
+        (f"{found.lowest:.2g}", "the rate with the lowest loss"),
     ]
-    body = [f'<p class="sub">{html.escape(command)}</p>', f'<div class="chart">{figure}</div>', table(rows)]
+    body = [tiles(rates), f'<div class="chart">{figure}</div>', "<h2>How to repeat it</h2>", card(command)]
     write_page(folder / "report.html", "Learning-rate range test", body)
 
 

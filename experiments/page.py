@@ -1,7 +1,11 @@
 """One HTML file that needs nothing else."""
 
 import html
+import re
 from pathlib import Path
+
+LONG = 26  # characters of a cell, from which on it may take several lines
+NUMBER = re.compile(r"[-±<]?[\d.]|-?$|never$|nan$|inf$")  # how a cell begins that is one, or that has none
 
 CSS = """
 :root { color-scheme: light; }
@@ -13,7 +17,8 @@ p.sub { color: #52606d; margin: 0 0 1.4rem; }
 .charts { grid-template-columns: repeat(auto-fit, minmax(min(460px, 100%), 1fr)); }
 .slices { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(320px, 100%), 1fr)); }
 .charts + p.sub, .slices + p.sub, .chart + p.sub { margin: .8rem 0 0; }
-.charts .card { align-self: start; } .charts td:first-child { white-space: normal; }
+.charts .card { align-self: start; }
+main > .card, main > .chart, main > .tiles, details > .card { margin-bottom: 1rem; }
 .note { background: #fff6e5; border: 1px solid #f0d7a1; border-radius: 10px; margin: 0 0 .8rem; padding: .7rem 1.1rem; }
 .tile, .chart, .card { background: #fff; border: 1px solid #e4e8ee; border-radius: 10px; padding: .9rem 1.1rem; }
 .tile b { display: block; font-size: 1.45rem; font-variant-numeric: tabular-nums; }
@@ -22,8 +27,8 @@ p.sub { color: #52606d; margin: 0 0 1.4rem; }
 .card { overflow-x: auto; padding: 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; }
 th, td { border-bottom: 1px solid #e4e8ee; padding: .5rem 1rem; text-align: right; white-space: nowrap; }
+.text, .prose { text-align: left; } .prose, th { white-space: normal; } .prose { min-width: 9rem; }
 th { color: #52606d; font-size: .85rem; font-weight: 600; } tr:last-child td { border-bottom: 0; }
-th:first-child, td:first-child { text-align: left; }
 pre { font: 13px/1.5 ui-monospace, monospace; margin: 0; overflow-x: auto; padding: .9rem 1.1rem; }
 details { margin-top: 1rem; } summary { cursor: pointer; font-size: 1.15rem; font-weight: 600; }
 h3 { color: #52606d; font-size: .9rem; margin: 1.1rem 0 .4rem; }
@@ -71,7 +76,16 @@ def card(text: str) -> str:
 
 
 def table(rows: list[dict[str, str]]) -> str:
+    """Rows by the names of their columns. What is no number stands at the left, and may take several lines if long."""
     header = list(dict.fromkeys(name for row in rows for name in row))
-    lines = [[f"<th>{html.escape(name)}</th>" for name in header]]
-    lines += [[f"<td>{html.escape(row.get(name, '-'))}</td>" for name in header] for row in rows]
+    cells = [{name: row.get(name, "-") for name in header} for row in rows]
+    kind = {name: _kind([row[name] for row in cells]) for name in header} | {header[0]: "text"}
+    kind |= {name: "prose" for name in header if max(len(row[name]) for row in cells) > LONG}
+    # A dotted key may take several lines, too.
+    lines = [[f'<th class="{kind[name]}">{html.escape(name).replace(".", ".<wbr>")}</th>' for name in header]]
+    lines += [[f'<td class="{kind[name]}">{html.escape(row[name])}</td>' for name in header] for row in cells]
     return '<div class="card"><table>' + "\n".join(f"<tr>{''.join(line)}</tr>" for line in lines) + "</table></div>"
+
+
+def _kind(column: list[str]) -> str:
+    return "number" if all(map(NUMBER.match, column)) else "text"

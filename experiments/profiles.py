@@ -47,7 +47,7 @@ def write(folders: Sequence[Path], path: Path) -> list[str]:
     body = [
         f'<p class="sub">{html.escape(_how(len(steps), left))}</p>',
         *(
-            f'<div class="chart">{_chart(what, costs, common)}</div><br>'
+            f'<div class="chart">{_chart(what, costs, common)}</div>'
             for what, costs in (("steps", steps), ("seconds of training", seconds))
         ),
         f"<h2>Steps to the target</h2>\n{table(_rows(steps, common, '{:g}'))}",

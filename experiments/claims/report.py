@@ -5,12 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from matplotlib.axes import Axes
-
-from experiments.charts import COLORS, svg
+from experiments.charts import forest
 from experiments.claims.tables import Claim, Verdict
 from experiments.claims.verdict import Arm, Finding, verdict
-from experiments.page import table, write_page
+from experiments.page import card, table, write_page
 
 MARKS = {"holds": "✓", "holds in part": "~", "does not hold": "✗"}
 
@@ -35,7 +33,8 @@ def write(tried: Sequence[Tried], path: Path, surroundings: str) -> None:
     body = [
         '<p class="sub">Every arm is tuned by as many runs as the others of its claim, and its best point is run anew '
         "with fresh seeds, the same for all arms. A check is seen, or its contrary, where the 95 % interval of the "
-        "paired differences leaves no doubt; else it is undecided.</p>",
+        "paired differences leaves no doubt; else it is undecided. A claim holds if all checks are seen, in part if "
+        "some are, and does not hold if none is.</p>",
         table([_row(one) for one in tried]),
         *(part for one in tried for part in _section(one)),
         f"<footer>{html.escape(surroundings)}</footer>",
@@ -85,20 +84,21 @@ def _section(one: Tried) -> list[str]:
         }
         for finding in one.findings
     ]
-    size = (11.2, 0.9 + 0.34 * len(one.arms))
     charts = [
-        svg(f"{score}: fresh runs, mean, 95 % interval", score, lambda axes, x=score: _forest(axes, one, x), size)
+        forest(
+            f"{score}: fresh runs, mean, 95 % interval",
+            score,
+            [(arm.name.replace("_", " "), arm.values(score), arm.mean(score)) for arm in one.arms.values()],
+        )
         for score in scores
     ]
     return [
         f"<h2>{html.escape(claim.id)}: {html.escape(claim.statement)}</h2>",
         f"<p><b>{MARKS[one.verdict]} {one.verdict}</b>, expected: {claim.expected}. {html.escape(claim.because)}</p>",
         table(checks),
-        "<br>",
         table(arms),
-        *(f'<br><div class="chart">{chart}</div>' for chart in charts),
-        f'<details><summary>How to repeat it</summary><div class="card"><pre>{html.escape(one.command)}</pre></div>'
-        "</details>",
+        *(f'<div class="chart">{chart}</div>' for chart in charts),
+        f"<details><summary>How to repeat it</summary>{card(one.command)}</details>",
     ]
 
 
@@ -113,12 +113,3 @@ def _wanted(finding: Finding) -> str:
         "different": f"not 0: another than {than}",
         "equal": f"within ± {check.margin or 0:g} of {than}",
     }[check.relation]
-
-
-def _forest(axes: Axes, one: Tried, score: str) -> None:
-    for i, arm in enumerate(one.arms.values()):
-        color, values, found = COLORS[i % len(COLORS)], arm.values(score), arm.mean(score)
-        axes.plot(values, [i] * len(values), "o", color=color, alpha=0.35, markersize=4)
-        axes.errorbar(found.mean, i, xerr=found.half, color=color, fmt="|", markersize=12, capsize=3, linewidth=1.6)
-    axes.set_yticks(range(len(one.arms)), [name.replace("_", " ") for name in one.arms])
-    axes.invert_yaxis()

@@ -1,6 +1,7 @@
 """Measure claims about tuning, and say which hold."""
 
 import argparse
+import json
 import shlex
 import sys
 import time
@@ -41,7 +42,8 @@ def run(options: argparse.Namespace) -> int:
             command = shlex.join(["python", "-m", "experiments", "claims", str(path)])
             arms = try_out(claim, options.out / claim.id, str(path), command, lambda line: print(line, file=sys.stderr))
             findings = outcomes(claim, arms)
-            tried.append(Tried(claim, arms, findings, time.perf_counter() - began, command))
+            seconds = _spent(options.out / claim.id, time.perf_counter() - began)
+            tried.append(Tried(claim, arms, findings, seconds, command))
             write(tried, report, surroundings())
             print(lines_of(tried[-1:])[0], flush=True)
     except Interrupted as interrupted:
@@ -49,3 +51,13 @@ def run(options: argparse.Namespace) -> int:
         return 128 + interrupted.signal
     print(f"report: {report}")
     return 0
+
+
+def _spent(folder: Path, more: float) -> float:
+    """The seconds that a claim has taken in all calls that came to their end, this one too."""
+    from experiments.run import Run
+
+    path = folder / "seconds.json"
+    seconds = more + (json.loads(path.read_text())["seconds"] if path.exists() else 0.0)
+    Run(folder).write(path.name, {"seconds": seconds})
+    return seconds

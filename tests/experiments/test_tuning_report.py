@@ -105,7 +105,8 @@ def page_of(tuning):
 
 def text_of(page):
     """A page without its tags and charts."""
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", re.sub(r"<(svg|style).*?</\1>", "", page, flags=re.DOTALL)))
+    page = re.sub(r"<(svg|style).*?</\1>|<wbr>", "", page, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page))
 
 
 def test_the_expected_best_is_the_mean_over_all_draws():
