@@ -1,5 +1,6 @@
 """The typed tables that configuration files are made of."""
 
+import abc
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -143,9 +144,9 @@ class Batch(Table):
                 raise ValueError(f"{name} = {size} is no multiple of micro = {self.micro}")
         return self
 
+    @abc.abstractmethod
     def sizes_named(self) -> dict[str, int]:
         """The sizes that the table gives, by what they are called."""
-        raise NotImplementedError
 
     @property
     def largest(self) -> int:

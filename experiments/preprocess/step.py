@@ -1,5 +1,6 @@
 """What every step of the preparation is: fitted on the training rows, and then applied to any rows."""
 
+import abc
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -22,13 +23,13 @@ class Fitted(NamedTuple):
 class Step(Table):
     """A step of the preparation. It sees the training rows and nothing else."""
 
+    @abc.abstractmethod
     def fit(self, inputs: np.ndarray, targets: np.ndarray) -> Fitted:
         """What the step learns from inputs, float64[rows, ...], and targets; a missing value is NaN.
 
         Raises:
             InputError: the step does not apply to such inputs.
         """
-        raise NotImplementedError
 
 
 def flat(inputs: np.ndarray) -> np.ndarray:
