@@ -9,7 +9,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from experiments.intervals import Interval
 
@@ -123,7 +123,10 @@ def logarithmic(axes: Axes) -> None:
     """Give the values a logarithmic axis that is labelled even if it spans less than a power of ten."""
     axes.set_yscale("log")
     low, high = axes.get_ylim()
-    if high / low < 100:  # too few powers of ten to label only those
+    if high / low < 5:
+        axes.yaxis.set_major_locator(MaxNLocator(6))
+        axes.yaxis.set_major_formatter("{x:g}")
+    elif high / low < 100:  # too few powers of ten to label only those
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())

@@ -15,7 +15,7 @@ from rich.progress import track
 from experiments.benchmarks import record
 from experiments.benchmarks.contenders import no_torch
 from experiments.benchmarks.searcher import Searcher, created
-from experiments.charts import COLORS, logarithmic, svg
+from experiments.charts import COLORS, forest, logarithmic, svg
 from experiments.errors import InputError
 from experiments.intervals import interval
 from experiments.page import table, write_page
@@ -207,11 +207,17 @@ def summary(found: list[record.Row]) -> list[record.Row]:
 def draw(
     searchers: list[Searcher], quality: dict[str, Scores], budget: int, standings: list[record.Row], path: Path
 ) -> None:
-    """Write a page with the chart and the table."""
-    title = "Validation loss, on fresh seeds, of the best configuration so far: mean over the studies, 95 % interval"
-    chart = svg(title, "steps of all trials together", lambda axes: _curves(axes, searchers, quality, budget), WIDE)
-    rows = [{name: record.cell(value) for name, value in row.items()} for row in standings]
-    body = [f'<div class="chart">{chart}</div>', "<h2>At the end</h2>", table(rows)]
+    """Write a page with the charts and the table."""
+    title = "Validation loss, on fresh seeds, of the best configuration so far: mean over the studies"
+    curves = svg(title, "steps of all trials together", lambda axes: _curves(axes, searchers, quality, budget), WIDE)
+    ends = {
+        method: [so_far(one, budget, quality) for one in searchers if one.method == method]
+        for method in dict.fromkeys(one.method for one in searchers)
+    }
+    title = "At the end: each study, the mean and its 95 % interval"
+    end = forest(title, "validation loss", [(method, found, interval(found)) for method, found in ends.items()])
+    rows = [{name.replace("_", " "): record.cell(value) for name, value in row.items()} for row in standings]
+    body = [f'<div class="chart">{chart}</div>' for chart in (curves, end)] + [table(rows)]
     write_page(path, "What searches find in as many steps", body)
 
 
@@ -223,11 +229,10 @@ def _curves(axes: Axes, searchers: list[Searcher], quality: dict[str, Scores], b
         first = max(one.chosen[0].step for one in own)
         steps = sorted({budget, *(chosen.step for one in own for chosen in one.chosen if chosen.step >= first)})
         found = [interval([so_far(one, step, quality) for one in own]) for step in steps]
-        middle, half = np.array([x.mean for x in found]), np.array([x.half for x in found])
+        middle = np.array([x.mean for x in found])
         sampler, _, pruner = method.partition(", ")
         style: Any = {"color": COLORS[SAMPLERS.index(sampler)], "linestyle": "--" if pruner else "-"}
         axes.step(steps, middle, where="post", label=method, linewidth=1.5, **style)
-        axes.fill_between(steps, middle - half, middle + half, step="post", color=style["color"], alpha=0.08)
         lowest.append(np.nanmin(middle))
         highest.append(middle[max(0, np.searchsorted(steps, budget / 5, "right") - 1)])  # what comes before is steep
     axes.set_ylim(0.95 * min(lowest), 1.05 * np.nanmax(highest))
