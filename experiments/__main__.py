@@ -36,7 +36,8 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="python -m experiments",
         description="Train Flax models with optchain, and find out how they are best trained.",
-        epilog="Exit codes: 0 done, 2 bad input, 3 the loss diverged, 130 and 143 stopped by a signal, after saving.",
+        epilog="Exit codes: 0 done, 2 bad input, 3 the loss diverged or no trial finished, "
+        "130 and 143 stopped by a signal, after saving.",
     )
     commands = top.add_subparsers(required=True, metavar="COMMAND", dest="name")
     for name, command in COMMANDS.items():

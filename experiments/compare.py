@@ -53,7 +53,7 @@ def prepare(folder: Path, comparison: Comparison, tunings: dict[str, Tuning], co
     Raises:
         InputError: the folder holds something else, or a study of another configuration.
     """
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         if not (folder / "comparison.json").is_file():
             raise InputError(f"{folder} exists and is no comparison of ours; choose another --out")
         if overwrite:

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 import optchain as oc
 from experiments.charts import COLORS, forest, logarithmic, svg
 from experiments.comparison import Comparison
-from experiments.intervals import interval
+from experiments.intervals import interval, scored
 from experiments.page import card, notes, table, write_page
 from experiments.paired import holm
 from experiments.progress import shown
@@ -197,8 +197,8 @@ def _target(ranked: list[Standing], comparison: Comparison) -> str:
     target = target_of(ranked, comparison.target)
     whose = "as configured" if comparison.target is not None else "the mean of the last in the standings"
     return (
-        f"Target: a validation {_score(ranked)} of {target:.4f}, {whose}; the median over the fresh seeds of the first "
-        "evaluation that reached it, in steps and in seconds of training."
+        f"Target: a validation {_score(ranked)} of {scored(target)}, {whose}; the median over the fresh seeds of the "
+        "first evaluation that reached it, in steps and in seconds of training."
     )
 
 

@@ -84,7 +84,9 @@ def differences(old: Config, new: Config) -> list[str]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: no UTF-8: {error}") from None
     except OSError as error:
         near = sorted(path.parent.glob("*.toml")) if path.parent.is_dir() else sorted(Path("configs").glob("*/*.toml"))
         there = f"; there are {', '.join(map(str, near))}" if near else ""
@@ -134,6 +136,8 @@ def _explained(error: Any, table: type[Table]) -> str:
         return f"found {error['ctx']['tag']!r}; {nearest(error['ctx']['tag'], kinds)}"
     if error["type"] == "union_tag_not_found":
         return f"missing; {nearest('', STEPS)}" if parents == ["preprocess"] else "missing"
+    if error["type"] in ("dict_type", "model_attributes_type", "model_type"):
+        return f"found {error['input']!r}; wanted a table"
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     return f"found {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}"

@@ -33,21 +33,30 @@ class Control:
         say: told what is wrong, once for each version of the file.
         """
         self.path, self.check, self.say = folder / "control.toml", check, say
-        self.text: str | None = None  # that was read last
+        self.content: bytes | str | None = None  # that was read last
 
     def read(self) -> Orders | None:
         """What the file says; None if it says what it said before, or what cannot be done."""
+        content = self._content()
+        if content == self.content:
+            return None
+        self.content = content
         try:
-            text = self.path.read_text() if self.path.exists() else ""
-            if text == self.text:
-                return None
-            self.text = text
-            orders = parse(text)
+            if isinstance(content, str):
+                raise OSError(content)
+            orders = parse(content.decode())
             self.check(orders.hyper)
         except (OSError, ValueError) as error:
             self.say(f"{self.path}: {error}; the run goes on as before")
             return None
         return orders
+
+    def _content(self) -> bytes | str:
+        """What is in the file, nothing if there is none; or why it cannot be read."""
+        try:
+            return self.path.read_bytes() if self.path.exists() else b""
+        except OSError as error:
+            return error.strerror or str(error)
 
 
 def parse(text: str) -> Orders:
@@ -56,7 +65,10 @@ def parse(text: str) -> Orders:
     Raises:
         ValueError: no TOML, or a value that is no number.
     """
-    found: dict[str, Any] = flat(tomllib.loads(text))
+    try:
+        found: dict[str, Any] = flat(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"no TOML: {error}") from None
     stop = found.pop("stop", False)
     if not isinstance(stop, bool):
         raise ValueError(f"stop: found {stop!r}; wanted true or false")

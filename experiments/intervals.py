@@ -10,6 +10,12 @@ from scipy.stats import t
 CONFIDENCE = 0.95
 
 
+def scored(x: float, like: float | None = None) -> str:
+    """A score with four decimals, or with three digits where these would show next to nothing of it, or of another."""
+    size = abs(x if like is None else like)
+    return f"{x:.4f}" if size >= 1e-3 or size == 0 else f"{x:.3g}"
+
+
 @dataclasses.dataclass(frozen=True)
 class Interval:
     """A mean with the half width of its 95 % confidence interval, by Student's t; NaN where it takes more numbers."""
@@ -20,7 +26,7 @@ class Interval:
     def __str__(self) -> str:
         if math.isnan(self.mean):
             return "-"
-        return f"{self.mean:.4f}" if math.isnan(self.half) else f"{self.mean:.4f} ± {self.half:.4f}"
+        return scored(self.mean) if math.isnan(self.half) else f"{scored(self.mean)} ± {scored(self.half, self.mean)}"
 
 
 def interval(values: Sequence[float]) -> Interval:

@@ -9,6 +9,7 @@ from experiments import tasks
 from experiments.curves import Rows, optimizer_charts, score_chart
 from experiments.data import Task
 from experiments.errors import InputError
+from experiments.intervals import scored
 from experiments.logs import read
 from experiments.page import table, write_page
 from experiments.run import Run
@@ -85,7 +86,7 @@ def _ending(run: Run) -> str:
 
 def _score_rows(task: Task, scores: Scores) -> list[dict[str, str]]:
     return [
-        {"split": split, "model": model, "loss": f"{found['loss']:.4f}", task.metric_name: _metric(task, split, found)}
+        {"split": split, "model": model, "loss": scored(found["loss"]), task.metric_name: _metric(task, split, found)}
         for split in task.splits
         for model, found in scores.get(split, {}).items()
     ]
@@ -98,7 +99,7 @@ def _metric(task: Task, split: str, found: dict[str, float]) -> str:
 
 
 def _short(task: Task, value: float) -> str:
-    return f"{100 * value:.2f} %" if _counts(task) else f"{value:.4f}"
+    return f"{100 * value:.2f} %" if _counts(task) else scored(value)
 
 
 def _counts(task: Task) -> bool:
@@ -176,7 +177,7 @@ def _tiles(run: Run, task: Task) -> str:
     for model, found in result["scores"].get(held, {}).items():
         of = "" if model == "parameters" else f" of the {model}"
         tiles += [(_short(task, found[task.metric_name]), f"{held} {task.metric_name.replace('_', ' ')}{of}")]
-        tiles += [(f"{found['loss']:.4f}", f"{held} loss{of}")]
+        tiles += [(scored(found["loss"]), f"{held} loss{of}")]
     tiles += [(str(result.get("step", "-")), f"steps of {run.config.train.steps}")]
     tiles += [(f"{seconds:.2f} s", name) for name, seconds in result["seconds"].items()]
     cells = "\n".join(f'<div class="tile"><b>{value}</b><span>{label}</span></div>' for value, label in tiles)

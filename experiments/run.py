@@ -43,7 +43,10 @@ class Run:
     def result(self) -> dict[str, Any] | None:
         """How the run ended, or None while it has not."""
         path = self.folder / "result.json"
-        return json.loads(path.read_text()) if path.exists() else None
+        try:
+            return json.loads(path.read_text()) if path.exists() else None
+        except ValueError as error:
+            raise InputError(f"{path}: {error}; without this file the run is not taken for an ended one") from None
 
     @property
     def ending(self) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import Discriminator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Tag
 
+from experiments.errors import InputError
 from experiments.preprocess import AnyStep
 from experiments.regularizers import Augment, Loss
 from experiments.table import Fraction, Name, Table
@@ -303,10 +304,16 @@ class Config(Setup):
 
 
 def with_values(table: Any, numbers: dict[str, Any]) -> Any:
-    """A table with other values, which are not checked, at some dotted keys."""
+    """A table with other values, which are not checked, at some dotted keys.
+
+    Raises:
+        InputError: a key leads into what is no table.
+    """
     for dotted, number in numbers.items():
         name, _, rest = dotted.partition(".")
-        inner = getattr(table, name) if isinstance(table, Table) else table.get(name, {})
+        if not isinstance(table, Table | dict):
+            raise InputError(f"found {table!r}, in which there is no {dotted!r}")
+        inner = getattr(table, name, {}) if isinstance(table, Table) else table.get(name, {})
         new = {name: with_values(inner, {rest: number}) if rest else number}
         table = table.model_copy(update=new) if isinstance(table, Table) else table | new
     return table

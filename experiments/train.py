@@ -146,8 +146,9 @@ class Trainer:
         steps = min(every - before % every, self.table.steps - before)
         config, hyper = self.experiment.config, self.progress["control"]
         self.carry, logs, seconds = self.program.run(config, self.carry, steps, hyper)
+        self.progress |= {name: self.progress[name] + x for name, x in seconds.items()}
         self._log(before, logs)
-        self.progress |= {"step": before + steps} | {name: self.progress[name] + x for name, x in seconds.items()}
+        self.progress |= {"step": before + steps}
         if self.snapshots and self.progress["step"] in self.table.snapshots:
             self.snapshots.save(self.progress["step"], models(self.carry))
         row = self._evaluation(logs) | {

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pydantic
 
+from experiments import tasks
 from experiments.claims.leak import leaking
 from experiments.claims.tables import Claim
-from experiments.claims.verdict import Arm
+from experiments.claims.verdict import Arm, require_scores
 from experiments.config import problems
 from experiments.errors import InputError
 from experiments.experiment import build
@@ -37,6 +38,11 @@ def try_out(claim: Claim, folder: Path, source: str, command: str, shown: Callab
         tunings[name] = [Tuning(*both, place, command, programs) for both in zip(studies, folders, strict=True)]
     for several in tunings.values():
         several[0].require_valid()
+        study = several[0].study
+        try:
+            require_scores(claim, tasks.load(study.task, study.preprocess))
+        except InputError as error:
+            raise InputError(f"{source}: {error}") from None
     found = {}
     for name, several in tunings.items():
         runs, best = zip(*map(_run, several), strict=True)

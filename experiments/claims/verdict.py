@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from experiments.claims.tables import Check, Claim, Verdict
+from experiments.data import Task
 from experiments.errors import InputError
 from experiments.evaluate import scores_of
 from experiments.intervals import Interval, interval
@@ -46,6 +47,14 @@ class Finding:
     outcome: str  # seen, the contrary, or undecided
 
 
+def require_scores(claim: Claim, task: Task) -> None:
+    """All checks are of scores that runs have, or an error names the nearest."""
+    names = [f"{split} {name}" for split in task.splits for name in ("loss", task.metric_name.replace("_", " "))]
+    for i, check in enumerate(claim.checks):
+        if check.score not in (valid := [*names, "gap", "steps", "seconds", "diverged"]):
+            raise InputError(f"checks[{i}]: score {check.score!r}; {nearest(check.score, valid)}")
+
+
 def value(run: Run, score: str) -> float:
     """A score of a run; NaN if it was not scored because it diverged."""
     result = run.result or {}
@@ -59,11 +68,7 @@ def value(run: Run, score: str) -> float:
         case "gap":
             return scores_of(result, "test").get("loss", math.nan) - scores_of(result, "train").get("loss", math.nan)
     split, _, metric = score.partition(" ")
-    found = scores_of(result, split)
-    if found and metric.replace(" ", "_") not in found:
-        names = [f"{split} {name.replace('_', ' ')}" for name in found]
-        raise InputError(f"score {score!r}; {nearest(score, [*names, 'gap', 'steps', 'seconds', 'diverged'])}")
-    return found.get(metric.replace(" ", "_"), math.nan)
+    return scores_of(result, split).get(metric.replace(" ", "_"), math.nan)
 
 
 def judged(check: Check, arms: Mapping[str, Arm]) -> Finding:
@@ -100,7 +105,7 @@ def _side(relation: str, found: Interval, at: float) -> str:
 
 
 def _ends(found: Interval) -> tuple[float, float]:
-    half = 0.0 if math.isnan(found.half) else found.half
+    half = math.inf if math.isnan(found.half) else found.half  # one number says nothing of how sure it is
     return found.mean - half, found.mean + half
 
 

@@ -3,6 +3,7 @@
 import argparse
 import json
 import shlex
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("configs", type=Path, nargs="*", help="TOML files; all of configs/claims if left out")
     parser.add_argument("--quick", action="store_true", help="only those that take a minute together")
     parser.add_argument("--out", type=Path, default=Path("runs/claims"), help="folder; the same one goes on")
+    parser.add_argument("--overwrite", action="store_true", help="remove what was measured of these claims first")
     takes_sets(parser)
 
 
@@ -38,6 +40,8 @@ def run(options: argparse.Namespace) -> int:
     tried, report = [], options.out / "report.html"
     try:
         for path, claim in sorted(claims.items(), key=lambda item: int(item[1].id[1:])):
+            if options.overwrite and (options.out / claim.id / "arms").is_dir():
+                shutil.rmtree(options.out / claim.id)
             began = time.perf_counter()
             command = shlex.join(["python", "-m", "experiments", "claims", str(path)])
             arms = try_out(claim, options.out / claim.id, str(path), command, lambda line: print(line, file=sys.stderr))

@@ -1,6 +1,7 @@
 """Measure batches by doubling them, and suggest one."""
 
 import argparse
+import math
 
 from experiments.commands.options import takes_run
 from experiments.errors import InputError
@@ -20,7 +21,7 @@ def run(options: argparse.Namespace) -> int:
 
     if options.steps <= find_batch.FEW:
         raise InputError(f"--steps {options.steps}: wanted more than the {find_batch.FEW} at the start")
-    if options.memory is not None and not options.memory > 0:
+    if options.memory is not None and not 0 < options.memory < math.inf:
         raise InputError(f"--memory {options.memory:g}: wanted a positive number of GiB")
     built = experiment.build(config.load(options.config, options.sets), str(options.config))
     limit = free_memory() if options.memory is None else int(options.memory * 2**30)

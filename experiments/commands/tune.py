@@ -4,6 +4,9 @@ import argparse
 import sys
 
 from experiments.commands.options import command_of, folder_of, takes_config, takes_folder
+from experiments.errors import InputError
+
+NONE_FINISHED = 3  # the exit code
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +25,8 @@ def run(options: argparse.Namespace) -> int:
 
     folder = folder_of(options)
     study = config.load(options.config, options.sets, Study)
+    if not study.space:
+        raise InputError(f"{options.config}: space: nothing is varied; wanted a dimension, or the command train")
     tuning = Tuning(study, folder, str(options.config), command_of(options))
     tuning.require_valid()
     tuning.prepare(options.overwrite)
@@ -31,5 +36,6 @@ def run(options: argparse.Namespace) -> int:
     except Interrupted as interrupted:
         print("stopped; the same command goes on from there", file=sys.stderr)
         return 128 + interrupted.signal
-    print("\n".join([*lines_of(tuning, write(tuning)), f"report: {folder / 'report.html'}"]))
-    return 0
+    found = write(tuning)
+    print("\n".join([*lines_of(tuning, found), f"report: {folder / 'report.html'}"]))
+    return 0 if found.winner else NONE_FINISHED

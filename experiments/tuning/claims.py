@@ -34,6 +34,7 @@ class Claim:
         self.number, self.folder = trial.number, folder
         self.labels: dict[str, Label] = space.suggest(trial, study.space)
         self.results: list[Result] = []  # of its runs that have ended
+        self.began = time.perf_counter()
 
     def configs(self) -> list[Config]:
         """The configurations of its runs: one for each seed and fold.
@@ -75,6 +76,8 @@ class Claim:
     def infeasible(self, why: str) -> None:
         """End the trial because its configuration cannot be run."""
         self.trial.set_user_attr("why", why)
+        # Building it cost something, too: a budget of seconds is to end where nothing can be run.
+        self.trial.set_user_attr("seconds", {"compiling": time.perf_counter() - self.began, "training": 0.0})
         self.optuna_study.tell(self.trial, state=TrialState.FAIL)
 
     def _is_behind(self, step: int, value: float) -> bool:

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from experiments.intervals import scored
 from experiments.progress import shown
 from experiments.tuning.objective import Objective
 from experiments.tuning.trials import Trial
@@ -57,5 +58,5 @@ class Standings:
         for trial in finished:
             labels = [shown(trial.labels.get(name, "-")) for name in names]
             seconds = f"{sum(trial.seconds.values()):.1f}"
-            table.add_row(str(trial.number), f"{trial.score:.4f}", *labels, seconds)
+            table.add_row(str(trial.number), scored(trial.score), *labels, seconds)
         return table

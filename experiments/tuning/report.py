@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import tomli_w
 
+from experiments.intervals import scored
 from experiments.page import card, notes, table, tiles, write_page
 from experiments.progress import shown
 from experiments.run import Run
@@ -45,7 +46,9 @@ def lines_of(tuning: Tuning, found: Outcome) -> list[str]:
     """What a study has come to, in plain lines."""
     objective, winner = tuning.objective, found.winner
     if winner is None:
-        return [f"no trial has finished: {_states(found)}"]
+        cure = "; extend the space downwards" if found.count("diverged") else ""
+        why = [f"trial {trial.number}: {trial.why}" for trial in found.ended if trial.why][:1]
+        return [f"no trial has finished: {_states(found)}{cure}", *why]
     name = objective.name.replace("_", " ")
     values = ", ".join(f"{key} = {shown(label)}" for key, label in winner.labels.items())
     lines = [f"best of {len(found.ended)} trials: number {winner.number}, {values}"]
@@ -74,7 +77,7 @@ def _how(study: Study, objective: Objective) -> str:
 
 def _tiles(found: Outcome, objective: Objective) -> list[tuple[str, str]]:
     name = objective.name.replace("_", " ")
-    best = f"{found.winner.score:.4f}" if found.winner else "-"
+    best = scored(found.winner.score) if found.winner else "-"
     steps = sum(trial.steps for trial in found.ended)
     return [
         (best, f"best validation {name}"),
@@ -113,7 +116,7 @@ def _verdict(found: Outcome, objective: Objective) -> list[dict[str, str]]:
     """The scores of the best trial in the search, and with fresh seeds."""
     winner, fresh = found.winner, found.fresh
     names = list(dict.fromkeys([objective.name, *winner.scores]))
-    rows = [{"score": "validation, in the search"} | {n: f"{winner.scores[n]:.4f}" for n in names}]
+    rows = [{"score": "validation, in the search"} | {n: scored(winner.scores[n]) for n in names}]
     rows += [
         {"score": f"{split}, mean of {len(fresh)} fresh seeds"} | {n: str(mean(fresh, split, n)) for n in names}
         for split in SPLITS
@@ -189,9 +192,9 @@ def _row(trial: Trial, objective: Objective) -> dict[str, str]:
     ending = {"finished": "finished", "infeasible": trial.why}.get(trial.state, f"{trial.state} at step {trial.steps}")
     return {
         "trial": str(trial.number),
-        objective.name.replace("_", " "): f"{trial.score:.4f}" if trial.state == "finished" else "-",
+        objective.name.replace("_", " "): scored(trial.score) if trial.state == "finished" else "-",
         **{name: shown(label) for name, label in trial.labels.items()},
-        **{name.replace("_", " "): f"{x:.4f}" for name, x in trial.scores.items() if name != objective.name},
+        **{name.replace("_", " "): scored(x) for name, x in trial.scores.items() if name != objective.name},
         "steps": str(trial.steps),
         "seconds": f"{sum(trial.seconds.values()):.2f}",
         "ending": ending,

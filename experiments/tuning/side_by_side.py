@@ -14,6 +14,7 @@ from experiments.tables import Config
 from experiments.tuning.claims import Claim, Claims, run_folder
 from experiments.tuning.lanes import MOST, Lane, Lanes, fitting
 from experiments.tuning.programs import Programs
+from experiments.tuning.tables import Median
 
 
 class SideBySide:
@@ -82,6 +83,8 @@ class SideBySide:
         if id(program) not in self.pools:
             search = self.claims.study.search
             runs = search.runs * (self.claims.budget or MOST)
+            if isinstance(search.pruner, Median):  # of what has ended: see there
+                runs = runs // 2
             self.pools[id(program)] = fitting(program, resolved, runs, search.lanes, search.runs)
         return self.pools[id(program)]
 

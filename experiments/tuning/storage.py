@@ -17,7 +17,7 @@ from experiments.run import Run
 from experiments.tuning import space, tables
 from experiments.tuning.sampler import Seeded
 
-NAME = "study"
+NAME, JOURNAL = "study", "study.journal"
 
 
 class Lock:
@@ -56,10 +56,13 @@ def opened(study: tables.Study, folder: Path) -> optuna.Study:
             direction="minimize",
             load_if_exists=True,
         )
+    except json.JSONDecodeError as error:
+        raise InputError(f"{folder / JOURNAL}: a line of it is no JSON: {error}; mend or remove that line") from None
     except Exception as error:
         if search.storage is None:
             raise
-        raise InputError(f"search.storage = {search.storage!r}: {error}") from error
+        # Further lines are addresses of manuals.
+        raise InputError(f"search.storage = {search.storage!r}: {str(error).splitlines()[0]}") from error
     if search.sampler == "grid":
         with FileLock(folder / "study.lock"):
             for point in space.grid(study.space)[len(found.get_trials(deepcopy=False)) :]:
@@ -96,7 +99,7 @@ def _name(folder: Path) -> str:
 def _storage(search: tables.Search, folder: Path) -> str | BaseStorage:
     if search.storage is not None:
         return search.storage
-    path = folder / "study.journal"
+    path = folder / JOURNAL
     lock = Lock(folder / "journal.lock")
     lock.acquire()
     try:

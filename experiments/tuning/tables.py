@@ -1,9 +1,10 @@
 """The tables of a study: what is searched, how, and for how long."""
 
+import itertools
 from typing import Annotated, Any, Literal
 
 import pydantic
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, FiniteFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from experiments.tables import Config, Table, with_values
 
@@ -31,8 +32,8 @@ class Dimension(Table):
 class Interval(Dimension):
     """The numbers from `low` to `high`."""
 
-    low: float
-    high: float
+    low: FiniteFloat
+    high: FiniteFloat
 
     @pydantic.model_validator(mode="after")
     def _is_one(self) -> "Interval":
@@ -99,7 +100,11 @@ AnyDimension = Annotated[Float | Log | Int | Choice, Field(discriminator="use")]
 
 
 class Median(Table):
-    """Ends a trial that is worse than the median of the earlier ones at the same step."""
+    """Ends a trial that is worse than the median of the finished ones at the same step.
+
+    Trials that all run at once have none to be compared with: in lanes no more than half of the trials do, unless
+    `search.lanes` says how many.
+    """
 
     use: Literal["median"]
     trials: NonNegativeInt = 5  # that run to their end before any is ended
@@ -190,6 +195,7 @@ class Study(Config):
         earlier: dict[str, AnyDimension] = {}
         for name, dimension in self.space.items():
             _require_conditions(name, dimension, earlier)
+            _require_own(name, self.key(name), self.space)
             earlier[name] = dimension
             if self.search.sampler == "grid" and dimension.spread is None:
                 raise ValueError(f"space.{name!r}: a grid needs points, the number of values along it")
@@ -231,9 +237,36 @@ def _require_conditions(name: str, dimension: AnyDimension, earlier: dict[str, A
             raise ValueError(
                 f"space.{name!r}: when {other!r}, which does not come before it; {nearest(other, earlier)}"
             )
+        if wanted == []:
+            raise ValueError(f"space.{name!r}: when {other!r} is one of no values; wanted one at least")
         labels = earlier[other].labels if isinstance(earlier[other], Choice) else None
         for label in wanted if isinstance(wanted, list) else [wanted]:
             if labels is not None and label not in labels:
                 raise ValueError(
                     f"space.{name!r}: when {other!r} is {label!r}; {nearest(str(label), map(str, labels))}"
                 )
+
+
+def _require_own(name: str, key: str, space: dict[str, AnyDimension]) -> None:
+    """A dimension varies what it may, and nothing that another varies in the same trial."""
+    if key == "train.seed":
+        raise ValueError(f"space.{name!r}: every trial has a seed of its own; search.seeds gives it several")
+    if key.partition(".")[0] == "task":
+        raise ValueError(f"space.{name!r}: trials that are judged by other examples cannot be compared")
+    for other in itertools.takewhile(lambda other: other != name, space):
+        together = not _exclude(_conditions(name, space), _conditions(other, space))
+        if together and (space[other].path or other) == key:
+            raise ValueError(f"space.{name!r}: {other!r} varies {key} in the same trials; wanted one of the two")
+
+
+def _conditions(name: str, space: dict[str, AnyDimension]) -> dict[str, list[Any]]:
+    """The values that earlier dimensions must have for one to hold, those of its conditions' own conditions too."""
+    found: dict[str, list[Any]] = {}
+    for other, wanted in space[name].when.items():
+        found |= _conditions(other, space) | {other: wanted if isinstance(wanted, list) else [wanted]}
+    return found
+
+
+def _exclude(a: dict[str, list[Any]], b: dict[str, list[Any]]) -> bool:
+    """Whether two dimensions' conditions never hold together."""
+    return any(not any(x in b[name] for x in wanted) for name, wanted in a.items() if name in b)

@@ -9,6 +9,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from experiments.intervals import scored
 from experiments.logs import evaluations, read, write_table
 from experiments.tuning.objective import Objective
 from experiments.tuning.tables import Label
@@ -59,7 +60,7 @@ class Trial:
     def __str__(self) -> str:
         point = "  ".join(f"{name}={label:.4g}" if isinstance(label, float) else f"{name}={label}"
                           for name, label in self.labels.items())  # fmt: skip
-        ending = f"{self.score:.4f}" if self.state == "finished" else f"{self.state} at step {self.steps}"
+        ending = scored(self.score) if self.state == "finished" else f"{self.state} at step {self.steps}"
         return f"trial {self.number}  {point}  {self.why or ending}"
 
 
@@ -114,4 +115,7 @@ def best(found: list[Trial], objective: Objective) -> Trial | None:
 
 def write_trials(found: list[Trial], path: Path) -> None:
     """Write one line for each ended trial as CSV."""
-    write_table([trial.row() for trial in found if trial.ended], path)
+    rows = [trial.row() for trial in found if trial.ended]
+    # Dimensions that only later trials have stand where the others do.
+    labels = dict.fromkeys(name for trial in found for name in trial.labels)
+    write_table([dict.fromkeys(("trial", "state", "score", *labels), "") | row for row in rows], path)

@@ -16,14 +16,14 @@ from experiments import config, run, tasks
 from experiments.errors import InputError
 from experiments.evaluate import scores_of
 from experiments.experiment import build
-from experiments.intervals import interval
+from experiments.intervals import interval, scored
 from experiments.progress import Quiet
 from experiments.run import Run
 from experiments.signals import Interrupted
 from experiments.tables import Config
 from experiments.train import Trainer
 from experiments.tuning import one_by_one, space, storage
-from experiments.tuning.claims import Claims
+from experiments.tuning.claims import Claims, seed_of
 from experiments.tuning.display import Standings
 from experiments.tuning.lanes import require_side_by_side
 from experiments.tuning.objective import Objective, objective
@@ -70,16 +70,21 @@ class Tuning:
         Raises:
             InputError: naming the dimension and the value.
         """
-        build(self.study.config({}), self.source)
+        search, parts = self.study.search, {}
+        if search.folds is not None:
+            parts = {"folds": search.folds, "fold": 0}
+        build(self.study.config({}, parts), self.source)
         for labels in space.samples(self.study.space):
             name, label = list(labels.items())[-1]
             where = f"{self.source}: space.{name!r} = {label!r}"
             try:
-                found = self.study.config(space.values(labels, self.study.space))
+                found = self.study.config(space.values(labels, self.study.space), parts)
+                if search.side_by_side:
+                    require_side_by_side(found)
             except pydantic.ValidationError as error:
                 raise InputError(f"{where}: {config.explained(error)}") from None
-            if self.study.search.side_by_side:
-                require_side_by_side(found)
+            except InputError as error:
+                raise InputError(f"{where}: {error}") from None
             build(found, where)
 
     def prepare(self, overwrite: bool) -> None:
@@ -89,7 +94,7 @@ class Tuning:
             InputError: the folder holds something else, or another study.
         """
         path = self.folder / "study.json"
-        if self.folder.exists() and any(self.folder.iterdir()):
+        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             if not path.is_file():
                 raise InputError(f"{self.folder} exists and is no study of ours; choose another --out")
             if overwrite:
@@ -139,7 +144,11 @@ class Tuning:
         winner = self.winner
         if winner is None:
             return []
-        resolved = self.study.config(winner.schedule or space.values(winner.labels, self.study.space))
+        # With the seed of its run, where it is one: what `train` makes of it is then what the search saw.
+        once = self.study.search.runs == 1 and winner.schedule is None
+        seed = {"seed": seed_of(self.study.search.seed, winner.number, 0)} if once else {}
+        values = winner.schedule or space.values(winner.labels, self.study.space)
+        resolved = self.study.config(values, train=seed)
         self._write_best(winner, resolved, [])
         runs = self.fresh(resolved, f"trial={winner.number}")
         self._write_best(winner, resolved, runs)
@@ -189,7 +198,7 @@ class Tuning:
         lines = [
             f"# python -m experiments train {path}",
             f"# {seconds:.1f} s of training on {os.cpu_count()} cores, after the compilation",
-            f"# validation {name.replace('_', ' ')} {winner.score:.4f}: trial {winner.number}, "
+            f"# validation {name.replace('_', ' ')} {scored(winner.score)}: trial {winner.number}, "
             f"the best of {len([t for t in self.trials() if t.ended])}",
         ]
         finished = [run.result or {} for run in fresh if run.ending != "diverged"]

@@ -169,7 +169,7 @@ def test_a_bad_file_does_not_stop_the_run(tmp_path):
     assert len(said) == 1 and str(trainer.control.path) in said[0] and "b1 must lie in [0, 1)" in said[0]
     assert trainer.run.result["ending"] == "finished" and rates(trainer)[120] == pytest.approx(1e-4)
     for text, message in [
-        ("lr.learning_rate = ", "control.toml: Invalid value"),
+        ("lr.learning_rate = ", "control.toml: no TOML: Invalid value"),
         ("lr.learning_rat = 1.0", "did you mean 'lr.learning_rate'?"),
         ("adam.b1 = 'much'", "adam.b1: found 'much'; wanted a number"),
         ("lr.learning_rate = nan", "learning_rate must lie in (-inf, inf)"),
@@ -177,6 +177,15 @@ def test_a_bad_file_does_not_stop_the_run(tmp_path):
     ]:
         trainer.control.path.write_text(text)
         assert trainer.control.read() is None and message in trainer.display.said[-1], trainer.display.said[-1]
+    # What cannot be read is said once, too.
+    for spoil, message in (
+        (lambda path: path.write_bytes(b"\xff\xfe"), "can't decode"),
+        (lambda path: (path.unlink(), path.mkdir()), "Is a directory"),
+    ):
+        spoil(trainer.control.path)
+        before = len(trainer.display.said)
+        assert [trainer.control.read() for _ in range(3)] == [None] * 3
+        assert len(trainer.display.said) == before + 1 and message in trainer.display.said[-1]
 
 
 def test_a_killed_run_goes_on_with_the_numbers_that_were_changed(tmp_path):

@@ -68,6 +68,22 @@ def test_a_claim_is_tried_and_judged(tmp_path, capsys):
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/**/result.json")}
     assert main(arguments) == 0 and len(before) == 4 + 3 + 3
     assert {path: path.stat().st_mtime_ns for path in before} == before
+    # Another configuration is refused, unless what was measured is to be removed.
+    longer = ["--set", "train.steps=80"]
+    capsys.readouterr()
+    assert (
+        main([*arguments, *longer]) == 2 and "start anew with another --out or --overwrite" in capsys.readouterr().err
+    )
+    assert main([*arguments, *longer, "--overwrite"]) == 0
+    assert {path.stat().st_mtime_ns for path in before}.isdisjoint(before.values())
+
+
+def test_a_check_of_a_score_that_there_is_not_is_found_before_anything_runs(tmp_path, capsys):
+    path = tmp_path / "claim.toml"
+    path.write_text(CLAIM.replace("margin = 0.05", 'margin = 0.05\nscore = "trian loss"'))
+    assert main(["claims", str(path), "--out", str(tmp_path / "out")]) == 2
+    assert "checks[0]: score 'trian loss'; did you mean 'train loss' or 'test loss'?" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 
+from experiments import tables, tasks
 from experiments.claims.tables import Check
-from experiments.claims.verdict import Arm, Finding, judged, value, verdict
+from experiments.claims.verdict import Arm, Finding, judged, require_scores, value, verdict
 from experiments.errors import InputError
 from experiments.run import Run
 
@@ -53,6 +55,7 @@ LOW, HIGH, WIDE = [1.0, 1.1, 0.9, 1.0], [2.0, 2.1, 1.9, 2.05], [0.0, 3.0, 1.0, 2
         (LOW, LOW, "below", {"value": 1.5}, "seen"),
         (LOW, LOW, "above", {"value": 1.5}, "the contrary"),
         (WIDE, LOW, "below", {"value": 1.5}, "undecided"),
+        (LOW[:1], HIGH[:1], "lower", {}, "undecided"),  # one seed has no interval
     ],
 )
 def test_a_check_is_judged_by_the_interval(tmp_path, a, b, relation, keys, outcome):
@@ -77,8 +80,15 @@ def test_scores_have_names(tmp_path):
     (run,) = made(tmp_path, [1.0])
     wanted = {"test loss": 1.0, "test accuracy": 0.9, "gap": 0.9, "steps": 7.0, "seconds": 2.0, "diverged": 0.0}
     assert {score: value(run, score) for score in wanted} == wanted
-    with pytest.raises(InputError, match="did you mean 'test accuracy'"):
-        value(run, "test acuracy")
+    task = tasks.load(tables.Task(use="circles", test=200))
+    for score, message in (
+        ("test acuracy", "did you mean 'test accuracy'"),
+        ("trian loss", "did you mean 'train loss'"),
+        ("validation loss", "score 'validation loss'"),  # there are no such examples
+    ):
+        with pytest.raises(InputError, match=message):
+            require_scores(SimpleNamespace(checks=[check("lower"), check("lower", score=score)]), task)
+    require_scores(SimpleNamespace(checks=[check("lower", score=score) for score in wanted]), task)
 
 
 def test_a_verdict_counts_what_was_seen():

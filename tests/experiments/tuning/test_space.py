@@ -67,6 +67,7 @@ def test_values_at_the_end_of_a_range_are_noticed(table, label, side):
         ({"use": "float", "low": 1.0, "high": 1.0}, "not below"),
         ({"use": "choice", "values": [1, 1]}, "differ"),
         ({"use": "int", "low": 0, "high": 4, "log": True}, "above 0"),
+        ({"use": "float", "low": 0.0, "high": float("inf")}, "finite"),
     ],
 )
 def test_ranges_that_are_none_are_errors(table, message):
@@ -74,6 +75,8 @@ def test_ranges_that_are_none_are_errors(table, message):
         dimensions(x=table)
 
 
+KIND = {"use": "choice", "values": ["adam", "sgd"]}
+RATE = {"use": "log", "low": 1e-4, "high": 1e-1, "path": "optimizer.learning_rate"}
 BASE = {
     "task": {"use": "circles", "validation": 200},
     "model": {"hidden": [8]},
@@ -93,10 +96,15 @@ BASE = {
         ({"search": {"trials": 3, "lanes": 4}}, "search.lanes is for parallel = 'vmap'"),
         ({"task": {"use": "circles"}}, "judge the trials"),
         ({"space": {"x": {"use": "choice", "values": [1, 2], "when": {"y": 1}}}}, "does not come before it"),
+        ({"space": {"train.seed": {"use": "int", "low": 0, "high": 9}}}, "a seed of its own; search.seeds"),
+        ({"space": {"n": {"use": "int", "path": "task.validation", "low": 1, "high": 9}}}, "cannot be compared"),
+        ({"space": {"a": RATE, "b": RATE}}, "'a' varies optimizer.learning_rate in the same trials"),
+        ({"space": {"y": KIND, "x": {"use": "choice", "values": [1, 2], "when": {"y": []}}}}, "one of no values"),
+        ({"search": {"trials": 3, "parallel": "processes", "storage": "sqlite:///x"}}, "lock each other out"),
         (
             {
                 "space": {
-                    "y": {"use": "choice", "values": ["adam", "sgd"]},
+                    "y": KIND,
                     "x": {"use": "choice", "values": [1, 2], "when": {"y": "adamm"}},
                 }
             },
@@ -107,6 +115,17 @@ BASE = {
 def test_studies_that_do_not_hold_together_are_errors(changes, message):
     with pytest.raises(pydantic.ValidationError, match=message):
         Study.model_validate(BASE | changes)
+
+
+def test_a_key_may_be_varied_by_dimensions_that_exclude_each_other():
+    space = {"kind": {**KIND, "path": "optimizer.use"}} | {
+        kind: RATE | {"when": {"kind": kind}} for kind in ("adam", "sgd")
+    }
+    Study.model_validate(BASE | {"space": space})
+    # One that depends on the other has its conditions too.
+    space["sgd"] = RATE | {"when": {"adam": 1e-3}}
+    with pytest.raises(pydantic.ValidationError, match="'adam' varies optimizer.learning_rate"):
+        Study.model_validate(BASE | {"space": space})
 
 
 def test_values_go_to_their_places_in_the_order_of_the_space():

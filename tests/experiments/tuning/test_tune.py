@@ -13,6 +13,7 @@ import small_studies
 
 from experiments import config, run
 from experiments.__main__ import main
+from experiments.errors import InputError
 from experiments.evaluate import scores_of
 from experiments.experiment import build
 from experiments.progress import Quiet
@@ -124,6 +125,34 @@ def test_a_trial_that_diverges_is_a_result(tmp_path):
         assert np.isnan(found[1].score) and 0 < found[1].steps < 20
 
 
+def test_a_budget_of_seconds_ends_where_nothing_can_be_trained(tmp_path, capsys):
+    search = 'seconds = 1.0\nsampler = "random"\nfresh = 0'
+    space = '"optimizer.lr.learning_rate" = { use = "log", low = 1e37, high = 1e38 }'
+    path = small_studies.written(tmp_path, search=search, space=space)
+    assert main(["tune", str(path), "--out", str(tmp_path / "out")]) == 3
+    rows = table(tmp_path / "out")
+    assert {row["state"] for row in rows} == {"diverged"} and all(float(row["training_seconds"]) > 0 for row in rows)
+    assert sum(float(row["compiling_seconds"]) + float(row["training_seconds"]) for row in rows[:-1]) < 1.0
+    assert "diverged; extend the space downwards" in capsys.readouterr().out
+    space = '"model.initializer" = { use = "choice", values = ["uniform", "truncated_normal"] }'
+    infeasible = small_studies.searched(tmp_path, "infeasible", search=search, space=space).trials()
+    assert all(trial.state == "infeasible" and trial.seconds["compiling"] > 0 for trial in infeasible)
+
+
+def test_the_best_configuration_makes_the_score_that_was_found(tmp_path):
+    found = small_studies.searched(tmp_path)
+    found.finish()
+    assert main(["train", str(found.folder / "best.toml"), "--out", str(tmp_path / "again")]) == 0
+    score = scores_of(run.find(tmp_path / "again").result, "validation")["loss"]
+    np.testing.assert_allclose(score, found.winner.score, rtol=1e-5)
+
+
+def test_lanes_leave_finished_trials_for_the_median(tmp_path):
+    search = 'trials = 8\nsampler = "random"\nfresh = 0\nparallel = "vmap"\npruner = { use = "median", trials = 2 }'
+    found = small_studies.searched(tmp_path, search=search).trials()
+    assert [trial.state for trial in found[:4]] == ["finished"] * 4 and "pruned" in [trial.state for trial in found[4:]]
+
+
 def test_a_trial_whose_values_do_not_fit_is_infeasible(tmp_path):
     space = """
 "model.activation" = { use = "choice", values = ["relu", "tanh"] }
@@ -139,6 +168,19 @@ def test_values_that_never_fit_are_errors_before_anything_runs(tmp_path, capsys)
     assert main(["tune", str(path), "--out", str(tmp_path / "out")]) == 2
     assert "space.'model.hiden' = 1: model.hiden: unknown key; did you mean 'hidden'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+    for space, message in (
+        ('"optimizer.lr.learning_rate.x" = { use = "int", low = 1, high = 2 }', "found 0.01, in which there is no 'x'"),
+        ("", "space: nothing is varied"),
+    ):
+        path = small_studies.written(tmp_path, space=space)
+        assert main(["tune", str(path), "--out", str(tmp_path / "out")]) == 2
+        assert message in capsys.readouterr().err
+    path = small_studies.written(tmp_path, search="trials = 2\nfolds = 5000")
+    assert main(["tune", str(path), "--out", str(tmp_path / "out")]) == 2
+    assert "task.folds: 5000 of 800 examples" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert main(["tune", str(small_studies.written(tmp_path)), "--out", str(tmp_path / "file")]) == 2
+    assert "file exists and is no study of ours" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("parallel", ["none", "vmap"])
@@ -291,6 +333,11 @@ def test_a_line_that_a_killed_process_did_not_finish_is_cut_off(tmp_path):
     again = small_studies.Tuning(found.study, found.folder, "study.toml", "")
     assert len(again.trials()) == 2
     again.claims.optuna_study.ask()
+    journal = (found.folder / "study.journal").read_text()
+    (found.folder / "study.journal").write_text(journal + "no JSON\n")
+    with pytest.raises(InputError, match="study.journal: a line of it is no JSON"):
+        small_studies.Tuning(found.study, found.folder, "study.toml", "").trials()
+    (found.folder / "study.journal").write_text(journal)
     assert len(small_studies.Tuning(found.study, found.folder, "study.toml", "").trials()) == 3
 
 
