@@ -43,9 +43,8 @@ class Claim:
             pydantic.ValidationError: its values do not fit together.
         """
         search, values = self.study.search, space.values(self.labels, self.study.space)
-        folds = [{}] if search.folds is None else [{"folds": search.folds, "fold": i} for i in range(search.folds)]
         seeds = [seed_of(search.seed, self.number, replicate) for replicate in range(search.seeds)]
-        return [self.study.config(values, fold, {"seed": seed}) for seed in seeds for fold in folds]
+        return [self.study.config(values, part, {"seed": seed}) for seed in seeds for part in search.parts]
 
     def numbers(self) -> list[str]:
         """The dotted keys of the configuration that it varies."""

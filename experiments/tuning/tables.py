@@ -160,6 +160,11 @@ class Search(Table):
         return self.seeds * (self.folds or 1)
 
     @property
+    def parts(self) -> list[dict[str, int]]:
+        """What the task is told in each run of a seed: which part of the examples is held out."""
+        return [{"folds": self.folds, "fold": i} for i in range(self.folds)] if self.folds else [{}]
+
+    @property
     def side_by_side(self) -> bool:
         """Whether runs share a compiled call."""
         return self.parallel == "vmap" or self.sampler == "population"

@@ -70,15 +70,13 @@ class Tuning:
         Raises:
             InputError: naming the dimension and the value.
         """
-        search, parts = self.study.search, {}
-        if search.folds is not None:
-            parts = {"folds": search.folds, "fold": 0}
-        build(self.study.config({}, parts), self.source)
+        search, part = self.study.search, self.study.search.parts[0]
+        build(self.study.config({}, part), self.source)
         for labels in space.samples(self.study.space):
             name, label = list(labels.items())[-1]
             where = f"{self.source}: space.{name!r} = {label!r}"
             try:
-                found = self.study.config(space.values(labels, self.study.space), parts)
+                found = self.study.config(space.values(labels, self.study.space), part)
                 if search.side_by_side:
                     require_side_by_side(found)
             except pydantic.ValidationError as error:
