@@ -21,6 +21,7 @@ class Tried(NamedTuple):
     findings: Sequence[Finding]
     seconds: float
     command: str
+    left_out: Sequence[str] = ()  # arms whose sampler is not installed
 
     @property
     def verdict(self) -> Verdict:
@@ -48,6 +49,7 @@ def lines_of(tried: Sequence[Tried]) -> list[str]:
         f"{one.claim.id:4} {MARKS[one.verdict]} {one.verdict:13} "
         + (f"(expected: {one.claim.expected}) " if one.verdict != one.claim.expected else "")
         + one.claim.statement
+        + (f" ({_left_out(one)})" if one.left_out else "")
         for one in tried
     ]
 
@@ -95,11 +97,16 @@ def _section(one: Tried) -> list[str]:
     return [
         f"<h2>{html.escape(claim.id)}: {html.escape(claim.statement)}</h2>",
         f"<p><b>{MARKS[one.verdict]} {one.verdict}</b>, expected: {claim.expected}. {html.escape(claim.because)}</p>",
+        f"<p>{html.escape(_left_out(one).capitalize())}.</p>" if one.left_out else "",
         table(checks),
         table(arms),
         *(f'<div class="chart">{chart}</div>' for chart in charts),
         f"<details><summary>How to repeat it</summary>{card(one.command)}</details>",
     ]
+
+
+def _left_out(one: Tried) -> str:
+    return f"left out, for its sampler is not installed: {', '.join(one.left_out)}"
 
 
 def _wanted(finding: Finding) -> str:

@@ -6,6 +6,7 @@ import pydantic
 from pydantic import Field, PositiveInt
 
 from experiments.tables import Config, Name, Table, with_values
+from experiments.tuning.sampler import lacks
 from experiments.tuning.tables import AnyDimension, Search, Study
 
 Verdict = Literal["holds", "holds in part", "does not hold"]
@@ -64,6 +65,16 @@ class Claim(Config):
                 if name not in self.arms:
                     raise ValueError(f"checks[{i}]: arm {name!r}; {nearest(name, self.arms)}")
         return self
+
+    def feasible(self) -> "Claim":
+        """The claim without the arms whose sampler needs a library that is not installed, and without their checks."""
+        arms = {
+            name: arm
+            for name, arm in self.arms.items()
+            if lacks(arm.search.get("sampler", self.search.sampler)) is None
+        }
+        checks = [check for check in self.checks if {check.arm, check.than or check.arm} <= set(arms)]
+        return self.model_copy(update={"arms": arms, "checks": checks})
 
     def study(self, name: str, seed: int) -> Study:
         """The study of an arm: of one point, where it has no space."""

@@ -44,10 +44,13 @@ def run(options: argparse.Namespace) -> int:
                 shutil.rmtree(options.out / claim.id)
             began = time.perf_counter()
             command = shlex.join(["python", "-m", "experiments", "claims", str(path)])
+            whole, claim = claim, claim.feasible()
             arms = try_out(claim, options.out / claim.id, str(path), command, lambda line: print(line, file=sys.stderr))
             findings = outcomes(claim, arms)
             seconds = _spent(options.out / claim.id, time.perf_counter() - began)
-            tried.append(Tried(claim, arms, findings, seconds, command))
+            tried.append(
+                Tried(claim, arms, findings, seconds, command, [name for name in whole.arms if name not in claim.arms])
+            )
             write(tried, report, surroundings())
             print(lines_of(tried[-1:])[0], flush=True)
     except Interrupted as interrupted:

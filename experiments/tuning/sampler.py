@@ -1,6 +1,7 @@
 """What proposes the points of a study."""
 
 import functools
+import importlib.util
 import math
 import warnings
 from collections.abc import Sequence
@@ -13,6 +14,11 @@ from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, T
 from optuna.trial import FrozenTrial, TrialState
 
 from experiments.tuning import tables
+
+
+def lacks(sampler: str) -> str | None:
+    """What has to be installed before a sampler can be used, or None."""
+    return "torch" if sampler == "gp" and importlib.util.find_spec("torch") is None else None
 
 
 class Seeded(BaseSampler):

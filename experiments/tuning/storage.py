@@ -15,7 +15,7 @@ from optuna.storages.journal import JournalFileBackend
 from experiments.errors import InputError
 from experiments.run import Run
 from experiments.tuning import space, tables
-from experiments.tuning.sampler import Seeded
+from experiments.tuning.sampler import Seeded, lacks
 
 NAME, JOURNAL = "study", "study.journal"
 
@@ -41,11 +41,8 @@ def opened(study: tables.Study, folder: Path) -> optuna.Study:
         InputError: the database cannot be opened, or a library is missing.
     """
     search = study.search
-    if search.sampler == "gp":
-        try:
-            import torch  # noqa: F401
-        except ImportError:
-            raise InputError("search.sampler = 'gp' needs torch: pip install 'optchain[gp]', or use 'tpe'") from None
+    if library := lacks(search.sampler):
+        raise InputError(f"search.sampler = 'gp' needs {library}: pip install 'optchain[gp]', or use 'tpe'")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         found = optuna.create_study(

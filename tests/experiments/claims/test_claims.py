@@ -113,6 +113,21 @@ def test_an_arm_that_cannot_be_built_is_an_error_before_anything_runs(tmp_path, 
     assert not (tmp_path / "out").exists()
 
 
+def test_an_arm_whose_sampler_is_not_installed_is_left_out_and_named(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    path = tmp_path / "claim.toml"
+    arm = """[arms.gp]
+search = { sampler = "gp" }
+space."optimizer.learning_rate" = { use = "log", low = 3e-3, high = 1e-1 }
+"""
+    path.write_text(f'{CLAIM}\n[[checks]]\nsays = "None"\narm = "gp"\nthan = "tuned"\nrelation = "lower"\n{arm}')
+    assert main(["claims", str(path), "--out", str(tmp_path / "out")]) == 0
+    assert "(left out, for its sampler is not installed: gp)" in capsys.readouterr().out
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Left out, for its sampler is not installed: gp." in page
+    assert not (tmp_path / "out" / "C1" / "arms" / "gp").exists()
+
+
 @pytest.mark.parametrize("path", CLAIMS, ids=lambda path: path.stem)
 def test_the_claims_are_valid(path, tmp_path):
     claim = config.load(path, table=Claim)
