@@ -32,15 +32,15 @@ class Tried(NamedTuple):
 def write(tried: Sequence[Tried], path: Path, surroundings: str) -> None:
     """Write the report as one HTML file that needs nothing else."""
     body = [
-        '<p class="sub">Every arm is tuned by as many runs as the others of its claim, and its best point is run anew '
-        "with fresh seeds, the same for all arms. A check is seen, or its contrary, where the 95 % interval of the "
-        "paired differences leaves no doubt; else it is undecided. A claim holds if all checks are seen, in part if "
-        "some are, and does not hold if none is.</p>",
+        '<p class="sub">Every arm is tuned by as many trials as the others of its claim, unless it says otherwise, and '
+        "its best is run anew with fresh seeds, the same for all arms. A check is seen, or its contrary, where the "
+        "95 % interval of the paired differences leaves no doubt; else it is undecided. A claim holds if all checks "
+        "are seen, in part if some are, and does not hold if none is.</p>",
         table([_row(one) for one in tried]),
         *(part for one in tried for part in _section(one)),
         f"<footer>{html.escape(surroundings)}</footer>",
     ]
-    write_page(path, f"{len(tried)} claims about tuning", body)
+    write_page(path, "A claim about tuning" if len(tried) == 1 else f"{len(tried)} claims about tuning", body)
 
 
 def lines_of(tried: Sequence[Tried]) -> list[str]:

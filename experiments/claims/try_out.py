@@ -17,6 +17,8 @@ from experiments.tuning.programs import Programs
 from experiments.tuning.tables import Study
 from experiments.tuning.tune import Tuning
 
+FEW = 2  # best points of an arm's studies that are told one by one
+
 
 def try_out(claim: Claim, folder: Path, source: str, command: str, shown: Callable[[str], None]) -> dict[str, Arm]:
     """The arms of a claim, their runs made or, where they were made before, read.
@@ -46,7 +48,9 @@ def try_out(claim: Claim, folder: Path, source: str, command: str, shown: Callab
     found = {}
     for name, several in tunings.items():
         runs, best = zip(*map(_run, several), strict=True)
-        found[name] = Arm(name, " | ".join(dict.fromkeys(best)), runs)
+        points = list(dict.fromkeys(best))
+        said = " | ".join(points) if len(points) <= FEW else f"{len(points)} different points of {len(best)} studies"
+        found[name] = Arm(name, said, runs)
         shown(f"{claim.id}  {name}  {best[0]}  test loss {found[name].mean('test loss')}")
     return found
 

@@ -41,8 +41,10 @@ class Standings:
         else:
             for trial in ended:
                 if trial.number not in self.seen:
-                    print(f"{len(self.seen) + 1}/{self.budget or '?'}  {trial}", file=sys.stderr, flush=True)
                     self.seen.add(trial.number)
+                    # A budget that was made smaller may have been used up before.
+                    budget = max(self.budget, len(self.seen)) if self.budget else "?"
+                    print(f"{len(self.seen)}/{budget}  {trial}", file=sys.stderr, flush=True)
 
     def _table(self, found: list[Trial], ended: list[Trial]) -> Table:
         states = [trial.state for trial in found]
