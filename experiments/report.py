@@ -11,7 +11,7 @@ from experiments.data import Task
 from experiments.errors import InputError
 from experiments.intervals import scored
 from experiments.logs import read
-from experiments.page import table, write_page
+from experiments.page import card, table, tiles, write_page
 from experiments.run import Run
 from optchain.core.describe import in_columns
 
@@ -173,15 +173,14 @@ def _changes(logs: dict[str, Rows]) -> list[str]:
 def _tiles(run: Run, task: Task) -> str:
     """The numbers that matter most, large."""
     result = run.result or {"scores": {}, "seconds": {}}
-    held, tiles = task.held_out("test"), []
+    held, most = task.held_out("test"), []
     for model, found in result["scores"].get(held, {}).items():
         of = "" if model == "parameters" else f" of the {model}"
-        tiles += [(_short(task, found[task.metric_name]), f"{held} {task.metric_name.replace('_', ' ')}{of}")]
-        tiles += [(scored(found["loss"]), f"{held} loss{of}")]
-    tiles += [(str(result.get("step", "-")), f"steps of {run.config.train.steps}")]
-    tiles += [(f"{seconds:.2f} s", name) for name, seconds in result["seconds"].items()]
-    cells = "\n".join(f'<div class="tile"><b>{value}</b><span>{label}</span></div>' for value, label in tiles)
-    return f'<p class="sub">{html.escape(_ending(run))}</p>\n<div class="tiles">{cells}</div>'
+        most += [(_short(task, found[task.metric_name]), f"{held} {task.metric_name.replace('_', ' ')}{of}")]
+        most += [(scored(found["loss"]), f"{held} loss{of}")]
+    most += [(str(result.get("step", "-")), f"steps of {run.config.train.steps}")]
+    most += [(f"{seconds:.2f} s", name) for name, seconds in result["seconds"].items()]
+    return f'<p class="sub">{html.escape(_ending(run))}</p>\n{tiles(most)}'
 
 
 def _details(name: str, run: Run, unfold: bool) -> str:
@@ -193,7 +192,5 @@ def _details(name: str, run: Run, unfold: bool) -> str:
         "Resolved configuration": json.dumps(config.model_dump(), indent=2),
         "Machine": run.surroundings,
     }
-    blocks = "\n".join(
-        f'<h3>{title}</h3><div class="card"><pre>{html.escape(text)}</pre></div>' for title, text in sections.items()
-    )
+    blocks = "\n".join(f"<h3>{title}</h3>{card(text)}" for title, text in sections.items())
     return f"<details{' open' if unfold else ''}><summary>{html.escape(name)}</summary>\n{blocks}\n</details>"

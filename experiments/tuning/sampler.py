@@ -37,7 +37,7 @@ class Seeded(BaseSampler):
         return self._inner(trial.number).infer_relative_search_space(study, trial)
 
     def sample_relative(self, study: optuna.Study, trial: FrozenTrial, search_space: Any) -> dict[str, Any]:
-        seen = PrunedAsFinished(study) if self.search.sampler == "gp" else study
+        seen = PrunedAsFinished(study, search_space) if self.search.sampler == "gp" else study
         with warnings.catch_warnings():
             # What a trial that diverged is told as is infinite; the Gaussian process takes the worst finite value.
             warnings.filterwarnings("ignore", "Clip non-finite values")
@@ -85,8 +85,13 @@ class PrunedAsFinished:
     scale of all others.
     """
 
-    def __init__(self, study: optuna.Study) -> None:
-        self.study = study
+    def __init__(self, study: optuna.Study, search_space: Any) -> None:
+        """
+        Args:
+            study: as it is.
+            search_space: the dimensions in question; a pruned trial that has not all of them stays out.
+        """
+        self.study, self.search_space = study, search_space
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.study, name)
@@ -95,7 +100,11 @@ class PrunedAsFinished:
         found = self.study._get_trials(deepcopy=False, states=(*states, TrialState.PRUNED), use_cache=use_cache)
         finished = [one.values[0] for one in found if one.state == TrialState.COMPLETE]
         worst = max(filter(math.isfinite, finished), default=math.inf)
-        return [_finished(one, worst) if one.state == TrialState.PRUNED else one for one in found]
+        return [
+            _finished(one, worst) if one.state == TrialState.PRUNED else one
+            for one in found
+            if one.state != TrialState.PRUNED or self.search_space.keys() <= one.params.keys()
+        ]
 
 
 def _finished(pruned: FrozenTrial, worst: float) -> FrozenTrial:

@@ -108,7 +108,7 @@ def test_all_have_as_many_trials_and_the_same_seeds(compared):
     assert {row["seed"] for row in of(found, "adam", "default")} == seeds and not of(found, "sgd", "default")
 
 
-@pytest.mark.parametrize("parallel", ["processes", "vmap"])
+@pytest.mark.parametrize("parallel", [pytest.param("processes", marks=pytest.mark.slow), "vmap"])
 def test_a_comparison_in_processes_or_lanes_finds_the_same(compared, file, tmp_path, parallel):
     _, wanted = compared
     assert main(["compare", str(file), "--out", str(tmp_path / "out"), "--set", f"search.parallel={parallel}"]) == 0

@@ -45,11 +45,24 @@ def test_the_gaussian_process_sees_pruned_trials():
         value = (x - 0.3) ** 2
         trial.report(value + 2, 1)
         found.tell(trial, value if number < 2 else None, FINISHED if number < 2 else PRUNED)
-    seen = PrunedAsFinished(found)._get_trials(deepcopy=False, states=(FINISHED,), use_cache=False)
+    seen = PrunedAsFinished(found, {"x": None})._get_trials(deepcopy=False, states=(FINISHED,), use_cache=False)
     worst = max(one.value for one in found.trials[:2])
     assert [one.value for one in seen] == [one.value for one in found.trials[:2]] + [worst] * 10
     assert [one.params for one in seen] == [one.params for one in found.trials]
+    assert len(PrunedAsFinished(found, {"y": None})._get_trials(False, (FINISHED,), False)) == 2
     assert all(one.state == PRUNED for one in found.trials[2:])  # in the study nothing has changed
     # Only two have finished, yet there is enough to propose from.
     trial = found.ask()
     assert set(trial.relative_params) == {"x"}
+
+
+def test_the_gaussian_process_leaves_out_pruned_trials_without_the_dimensions_in_question():
+    pytest.importorskip("torch")
+    found = study("gp")
+    for _ in range(24):
+        trial = found.ask()
+        kind = trial.suggest_categorical("kind", ["pruned", "finished"])
+        x = trial.suggest_float("x", 0, 1) if kind == "finished" else 0.0  # a dimension that all finished trials have
+        trial.report(x, 1)
+        found.tell(trial, None if kind == "pruned" else x, PRUNED if kind == "pruned" else FINISHED)
+    assert {one.state for one in found.trials} == {FINISHED, PRUNED} and len(found.trials) == 24
