@@ -1,13 +1,15 @@
 """What a run writes down: `metrics.jsonl`, all of it, and `metrics.csv`, one row for each evaluation."""
 
 import csv
+import io
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+
+from experiments.files import write_whole
 
 
 class Logs:
@@ -51,9 +53,7 @@ class Logs:
         """Remove all rows after a step, as if the run had stopped there."""
         rows = read(self.jsonl) if self.jsonl.exists() else []
         kept = [row for row in rows if row["step"] <= step]
-        part = self.jsonl.with_suffix(".part")
-        part.write_text("".join(map(_line, kept)))
-        part.replace(self.jsonl)
+        write_whole(self.jsonl, "".join(map(_line, kept)))
         self._table(kept)
 
     def _append(self, rows: list[dict[str, Any]]) -> None:
@@ -83,12 +83,11 @@ def evaluations(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def write_table(rows: list[dict[str, Any]], path: Path) -> None:
     """Write rows as CSV, at once or not at all; what a row does not have is empty."""
-    part = path.with_suffix(f".{os.getpid()}.part")
-    with part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    part.replace(path)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(path, text.getvalue())
 
 
 def read(path: Path) -> list[dict[str, Any]]:

@@ -4,6 +4,8 @@ import html
 import re
 from pathlib import Path
 
+from experiments.files import write_whole
+
 LONG = 26  # characters of a cell, from which on it may take several lines
 NUMBER = re.compile(r"[-±<]?[\d.]|-?$|never$|nan$|inf$")  # how a cell begins that is one, or that has none
 
@@ -56,7 +58,7 @@ PAGE = """<!DOCTYPE html>
 def write_page(path: Path, title: str, body: list[str]) -> None:
     """Write a page of these parts, each of which is HTML."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(PAGE.format(title=html.escape(title), css=CSS, body="\n".join(body)))
+    write_whole(path, PAGE.format(title=html.escape(title), css=CSS, body="\n".join(body)))
 
 
 def tiles(found: list[tuple[str, str]]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from experiments import config, tables
 from experiments.errors import InputError
+from experiments.files import write_whole
 
 BY_HAND = "stopped by hand"  # the one ending after which a run may go on as it is
 
@@ -59,9 +60,7 @@ class Run:
 
     def write(self, name: str, content: dict[str, Any]) -> None:
         """Write a JSON file at once or not at all."""
-        part = self.folder / f"{name}.part"
-        part.write_text(json.dumps(content, indent=2) + "\n")
-        part.replace(self.folder / name)
+        write_whole(self.folder / name, json.dumps(content, indent=2) + "\n")
 
 
 def create(folder: Path, resolved: tables.Config, command: str, overwrite: bool) -> Run:

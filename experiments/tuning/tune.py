@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pydantic
 import tomli_w
+from filelock import FileLock
 
 from experiments import config, run, tasks
 from experiments.errors import InputError
 from experiments.evaluate import scores_of
 from experiments.experiment import build
+from experiments.files import write_whole
 from experiments.intervals import interval, scored
 from experiments.progress import Quiet
 from experiments.run import Run
@@ -100,8 +102,8 @@ class Tuning:
             else:
                 run.require_unchanged(self.folder, self._refused(config.load(path, table=Study)))
         self.folder.mkdir(parents=True, exist_ok=True)
-        Run(self.folder).describe(self.command)
         Run(self.folder).write("study.json", self.study.model_dump())
+        Run(self.folder).describe(self.command)
 
     def search(self, quiet: bool = False) -> None:
         """Run all trials that are left.
@@ -167,17 +169,19 @@ class Tuning:
         Raises:
             Interrupted: a signal came.
         """
-        found, numbers = [], [self.study.key(name) for name in self.study.space]
-        for seed in self.fresh_seeds:
-            config = resolved.model_copy(update={"train": resolved.train.model_copy(update={"seed": seed})})
-            one = run.opened(self.fresh_run(name, seed).folder, config, self.command)
-            if one.result is None:
-                experiment, program = self.programs.of(config, numbers)
-                signal = Trainer(experiment, one, program=program, display=Quiet()).train()
-                if signal is not None:
-                    raise Interrupted(signal)
-            found.append(one)
-        return found
+        with FileLock(self.folder / "fresh.lock"):  # whoever else runs the study waits, and finds the results
+            return [self._anew(resolved, name, seed) for seed in self.fresh_seeds]
+
+    def _anew(self, resolved: Config, name: str, seed: int) -> Run:
+        """The ended run of a configuration with a seed."""
+        config = resolved.model_copy(update={"train": resolved.train.model_copy(update={"seed": seed})})
+        one = run.opened(self.fresh_run(name, seed).folder, config, self.command)
+        if one.result is None:
+            experiment, program = self.programs.of(config, [self.study.key(name) for name in self.study.space])
+            signal = Trainer(experiment, one, program=program, display=Quiet()).train()
+            if signal is not None:
+                raise Interrupted(signal)
+        return one
 
     @property
     def fresh_seeds(self) -> list[int]:
@@ -204,9 +208,7 @@ class Tuning:
             mean = interval([scores_of(one, "validation")[name] for one in finished])
             lost = f"; {len(fresh) - len(finished)} more diverged" if len(finished) < len(fresh) else ""
             lines.append(f"# with other seeds {mean}, the mean of {len(finished)} runs{lost}")
-        part = path.with_suffix(".part")
-        part.write_text("\n".join(lines) + "\n\n" + tomli_w.dumps(resolved.model_dump(exclude_none=True)))
-        part.replace(path)
+        write_whole(path, "\n".join(lines) + "\n\n" + tomli_w.dumps(resolved.model_dump(exclude_none=True)))
 
     def _refused(self, old: Study) -> list[str]:
         """The differences that make it another study. A larger budget and other ways to run it do not."""

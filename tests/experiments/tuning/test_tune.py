@@ -364,6 +364,16 @@ def test_a_killed_study_goes_on_and_loses_nothing(tmp_path, parallel):
     assert len(told) == 6  # each trial was told once
 
 
+def test_two_commands_at_once_share_a_study_and_its_fresh_runs(tmp_path):
+    path = small_studies.written(tmp_path, search='trials = 8\nsampler = "random"\nfresh = 2')
+    both = [small_runs.start("tune", str(path), "--out", str(tmp_path / "out")) for _ in range(2)]
+    said = [one.communicate(timeout=300) for one in both]
+    assert [one.returncode for one in both] == [0, 0], said
+    assert [row["trial"] for row in table(tmp_path / "out")] == list("01234567")
+    assert len([line for line in small_studies.journal(tmp_path / "out") if line.get("state") == 1]) == 8
+    assert len(list((tmp_path / "out" / "fresh").glob("*/result.json"))) == 2
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("parallel", ["none", "vmap", "processes"])
 def test_five_kills_at_random_moments_change_nothing(tmp_path, parallel):
