@@ -28,6 +28,7 @@ from optchain.core.describe import in_columns
 
 WIDE = (11.2, 5.2)  # inches
 DASHES = ("-", "--", ":", "-.")
+FEW = 6  # optimizers, of more of which the intervals of a search hide one another
 SEEDS = 5  # fewer fresh seeds say little
 ADAM, SGD = {"adam", "adamw", "scale_by_adam"}, {"sgd", "momentum", "nesterov", "trace"}
 
@@ -48,7 +49,7 @@ def write(comparison: Comparison, tunings: dict[str, Tuning], folder: Path) -> l
             for label, x in (("step", "step"), ("seconds of training", "seconds"))
         ),
         *(
-            svg(f"best validation {name} so far against {label}{_kind(comparison)}", label,
+            svg(f"best validation {name} so far against {label}{_kind(comparison, ranked)}", label,
                 lambda axes, x=x: _budget(axes, ranked, style, x), WIDE)
             for label, x in (("trials", "trials"), ("seconds of training and compiling", "seconds"))
         ),
@@ -65,7 +66,7 @@ def write(comparison: Comparison, tunings: dict[str, Tuning], folder: Path) -> l
         "<h2>Curves</h2>",
         *(f'<div class="chart">{figure}</div>' for figure in figures),
         "<h2>Studies</h2>",
-        "".join(f'<p><a href="studies/{one.name}/report.html">{one.name}</a></p>' for one in ranked),
+        f"<p>{', '.join(_link(one) for one in ranked)}</p>",
         "<details><summary>Chains</summary>",
         *(_chain(one) for one in ranked),
         "</details>",
@@ -206,10 +207,11 @@ def _score(ranked: list[Standing]) -> str:
     return ranked[0].objective.name.replace("_", " ")
 
 
-def _kind(comparison: Comparison) -> str:
+def _kind(comparison: Comparison, ranked: list[Standing]) -> str:
     if is_adaptive(comparison.search):
         return ", as observed"
-    return ": expected, 95 % interval; diverged or pruned counts as the worst of all"
+    interval = ", 95 % interval" if len(ranked) <= FEW else ""
+    return f": expected{interval}; diverged or pruned counts as the worst of all"
 
 
 def _p(value: float) -> str:
@@ -276,7 +278,7 @@ def _budget(axes: Axes, ranked: list[Standing], style: dict[str, Any], x: str) -
         across, observed = getattr(curve, x), np.isnan(curve.low).all()
         axes.plot(across, curve.score, label=one.name, drawstyle="steps-post" if observed else "default",
                   marker="o" if len(across) == 1 else None, **style[one.name])  # fmt: skip
-        if not observed:
+        if not observed and len(ranked) <= FEW:
             axes.fill_between(across, curve.low, curve.high, color=style[one.name]["color"], alpha=0.08, linewidth=0)
         scores += [*curve.score]
     if scores:
@@ -326,6 +328,10 @@ def _places(dimension: space.AnyDimension) -> dict[Any, float]:
 
 def _legend(axes: Axes) -> None:
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def _link(one: Standing) -> str:
+    return f'<a href="studies/{one.name}/report.html">{one.name}</a>'
 
 
 def _chain(one: Standing) -> str:

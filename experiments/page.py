@@ -6,13 +6,13 @@ from pathlib import Path
 
 from experiments.files import write_whole
 
-LONG = 26  # characters of a cell, from which on it may take several lines
+LONG = 20  # characters of a cell, from which on it may take several lines
 NUMBER = re.compile(r"[-±<]?[\d.]|-?$|never$|nan$|inf$")  # how a cell begins that is one, or that has none
 
 CSS = """
 :root { color-scheme: light; }
 body { background: #f5f7fa; color: #1f2933; font: 16px/1.55 system-ui, sans-serif; margin: 0; }
-main { margin: 0 auto; max-width: 1120px; padding: 2rem 1.5rem 4rem; }
+main { margin: 0 auto; max-width: 1180px; padding: 2rem 1.5rem 4rem; }
 h1 { font-size: 1.7rem; margin: 0 0 .3rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .8rem; }
 p.sub { color: #52606d; margin: 0 0 1.4rem; }
 .tiles, .charts { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(170px, 1fr)); }
@@ -27,8 +27,8 @@ main > .card, main > .chart, main > .tiles, details > .card { margin-bottom: 1re
 .tile span { color: #52606d; font-size: .85rem; }
 .chart { padding: .5rem; } .chart svg { display: block; height: auto; width: 100%; }
 .card { overflow-x: auto; padding: 0; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; }
-th, td { border-bottom: 1px solid #e4e8ee; padding: .5rem 1rem; text-align: right; white-space: nowrap; }
+table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; width: 100%; }
+th, td { border-bottom: 1px solid #e4e8ee; padding: .5rem .65rem; text-align: right; white-space: nowrap; }
 .text, .prose { text-align: left; } .prose, th { white-space: normal; } .prose { min-width: 9rem; }
 th { color: #52606d; font-size: .85rem; font-weight: 600; } tr:last-child td { border-bottom: 0; }
 pre { font: 13px/1.5 ui-monospace, monospace; margin: 0; overflow-x: auto; padding: .9rem 1.1rem; }
