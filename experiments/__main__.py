@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(required=True, metavar="COMMAND", dest="name")
     for name, command in COMMANDS.items():
-        said = command.__doc__.rstrip(".")
+        said = (command.__doc__ or name).rstrip(".")
         command.add_options(commands.add_parser(name, help=said[0].lower() + said[1:], description=command.__doc__))
     return top
 

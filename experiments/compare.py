@@ -11,6 +11,7 @@ from experiments import config
 from experiments.comparison import Comparison
 from experiments.errors import InputError
 from experiments.experiment import build
+from experiments.files import is_taken
 from experiments.logs import write_table
 from experiments.run import Run
 from experiments.tuning import report
@@ -53,7 +54,7 @@ def prepare(folder: Path, comparison: Comparison, tunings: dict[str, Tuning], co
     Raises:
         InputError: the folder holds something else, or a study of another configuration.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if is_taken(folder):
         if not (folder / "comparison.json").is_file():
             raise InputError(f"{folder} exists and is no comparison of ours; choose another --out")
         if overwrite:

@@ -210,8 +210,8 @@ def _score(ranked: list[Standing]) -> str:
 def _kind(comparison: Comparison, ranked: list[Standing]) -> str:
     if is_adaptive(comparison.search):
         return ", as observed"
-    interval = ", 95 % interval" if len(ranked) <= FEW else ""
-    return f": expected{interval}; diverged or pruned counts as the worst of all"
+    shaded = ", 95 % interval" if len(ranked) <= FEW else ""
+    return f": expected{shaded}; diverged or pruned counts as the worst of all"
 
 
 def _p(value: float) -> str:

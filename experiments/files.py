@@ -4,9 +4,18 @@ import os
 import platform
 from pathlib import Path
 
+PART = ".part"  # of a file that is not whole
+
+
+def is_taken(folder: Path) -> bool:
+    """Whether there is anything in a folder, or anything but a folder at its place."""
+    if not folder.is_dir():
+        return folder.exists()
+    return any(path.suffix != PART for path in folder.iterdir())
+
 
 def write_whole(path: Path, text: str) -> None:
     """Write a file so that whoever reads it finds the old text or the new one, whoever else writes it meanwhile."""
-    part = path.with_name(f"{path.name}.{platform.node()}.{os.getpid()}.part")
+    part = path.with_name(f"{path.name}.{platform.node()}.{os.getpid()}{PART}")
     part.write_text(text, encoding="utf-8")
     part.replace(path)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from experiments.files import write_whole
 
-LONG = 20  # characters of a cell, from which on it may take several lines
+LONG = 20  # characters; a longer cell may take several lines
 NUMBER = re.compile(r"[-±<]?[\d.]|-?$|never$|nan$|inf$")  # how a cell begins that is one, or that has none
 
 CSS = """
@@ -81,7 +81,7 @@ def table(rows: list[dict[str, str]]) -> str:
     """Rows by the names of their columns. What is no number stands at the left, and may take several lines if long."""
     header = list(dict.fromkeys(name for row in rows for name in row))
     cells = [{name: row.get(name, "-") for name in header} for row in rows]
-    kind = {name: _kind([row[name] for row in cells]) for name in header} | {header[0]: "text"}
+    kind = {name: _kind([row[name] for row in cells]) for name in header} | dict.fromkeys(header[:1], "text")
     kind |= {name: "prose" for name in header if max(len(row[name]) for row in cells) > LONG}
     # A dotted key may take several lines, too.
     lines = [[f'<th class="{kind[name]}">{html.escape(name).replace(".", ".<wbr>")}</th>' for name in header]]

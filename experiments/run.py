@@ -11,7 +11,7 @@ from typing import Any
 
 from experiments import config, tables
 from experiments.errors import InputError
-from experiments.files import write_whole
+from experiments.files import is_taken, write_whole
 
 BY_HAND = "stopped by hand"  # the one ending after which a run may go on as it is
 
@@ -69,7 +69,7 @@ def create(folder: Path, resolved: tables.Config, command: str, overwrite: bool)
     Raises:
         InputError: the folder holds a run and `overwrite` is false, or it holds something else.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if is_taken(folder):
         if not _is_run(folder):
             raise InputError(f"{folder} exists and is no run of ours; choose another --out")
         if not overwrite:

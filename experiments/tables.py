@@ -313,7 +313,7 @@ def with_values(table: Any, numbers: dict[str, Any]) -> Any:
         name, _, rest = dotted.partition(".")
         if not isinstance(table, Table | dict):
             raise InputError(f"found {table!r}, in which there is no {dotted!r}")
-        inner = getattr(table, name, {}) if isinstance(table, Table) else table.get(name, {})
+        inner = getattr(table, name) if isinstance(table, Table) else table.get(name, {})
         new = {name: with_values(inner, {rest: number}) if rest else number}
         table = table.model_copy(update=new) if isinstance(table, Table) else table | new
     return table

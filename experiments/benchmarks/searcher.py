@@ -13,6 +13,7 @@ from experiments.tuning import storage
 from experiments.tuning.claims import Claim
 from experiments.tuning.lanes import Lane, Lanes
 from experiments.tuning.objective import Objective
+from experiments.tuning.sampler import Seeded
 from experiments.tuning.side_by_side import ending_of
 from experiments.tuning.tables import Study
 
@@ -36,7 +37,7 @@ class Searcher:
             folder: where its runs go.
         """
         self.method, self.study, self.folder = method, study, folder
-        self.optuna_study = optuna.create_study(sampler=storage.Seeded(study.search), pruner=storage.pruner(study))
+        self.optuna_study = optuna.create_study(sampler=Seeded(study.search), pruner=storage.pruner(study))
         self.claim: Claim | None = None  # on the trial in progress
         self.chosen: list[Chosen] = []  # each better than the one before
         self.seconds = 0.0  # of thinking: what the sampler and the pruner took

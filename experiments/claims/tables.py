@@ -79,9 +79,8 @@ class Claim(Config):
     def study(self, name: str, seed: int) -> Study:
         """The study of an arm: of one point, where it has no space."""
         arm = self.arms[name]
-        base = {key: getattr(self, key) for key in Config.model_fields}
-        base |= {"task": self.task.model_copy(update={"seed": self.task.seed + seed * self.splits})}
-        table = {key: value.model_dump() if isinstance(value, Table) else value for key, value in base.items()}
+        table = self.model_dump(include=set(Config.model_fields))
+        table["task"]["seed"] += seed * self.splits
         search = self.search.model_dump() | {"seed": self.search.seed + seed} | arm.search
         if search["sampler"] == "grid":
             search["trials"] = None

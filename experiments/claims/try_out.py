@@ -1,5 +1,6 @@
 """Runs the arms of a claim: each is tuned as a study of its own, and its best point run anew with fresh seeds."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,8 +21,18 @@ from experiments.tuning.tune import Tuning
 FEW = 2  # best points of an arm's studies that are told one by one
 
 
-def try_out(claim: Claim, folder: Path, source: str, command: str, shown: Callable[[str], None]) -> dict[str, Arm]:
+def try_out(
+    claim: Claim, folder: Path, source: str, command: str, shown: Callable[[str], None], overwrite: bool = False
+) -> dict[str, Arm]:
     """The arms of a claim, their runs made or, where they were made before, read.
+
+    Args:
+        claim: what is tried.
+        folder: for the runs.
+        source: of the claim, to name in errors.
+        command: that tries it, for the runs to remember.
+        shown: told what has come of each arm.
+        overwrite: whether runs that were made before are removed first.
 
     Raises:
         InputError: an arm that cannot be built, or whose every trial diverged.
@@ -35,16 +46,20 @@ def try_out(claim: Claim, folder: Path, source: str, command: str, shown: Callab
         except pydantic.ValidationError as error:
             lines = (": ".join(filter(None, [place, *problem])) for problem in problems(error, Study))
             raise InputError("\n".join(lines)) from None
+        except InputError as error:
+            raise InputError(f"{place}: {error}") from None
         folders = [folder / "arms" / name / f"study={i}" for i in range(claim.studies)]
         programs = Programs(place, leaking if claim.arms[name].leaks else build)
         tunings[name] = [Tuning(*both, place, command, programs) for both in zip(studies, folders, strict=True)]
-    for several in tunings.values():
+    for name, several in tunings.items():
         several[0].require_valid()
         study = several[0].study
         try:
-            require_scores(claim, tasks.load(study.task, study.preprocess))
+            require_scores(claim, name, tasks.load(study.task, study.preprocess))
         except InputError as error:
             raise InputError(f"{source}: {error}") from None
+    if overwrite and (folder / "arms").is_dir():
+        shutil.rmtree(folder)
     found = {}
     for name, several in tunings.items():
         runs, best = zip(*map(_run, several), strict=True)

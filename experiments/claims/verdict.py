@@ -47,11 +47,13 @@ class Finding:
     outcome: str  # seen, the contrary, or undecided
 
 
-def require_scores(claim: Claim, task: Task) -> None:
-    """All checks are of scores that runs have, or an error names the nearest."""
+def require_scores(claim: Claim, arm: str, task: Task) -> None:
+    """All checks of an arm, which learns a task, are of scores that its runs have, or an error names the nearest."""
     names = [f"{split} {name}" for split in task.splits for name in ("loss", task.metric_name.replace("_", " "))]
     for i, check in enumerate(claim.checks):
-        if check.score not in (valid := [*names, "gap", "steps", "seconds", "diverged"]):
+        if arm in (check.arm, check.than) and check.score not in (
+            valid := [*names, "gap", "steps", "seconds", "diverged"]
+        ):
             raise InputError(f"checks[{i}]: score {check.score!r}; {nearest(check.score, valid)}")
 
 

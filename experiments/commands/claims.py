@@ -3,12 +3,11 @@
 import argparse
 import json
 import shlex
-import shutil
 import sys
 import time
 from pathlib import Path
 
-from experiments.commands.options import takes_sets
+from experiments.commands.options import goes_on, takes_sets
 from experiments.errors import InputError
 
 
@@ -40,12 +39,13 @@ def run(options: argparse.Namespace) -> int:
     tried, report = [], options.out / "report.html"
     try:
         for path, claim in sorted(claims.items(), key=lambda item: int(item[1].id[1:])):
-            if options.overwrite and (options.out / claim.id / "arms").is_dir():
-                shutil.rmtree(options.out / claim.id)
             began = time.perf_counter()
             command = shlex.join(["python", "-m", "experiments", "claims", str(path)])
             whole, claim = claim, claim.feasible()
-            arms = try_out(claim, options.out / claim.id, str(path), command, lambda line: print(line, file=sys.stderr))
+            if not claim.checks:
+                _say(f"{claim.id}: left out, for the samplers of its checks are not installed")
+                continue
+            arms = try_out(claim, options.out / claim.id, str(path), command, _say, options.overwrite)
             findings = outcomes(claim, arms)
             seconds = _spent(options.out / claim.id, time.perf_counter() - began)
             tried.append(
@@ -54,10 +54,14 @@ def run(options: argparse.Namespace) -> int:
             write(tried, report, surroundings())
             print(lines_of(tried[-1:])[0], flush=True)
     except Interrupted as interrupted:
-        print("stopped; the same command goes on from there", file=sys.stderr)
+        _say(f"stopped; {goes_on(options)}")
         return 128 + interrupted.signal
     print(f"report: {report}")
     return 0
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _spent(folder: Path, more: float) -> float:

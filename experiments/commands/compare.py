@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from experiments.commands.options import command_of, folder_of, takes_config, takes_folder
+from experiments.commands.options import command_of, folder_of, goes_on, takes_config, takes_folder
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
             compare.write_trials({name: tunings[name] for name in done}, folder / "trials.csv")
     except Interrupted as interrupted:
         there = f"{len(done)} of {len(tunings)} optimizers are done"
-        print(f"stopped; {there}; the same command goes on from there", file=sys.stderr)
+        print(f"stopped; {there}; {goes_on(options)}", file=sys.stderr)
         return 128 + interrupted.signal
     ranked = write(comparison, tunings, folder)
     print("\n".join([*lines_of(ranked, comparison), f"report: {folder / 'report.html'}"]))

@@ -29,6 +29,11 @@ def takes_folder(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--overwrite", action="store_true", help=f"remove the {what} in the folder first")
 
 
+def goes_on(options: argparse.Namespace) -> str:
+    """How to go on after the command was stopped, in words."""
+    return f"the same command{' without --overwrite' if options.overwrite else ''} goes on from there"
+
+
 def folder_of(options: argparse.Namespace) -> Path:
     """Where a run goes: as the command says, else named after its configuration."""
     return options.out or Path("runs") / options.config.parent.name / options.config.stem

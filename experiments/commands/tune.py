@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from experiments.commands.options import command_of, folder_of, takes_config, takes_folder
+from experiments.commands.options import command_of, folder_of, goes_on, takes_config, takes_folder
 from experiments.errors import InputError
 
 NONE_FINISHED = 3  # the exit code
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
         tuning.search()
         tuning.finish()
     except Interrupted as interrupted:
-        print("stopped; the same command goes on from there", file=sys.stderr)
+        print(f"stopped; {goes_on(options)}", file=sys.stderr)
         return 128 + interrupted.signal
     found = write(tuning)
     print("\n".join([*lines_of(tuning, found), f"report: {folder / 'report.html'}"]))

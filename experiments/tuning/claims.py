@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 import optuna
+import pydantic
 from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, TrialState
 
+from experiments.config import explained
+from experiments.errors import InputError
 from experiments.evaluate import scores_of
 from experiments.tables import Config
 from experiments.tuning import space
@@ -40,11 +43,14 @@ class Claim:
         """The configurations of its runs: one for each seed and fold.
 
         Raises:
-            pydantic.ValidationError: its values do not fit together.
+            InputError: its values do not fit together.
         """
         search, values = self.study.search, space.values(self.labels, self.study.space)
         seeds = [seed_of(search.seed, self.number, replicate) for replicate in range(search.seeds)]
-        return [self.study.config(values, part, {"seed": seed}) for seed in seeds for part in search.parts]
+        try:
+            return [self.study.config(values, part, {"seed": seed}) for seed in seeds for part in search.parts]
+        except pydantic.ValidationError as error:
+            raise InputError(explained(error)) from None
 
     def numbers(self) -> list[str]:
         """The dotted keys of the configuration that it varies."""
@@ -76,7 +82,9 @@ class Claim:
         """End the trial because its configuration cannot be run."""
         self.trial.set_user_attr("why", why)
         # Building it cost something, too: a budget of seconds is to end where nothing can be run.
-        self.trial.set_user_attr("seconds", {"compiling": time.perf_counter() - self.began, "training": 0.0})
+        training = sum(one["seconds"]["training"] for one in self.results)
+        building = max(time.perf_counter() - self.began - training, 0.0)
+        self.trial.set_user_attr("seconds", {"compiling": building, "training": training})
         self.optuna_study.tell(self.trial, state=TrialState.FAIL)
 
     def _is_behind(self, step: int, value: float) -> bool:

@@ -215,8 +215,8 @@ def _reproduction(tuning: Tuning, found: Outcome) -> list[str]:
     }
     return [
         "<h2>How to repeat it</h2>",
-        "<h3>The study, this page, the best configuration, and the best trial with its own seed; any other has its "
-        "config.json in the folder trials</h3>",
+        "<h3>The study, this page, the best configuration, and a run of the best trial; any other has its config.json "
+        "in the folder trials</h3>",
         card("\n".join(commands)),
         "<h3>Versions and machine</h3>",
         card(run.surroundings),

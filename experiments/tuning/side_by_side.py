@@ -4,15 +4,13 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-import pydantic
-
-from experiments import config, run
+from experiments import run
 from experiments.errors import InputError
 from experiments.program import Program
 from experiments.signals import Interrupted, Signals
 from experiments.tables import Config
 from experiments.tuning.claims import Claim, Claims, run_folder
-from experiments.tuning.lanes import MOST, Lane, Lanes, fitting
+from experiments.tuning.lanes import MOST, Lane, Lanes, fitting, require_side_by_side
 from experiments.tuning.programs import Programs
 from experiments.tuning.tables import Median
 
@@ -53,7 +51,7 @@ class SideBySide:
     def _fill(self) -> bool:
         """Begin trials as long as there are lanes for their runs; whether anything is running."""
         runs = self.claims.study.search.runs
-        width = max((len(pool.lanes) for pool in self.pools.values()), default=runs)
+        width = self._width(runs)
         while sum(len(pool.running) for pool in self.pools.values()) + runs <= width:
             held = self.claims.next()
             if held is None:
@@ -62,22 +60,29 @@ class SideBySide:
             claim = lock.enter_context(held)
             self.held[claim.number] = lock
             self._begin(claim)
-            width = max((len(pool.lanes) for pool in self.pools.values()), default=runs)
+            width = self._width(runs)
         return any(pool.running for pool in self.pools.values())
+
+    def _width(self, runs: int) -> int:
+        """How many runs may go on at once: all of them may be of the program that has the fewest lanes."""
+        return min((len(pool.lanes) for pool in self.pools.values()), default=runs)
 
     def _begin(self, claim: Claim) -> None:
         """Give each of a trial's runs a lane; those that have ended already only count."""
         try:
-            for resolved in claim.configs():
-                experiment, program = self.programs.of(resolved, claim.numbers())
-                found = run.opened(run_folder(claim.folder, resolved), experiment.config, self.command)
-                if found.result is None:
-                    self._pool(program, resolved).begin(found, resolved, claim)
-                elif claim.ended(found.result):
-                    return self._end(claim)
-        except (InputError, pydantic.ValidationError) as error:
-            claim.infeasible(config.explained(error) if isinstance(error, pydantic.ValidationError) else str(error))
-            self._end(claim)
+            configs = claim.configs()
+            programs = [self.programs.of(resolved, claim.numbers())[1] for resolved in configs]
+            for resolved in configs:
+                require_side_by_side(resolved)
+        except InputError as error:
+            claim.infeasible(str(error))
+            return self._end(claim)
+        for resolved, program in zip(configs, programs, strict=True):
+            found = run.opened(run_folder(claim.folder, resolved), resolved, self.command)
+            if found.result is None:
+                self._pool(program, resolved).begin(found, resolved, claim)
+            elif claim.ended(found.result):
+                return self._end(claim)
 
     def _pool(self, program: Program, resolved: Config) -> Lanes:
         if id(program) not in self.pools:

@@ -38,18 +38,19 @@ def opened(study: tables.Study, folder: Path) -> optuna.Study:
     """The study in a folder or a database; begun if there is none yet.
 
     Raises:
-        InputError: the database cannot be opened, or a library is missing.
+        InputError: the database or the journal cannot be read, or a library is missing.
     """
     search = study.search
     if library := lacks(search.sampler):
         raise InputError(f"search.sampler = 'gp' needs {library}: pip install 'optchain[gp]', or use 'tpe'")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    name = NAME if search.storage is None else _name(folder)
     try:
         found = optuna.create_study(
             storage=_storage(search, folder),
             sampler=Seeded(search),
             pruner=pruner(study),
-            study_name=NAME if search.storage is None else _name(folder),
+            study_name=name,
             direction="minimize",
             load_if_exists=True,
         )
@@ -58,8 +59,8 @@ def opened(study: tables.Study, folder: Path) -> optuna.Study:
     except Exception as error:
         if search.storage is None:
             raise
-        # Further lines are addresses of manuals.
-        raise InputError(f"search.storage = {search.storage!r}: {str(error).splitlines()[0]}") from error
+        first, *_ = str(error).splitlines() or [type(error).__name__]  # further lines are addresses of manuals
+        raise InputError(f"search.storage = {search.storage!r}: {first}") from error
     if search.sampler == "grid":
         with FileLock(folder / "study.lock"):
             for point in space.grid(study.space)[len(found.get_trials(deepcopy=False)) :]:

@@ -229,7 +229,7 @@ class Study(Config):
             pydantic.ValidationError: the values do not fit together.
         """
         placed = {self.key(name): value for name, value in values.items()}
-        table = {name: value.model_dump() if isinstance(value, Table) else value for name, value in self.base.items()}
+        table = self.model_dump(include=set(Config.model_fields))
         own = {f"{name}.{key}": x for name, keys in (("task", task), ("train", train)) for key, x in keys.items()}
         return Config.model_validate(with_values(table, placed | own))
 
@@ -259,16 +259,19 @@ def _require_own(name: str, key: str, space: dict[str, AnyDimension]) -> None:
     if key.partition(".")[0] == "task":
         raise ValueError(f"space.{name!r}: trials that are judged by other examples cannot be compared")
     for other in itertools.takewhile(lambda other: other != name, space):
-        together = not _exclude(_conditions(name, space), _conditions(other, space))
-        if together and (space[other].path or other) == key:
-            raise ValueError(f"space.{name!r}: {other!r} varies {key} in the same trials; wanted one of the two")
+        theirs = space[other].path or other
+        if f"{theirs}.".startswith(f"{key}.") and not _exclude(_conditions(name, space), _conditions(other, space)):
+            cure = "wanted one of the two" if theirs == key else "wanted the table first"
+            raise ValueError(f"space.{name!r}: {other!r} varies {theirs} in the same trials; {cure}")
 
 
 def _conditions(name: str, space: dict[str, AnyDimension]) -> dict[str, list[Any]]:
     """The values that earlier dimensions must have for one to hold, those of its conditions' own conditions too."""
     found: dict[str, list[Any]] = {}
     for other, wanted in space[name].when.items():
-        found |= _conditions(other, space) | {other: wanted if isinstance(wanted, list) else [wanted]}
+        own = {other: wanted if isinstance(wanted, list) else [wanted]}
+        for key, values in (_conditions(other, space) | own).items():
+            found[key] = [x for x in values if x in found.get(key, values)]
     return found
 
 

@@ -17,7 +17,7 @@ from experiments import config, run, tasks
 from experiments.errors import InputError
 from experiments.evaluate import scores_of
 from experiments.experiment import build
-from experiments.files import write_whole
+from experiments.files import is_taken, write_whole
 from experiments.intervals import interval, scored
 from experiments.progress import Quiet
 from experiments.run import Run
@@ -39,7 +39,8 @@ from experiments.tuning.workers import in_processes
 
 @dataclasses.dataclass(frozen=True)
 class Tuning:
-    """A study in its folder: `study.json`, `run.json`, `trials.csv`, `best.toml`, `trials/`, `fresh/`."""
+    """A study in its folder: `study.json`, `run.json`, `trials.csv`, `best.toml`, `trials/`, `fresh/`, and the journal
+    of the trials or, in `database.json`, the name that they have in a database."""
 
     study: Study
     folder: Path
@@ -94,7 +95,7 @@ class Tuning:
             InputError: the folder holds something else, or another study.
         """
         path = self.folder / "study.json"
-        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+        if is_taken(self.folder):
             if not path.is_file():
                 raise InputError(f"{self.folder} exists and is no study of ours; choose another --out")
             if overwrite:
@@ -203,11 +204,12 @@ class Tuning:
             f"# validation {name.replace('_', ' ')} {scored(winner.score)}: trial {winner.number}, "
             f"the best of {len([t for t in self.trials() if t.ended])}",
         ]
-        finished = [run.result or {} for run in fresh if run.ending != "diverged"]
+        scores = [scores_of(one.result or {"scores": {}}, "validation") for one in fresh]
+        finished = [one[name] for one in scores if one]  # none where folds are held out instead
         if finished:
-            mean = interval([scores_of(one, "validation")[name] for one in finished])
-            lost = f"; {len(fresh) - len(finished)} more diverged" if len(finished) < len(fresh) else ""
-            lines.append(f"# with other seeds {mean}, the mean of {len(finished)} runs{lost}")
+            diverged = sum(one.ending == "diverged" for one in fresh)
+            lost = f"; {diverged} more diverged" if diverged else ""
+            lines.append(f"# with other seeds {interval(finished)}, the mean of {len(finished)} runs{lost}")
         write_whole(path, "\n".join(lines) + "\n\n" + tomli_w.dumps(resolved.model_dump(exclude_none=True)))
 
     def _refused(self, old: Study) -> list[str]:

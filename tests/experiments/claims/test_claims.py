@@ -74,6 +74,10 @@ def test_a_claim_is_tried_and_judged(tmp_path, capsys):
     assert (
         main([*arguments, *longer]) == 2 and "start anew with another --out or --overwrite" in capsys.readouterr().err
     )
+    spoiled = path.read_text()
+    path.write_text(spoiled.replace('relation = "equal"', 'relation = "equal"\nscore = "trian loss"'))
+    assert main([*arguments, "--overwrite"]) == 2 and all(one.exists() for one in before)  # nothing is lost for it
+    path.write_text(spoiled)
     assert main([*arguments, *longer, "--overwrite"]) == 0
     assert {path.stat().st_mtime_ns for path in before}.isdisjoint(before.values())
 
@@ -110,6 +114,9 @@ def test_an_arm_that_cannot_be_built_is_an_error_before_anything_runs(tmp_path, 
     path.write_text(CLAIM.replace("[arms.small]", '[arms.small]\nset."model.hiden" = [4]'))
     assert main(["claims", str(path), "--out", str(tmp_path / "out")]) == 2
     assert "arms.small: model.hiden: unknown key; did you mean 'hidden'" in capsys.readouterr().err
+    path.write_text(CLAIM.replace("[arms.small]", '[arms.small]\nset."optimizer.learning_rate.x" = 1'))
+    assert main(["claims", str(path), "--out", str(tmp_path / "out")]) == 2
+    assert "arms.small: found 1e-05, in which there is no 'x'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -126,6 +133,11 @@ space."optimizer.learning_rate" = { use = "log", low = 3e-3, high = 1e-1 }
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Left out, for its sampler is not installed: gp." in page
     assert not (tmp_path / "out" / "C1" / "arms" / "gp").exists()
+    # Of a claim without any check left nothing is said.
+    path.write_text(CLAIM.replace('arm = "small"', 'arm = "gp"') + arm)
+    assert main(["claims", str(path), "--out", str(tmp_path / "none")]) == 0
+    told = capsys.readouterr()
+    assert "C1: left out" in told.err and "holds" not in told.out
 
 
 @pytest.mark.parametrize("path", CLAIMS, ids=lambda path: path.stem)

@@ -87,8 +87,9 @@ def test_scores_have_names(tmp_path):
         ("validation loss", "score 'validation loss'"),  # there are no such examples
     ):
         with pytest.raises(InputError, match=message):
-            require_scores(SimpleNamespace(checks=[check("lower"), check("lower", score=score)]), task)
-    require_scores(SimpleNamespace(checks=[check("lower", score=score) for score in wanted]), task)
+            require_scores(SimpleNamespace(checks=[check("lower"), check("lower", score=score)]), "b", task)
+    require_scores(SimpleNamespace(checks=[check("lower", score=score) for score in wanted]), "a", task)
+    require_scores(SimpleNamespace(checks=[check("lower", score="validation loss")]), "of another task", task)
 
 
 def test_a_verdict_counts_what_was_seen():

@@ -99,6 +99,10 @@ BASE = {
         ({"space": {"train.seed": {"use": "int", "low": 0, "high": 9}}}, "a seed of its own; search.seeds"),
         ({"space": {"n": {"use": "int", "path": "task.validation", "low": 1, "high": 9}}}, "cannot be compared"),
         ({"space": {"a": RATE, "b": RATE}}, "'a' varies optimizer.learning_rate in the same trials"),
+        (
+            {"space": {"optimizer.learning_rate": RATE, "optimizer": {"use": "choice", "values": [{"use": "sgd"}]}}},
+            "varies optimizer.learning_rate in the same trials; wanted the table first",
+        ),
         ({"space": {"y": KIND, "x": {"use": "choice", "values": [1, 2], "when": {"y": []}}}}, "one of no values"),
         ({"search": {"trials": 3, "parallel": "processes", "storage": "sqlite:///x"}}, "lock each other out"),
         (
@@ -122,6 +126,10 @@ def test_a_key_may_be_varied_by_dimensions_that_exclude_each_other():
         kind: RATE | {"when": {"kind": kind}} for kind in ("adam", "sgd")
     }
     Study.model_validate(BASE | {"space": space})
+    # All conditions of a chain of them have to hold.
+    x = {"use": "choice", "values": ["u", "v"], "when": {"kind": ["adam", "sgd"]}}
+    deeper = {"kind": space["kind"], "x": x, "adam": RATE | {"when": {"kind": "adam", "x": "u"}}, "sgd": space["sgd"]}
+    Study.model_validate(BASE | {"space": deeper})
     # One that depends on the other has its conditions too.
     space["sgd"] = RATE | {"when": {"adam": 1e-3}}
     with pytest.raises(pydantic.ValidationError, match="'adam' varies optimizer.learning_rate"):

@@ -16,6 +16,7 @@ from experiments.__main__ import main
 from experiments.errors import InputError
 from experiments.evaluate import scores_of
 from experiments.experiment import build
+from experiments.logs import read
 from experiments.progress import Quiet
 from experiments.signals import Interrupted
 from experiments.tuning import storage
@@ -175,6 +176,12 @@ def test_values_that_never_fit_are_errors_before_anything_runs(tmp_path, capsys)
         path = small_studies.written(tmp_path, space=space)
         assert main(["tune", str(path), "--out", str(tmp_path / "out")]) == 2
         assert message in capsys.readouterr().err
+    prepared = '"preprocess.s.{}" = {{ use = "choice", values = ["feature", "all"] }}'
+    for key, message in (("per", None), ("nonsense", "nonsense: unknown key; valid: per, use")):
+        path = small_studies.written(tmp_path, search="trials = 1\nfresh = 0", space=prepared.format(key))
+        path.write_text(path.read_text() + '\n[preprocess.s]\nuse = "standardize"\n')
+        assert main(["tune", str(path), "--out", str(tmp_path / key)]) == (2 if message else 0)
+        assert message is None or message in capsys.readouterr().err
     path = small_studies.written(tmp_path, search="trials = 2\nfolds = 5000")
     assert main(["tune", str(path), "--out", str(tmp_path / "out")]) == 2
     assert "task.folds: 5000 of 800 examples" in capsys.readouterr().err
@@ -267,6 +274,21 @@ def test_seeds_and_folds_are_runs_of_one_trial(tmp_path):
             np.testing.assert_allclose(trial.score, np.mean(scores), rtol=1e-6)
     np.testing.assert_allclose([row[4] for row in facts(lanes)], [row[4] for row in facts(plain)], rtol=1e-3)
     assert config.load(next(plain.trials()[0].folder.glob("*fold=2/config.json"))).task.fold == 2
+
+
+def test_a_study_of_folds_needs_no_validation_examples(tmp_path):
+    path = small_studies.written(tmp_path, search='trials = 2\nsampler = "random"\nfresh = 1\nfolds = 2')
+    path.write_text(path.read_text().replace("validation = 200\n", ""))
+    assert main(["tune", str(path), "--out", str(tmp_path / "out")]) == 0
+    assert "with other seeds" not in (tmp_path / "out" / "best.toml").read_text()
+    (one,) = (tmp_path / "out" / "fresh").glob("*/result.json")
+    assert "test" in json.loads(one.read_text())["scores"]
+
+
+def test_what_a_killed_command_left_of_a_file_does_not_take_the_folder(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "study.json.host.1.part").write_text("{")
+    small_studies.tuning(tmp_path)
 
 
 def test_another_study_in_the_folder_is_an_error(tmp_path, capsys):
@@ -371,7 +393,8 @@ def test_two_commands_at_once_share_a_study_and_its_fresh_runs(tmp_path):
     assert [one.returncode for one in both] == [0, 0], said
     assert [row["trial"] for row in table(tmp_path / "out")] == list("01234567")
     assert len([line for line in small_studies.journal(tmp_path / "out") if line.get("state") == 1]) == 8
-    assert len(list((tmp_path / "out" / "fresh").glob("*/result.json"))) == 2
+    logs = list((tmp_path / "out" / "fresh").glob("*/metrics.jsonl"))
+    assert [len(read(log)) for log in logs] == [20 + 2] * 2  # steps and evaluations, of one run each
 
 
 @pytest.mark.slow
