@@ -1,3 +1,4 @@
+import jax
 import numpy as np
 import optax
 import pytest
@@ -15,24 +16,34 @@ OPTIONS = [{}, {"b1": 0.5, "b2": 0.9, "eps": 1e-4, "eps_root": 1e-6, "initial_ac
 def paper(gs, b1=0.9, b2=0.999, eps=1e-3, eps_root=0.0, initial_accumulator_value=1e-6, bias_correction=True):
     """Algorithm 2 of Zaheer et al., debiased on request as in optax."""
     m, v, updates = np.zeros(gs.shape[1:]), np.full(gs.shape[1:], initial_accumulator_value), []
+    met = np.zeros(gs.shape[1:], bool)
     for t, g in enumerate(gs, 1):
+        met |= abs(v - g**2) < 1e-5 * v
         m = b1 * m + (1 - b1) * g
         v = v - (1 - b2) * np.sign(v - g**2) * g**2
         mean, square = (m / (1 - b1**t), v / (1 - b2**t)) if bias_correction else (m, v)
         updates.append(mean / (np.sqrt(square + eps_root) + eps))
-    return {"updates": np.stack(updates), "mu": m, "nu": v}
+    return {"updates": np.stack(updates), "mu": m, "nu": v, "met": met}
 
 
 @pytest.mark.parametrize("options", [*OPTIONS, {"bias_correction": False}], ids=str)
 def test_agrees_with_the_paper(recorded, options):
     ours, twin = run(oc.scale_by_yogi(**options), recorded, RATE), by_leaf(paper, recorded.grads, **options)
+    # Where nu and the squared gradient all but met, float32 decides which way nu went: exact numbers are for float64.
+    assert vector(twin["met"]).mean() < 0.02
+
+    def apart(found, wanted):
+        return jax.tree.map(lambda x, y, met: np.where(met, y, x), found, wanted, twin["met"])
+
     for slot in ("mu", "nu"):
-        assert_agree(ours.state[slot], twin[slot], SLOTS)
-    assert_agree(ours.params, moved(recorded.params, twin["updates"], RATE), PARAMS)
+        assert_agree(apart(ours.state[slot], twin[slot]), twin[slot], SLOTS)
+    wanted = moved(recorded.params, twin["updates"], RATE)
+    assert_agree(apart(ours.params, wanted), wanted, PARAMS)
 
 
-def test_is_exact_in_float64(recorded):
-    ours, twin = run_float64(oc.scale_by_yogi(**OPTIONS[1]), recorded), by_leaf(paper, recorded.grads, **OPTIONS[1])
+@pytest.mark.parametrize("options", [*OPTIONS, {"bias_correction": False}], ids=str)
+def test_is_exact_in_float64(recorded, options):
+    ours, twin = run_float64(oc.scale_by_yogi(**options), recorded), by_leaf(paper, recorded.grads, **options)
     assert_agree(ours.updates, twin["updates"], 1e-11)
 
 
