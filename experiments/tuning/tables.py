@@ -213,11 +213,6 @@ class Study(Config):
             raise ValueError("the validation examples judge the trials; wanted a task.validation or search.folds")
         return self
 
-    @property
-    def base(self) -> dict[str, Any]:
-        """The tables of a run."""
-        return {name: getattr(self, name) for name in Config.model_fields}
-
     def key(self, name: str) -> str:
         """The dotted key of the configuration to which a dimension's values go."""
         return self.space[name].path or name
