@@ -37,7 +37,10 @@ class Searcher:
             folder: where its runs go.
         """
         self.method, self.study, self.folder = method, study, folder
-        self.optuna_study = optuna.create_study(sampler=Seeded(study.search), pruner=storage.pruner(study))
+        # By the name that the tuner gives Hyperband deals its brackets: a random one would deal others each time.
+        self.optuna_study = optuna.create_study(
+            sampler=Seeded(study.search), pruner=storage.pruner(study), study_name=storage.NAME
+        )
         self.claim: Claim | None = None  # on the trial in progress
         self.chosen: list[Chosen] = []  # each better than the one before
         self.seconds = 0.0  # of thinking: what the sampler and the pruner took
