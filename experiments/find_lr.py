@@ -18,6 +18,7 @@ from experiments.charts import COLORS, svg
 from experiments.config import flat
 from experiments.errors import InputError
 from experiments.experiment import Experiment
+from experiments.files import is_taken
 from experiments.page import card, tiles, write_page
 from experiments.program import Program
 from optchain.core.paths import nearest
@@ -150,7 +151,7 @@ def prepare(folder: Path) -> None:
     Raises:
         InputError: the folder holds something else.
     """
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / "rates.csv").exists())):
+    if is_taken(folder) and not (folder / "rates.csv").exists():
         raise InputError(f"{folder} exists and holds no range test of ours; choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
 

@@ -56,7 +56,8 @@ def run(options: argparse.Namespace) -> int:
     except Interrupted as interrupted:
         _say(f"stopped; {goes_on(options)}")
         return 128 + interrupted.signal
-    print(f"report: {report}")
+    if tried:
+        print(f"report: {report}")
     return 0
 
 

@@ -10,12 +10,9 @@ from typing import Any
 
 import numpy as np
 import optuna
-import pydantic
 from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, TrialState
 
-from experiments.config import explained
-from experiments.errors import InputError
 from experiments.evaluate import scores_of
 from experiments.tables import Config
 from experiments.tuning import space
@@ -47,10 +44,7 @@ class Claim:
         """
         search, values = self.study.search, space.values(self.labels, self.study.space)
         seeds = [seed_of(search.seed, self.number, replicate) for replicate in range(search.seeds)]
-        try:
-            return [self.study.config(values, part, {"seed": seed}) for seed in seeds for part in search.parts]
-        except pydantic.ValidationError as error:
-            raise InputError(explained(error)) from None
+        return [self.study.config(values, part, {"seed": seed}) for seed in seeds for part in search.parts]
 
     def numbers(self) -> list[str]:
         """The dotted keys of the configuration that it varies."""
@@ -79,12 +73,10 @@ class Claim:
         return True
 
     def infeasible(self, why: str) -> None:
-        """End the trial because its configuration cannot be run."""
+        """End the trial, of which nothing has been run yet, because its configuration cannot be run."""
         self.trial.set_user_attr("why", why)
         # Building it cost something, too: a budget of seconds is to end where nothing can be run.
-        training = sum(one["seconds"]["training"] for one in self.results)
-        building = max(time.perf_counter() - self.began - training, 0.0)
-        self.trial.set_user_attr("seconds", {"compiling": building, "training": training})
+        self.trial.set_user_attr("seconds", {"compiling": time.perf_counter() - self.began, "training": 0.0})
         self.optuna_study.tell(self.trial, state=TrialState.FAIL)
 
     def _is_behind(self, step: int, value: float) -> bool:
@@ -188,8 +180,10 @@ class Claims:
         found, limit = self.optuna_study.get_trials(deepcopy=False), self.study.search.seconds
         if self.study.search.sampler == "grid":
             return not any(one.state == TrialState.WAITING for one in found)
-        if limit is None or not self._is_in_budget(len(found)):
-            return not self._is_in_budget(len(found))
+        if not self._is_in_budget(len(found)):
+            return True
+        if limit is None:
+            return False
         return sum(sum(one.seconds.values()) for one in trials(self.optuna_study, self.folder, self.objective)) >= limit
 
 

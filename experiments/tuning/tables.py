@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import Field, FiniteFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
+from experiments.config import explained
+from experiments.errors import InputError
 from experiments.tables import Config, Table, with_values
 
 Label = str | int | float | bool  # how Optuna knows a choice
@@ -221,12 +223,15 @@ class Study(Config):
         """The configuration with values of some dimensions, by name; and with other keys of `task` and `train`.
 
         Raises:
-            pydantic.ValidationError: the values do not fit together.
+            InputError: the values do not fit together.
         """
         placed = {self.key(name): value for name, value in values.items()}
         table = self.model_dump(include=set(Config.model_fields))
         own = {f"{name}.{key}": x for name, keys in (("task", task), ("train", train)) for key, x in keys.items()}
-        return Config.model_validate(with_values(table, placed | own))
+        try:
+            return Config.model_validate(with_values(table, placed | own))
+        except pydantic.ValidationError as error:
+            raise InputError(explained(error)) from None
 
 
 def _require_conditions(name: str, dimension: AnyDimension, earlier: dict[str, AnyDimension]) -> None:

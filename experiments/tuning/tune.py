@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pydantic
 import tomli_w
 from filelock import FileLock
 
@@ -82,8 +81,6 @@ class Tuning:
                 found = self.study.config(space.values(labels, self.study.space), part)
                 if search.side_by_side:
                     require_side_by_side(found)
-            except pydantic.ValidationError as error:
-                raise InputError(f"{where}: {config.explained(error)}") from None
             except InputError as error:
                 raise InputError(f"{where}: {error}") from None
             build(found, where)
