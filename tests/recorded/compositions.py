@@ -13,15 +13,15 @@ LOOK_UPS = 48
 
 def clipped_adamw() -> Any:
     """What most wrappers are put around."""
-    return oc.chain(clip=oc.clip_by_global_norm(1.0), adamw=oc.adamw(1e-2))
+    return oc.chain(clip=oc.clip_by_global_norm(0.5), adamw=oc.adamw(1e-2, weight_decay=0.1))
 
 
 def cautious_adamw() -> Any:
     """The same chain with `cautious` around the moments."""
     return oc.chain(
-        clip=oc.clip_by_global_norm(1.0),
+        clip=oc.clip_by_global_norm(0.5),
         adam=oc.cautious(oc.scale_by_adam()),
-        decay=oc.add_decayed_weights(1e-4),
+        decay=oc.add_decayed_weights(0.1),
         lr=oc.scale_by_learning_rate(1e-2),
     )
 
@@ -56,7 +56,7 @@ def nested_chains() -> Any:
     """A chain within a chain, with a schedule and a norm to watch."""
     inner = oc.chain(adam=oc.scale_by_adam(b2=0.99), decay=oc.add_decayed_weights(0.1, mask=oc.is_kernel))
     rate = oc.warmup_cosine(peak=0.02, warmup=5, total=24)
-    return oc.chain(clip=oc.clip_by_global_norm(1.0), inner=inner, lr=oc.scale_by_learning_rate(rate), watch=["inner"])
+    return oc.chain(clip=oc.clip_by_global_norm(0.5), inner=inner, lr=oc.scale_by_learning_rate(rate), watch=["inner"])
 
 
 def grouped() -> Any:
@@ -84,9 +84,13 @@ def compositions() -> dict[str, Case]:
         "accumulate of a guard": Case(oc.accumulate(oc.guard(tx), 3), gradients=one_nan),
         "lookahead of clipped adamw": Case(oc.lookahead(tx, sync_period=5, slow_step_size=0.5)),
         "cautious in a chain": Case(cautious_adamw()),
-        "precision of adamw": Case(oc.precision(oc.adamw(1e-2), params="kahan", slots="bfloat16"), dtype="bfloat16"),
-        "sparse adamw": Case(oc.sparse(oc.adamw(1e-2), 0.8, distribution="erk", schedule=gradual)),
+        "precision of adamw": Case(
+            oc.precision(oc.adamw(1e-2, weight_decay=0.1), params="kahan", slots="bfloat16"), dtype="bfloat16"
+        ),
+        "sparse adamw": Case(oc.sparse(oc.adamw(1e-2, weight_decay=0.1), 0.8, distribution="erk", schedule=gradual)),
         "rows of clipped adamw": Case(oc.rows(tx, tables=TABLE), gradients=looked_up),
         "schedule-free adamw": Case(oc.schedule_free_adamw(0.05, warmup_steps=5, weight_decay=0.1)),
-        "average of adamw": Case(oc.chain(opt=tx, average=oc.average_params(decay=0.9, debias=True, start=2.0))),
+        "average of clipped adamw": Case(
+            oc.chain(opt=tx, average=oc.average_params(decay=0.9, debias=True, start=2.0))
+        ),
     }

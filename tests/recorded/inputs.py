@@ -16,12 +16,11 @@ from optchain.core.paths import path_of
 
 HERE = Path(__file__).parent
 STEPS = 24  # a multiple of 2 and 3, so that the last step is one that accumulates the micro-batches of a few
-# Which leaves a technique is run on: the first of these that it takes.
+# Which leaves a technique is run on: the first of these that it takes, those of `SQUARE` on the last.
 LEAVES = {
     "all": lambda path, shape: True,
     "no convolution": lambda path, shape: len(shape) <= 2,
-    # Without the two of 128 rows or columns, whose gradients have rows of zeros: inverse roots amplify rounding there.
-    "small": lambda path, shape: len(shape) <= 2 and 128 not in shape,
+    "square": lambda path, shape: len(shape) <= 1 or shape[0] == shape[-1] == 8,
 }
 # The extra arguments that an export reads; the others get none, for a later version may refuse what nobody reads.
 EXTRAS = dict.fromkeys(["scale_by_sophia", "sophia", "scale_by_adahessian", "adahessian"], ("hessian",))
@@ -31,8 +30,10 @@ EXTRAS |= dict.fromkeys(["scale_by_polyak", "polyak_sgd", "scale_on_plateau", "g
 EXTRAS |= dict.fromkeys(["asam", "gsam", "looksam", "sam"], ("grad_fn",))
 EXAMPLES = ("differentially_private_aggregate", "dpsgd")  # take the gradients of single examples
 BATCH = 4  # examples, for these
-# Where a gradient lacks directions, these divide rounding by rounding; float64 leaves it below their eps.
-FLOAT64 = ("scale_by_soap", "soap", "scale_by_kl_soap", "kl_soap", "scale_by_shampoo", "shampoo", "dion", "lbfgs")
+# In directions that the first gradient lacks, the basis of these is rounding: a matrix that is not square lacks some.
+SQUARE = ("scale_by_soap", "soap", "scale_by_kl_soap", "kl_soap", "dion")
+# These amplify rounding, so that only a run in float64 tells one law from another.
+FLOAT64 = (*SQUARE, "scale_by_shampoo", "shampoo", "lbfgs")
 
 
 @functools.cache
