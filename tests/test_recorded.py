@@ -9,21 +9,22 @@ import pytest
 from recorded import counted, runs, states, storage
 from recorded.compositions import compositions
 from recorded.inputs import HERE
-from techniques import TECHNIQUES, build
+from techniques import TECHNIQUES
 
 TOLERANCE = 2e-5
-# Gradients that differ by 6e-8 of themselves move the updates of these by up to 4e-5.
-EXCEPTIONS: dict[str, tuple[float, str]] = dict.fromkeys(
+# For updates, for all else, and why. Gradients that differ by 6e-8 of themselves, or another compiler's flags, move the
+# updates of these by 5e-6 to 1.3e-4; those of all others by less than 5e-6.
+EXCEPTIONS: dict[str, tuple[float, float, str]] = dict.fromkeys(
     ["schedule_free", "schedule_free_adamw", "schedule_free_sgd", "schedule-free adamw", "ftrl", "adamh", "cocob"]
     + ["scale_by_cocob", "proximal_elastic_net", "keep_params_norm"],
-    (2e-4, "the update is the difference of two parameters, which round in their own last place"),
+    (5e-4, TOLERANCE, "the update is the difference of two parameters, which round in their own last place"),
 )
-EXCEPTIONS |= {"looksam": (2e-4, "a small difference of two gradients is divided by its norm")}
-EXCEPTIONS |= {"precision of adamw": (8e-3, "a float32 sum at a tie rounds to either neighbor in bfloat16")}
+EXCEPTIONS |= {"looksam": (2e-4, TOLERANCE, "a small difference of two gradients is divided by its norm")}
+EXCEPTIONS |= {"precision of adamw": (8e-3, 8e-3, "a float32 sum at a tie rounds to either neighbor in bfloat16")}
 
 CASES = {name: runs.export(name) for name in TECHNIQUES} | compositions()
 COUNTS = json.loads((HERE / "counts.json").read_text())
-COUNTED = {name: build(name) for name in TECHNIQUES} | counted.compositions()
+COUNTED = counted.cases()
 STATES = states.recorded_states()
 
 
@@ -50,13 +51,13 @@ def differences(name: str) -> tuple[dict[str, float], dict[str, float]]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_run_ends_where_it_did_in_version_0_1(name):
-    tolerance, _ = EXCEPTIONS.get(name, (TOLERANCE, ""))
+    of_updates, of_others, _ = EXCEPTIONS.get(name, (TOLERANCE, TOLERANCE, ""))
     found, metrics = differences(name)
-    assert not {leaf: x for leaf, x in found.items() if x > tolerance}
+    assert not {leaf: x for leaf, x in found.items() if x > (of_updates if leaf.startswith("update") else of_others)}
     recorded = storage.index()[name]["metrics"]
     assert sorted(metrics) == sorted(recorded)
     for metric, value in recorded.items():
-        np.testing.assert_allclose(metrics[metric], value, rtol=max(1e-4, tolerance), err_msg=metric)
+        np.testing.assert_allclose(metrics[metric], value, rtol=1e-4, err_msg=metric)
 
 
 def test_every_recorded_run_and_count_is_replayed():
@@ -69,7 +70,7 @@ def test_every_recorded_run_and_count_is_replayed():
 @pytest.mark.parametrize("name", COUNTS["counts"])
 def test_a_step_costs_no_more_than_in_version_0_1(name):
     accessed, temporary = COUNTS["counts"][name]
-    found = counted.counts_of(name, COUNTED[name])
+    found = counted.counts_of(COUNTED[name])
     assert found.accessed <= accessed + 0.01
     assert found.temporary <= temporary + 0.01
 

@@ -1,29 +1,35 @@
-"""Of what the compiler's counts are recorded, beside the exports."""
+"""Of what the compiler's counts are recorded."""
 
-from typing import Any
+import dataclasses
 
 import jax
 from compiler_counts import Counts, counts
+from techniques import TECHNIQUES, build
 
 import optchain as oc
 from recorded.compositions import cautious_adamw, clipped_adamw
-from recorded.inputs import EXTRAS, extra_arguments
+from recorded.inputs import extra_arguments
+from recorded.runs import Case, export
 
 PARAMS = {"dense": {"kernel": jax.ShapeDtypeStruct((512, 512), "float32")}}
 
 
-def compositions() -> dict[str, Any]:
-    """Clipped AdamW, and wrappers around it."""
+def cases() -> dict[str, Case]:
+    """Every export by itself, clipped AdamW, and wrappers around it."""
     tx = clipped_adamw()
-    return {
-        "clipped adamw": tx,
-        "guarded clipped adamw": oc.guard(tx),
-        "accumulated clipped adamw": oc.accumulate(tx, 4),
-        "lookahead of clipped adamw": oc.lookahead(tx, 5, 0.5),
-        "cautious within clipped adamw": cautious_adamw(),
+    return {name: dataclasses.replace(export(name), tx=build(name)) for name in TECHNIQUES} | {
+        "clipped adamw": Case(tx),
+        "guarded clipped adamw": Case(oc.guard(tx)),
+        "accumulated clipped adamw": Case(oc.accumulate(tx, 4)),
+        "lookahead of clipped adamw": Case(oc.lookahead(tx, 5, 0.5)),
+        "cautious within clipped adamw": Case(cautious_adamw()),
     }
 
 
-def counts_of(name: str, tx: Any) -> Counts:
-    """The counts of an export or a composition on one matrix."""
-    return counts(tx, PARAMS, lambda grads, params: extra_arguments(EXTRAS.get(name, ()), 0, grads, params))
+def counts_of(case: Case) -> Counts:
+    """The counts of one step on one matrix."""
+
+    def extra(grads, params):
+        return extra_arguments(case.extras, 0, grads, params) | case.more(0, grads, params)
+
+    return counts(case.tx, PARAMS, extra)

@@ -1,7 +1,7 @@
 """Writes the fixtures of this folder: `python tests/recorded/make.py`, from the root of the repository.
 
 Version 0.1.0 wrote them, and only its core may: they say what a later core must still compute. The script is kept to
-show where they come from. A later version that runs it records itself, and then its tests can not fail.
+show where they come from. A later version that runs it records itself, and then its tests cannot fail.
 """
 
 import json
@@ -11,11 +11,12 @@ from pathlib import Path
 TESTS = Path(__file__).parent.parent
 if __name__ == "__main__":
     sys.path[:0] = [str(TESTS), str(TESTS.parent)]
+    import conftest  # noqa: F401 - sets the flags of the compiler before JAX starts
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
 from recorded_gradients import recorded as recorded_gradients  # noqa: E402
-from techniques import TECHNIQUES, build  # noqa: E402
+from techniques import TECHNIQUES  # noqa: E402
 
 from recorded import counted, runs, states, storage  # noqa: E402
 from recorded.compositions import compositions  # noqa: E402
@@ -48,9 +49,9 @@ def write_runs() -> None:
 def write_counts() -> None:
     """Store the compiler's counts; those that fail with the reason."""
     found, failed = {}, {}
-    for name, tx in ({name: build(name) for name in TECHNIQUES} | counted.compositions()).items():
+    for name, case in counted.cases().items():
         try:
-            found[name] = list(counted.counts_of(name, tx))
+            found[name] = list(counted.counts_of(case))
         except Exception as error:
             failed[name] = f"{type(error).__name__}: {error}"
     lines = [f"  {json.dumps(name)}: {json.dumps(x)}" for name, x in found.items()]
