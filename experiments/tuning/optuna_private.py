@@ -1,4 +1,7 @@
-"""All that is used of Optuna's private names: each with why there is no public way. Tried with Optuna 5.0.0 and 4.9.0."""
+"""All that is used of Optuna's private names, each with why there is no public way.
+
+Tried with Optuna 5.0.0, and with 4.9.0.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
