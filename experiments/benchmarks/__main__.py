@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 RUNS = Path("runs/benchmarks")
+OVERHEADS = ("calls", "equations", "trace", "eager", "import")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -60,6 +61,13 @@ def parser() -> argparse.ArgumentParser:
     masks.add_argument("--parameters", type=positive, default=2**24, help="size of the matrix")
     masks.add_argument("--repeats", type=positive, default=10, help="rounds")
     masks.add_argument("--out", type=Path, default=RUNS / "masks.jsonl", help="file to append the rows to")
+
+    overhead = commands.add_parser(
+        "overhead", help="what a step costs in Python beside optax, and the import", formatter_class=shown
+    )
+    overhead.add_argument("--repeats", type=positive, default=6, help="rounds of all that is timed")
+    overhead.add_argument("--only", nargs="*", choices=OVERHEADS, default=[], help="all parts if left out")
+    overhead.add_argument("--out", type=Path, default=RUNS / "overhead.jsonl", help="file to append the rows to")
 
     laws = commands.add_parser(
         "laws", help="the laws of composition, for everything of ours and of optax's", formatter_class=shown
@@ -137,6 +145,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from experiments.benchmarks import masks
 
         path = masks.run(args.parameters, args.repeats, args.out)
+    elif args.benchmark == "overhead":
+        jax.config.update("jax_platforms", "cpu")  # what Python does is the same everywhere; a device would hide it
+        from experiments.benchmarks import overhead
+
+        path = overhead.run(args.repeats, args.only, args.out)
     elif args.benchmark == "laws":
         jax.config.update("jax_num_cpu_devices", 2)  # one of the laws is about sharding
         from experiments.benchmarks import laws

@@ -11,7 +11,9 @@ import jax
 Name = TypeVar("Name")
 
 
-def interleaved(contenders: Mapping[Name, Callable[[], object]], repeats: int) -> dict[Name, list[float]]:
+def interleaved(
+    contenders: Mapping[Name, Callable[[], object]], repeats: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[Name, list[float]]:
     """Seconds of each call, taken in turns, so that whatever else the machine does hits all contenders alike.
 
     The order of each round is drawn anew: a call leaves caches and idle threads behind (OpenMP's go on spinning for a
@@ -22,10 +24,10 @@ def interleaved(contenders: Mapping[Name, Callable[[], object]], repeats: int) -
     seconds: dict[Name, list[float]] = {name: [] for name in contenders}
     for turn in range(repeats + 1):
         for name in draw.sample(list(contenders), len(contenders)):
-            start = time.perf_counter()
+            start = clock()
             contenders[name]()
             if turn:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     return seconds
 
 

@@ -17,6 +17,7 @@ from experiments.evaluate import scores_of
 from experiments.tables import Config
 from experiments.tuning import space
 from experiments.tuning.objective import Objective
+from experiments.tuning.optuna_private import begun
 from experiments.tuning.tables import Label, Study
 from experiments.tuning.trials import SURPLUS, folder_of, trials
 
@@ -80,7 +81,7 @@ class Claim:
         self.optuna_study.tell(self.trial, state=TrialState.FAIL)
 
     def _is_behind(self, step: int, value: float) -> bool:
-        known = self.optuna_study._storage.get_trial(self.trial._trial_id).intermediate_values
+        known = self.optuna_study.get_trials(deepcopy=False)[self.number].intermediate_values
         if step not in known:  # a run that goes on from its checkpoint says some of it again
             self.trial.report(value, step)
         return self.trial.should_prune()
@@ -123,7 +124,7 @@ class Claims:
     def _left(self) -> Iterator[Any]:
         """The claims on trials that were begun and that nobody runs."""
         for one in self._running():
-            yield from self._wanted(optuna.Trial(self.optuna_study, one._trial_id))  # there is no public way back
+            yield from self._wanted(begun(self.optuna_study, one))
 
     def _running(self) -> list[FrozenTrial]:
         return self.optuna_study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))

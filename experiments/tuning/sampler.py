@@ -14,6 +14,7 @@ from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, T
 from optuna.trial import FrozenTrial, TrialState
 
 from experiments.tuning import tables
+from experiments.tuning.optuna_private import OtherTrials
 
 
 def lacks(sampler: str) -> str | None:
@@ -37,7 +38,7 @@ class Seeded(BaseSampler):
         return self._inner(trial.number).infer_relative_search_space(study, trial)
 
     def sample_relative(self, study: optuna.Study, trial: FrozenTrial, search_space: Any) -> dict[str, Any]:
-        seen = PrunedAsFinished(study, search_space) if self.search.sampler == "gp" else study
+        seen = pruned_as_finished(study, search_space) if self.search.sampler == "gp" else study
         with warnings.catch_warnings():
             # What a trial that diverged is told as is infinite; the Gaussian process takes the worst finite value.
             warnings.filterwarnings("ignore", "Clip non-finite values")
@@ -76,35 +77,29 @@ class Seeded(BaseSampler):
                     return RandomSampler(seed=seed)
 
 
-class PrunedAsFinished:
+def pruned_as_finished(study: optuna.Study, search_space: Any) -> OtherTrials:
     """A study as the Gaussian process is to see it, with its pruned trials among the finished ones.
 
     Optuna's leaves pruned trials out: it would propose where they were again and again, and with most trials pruned it
     would be long before it has seen enough of them to propose anything. Here a pruned trial has the last value that it
     reported, or that of the worst finished one where this is better: what was seen after a few steps may be off the
     scale of all others.
+
+    Args:
+        study: as it is.
+        search_space: the dimensions in question; a pruned trial that does not have all of them stays out.
     """
 
-    def __init__(self, study: optuna.Study, search_space: Any) -> None:
-        """
-        Args:
-            study: as it is.
-            search_space: the dimensions in question; a pruned trial that has not all of them stays out.
-        """
-        self.study, self.search_space = study, search_space
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.study, name)
-
-    def _get_trials(self, deepcopy: bool, states: Sequence[TrialState], use_cache: bool) -> list[FrozenTrial]:
-        found = self.study._get_trials(deepcopy=False, states=(*states, TrialState.PRUNED), use_cache=use_cache)
+    def shown(found: list[FrozenTrial]) -> list[FrozenTrial]:
         finished = [one.values[0] for one in found if one.state == TrialState.COMPLETE]
         worst = max(filter(math.isfinite, finished), default=math.inf)
         return [
             _finished(one, worst) if one.state == TrialState.PRUNED else one
             for one in found
-            if one.state != TrialState.PRUNED or self.search_space.keys() <= one.params.keys()
+            if one.state != TrialState.PRUNED or search_space.keys() <= one.params.keys()
         ]
+
+    return OtherTrials(study, (TrialState.PRUNED,), shown)
 
 
 def _finished(pruned: FrozenTrial, worst: float) -> FrozenTrial:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from experiments.tuning.tables import AnyDimension, Choice, Int, Label
 
@@ -19,8 +18,18 @@ def suggest(trial: optuna.Trial, space: Space) -> dict[str, Label]:
     found: dict[str, Label] = {}
     for name, dimension in space.items():
         if holds(dimension, found):
-            found[name] = trial._suggest(name, distribution(dimension))  # what the typed ones call
+            found[name] = _suggested(trial, name, dimension)
     return found
+
+
+def _suggested(trial: optuna.Trial, name: str, dimension: AnyDimension) -> Label:
+    match dimension:
+        case Choice():
+            return trial.suggest_categorical(name, list(dimension.labels))
+        case Int():
+            return trial.suggest_int(name, dimension.low, dimension.high, log=dimension.logarithmic)
+        case _:
+            return trial.suggest_float(name, dimension.low, dimension.high, log=dimension.logarithmic)
 
 
 def holds(dimension: AnyDimension, labels: dict[str, Label]) -> bool:
@@ -29,17 +38,6 @@ def holds(dimension: AnyDimension, labels: dict[str, Label]) -> bool:
         other in labels and labels[other] in (wanted if isinstance(wanted, list) else [wanted])
         for other, wanted in dimension.when.items()
     )
-
-
-def distribution(dimension: AnyDimension) -> BaseDistribution:
-    """A dimension as Optuna knows it."""
-    match dimension:
-        case Choice():
-            return CategoricalDistribution(list(dimension.labels))
-        case Int():
-            return IntDistribution(dimension.low, dimension.high, log=dimension.logarithmic)
-        case _:
-            return FloatDistribution(dimension.low, dimension.high, log=dimension.logarithmic)
 
 
 def values(labels: dict[str, Label], space: Space) -> dict[str, Any]:

@@ -3,7 +3,7 @@ import math
 import optuna
 import pytest
 
-from experiments.tuning.sampler import PrunedAsFinished, Seeded
+from experiments.tuning.sampler import Seeded, pruned_as_finished
 from experiments.tuning.tables import Search
 
 FINISHED, PRUNED = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED
@@ -45,11 +45,11 @@ def test_the_gaussian_process_sees_pruned_trials():
         value = (x - 0.3) ** 2
         trial.report(value + 2, 1)
         found.tell(trial, value if number < 2 else None, FINISHED if number < 2 else PRUNED)
-    seen = PrunedAsFinished(found, {"x": None})._get_trials(deepcopy=False, states=(FINISHED,), use_cache=False)
+    seen = pruned_as_finished(found, {"x": None})._get_trials(deepcopy=False, states=(FINISHED,), use_cache=False)
     worst = max(one.value for one in found.trials[:2])
     assert [one.value for one in seen] == [one.value for one in found.trials[:2]] + [worst] * 10
     assert [one.params for one in seen] == [one.params for one in found.trials]
-    assert len(PrunedAsFinished(found, {"y": None})._get_trials(False, (FINISHED,), False)) == 2
+    assert len(pruned_as_finished(found, {"y": None})._get_trials(False, (FINISHED,), False)) == 2
     assert all(one.state == PRUNED for one in found.trials[2:])  # in the study nothing has changed
     # Only two have finished, yet there is enough to propose from.
     trial = found.ask()
