@@ -183,7 +183,7 @@ def test_a_signal_saves_and_stops(tmp_path, number, code):
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code and "saved; continue with --resume" in err and "Traceback" not in err
-    (saved,) = (int(path.name) for path in (tmp_path / "run" / "checkpoints").glob("[0-9]*"))
+    (saved,) = small_runs.saved(tmp_path / "run")
     assert saved == read(tmp_path / "run" / "metrics.jsonl")[-1]["step"]
 
 

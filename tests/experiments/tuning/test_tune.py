@@ -136,7 +136,7 @@ def test_a_budget_of_seconds_ends_where_nothing_can_be_trained(tmp_path, capsys)
     assert sum(float(row["compiling_seconds"]) + float(row["training_seconds"]) for row in rows[:-1]) < 1.0
     assert "diverged; extend the space downwards" in capsys.readouterr().out
     space = '"model.initializer" = { use = "choice", values = ["uniform", "truncated_normal"] }'
-    infeasible = small_studies.searched(tmp_path, "infeasible", search=search, space=space).trials()
+    infeasible = small_studies.searched(tmp_path, "infeasible", None, search=search, space=space).trials()
     assert all(trial.state == "infeasible" and trial.seconds["compiling"] > 0 for trial in infeasible)
 
 
