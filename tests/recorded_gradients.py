@@ -112,13 +112,12 @@ def joined(recorded: Recorded) -> Recorded:
     if not isinstance(recorded, Entries):
         return recorded
 
-    def vector(tree: Any, axes: int) -> jax.Array:
-        return jnp.concatenate([x.reshape(*x.shape[:axes], -1) for x in jax.tree.leaves(tree)], axis=-1)
+    def vector(params: Any, tree: Any) -> jax.Array:
+        pairs = zip(jax.tree.leaves(params), jax.tree.leaves(tree), strict=True)
+        return jnp.concatenate([x.reshape(*x.shape[: x.ndim - p.ndim], -1) for p, x in pairs], axis=-1)
 
-    params, grads = recorded
-    return Recorded(
-        {name: vector(tree, 0) for name, tree in params.items()}, {name: vector(g, 1) for name, g in grads.items()}
-    )
+    trees = ({name: vector(params, tree[name]) for name, params in recorded.params.items()} for tree in recorded)
+    return Recorded(*trees)
 
 
 def parted(found: Any, recorded: Recorded) -> Any:

@@ -30,15 +30,16 @@ def paper(grads, clip):
 
 
 @pytest.mark.parametrize("clip", [0.05, 1.0, 1e6])  # clips every example, some, none
-def test_without_noise_agrees_with_the_paper_and_optax(recorded, clip):
-    given, ours = examples(recorded), run(oc.differentially_private_aggregate(clip, 0.0), examples(recorded)).updates
+def test_without_noise_agrees_with_the_paper_and_optax(entries, clip):
+    given = examples(entries)
+    ours = run(oc.differentially_private_aggregate(clip, 0.0), given).updates
     theirs = run_twin(optax.contrib.differentially_private_aggregate(clip, 0.0, key=0), given).updates
     assert_agree(ours, paper(given.grads, clip), SLOTS)
     assert_agree(ours, theirs, SLOTS)
 
 
-def test_is_exact_in_float64(recorded):
-    given = examples(recorded)
+def test_is_exact_in_float64(entries):
+    given = examples(entries)
     ours = run_float64(oc.differentially_private_aggregate(1.0, 0.0), given).updates
     assert_agree(ours, paper(given.grads, 1.0), 1e-12)
 
