@@ -1,4 +1,4 @@
-"""Which cases of a matrix `make test` runs, and which only `make test-all` adds."""
+"""Which cases of a matrix `make test` runs, and which `make test-all` adds."""
 
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
