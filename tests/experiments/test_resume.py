@@ -177,24 +177,22 @@ def test_links_in_another_order_are_a_change(finished, capsys):
     chex.assert_trees_all_equal(links(edited.carry["opt_state"]), links(finished.carry["opt_state"]))
 
 
-def test_the_command_line_renames_and_survives_kill(tmp_path):
+def test_the_command_line_renames_and_survives_kill(tmp_path, capsys):
     file = small_runs.small(tmp_path, steps=1_000_000)
     first = small_runs.start("train", file, "--out", tmp_path / "run")
     small_runs.wait_for(tmp_path / "run", 20, first)
     first.send_signal(signal.SIGKILL)
     first.communicate()
     file.write_text(file.read_text().replace("[optimizer.adam]", "[optimizer.moments]"))
-    resume = ("train", file, "--out", tmp_path / "run", "--resume")
-    refused = small_runs.run(*resume)
-    assert refused.returncode == 2 and "'adam' is gone" in refused.stderr and "Traceback" not in refused.stderr
+    resume = ("train", str(file), "--out", str(tmp_path / "run"), "--resume")
+    assert main([*resume]) == 2 and "'adam' is gone" in capsys.readouterr().err
     assert "adam" in json.loads((tmp_path / "run" / "config.json").read_text())["optimizer"]
     saved = small_runs.saved(tmp_path / "run")[-1]  # of two where the kill came before the older one was removed
     second = small_runs.start(*resume, "--rename", "adam=moments")
     small_runs.wait_for(tmp_path / "run", saved + 20, second)
     second.send_signal(signal.SIGKILL)
     assert "renamed    adam -> moments" in second.communicate()[1]
-    scored = small_runs.run("evaluate", tmp_path / "run")
-    assert scored.returncode == 0, scored.stderr
+    assert main(["evaluate", str(tmp_path / "run")]) == 0, capsys.readouterr().err
     third = small_runs.start(*resume, "--rename", "adam=moments")  # the same command goes on, migrated or not
     small_runs.wait_for(tmp_path / "run", saved + 40, third)
     third.send_signal(signal.SIGTERM)
