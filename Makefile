@@ -3,7 +3,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: install demo test test-oracles test-slow lint readme benchmarks clean
+TEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+.PHONY: install demo test test-all test-oracles test-slow lint readme benchmarks clean
 
 install: $(VENV)/.installed
 
@@ -21,15 +23,21 @@ $(VENV)/.oracles: $(VENV)/.installed
 demo: install
 	$(BIN)/python -m experiments train configs/digits/adamw.toml --out runs/demo --overwrite
 
+# For every change, within minutes: one technique, data set or way of running stands for all of its kind.
 test: install
-	$(BIN)/python -m pytest -q -n 2 -m 'not slow'
+	$(TEST) -m 'not full and not slow and not oracles'
+
+# All of them, and all that takes no more than a minute each; the oracles as far as they are installed.
+test-all: install
+	$(TEST) -m 'not slow'
 
 # Agreement with torch and pytorch_optimizer.
 test-oracles: $(VENV)/.oracles
-	$(BIN)/python -m pytest -q -n 2 -m 'oracles and not slow'
+	$(TEST) -m 'oracles and not slow'
 
+# What takes more than a minute each.
 test-slow: install
-	$(BIN)/python -m pytest -q -n 2 -m slow
+	$(TEST) -m slow
 
 lint: install
 	$(BIN)/ruff check .

@@ -20,6 +20,7 @@ os.environ["XLA_FLAGS"] = " ".join([*QUICKLY, os.environ.get("XLA_FLAGS", "")])
 import chex  # noqa: E402
 import jax  # noqa: E402
 import pytest  # noqa: E402
+from recorded_gradients import entries as entries  # noqa: E402
 from recorded_gradients import recorded as recorded  # noqa: E402
 from recorded_gradients import recorded_matrices as recorded_matrices  # noqa: E402
 

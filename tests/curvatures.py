@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from recorded_gradients import joined, parted
 from torch_twin import run_torch
 
 import optchain as oc
@@ -30,9 +31,10 @@ def trained(tx, recorded, every=EVERY):
         return took, None
 
     steps = jnp.arange(len(jax.tree.leaves(recorded.grads)[0]))
-    start = recorded.params, tx.init(recorded.params)
+    params, grads = joined(recorded)
+    _, hs = joined(recorded._replace(grads=estimates(recorded)))
     scanned = jax.jit(lambda start, *xs: jax.lax.scan(step, start, xs)[0])
-    return scanned(start, steps, recorded.grads, estimates(recorded))
+    return parted(scanned((params, tx.init(params)), steps, grads, hs), recorded)
 
 
 def run_torch_told(make, recorded, every=EVERY):

@@ -93,6 +93,51 @@ def recorded() -> Recorded:
         return Recorded(params, record(params, batches))
 
 
+class Entries(Recorded):
+    """Recorded gradients that `joined` runs as two vectors, one of each model, instead of leaf by leaf.
+
+    A technique that treats every entry alike, or all of them together, makes the same of the vectors, and what is
+    traced and compiled is a fifth. What comes out is `parted` into the leaves again, and compared leaf by leaf.
+    """
+
+
+@pytest.fixture(scope="session")
+def entries(recorded) -> Entries:
+    """The recorded gradients, for techniques to which the leaf that an entry is in does not matter."""
+    return Entries(*recorded)
+
+
+def joined(recorded: Recorded) -> Recorded:
+    """What is run: for `Entries` a vector of each model."""
+    if not isinstance(recorded, Entries):
+        return recorded
+
+    def vector(params: Any, tree: Any) -> jax.Array:
+        pairs = zip(jax.tree.leaves(params), jax.tree.leaves(tree), strict=True)
+        return jnp.concatenate([x.reshape(*x.shape[: x.ndim - p.ndim], -1) for p, x in pairs], axis=-1)
+
+    trees = ({name: vector(params, tree[name]) for name, params in recorded.params.items()} for tree in recorded)
+    return Recorded(*trees)
+
+
+def parted(found: Any, recorded: Recorded) -> Any:
+    """What came out, with the leaves of the recorded tree for each vector of all entries of a model."""
+    if not isinstance(recorded, Entries):
+        return found
+    models = {sum(p.size for p in jax.tree.leaves(tree)): tree for tree in recorded.params.values()}
+
+    def part(x: Any) -> Any:
+        like = models.get(x.shape[-1]) if np.ndim(x) else None
+        if like is None:
+            return x
+        leaves, treedef = jax.tree.flatten(like)
+        x, ends = np.asarray(x), np.cumsum([p.size for p in leaves])[:-1]
+        parts = zip(np.split(x, ends, axis=-1), leaves, strict=True)
+        return treedef.unflatten([one.reshape(*x.shape[:-1], *p.shape) for one, p in parts])
+
+    return jax.tree.map(part, found)
+
+
 def blank(recorded: Recorded) -> Any:
     """Where the gradient is 0 at every step."""
     return jax.tree.map(lambda g: np.all(np.asarray(g) == 0, axis=0), recorded.grads)

@@ -1,5 +1,6 @@
 """Small configurations, and runs of the command line in a process of their own."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,7 +9,8 @@ from pathlib import Path
 
 from experiments import config
 from experiments import run as runs
-from experiments.experiment import build
+from experiments.experiment import Experiment, build
+from experiments.program import Program
 from experiments.train import Trainer
 
 ROOT = Path(__file__).parents[1]
@@ -73,19 +75,42 @@ def run(*arguments: object) -> subprocess.CompletedProcess:
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
+def saved(folder: Path) -> list[int]:
+    """The steps whose checkpoints are complete; one that is being written has another name."""
+    return sorted(int(path.name) for path in (folder / "checkpoints").iterdir() if path.name.isdigit())
+
+
 def wait_for(folder: Path, step: int, process: subprocess.Popen) -> None:
     """Wait until a checkpoint of a step is complete; the run goes on meanwhile."""
     deadline = time.monotonic() + 90
-    while not any(int(path.name) >= step for path in (folder / "checkpoints").glob("[0-9]*") if path.name.isdigit()):
+    while not (folder / "checkpoints").is_dir() or max(saved(folder), default=0) < step:
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+PROGRAMS: dict[str, Program] = {}
+
+
+def shared_program(built: Experiment) -> Program:
+    """The program of an experiment, the same for all in this process that are of one task, network and chain.
+
+    Compiling is most of what a small run takes. Of the table `train` only the batches are compiled, and the seed is an
+    argument.
+    """
+    found = built.config.model_dump()
+    found["train"] = {name: found["train"][name] for name in ("batch", "sampling")}
+    key = json.dumps(found, default=str)
+    if key not in PROGRAMS:
+        PROGRAMS[key] = Program(built)
+    return PROGRAMS[key]
 
 
 def train(parent: Path, *sets: str, folder: str = "run") -> Trainer:
     """Train the small configuration with overrides to its end, in this process."""
     resolved = config.load(small(parent), list(sets))
     opened = runs.create(parent / folder, resolved, "the command", overwrite=False)
-    trainer = Trainer(build(resolved, "small.toml"), opened)
+    built = build(resolved, "small.toml")
+    trainer = Trainer(built, opened, program=shared_program(built))
     assert trainer.train() is None
     return trainer

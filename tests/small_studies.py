@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from experiments import config
+from experiments.tuning.programs import Programs
 from experiments.tuning.tables import Study
 from experiments.tuning.tune import Tuning
 
@@ -36,6 +37,8 @@ use = "scale_by_learning_rate"
 learning_rate = 1e-2
 """
 
+PROGRAMS = Programs("study.toml")  # of all studies in this process: compiling is most of what they take
+
 RATE = '"optimizer.lr.learning_rate" = { use = "log", low = 1e-3, high = 1e-1 }'
 
 
@@ -46,17 +49,17 @@ def written(folder: Path, search: str = 'trials = 6\nsampler = "random"\nfresh =
     return path
 
 
-def tuning(folder: Path, name: str = "out", **texts: str) -> Tuning:
-    """A small study in a folder of its own, not begun yet."""
+def tuning(folder: Path, name: str = "out", programs: Programs | None = PROGRAMS, **texts: str) -> Tuning:
+    """A small study in a folder of its own, not begun yet; without `programs` it compiles all that it needs."""
     path = written(folder, **texts)
-    found = Tuning(config.load(path, table=Study), folder / name, "study.toml", "tune study.toml")
+    found = Tuning(config.load(path, table=Study), folder / name, "study.toml", "tune study.toml", programs)
     found.prepare(overwrite=False)
     return found
 
 
-def searched(folder: Path, name: str = "out", **texts: str) -> Tuning:
+def searched(folder: Path, name: str = "out", programs: Programs | None = PROGRAMS, **texts: str) -> Tuning:
     """A small study all of whose trials have been run."""
-    found = tuning(folder, name, **texts)
+    found = tuning(folder, name, programs, **texts)
     found.search()
     return found
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from agreement import Run
+from recorded_gradients import joined, parted
 
 # A rate that grows as long as gradients point along the way would grow for ever on gradients fixed beforehand: here a
 # spring that pulls back to the start is added to the recorded ones, as if the loss had a bowl around it.
@@ -48,8 +49,9 @@ def run(tx, recorded, rate=1.0, values=None, promotion="strict") -> Run:
     """Apply a transformation to recorded gradients and the spring, and to losses where there are some."""
     told = {} if values is None else {"value": jnp.asarray(values, jnp.float32)}
     with jax.numpy_dtype_promotion(promotion):
-        (params, state), updates = compiled(tx, rate)(recorded.params, (recorded.grads, told))
-    return Run(params, state, updates)
+        start, grads = joined(recorded)
+        (params, state), updates = compiled(tx, rate)(start, (grads, told))
+    return parted(Run(params, state, updates), recorded)
 
 
 @functools.lru_cache(maxsize=8)

@@ -31,27 +31,27 @@ def norms(updates):
 
 
 @pytest.mark.parametrize("bound", BOUNDS)
-def test_agrees_with_the_paper(recorded, bound):
-    ours, (twin, _) = run(oc.clip_by_global_norm(bound), recorded, RATE), paper(recorded.grads, bound)
+def test_agrees_with_the_paper(entries, bound):
+    ours, (twin, _) = run(oc.clip_by_global_norm(bound), entries, RATE), paper(entries.grads, bound)
     assert_agree(ours.updates, twin, SLOTS)
-    assert_agree(ours.params, moved(recorded.params, twin, RATE), PARAMS)
+    assert_agree(ours.params, moved(entries.params, twin, RATE), PARAMS)
 
 
 @pytest.mark.parametrize("bound", BOUNDS)
-def test_agrees_with_optax(recorded, bound):
-    ours = run(oc.clip_by_global_norm(bound), recorded, RATE)
-    twin = run_twin(optax.clip_by_global_norm(bound), recorded, RATE)
+def test_agrees_with_optax(entries, bound):
+    ours = run(oc.clip_by_global_norm(bound), entries, RATE)
+    twin = run_twin(optax.clip_by_global_norm(bound), entries, RATE)
     assert_agree(ours.updates, twin.updates, SLOTS)
     assert_agree(ours.params, twin.params, PARAMS)
 
 
-def test_reports_the_norm_and_the_factor(recorded):
-    _, expected = paper(recorded.grads, 1.0)
+def test_reports_the_norm_and_the_factor(entries):
+    _, expected = paper(entries.grads, 1.0)
     bound = float(np.median(expected))
     tx = oc.chain(clip=oc.clip_by_global_norm(bound))
-    state = tx.init(recorded.params)
+    state = tx.init(entries.params)
     for t in (int(expected.argmin()), int(expected.argmax())):
-        _, state = tx.update(jax.tree.map(lambda g, t=t: g[t], recorded.grads), state)
+        _, state = tx.update(jax.tree.map(lambda g, t=t: g[t], entries.grads), state)
         found = oc.metrics(state)
         np.testing.assert_allclose(found["clip.norm"], expected[t], rtol=1e-6)
         np.testing.assert_allclose(found["clip.scale"], min(1, bound / expected[t]), rtol=1e-6)
@@ -104,7 +104,7 @@ def test_shows_a_gradient_that_is_not_finite(bad):
     assert np.isnan(u["w"][1])
 
 
-def test_is_exact_in_float64(recorded):
-    ours, (twin, _) = run_float64(oc.clip_by_global_norm(0.05), recorded), paper(recorded.grads, 0.05)
+def test_is_exact_in_float64(entries):
+    ours, (twin, _) = run_float64(oc.clip_by_global_norm(0.05), entries), paper(entries.grads, 0.05)
     chex.assert_type(jax.tree.leaves(ours.updates), np.float64)
     assert_agree(ours.updates, twin, 1e-12)

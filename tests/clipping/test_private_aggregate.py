@@ -5,7 +5,7 @@ import optax
 import optax.contrib
 import pytest
 from agreement import SLOTS, assert_agree, run, run_float64, run_twin
-from recorded_gradients import STEPS
+from recorded_gradients import STEPS, joined
 from whole_tree import tree_of, vector
 
 import optchain as oc
@@ -30,24 +30,25 @@ def paper(grads, clip):
 
 
 @pytest.mark.parametrize("clip", [0.05, 1.0, 1e6])  # clips every example, some, none
-def test_without_noise_agrees_with_the_paper_and_optax(recorded, clip):
-    given, ours = examples(recorded), run(oc.differentially_private_aggregate(clip, 0.0), examples(recorded)).updates
+def test_without_noise_agrees_with_the_paper_and_optax(entries, clip):
+    given = examples(entries)
+    ours = run(oc.differentially_private_aggregate(clip, 0.0), given).updates
     theirs = run_twin(optax.contrib.differentially_private_aggregate(clip, 0.0, key=0), given).updates
     assert_agree(ours, paper(given.grads, clip), SLOTS)
     assert_agree(ours, theirs, SLOTS)
 
 
-def test_is_exact_in_float64(recorded):
-    given = examples(recorded)
+def test_is_exact_in_float64(entries):
+    given = examples(entries)
     ours = run_float64(oc.differentially_private_aggregate(1.0, 0.0), given).updates
     assert_agree(ours, paper(given.grads, 1.0), 1e-12)
 
 
-def test_one_example_moves_the_sum_by_no_more_than_the_bound(recorded):
+def test_one_example_moves_the_sum_by_no_more_than_the_bound(entries):
     """The sensitivity, on which all privacy rests: an example a million times larger than the others."""
-    grads, tx = recorded.grads, oc.differentially_private_aggregate(0.1, 0.0)
+    (params, grads), tx = joined(entries), oc.differentially_private_aggregate(0.1, 0.0)
     other = jax.tree.map(lambda g: g.at[7].multiply(-1e6), grads)
-    a, b = (tx.update(x, tx.init(recorded.params), recorded.params)[0] for x in (grads, other))
+    a, b = (tx.update(x, tx.init(params), params)[0] for x in (grads, other))
     assert float(optax.tree.norm(jax.tree.map(jnp.subtract, a, b))) * STEPS <= 0.2 * (1 + 1e-4)
 
 

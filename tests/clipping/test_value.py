@@ -13,22 +13,22 @@ BOUNDS = [1e-4, 1e-2, 1e3]  # clips most entries, some, none
 
 
 @pytest.mark.parametrize("bound", BOUNDS)
-def test_agrees_with_the_definition(recorded, bound):
+def test_agrees_with_the_definition(entries, bound):
     c = np.float32(bound)
-    expected = jax.tree.map(lambda g: np.minimum(np.maximum(np.asarray(g), -c), c), recorded.grads)
-    chex.assert_trees_all_equal(run(oc.clip(bound), recorded).updates, expected)
+    expected = jax.tree.map(lambda g: np.minimum(np.maximum(np.asarray(g), -c), c), entries.grads)
+    chex.assert_trees_all_equal(run(oc.clip(bound), entries).updates, expected)
 
 
 @pytest.mark.parametrize("bound", BOUNDS)
-def test_agrees_with_optax(recorded, bound):
-    ours, twin = run(oc.clip(bound), recorded, -0.1), run_twin(optax.clip(bound), recorded, -0.1)
+def test_agrees_with_optax(entries, bound):
+    ours, twin = run(oc.clip(bound), entries, -0.1), run_twin(optax.clip(bound), entries, -0.1)
     chex.assert_trees_all_equal(ours.updates, twin.updates)
     chex.assert_trees_all_equal(ours.params, twin.params)
 
 
-def test_is_exact_in_float64(recorded):
-    expected = jax.tree.map(lambda g: np.clip(np.asarray(g, np.float64), -0.01, 0.01), recorded.grads)
-    chex.assert_trees_all_equal(run_float64(oc.clip(0.01), recorded).updates, expected)
+def test_is_exact_in_float64(entries):
+    expected = jax.tree.map(lambda g: np.clip(np.asarray(g, np.float64), -0.01, 0.01), entries.grads)
+    chex.assert_trees_all_equal(run_float64(oc.clip(0.01), entries).updates, expected)
 
 
 @pytest.mark.parametrize("seed", range(3))

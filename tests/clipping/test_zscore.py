@@ -31,14 +31,14 @@ def paper(grads, alpha=0.97, z_threshold=2.5, warmup_steps=25):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_agrees_with_the_paper(recorded, options):
-    twin, slots, scales = paper(recorded.grads, **options)
+def test_agrees_with_the_paper(entries, options):
+    twin, slots, scales = paper(entries.grads, **options)
     assert 0 < np.sum(scales < 1) < len(scales)
     tx = oc.clip_by_zscore(**options)
-    ours, wide = run(tx, recorded, -0.1), run_float64(tx, recorded)
+    ours, wide = run(tx, entries, -0.1), run_float64(tx, entries)
     # How far a spike is out is a difference of norms that are alike: their rounding counts several times.
     assert_agree(ours.updates, twin, 10 * SLOTS)
-    assert_agree(ours.params, moved(recorded.params, twin, -0.1), PARAMS)
+    assert_agree(ours.params, moved(entries.params, twin, -0.1), PARAMS)
     assert_agree(ours.state["mean"], slots["mean"], 10 * SLOTS)
     # With the tight threshold the variance sinks to 1e-6 of the mean: the rounding of norms makes 5.7e-5 of it.
     assert_agree(ours.state["var"], slots["var"], 20 * SLOTS)

@@ -22,13 +22,13 @@ def chained():
     return oc.chain(oc.scale_by_adam(), decay, oc.scale_by_learning_rate(RATE))
 
 
-def test_agrees_with_the_paper(recorded):
-    assert_agree(run(chained(), recorded).params, by_leaf(adamw, recorded.grads, recorded.params)["params"], PARAMS)
+def test_agrees_with_the_paper(entries):
+    assert_agree(run(chained(), entries).params, by_leaf(adamw, entries.grads, entries.params)["params"], PARAMS)
 
 
-def test_is_exact_in_float64(recorded):
-    twin = by_leaf(adamw, recorded.grads, recorded.params)["params"]
-    assert_agree(run_float64(chained(), recorded).params, twin, 1e-12)
+def test_is_exact_in_float64(entries):
+    twin = by_leaf(adamw, entries.grads, entries.params)["params"]
+    assert_agree(run_float64(chained(), entries).params, twin, 1e-12)
 
 
 def test_decays_where_the_signs_are_the_same_or_the_update_is_zero():

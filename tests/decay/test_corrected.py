@@ -27,20 +27,20 @@ def chained(rate=SCHEDULE):
     return oc.chain(adam=oc.scale_by_adam(), decay=decay, lr=oc.scale_by_learning_rate(rate))
 
 
-def test_agrees_with_the_paper(recorded):
-    assert_agree(run(chained(), recorded).params, by_leaf(adamc, recorded.grads, recorded.params)["params"], PARAMS)
+def test_agrees_with_the_paper(entries):
+    assert_agree(run(chained(), entries).params, by_leaf(adamc, entries.grads, entries.params)["params"], PARAMS)
 
 
-def test_is_exact_in_float64_but_for_the_schedule(recorded):
+def test_is_exact_in_float64_but_for_the_schedule(entries):
     """A schedule is float32: 6e-8 of each step."""
-    twin = by_leaf(adamc, recorded.grads, recorded.params)["params"]
-    assert_agree(run_float64(chained(), recorded).params, twin, 1e-6)
+    twin = by_leaf(adamc, entries.grads, entries.params)["params"]
+    assert_agree(run_float64(chained(), entries).params, twin, 1e-6)
 
 
 @pytest.mark.oracles
-def test_agrees_with_pytorch_optimizer(recorded):
+def test_agrees_with_pytorch_optimizer(entries):
     """Its second moment has 1e-15 added, which gradients a million times as large do not see."""
-    given = scaled(recorded, 1e6)
+    given = scaled(entries, 1e6)
     optimizers = pytest.importorskip("pytorch_optimizer", reason="it is in the extra `oracles`")
     params, _ = run_torch(lambda p: optimizers.AdamC(p, lr=PEAK, weight_decay=DECAY), given)
     assert_agree(run(chained(PEAK), given).params, params, PARAMS)

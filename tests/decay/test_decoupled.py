@@ -33,9 +33,9 @@ def chained(decay, coupled, moments):
 
 
 @pytest.mark.parametrize("coupled", [True, False])
-def test_agrees_with_the_paper(recorded, coupled):
-    ours = run(chained(0.1, coupled, oc.scale_by_adam()), recorded)
-    twin = by_leaf(adam, recorded.grads, recorded.params, decay=0.1, coupled=coupled)
+def test_agrees_with_the_paper(entries, coupled):
+    ours = run(chained(0.1, coupled, oc.scale_by_adam()), entries)
+    twin = by_leaf(adam, entries.grads, entries.params, decay=0.1, coupled=coupled)
     # In L2 the slots see the parameters, which carry a rounding of each step.
     slots, tol = ours.state["links"]["scale_by_adam"], PARAMS if coupled else SLOTS
     assert_agree(slots["mu"], twin["mu"], tol)
@@ -44,9 +44,9 @@ def test_agrees_with_the_paper(recorded, coupled):
 
 
 @pytest.mark.parametrize("coupled", [True, False])
-def test_is_exact_in_float64(recorded, coupled):
-    ours = run_float64(chained(0.1, coupled, oc.scale_by_adam()), recorded)
-    twin = by_leaf(adam, recorded.grads, recorded.params, decay=0.1, coupled=coupled)
+def test_is_exact_in_float64(entries, coupled):
+    ours = run_float64(chained(0.1, coupled, oc.scale_by_adam()), entries)
+    twin = by_leaf(adam, entries.grads, entries.params, decay=0.1, coupled=coupled)
     assert_agree(ours.params, twin["params"], 1e-12)
 
 
@@ -59,14 +59,14 @@ def test_agrees_with_optax(recorded):
 
 @pytest.mark.oracles
 @pytest.mark.parametrize("coupled", [True, False])
-def test_agrees_with_torch(recorded, coupled):
+def test_agrees_with_torch(entries, coupled):
     torch = pytest.importorskip("torch", reason="torch is in the extra `oracles`")
     make = torch.optim.Adam if coupled else torch.optim.AdamW
-    params, _ = run_torch(lambda p: make(p, lr=RATE, weight_decay=0.1), recorded)
-    assert_agree(run(chained(0.1, coupled, oc.scale_by_adam()), recorded).params, params, PARAMS)
+    params, _ = run_torch(lambda p: make(p, lr=RATE, weight_decay=0.1), entries)
+    assert_agree(run(chained(0.1, coupled, oc.scale_by_adam()), entries).params, params, PARAMS)
 
 
-def test_coupled_and_decoupled_are_the_same_for_sgd(recorded):
+def test_coupled_and_decoupled_are_the_same_for_sgd(entries):
     """SGD on the penalized loss is SGD with decay, p - rate (g + decay p) = (1 - rate decay) p - rate g."""
 
     def shrink_and_step(gs, p):
@@ -74,20 +74,20 @@ def test_coupled_and_decoupled_are_the_same_for_sgd(recorded):
             p = (1 - RATE * 0.1) * p - RATE * g
         return {"params": p}
 
-    twin = by_leaf(shrink_and_step, recorded.grads, recorded.params)["params"]
+    twin = by_leaf(shrink_and_step, entries.grads, entries.params)["params"]
     for coupled in (True, False):
-        assert_agree(run(chained(0.1, coupled, oc.scale(1.0)), recorded).params, twin, PARAMS)
+        assert_agree(run(chained(0.1, coupled, oc.scale(1.0)), entries).params, twin, PARAMS)
 
 
-def test_coupled_and_decoupled_differ_for_adam(recorded):
+def test_coupled_and_decoupled_differ_for_adam(entries):
     """The moments rescale the gradient of a penalty: where the gradient is 0 it moves as fast as the loss does."""
     coupled, decoupled, start, rested = (
         vector(tree)
         for tree in (
-            run(chained(1e-3, True, oc.scale_by_adam()), recorded).params,
-            run(chained(1e-3, False, oc.scale_by_adam()), recorded).params,
-            recorded.params,
-            blank(recorded),
+            run(chained(1e-3, True, oc.scale_by_adam()), entries).params,
+            run(chained(1e-3, False, oc.scale_by_adam()), entries).params,
+            entries.params,
+            blank(entries),
         )
     )
     assert np.abs(coupled - decoupled).max() > 100 * PARAMS * np.abs(decoupled).max()
@@ -144,12 +144,12 @@ def test_refuses_a_mask_that_fits_no_parameters(mask, message):
         oc.add_decayed_weights(0.1, mask=mask).init(jax.tree.map(lambda _: jnp.ones(2), KERNELS))
 
 
-def test_asks_for_the_parameters(recorded):
+def test_asks_for_the_parameters(entries):
     tx = oc.add_decayed_weights(0.1)
     with pytest.raises(
         ValueError, match=r"add_decayed_weights reads the parameters: call update\(grads, state, params"
     ):
-        tx.update(recorded.params, tx.init(recorded.params))
+        tx.update(entries.params, tx.init(entries.params))
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])

@@ -22,19 +22,19 @@ def chained():
     return oc.chain(decay=oc.decay_to_init(DECAY), lr=oc.scale_by_learning_rate(RATE))
 
 
-def test_agrees_with_the_paper(recorded):
-    ours, twin = run(chained(), recorded), by_leaf(towards_start, recorded.grads, recorded.params)
+def test_agrees_with_the_paper(entries):
+    ours, twin = run(chained(), entries), by_leaf(towards_start, entries.grads, entries.params)
     assert_agree(ours.params, twin["params"], PARAMS)
-    chex.assert_trees_all_equal(ours.state["links"]["decay"]["initial"], recorded.params)
+    chex.assert_trees_all_equal(ours.state["links"]["decay"]["initial"], entries.params)
 
 
-def test_is_exact_in_float64(recorded):
-    twin = by_leaf(towards_start, recorded.grads, recorded.params)
-    assert_agree(run_float64(chained(), recorded).params, twin["params"], 1e-12)
+def test_is_exact_in_float64(entries):
+    twin = by_leaf(towards_start, entries.grads, entries.params)
+    assert_agree(run_float64(chained(), entries).params, twin["params"], 1e-12)
 
 
-def test_from_zero_it_is_ordinary_decay(recorded):
-    given = recorded._replace(params=jax.tree.map(jnp.zeros_like, recorded.params))
+def test_from_zero_it_is_ordinary_decay(entries):
+    given = entries._replace(params=jax.tree.map(jnp.zeros_like, entries.params))
     plain = oc.chain(oc.add_decayed_weights(DECAY), oc.scale_by_learning_rate(RATE))
     chex.assert_trees_all_equal(run(chained(), given).params, run(plain, given).params)
 

@@ -19,21 +19,21 @@ def projected(gs, p, low, high, rate=-0.1):
 
 
 @pytest.mark.parametrize("low, high", [(-0.01, 0.01), (-0.2, 0.3), (0.1, 0.5)])
-def test_agrees_with_projected_descent(recorded, low, high):
+def test_agrees_with_projected_descent(entries, low, high):
     tx = oc.chain(oc.sgd(0.1), oc.keep_params_in_range(low, high))
-    exact = by_leaf(projected, recorded.grads, recorded.params, low=low, high=high)["params"]
-    assert_agree(run_float64(tx, recorded).params, exact, 1e-12)
-    assert_agree(run(tx, recorded).params, exact, PARAMS)
+    exact = by_leaf(projected, entries.grads, entries.params, low=low, high=high)["params"]
+    assert_agree(run_float64(tx, entries).params, exact, 1e-12)
+    assert_agree(run(tx, entries).params, exact, PARAMS)
 
 
-def test_nonnegative_agrees_with_projected_descent_and_optax(recorded):
+def test_nonnegative_agrees_with_projected_descent_and_optax(entries):
     ours = oc.chain(oc.sgd(0.1), oc.keep_params_nonnegative())
     theirs = optax.chain(optax.sgd(0.1), optax.keep_params_nonnegative())
-    exact = by_leaf(projected, recorded.grads, recorded.params, low=0.0, high=np.inf)["params"]
-    found = run(ours, recorded).params
-    assert_agree(run_float64(ours, recorded).params, exact, 1e-12)
+    exact = by_leaf(projected, entries.grads, entries.params, low=0.0, high=np.inf)["params"]
+    found = run(ours, entries).params
+    assert_agree(run_float64(ours, entries).params, exact, 1e-12)
     assert_agree(found, exact, PARAMS)
-    assert_agree(found, run_twin(theirs, recorded).params, PARAMS)
+    assert_agree(found, run_twin(theirs, entries).params, PARAMS)
     leaves = jax.tree.leaves(found)
     assert all(np.all(x >= 0) for x in leaves) and any(np.any(x == 0) for x in leaves)
 

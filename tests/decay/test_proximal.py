@@ -29,20 +29,20 @@ def proximal_gradient(gs, p, learning_rate, l1, l2=0.0):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_agrees_with_the_paper(recorded, options):
-    twin = by_leaf(proximal_gradient, recorded.grads, recorded.params, **options)["params"]
-    assert_agree(run(oc.proximal_elastic_net(**options), recorded).params, twin, PARAMS)
+def test_agrees_with_the_paper(entries, options):
+    twin = by_leaf(proximal_gradient, entries.grads, entries.params, **options)["params"]
+    assert_agree(run(oc.proximal_elastic_net(**options), entries).params, twin, PARAMS)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_is_exact_in_float64(recorded, options):
-    twin = by_leaf(proximal_gradient, recorded.grads, recorded.params, **options)["params"]
-    assert_agree(run_float64(oc.proximal_elastic_net(**options), recorded).params, twin, 1e-12)
+def test_is_exact_in_float64(entries, options):
+    twin = by_leaf(proximal_gradient, entries.grads, entries.params, **options)["params"]
+    assert_agree(run_float64(oc.proximal_elastic_net(**options), entries).params, twin, 1e-12)
 
 
-def test_without_a_penalty_is_the_learning_rate(recorded):
-    plain = run(oc.scale_by_learning_rate(0.1), recorded).params
-    assert_agree(run(oc.proximal_elastic_net(0.1, 0.0), recorded).params, plain, PARAMS)
+def test_without_a_penalty_is_the_learning_rate(entries):
+    plain = run(oc.scale_by_learning_rate(0.1), entries).params
+    assert_agree(run(oc.proximal_elastic_net(0.1, 0.0), entries).params, plain, PARAMS)
 
 
 def regression(seed, n=60, d=12):

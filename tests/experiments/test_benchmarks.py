@@ -66,6 +66,7 @@ def test_the_contenders_take_the_same_steps(max_norm, monkeypatch):
 OWN_WAY = {"add_noise", "centralize", "rprop", "scale_by_rprop", "scale_by_sm3", "scale_by_yogi"}
 
 
+@pytest.mark.full
 def test_twins_take_the_same_steps():
     params = {"w": jnp.linspace(-1.0, 1.0, 64)}
     grads = {"w": jnp.sin(jnp.arange(64.0))}
@@ -135,6 +136,7 @@ def test_step_prints_and_records_what_it_measured(tmp_path, capsys):
     assert "\x1b" not in printed and "│" not in printed  # plain lines, for this is no terminal
 
 
+@pytest.mark.full
 def test_every_technique_is_measured_on_each_tree_that_it_takes(tmp_path, capsys):
     path = step.every(64, 1, 4, 3, repeats=1, only=["adamw", "lion"], out=tmp_path / "all.jsonl")
     rows = [json.loads(line) for line in path.read_text().splitlines()]
@@ -148,6 +150,7 @@ def test_every_technique_is_measured_on_each_tree_that_it_takes(tmp_path, capsys
     assert printed.count("geometric mean") == 3 and path.with_suffix(".png").stat().st_size > 10_000
 
 
+@pytest.mark.full
 def test_loop_prints_and_records_what_it_measured(tmp_path, capsys):
     path = loop.run(steps=20, batch=64, repeats=2, out=tmp_path / "loop.jsonl")
     loop.run(steps=20, batch=64, repeats=2, out=path)
@@ -165,6 +168,7 @@ def test_without_torch_its_rows_are_left_out_with_a_line(tmp_path, monkeypatch, 
     assert all(json.loads(line).get("library") != "torch" for line in path.read_text().splitlines())
 
 
+@pytest.mark.full
 def test_laws_prints_and_records_what_holds(tmp_path, capsys):
     path = laws.run(["oc.scale", "optax.adam"], tmp_path / "laws.jsonl")
     ours, theirs = (json.loads(line) for line in path.read_text().splitlines())
@@ -176,6 +180,7 @@ def test_laws_prints_and_records_what_holds(tmp_path, capsys):
     assert {"oc.adamw", "optax.lion", "optax.contrib.muon"} <= set(names) and len(names) == len(set(names))
 
 
+@pytest.mark.full
 def test_control_prints_and_records_what_it_measured(tmp_path, capsys):
     path = control.run(parameters=256, width=8, repeats=1, out=tmp_path / "control.jsonl")
     rows = {(row["technique"], row["library"]): row for row in map(json.loads, path.read_text().splitlines())}
@@ -184,6 +189,7 @@ def test_control_prints_and_records_what_it_measured(tmp_path, capsys):
     assert "accumulate 4, guard, clip" in capsys.readouterr().out
 
 
+@pytest.mark.full
 def test_matrices_prints_and_records_what_it_measured(tmp_path, capsys, monkeypatch):
     chosen = {name: matrices.TECHNIQUES[name] for name in ("muon", "soap")}
     monkeypatch.setattr(matrices, "TECHNIQUES", chosen)
@@ -199,6 +205,7 @@ def test_matrices_prints_and_records_what_it_measured(tmp_path, capsys, monkeypa
     assert "mean_to_muon" in capsys.readouterr().out
 
 
+@pytest.mark.full
 def test_rows_and_their_goals_are_measured_and_recorded(tmp_path, capsys):
     path = rows.run(rows=2000, width=4, ids=32, repeats=2, out=tmp_path / "rows.jsonl")
     found = [json.loads(line) for line in path.read_text().splitlines()]
@@ -217,6 +224,7 @@ def test_look_ups_are_rarer_the_later_a_row_stands():
     assert counts[0] > 1.5 * counts[1] > 1.5 * counts[4] > 0 and len(counts) == 50
 
 
+@pytest.mark.full
 def test_masks_are_measured_beside_bare_adamw(tmp_path):
     path = masks.run(parameters=4096, repeats=2, out=tmp_path / "masks.jsonl")
     found = {row["technique"]: row for row in map(json.loads, path.read_text().splitlines())}

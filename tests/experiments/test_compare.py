@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import small_runs
 from scipy import stats
+from tiers import one_of_each
 
 from experiments import compare, config
 from experiments.__main__ import main
@@ -108,7 +109,7 @@ def test_all_have_as_many_trials_and_the_same_seeds(compared):
     assert {row["seed"] for row in of(found, "adam", "default")} == seeds and not of(found, "sgd", "default")
 
 
-@pytest.mark.parametrize("parallel", [pytest.param("processes", marks=pytest.mark.slow), "vmap"])
+@pytest.mark.parametrize("parallel", one_of_each(["vmap", "processes"]))
 def test_a_comparison_in_processes_or_lanes_finds_the_same(compared, file, tmp_path, parallel):
     _, wanted = compared
     assert main(["compare", str(file), "--out", str(tmp_path / "out"), "--set", f"search.parallel={parallel}"]) == 0

@@ -23,7 +23,8 @@ def train(tmp_path, optimizer, *sets):
     table = path.read_text().split("[optimizer]")[0]
     path.write_text(f"{table}\n[optimizer]\n{optimizer}")
     resolved = config.load(path, list(sets))
-    trainer = Trainer(build(resolved, "small.toml"), run.create(tmp_path / "run", resolved, "the command", False))
+    built, opened = build(resolved, "small.toml"), run.create(tmp_path / "run", resolved, "the command", False)
+    trainer = Trainer(built, opened, program=small_runs.shared_program(built))
     assert trainer.train() is None
     return trainer, read(trainer.logs.jsonl)
 
@@ -112,12 +113,14 @@ class Killed(BaseException):
     pass
 
 
-def by_hand(parent, writes, *sets, kill_at=None, folder="run", resume=False):
+def by_hand(parent, writes, *sets, kill_at=None, folder="run", resume=False, compiled_anew=False):
     """A small run that is controlled by hand at some steps."""
     resolved = config.load(small_runs.small(parent, steps=120), ["train.log_every=1", *sets])
     out = parent / folder
     opened = run.reopen(out, resolved) if resume else run.create(out, resolved, "the command", overwrite=False)
-    trainer = Trainer(build(resolved, "small.toml"), opened, display=Hand(out, writes, kill_at))
+    built = build(resolved, "small.toml")
+    program = None if compiled_anew else small_runs.shared_program(built)
+    trainer = Trainer(built, opened, program=program, display=Hand(out, writes, kill_at))
     try:
         trainer.train()
     except Killed:
@@ -140,7 +143,7 @@ def test_numbers_are_changed_by_hand_and_given_back(tmp_path):
         60: "adam.b1 = 0.5",
         80: "",
     }
-    trainer = by_hand(tmp_path, writes)
+    trainer = by_hand(tmp_path, writes, compiled_anew=True)
     found = rates(trainer)
     assert found[20] == pytest.approx(0.005 * (1 + np.cos(np.pi * 19 / 300)), rel=1e-5)
     assert [found[step] for step in (21, 40)] == [pytest.approx(1e-4)] * 2
@@ -159,7 +162,7 @@ def test_numbers_are_changed_by_hand_and_given_back(tmp_path):
 
 
 def test_other_values_of_a_name_are_no_new_compilation(tmp_path):
-    trainer = by_hand(tmp_path, {20 * i: f"lr.learning_rate = {i}e-4" for i in range(1, 6)})
+    trainer = by_hand(tmp_path, {20 * i: f"lr.learning_rate = {i}e-4" for i in range(1, 6)}, compiled_anew=True)
     assert rates(trainer)[120] == pytest.approx(5e-4) and len(trainer.program._compiled) == 2
 
 

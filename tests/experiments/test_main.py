@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import small_runs
 from sklearn.datasets import make_circles
+from tiers import one_of_each
 
 import optchain as oc
 from experiments import comparison, config, run
@@ -154,12 +155,12 @@ def test_a_diverged_run_has_its_own_exit_code_and_a_report(tmp_path, command):
         assert "diverged at step" in out and "diverged at step" in (tmp_path / "run" / "report.html").read_text()
 
 
-@pytest.mark.parametrize("batch", ["32", "{use='noise_scale', min=8, max=64, micro=4, decay=0.9}"])
-def test_a_killed_run_resumes_bit_for_bit(tmp_path, batch):
+@pytest.mark.parametrize("batch", one_of_each(["{use='noise_scale', min=8, max=64, micro=4, decay=0.9}", "32"]))
+def test_a_killed_run_resumes_bit_for_bit(tmp_path, command, batch):
     file = small_runs.small(tmp_path, steps=400)
     file.write_text(file.read_text().replace("batch = 32", f"batch = {batch}".replace("'", '"')))
-    whole = small_runs.run("train", file, "--out", tmp_path / "whole")
-    assert whole.returncode == 0, whole.stderr
+    code, _, err = command("train", file, "--out", tmp_path / "whole")
+    assert code == 0, err
     killed = small_runs.start("train", file, "--out", tmp_path / "killed")
     small_runs.wait_for(tmp_path / "killed", 20, killed)
     killed.send_signal(signal.SIGKILL)
@@ -167,15 +168,15 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path, batch):
     assert not (tmp_path / "killed" / "result.json").exists()
     with (tmp_path / "killed" / "metrics.jsonl").open("a") as log:
         log.write('{"step": 9999, "loss": 0.0}\n{"step": 10000, "lo')  # logs run ahead of the checkpoint
-    again = small_runs.run("train", file, "--out", tmp_path / "killed", "--resume")
-    assert again.returncode == 0, again.stderr
-    assert not again.stderr.startswith("step 20/")
+    code, _, err = command("train", file, "--out", tmp_path / "killed", "--resume")
+    assert code == 0, err
+    assert not err.startswith("step 20/")
     assert without_times(tmp_path / "killed") == without_times(tmp_path / "whole")
     results = [json.loads((tmp_path / name / "result.json").read_text()) for name in ("killed", "whole")]
     assert results[0]["scores"] == results[1]["scores"]
 
 
-@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("number, code", one_of_each([(signal.SIGTERM, 143), (signal.SIGINT, 130)]))
 def test_a_signal_saves_and_stops(tmp_path, number, code):
     file = small_runs.small(tmp_path, steps=1_000_000)
     process = small_runs.start("train", file, "--out", tmp_path / "run")
@@ -183,7 +184,7 @@ def test_a_signal_saves_and_stops(tmp_path, number, code):
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code and "saved; continue with --resume" in err and "Traceback" not in err
-    (saved,) = (int(path.name) for path in (tmp_path / "run" / "checkpoints").glob("[0-9]*"))
+    (saved,) = small_runs.saved(tmp_path / "run")
     assert saved == read(tmp_path / "run" / "metrics.jsonl")[-1]["step"]
 
 

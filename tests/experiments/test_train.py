@@ -51,7 +51,8 @@ def test_a_changed_configuration_is_detected_and_a_longer_run_is_not(tmp_path):
     with pytest.raises(InputError, match="train.steps: 60 -> 40"):
         run.reopen(folder, shorter)
     longer = config.load(small_runs.small(tmp_path), ["train.steps=80"])
-    again = Trainer(build(longer, "small.toml"), run.reopen(folder, longer))
+    built = build(longer, "small.toml")
+    again = Trainer(built, run.reopen(folder, longer), program=small_runs.shared_program(built))
     assert again.train() is None and again.run.result["step"] == 80
     whole = small_runs.train(tmp_path, "train.steps=80", folder="whole")
     losses = [[row["loss"] for row in read(x.logs.jsonl) if "loss" in row] for x in (again, whole)]

@@ -25,26 +25,26 @@ def paper(gs, b1=0.9, b2=0.999, eps=1e-16, eps_root=1e-16, behind=False):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_agrees_with_the_paper(recorded, options):
-    ours, twin = run(oc.scale_by_acprop(**options), recorded, RATE), by_leaf(paper, recorded.grads, **options)
+def test_agrees_with_the_paper(entries, options):
+    ours, twin = run(oc.scale_by_acprop(**options), entries, RATE), by_leaf(paper, entries.grads, **options)
     assert_agree(ours.state["mu"], twin["mu"], SLOTS)
     assert_agree(ours.state["nu"], twin["nu"], ROUNDED)
     assert_agree(ours.updates, twin["updates"], ROUNDED)
-    assert_agree(ours.params, moved(recorded.params, twin["updates"], RATE), PARAMS)
+    assert_agree(ours.params, moved(entries.params, twin["updates"], RATE), PARAMS)
 
 
-def test_is_exact_in_float64(recorded):
-    ours, twin = run_float64(oc.scale_by_acprop(), recorded), by_leaf(paper, recorded.grads)
+def test_is_exact_in_float64(entries):
+    ours, twin = run_float64(oc.scale_by_acprop(), entries), by_leaf(paper, entries.grads)
     assert_agree(ours.updates, twin["updates"], 1e-12)
 
 
-def test_agrees_with_optax_but_for_the_mean_that_deviations_are_from(recorded):
+def test_agrees_with_optax_but_for_the_mean_that_deviations_are_from(entries):
     """It takes them from the old mean, 1 / b1 times as large: so are our updates where eps does not matter."""
     options = {"eps": 1e-3, "eps_root": 0.0}
-    theirs = run_twin(optax.contrib.scale_by_acprop(**options), recorded, RATE)
+    theirs = run_twin(optax.contrib.scale_by_acprop(**options), entries, RATE)
     assert_agree(
         theirs.params,
-        moved(recorded.params, by_leaf(paper, recorded.grads, behind=True, **options)["updates"], RATE),
+        moved(entries.params, by_leaf(paper, entries.grads, behind=True, **options)["updates"], RATE),
         PARAMS,
     )
     none = {"eps": 0.0, "eps_root": 0.0}

@@ -22,32 +22,32 @@ def paper(gs, b1=0.9, b2=0.999, eps=1e-16, eps_root=1e-16):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_agrees_with_the_paper(recorded, options):
-    ours, twin = run(oc.scale_by_belief(**options), recorded, RATE), by_leaf(paper, recorded.grads, **options)
+def test_agrees_with_the_paper(entries, options):
+    ours, twin = run(oc.scale_by_belief(**options), entries, RATE), by_leaf(paper, entries.grads, **options)
     for slot in ("mu", "nu"):
         assert_agree(ours.state[slot], twin[slot], SLOTS)
-    assert_agree(ours.params, moved(recorded.params, twin["updates"], RATE), PARAMS)
+    assert_agree(ours.params, moved(entries.params, twin["updates"], RATE), PARAMS)
 
 
-def test_is_exact_in_float64(recorded):
-    ours, twin = run_float64(oc.scale_by_belief(**OPTIONS[1]), recorded), by_leaf(paper, recorded.grads, **OPTIONS[1])
+def test_is_exact_in_float64(entries):
+    ours, twin = run_float64(oc.scale_by_belief(**OPTIONS[1]), entries), by_leaf(paper, entries.grads, **OPTIONS[1])
     assert_agree(ours.updates, twin["updates"], 1e-11)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_agrees_with_optax(recorded, options):
-    ours = run(oc.scale_by_belief(**options), recorded, RATE)
-    twin = run_twin(optax.scale_by_belief(**options), recorded, RATE)
+def test_agrees_with_optax(entries, options):
+    ours = run(oc.scale_by_belief(**options), entries, RATE)
+    twin = run_twin(optax.scale_by_belief(**options), entries, RATE)
     for slot in ("mu", "nu"):
         assert_agree(ours.state[slot], getattr(twin.state, slot), SLOTS)
     assert_agree(ours.params, twin.params, PARAMS)
 
 
 @pytest.mark.oracles
-def test_agrees_with_pytorch_optimizer(recorded):
+def test_agrees_with_pytorch_optimizer(entries):
     other = pytest.importorskip("pytorch_optimizer", reason="pytorch_optimizer is in the extra `oracles`")
-    params, slots = run_torch(lambda p: other.AdaBelief(p, lr=-RATE, eps=1e-16), recorded)
-    ours = run_float64(oc.scale_by_belief(**OPTIONS[0]), recorded, RATE)
+    params, slots = run_torch(lambda p: other.AdaBelief(p, lr=-RATE, eps=1e-16), entries)
+    ours = run_float64(oc.scale_by_belief(**OPTIONS[0]), entries, RATE)
     assert_agree(ours.state["mu"], slots["exp_avg"], 1e-12)
     assert_agree(ours.state["nu"], slots["exp_avg_var"], 1e-12)
     assert_agree(ours.params, params, 1e-11)

@@ -31,37 +31,37 @@ def paper(gs, b1=0.9, b2=0.999, eps=1e-8, final_ratio=100.0, gamma=1e-3, bias_co
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_agrees_with_the_paper(recorded, options):
-    ours, twin = run(oc.scale_by_adabound(**options), recorded, RATE), by_leaf(paper, recorded.grads, **options)
+def test_agrees_with_the_paper(entries, options):
+    ours, twin = run(oc.scale_by_adabound(**options), entries, RATE), by_leaf(paper, entries.grads, **options)
     for slot in ("mu", "nu", "nu_max") if options.get("amsgrad") else ("mu", "nu"):
         assert_agree(ours.state[slot], twin[slot], SLOTS)
-    assert_agree(ours.params, moved(recorded.params, twin["updates"], RATE), PARAMS)
+    assert_agree(ours.params, moved(entries.params, twin["updates"], RATE), PARAMS)
 
 
-def test_is_exact_in_float64(recorded):
-    ours, twin = run_float64(oc.scale_by_adabound(**OPTIONS[1]), recorded), by_leaf(paper, recorded.grads, **OPTIONS[1])
+def test_is_exact_in_float64(entries):
+    ours, twin = run_float64(oc.scale_by_adabound(**OPTIONS[1]), entries), by_leaf(paper, entries.grads, **OPTIONS[1])
     assert_agree(ours.updates, twin["updates"], 1e-11)
 
 
 @pytest.mark.oracles
 @pytest.mark.parametrize("amsgrad", [False, True])
-def test_agrees_with_pytorch_optimizer(recorded, amsgrad):
+def test_agrees_with_pytorch_optimizer(entries, amsgrad):
     """Whose bounds are absolute: 0.1 is 100 times the learning rate 1e-3. It adds 1e-15 inside the root."""
     other = pytest.importorskip("pytorch_optimizer", reason="pytorch_optimizer is in the extra `oracles`")
     params, slots = run_torch(
-        lambda p: other.AdaBound(p, lr=1e-3, final_lr=0.1, gamma=0.01, ams_bound=amsgrad), recorded
+        lambda p: other.AdaBound(p, lr=1e-3, final_lr=0.1, gamma=0.01, ams_bound=amsgrad), entries
     )
-    ours = run_float64(oc.scale_by_adabound(gamma=0.01, amsgrad=amsgrad), recorded, -1e-3)
+    ours = run_float64(oc.scale_by_adabound(gamma=0.01, amsgrad=amsgrad), entries, -1e-3)
     assert_agree(ours.state["nu"], slots["exp_avg_sq"], 1e-12)
     assert_agree(ours.params, params, 1e-7)
 
 
-def test_the_bounds_bind_and_end_in_momentum(recorded):
+def test_the_bounds_bind_and_end_in_momentum(entries):
     """Late, where gamma t is large, the update is the final ratio times the mean."""
-    ours = run(oc.scale_by_adabound(gamma=1e5), recorded)
+    ours = run(oc.scale_by_adabound(gamma=1e5), entries)
     last = jax.tree.map(lambda u: u[-1], ours.updates)
     assert_agree(last, jax.tree.map(lambda m: 100.0 * m, ours.state["mu"]), 1e-6)
-    free = run(oc.scale_by_adabound(eps=1e-30, final_ratio=1e9, gamma=1e-12), recorded)
-    adam = run(oc.scale_by_adam(eps=1e-30), recorded)
+    free = run(oc.scale_by_adabound(eps=1e-30, final_ratio=1e9, gamma=1e-12), entries)
+    adam = run(oc.scale_by_adam(eps=1e-30), entries)
     assert not np.allclose(vector(free.updates), vector(ours.updates))
     assert_agree(*(jax.tree.map(lambda u: u[50:], x.updates) for x in (free, adam)), 1e-6)

@@ -22,38 +22,38 @@ def paper(gs, rho=0.9, eps=1e-6):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_agrees_with_the_paper(recorded, options):
-    ours, twin = run(oc.scale_by_adadelta(**options), recorded, RATE), by_leaf(paper, recorded.grads, **options)
+def test_agrees_with_the_paper(entries, options):
+    ours, twin = run(oc.scale_by_adadelta(**options), entries, RATE), by_leaf(paper, entries.grads, **options)
     for slot in ("e_g", "e_x"):
         assert_agree(ours.state[slot], twin[slot], SLOTS)
-    assert_agree(ours.params, moved(recorded.params, twin["updates"], RATE), PARAMS)
+    assert_agree(ours.params, moved(entries.params, twin["updates"], RATE), PARAMS)
 
 
-def test_is_exact_in_float64(recorded):
-    ours, twin = run_float64(oc.scale_by_adadelta(**OPTIONS[1]), recorded), by_leaf(paper, recorded.grads, **OPTIONS[1])
+def test_is_exact_in_float64(entries):
+    ours, twin = run_float64(oc.scale_by_adadelta(**OPTIONS[1]), entries), by_leaf(paper, entries.grads, **OPTIONS[1])
     assert_agree(ours.updates, twin["updates"], 1e-11)
 
 
 @pytest.mark.parametrize("options", OPTIONS[:2], ids=str)
-def test_agrees_with_optax(recorded, options):
-    ours = run(oc.scale_by_adadelta(**options), recorded, RATE)
-    twin = run_twin(optax.scale_by_adadelta(**options), recorded, RATE)
+def test_agrees_with_optax(entries, options):
+    ours = run(oc.scale_by_adadelta(**options), entries, RATE)
+    twin = run_twin(optax.scale_by_adadelta(**options), entries, RATE)
     for slot in ("e_g", "e_x"):
         assert_agree(ours.state[slot], getattr(twin.state, slot), SLOTS)
     assert_agree(ours.params, twin.params, PARAMS)
 
 
 @pytest.mark.oracles
-def test_agrees_with_torch(recorded):
+def test_agrees_with_torch(entries):
     torch = pytest.importorskip("torch", reason="torch is in the extra `oracles`")
-    params, slots = run_torch(lambda p: torch.optim.Adadelta(p, lr=-RATE, rho=0.9, eps=1e-6), recorded)
-    ours = run_float64(oc.scale_by_adadelta(**OPTIONS[0]), recorded, RATE)
+    params, slots = run_torch(lambda p: torch.optim.Adadelta(p, lr=-RATE, rho=0.9, eps=1e-6), entries)
+    ours = run_float64(oc.scale_by_adadelta(**OPTIONS[0]), entries, RATE)
     assert_agree(ours.state["e_g"], slots["square_avg"], 1e-12)
     assert_agree(ours.state["e_x"], slots["acc_delta"], 1e-12)
     assert_agree(ours.params, params, 1e-11)
 
 
-def test_without_eps_nothing_moves(recorded):
+def test_without_eps_nothing_moves(entries):
     """The first update is 0, and so are all that are measured by it; not NaN where there never was a gradient."""
-    for u in jax.tree.leaves(run(oc.scale_by_adadelta(eps=0.0), recorded).updates):
+    for u in jax.tree.leaves(run(oc.scale_by_adadelta(eps=0.0), entries).updates):
         assert np.all(np.asarray(u) == 0)

@@ -29,40 +29,40 @@ def paper(gs, initial_accumulator_value=0.1, eps=1e-7, eps_in_sqrt=True):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_agrees_with_the_paper(recorded, options):
-    ours, twin = run(oc.scale_by_rss(**options), recorded, RATE), by_leaf(paper, recorded.grads, **options)
+def test_agrees_with_the_paper(entries, options):
+    ours, twin = run(oc.scale_by_rss(**options), entries, RATE), by_leaf(paper, entries.grads, **options)
     assert_agree(ours.state["sum_of_squares"], twin["sum_of_squares"], SLOTS)
     assert_agree(ours.updates, twin["updates"], SLOTS)
-    assert_agree(ours.params, moved(recorded.params, twin["updates"], RATE), PARAMS)
+    assert_agree(ours.params, moved(entries.params, twin["updates"], RATE), PARAMS)
 
 
 @pytest.mark.parametrize("options", [OPTIONS[0], OPTIONS[3]], ids=str)
-def test_agrees_with_optax(recorded, options):
-    ours = run(oc.scale_by_rss(**options), recorded, RATE)
-    twin = run_twin(optax.scale_by_rss(**options), recorded, RATE)
+def test_agrees_with_optax(entries, options):
+    ours = run(oc.scale_by_rss(**options), entries, RATE)
+    twin = run_twin(optax.scale_by_rss(**options), entries, RATE)
     assert_agree(ours.state["sum_of_squares"], twin.state.sum_of_squares, SLOTS)
     assert_agree(ours.params, twin.params, PARAMS)
 
 
 @pytest.mark.oracles
-def test_agrees_with_torch_from_its_own_start(recorded):
+def test_agrees_with_torch_from_its_own_start(entries):
     """torch starts at 0 with eps outside the root; our defaults, which are optax's, move the parameters less."""
     torch = pytest.importorskip("torch", reason="torch is in the extra `oracles`")
-    params, slots = run_torch(lambda p: torch.optim.Adagrad(p, lr=-RATE), recorded)
-    ours = run(oc.scale_by_rss(**OPTIONS[1]), recorded, RATE)
+    params, slots = run_torch(lambda p: torch.optim.Adagrad(p, lr=-RATE), entries)
+    ours = run(oc.scale_by_rss(**OPTIONS[1]), entries, RATE)
     assert_agree(ours.state["sum_of_squares"], slots["sum"], SLOTS)
     assert_agree(ours.params, params, PARAMS)
 
 
-def test_a_larger_start_makes_smaller_steps(recorded):
-    small, large = (run(oc.scale_by_rss(x), recorded).updates for x in (0.0, 0.1))
+def test_a_larger_start_makes_smaller_steps(entries):
+    small, large = (run(oc.scale_by_rss(x), entries).updates for x in (0.0, 0.1))
     for a, b in zip(jax.tree.leaves(small), jax.tree.leaves(large), strict=True):
         assert np.all(np.abs(a) >= np.abs(b)) and np.any(np.abs(a) > 2 * np.abs(b))
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_is_exact_in_float64(recorded, options):
-    ours, twin = run_float64(oc.scale_by_rss(**options), recorded), by_leaf(paper, recorded.grads, **options)
+def test_is_exact_in_float64(entries, options):
+    ours, twin = run_float64(oc.scale_by_rss(**options), entries), by_leaf(paper, entries.grads, **options)
     assert ours.state["sum_of_squares"]["digits"]["out"]["kernel"].dtype == np.float64
     assert_agree(ours.state["sum_of_squares"], twin["sum_of_squares"], 1e-12)
     assert_agree(ours.updates, twin["updates"], 1e-12)

@@ -34,26 +34,26 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_agrees_with_the_paper(recorded, options):
-    ours, twin = run(oc.scale_by_adam(**options), recorded, RATE), by_leaf(paper, recorded.grads, **options)
+def test_agrees_with_the_paper(entries, options):
+    ours, twin = run(oc.scale_by_adam(**options), entries, RATE), by_leaf(paper, entries.grads, **options)
     assert_agree(ours.state["mu"], twin["mu"], SLOTS)
     assert_agree(ours.state["nu"], twin["nu"], SLOTS)
     assert_agree(ours.updates, twin["updates"], SLOTS)
-    assert_agree(ours.params, moved(recorded.params, twin["updates"], RATE), PARAMS)
+    assert_agree(ours.params, moved(entries.params, twin["updates"], RATE), PARAMS)
 
 
 @pytest.mark.parametrize("options", OPTIONS[:3], ids=str)
-def test_agrees_with_optax(recorded, options):
-    ours = run(oc.scale_by_adam(**options), recorded, RATE)
-    twin = run_twin(optax.scale_by_adam(**options), recorded, RATE)
+def test_agrees_with_optax(entries, options):
+    ours = run(oc.scale_by_adam(**options), entries, RATE)
+    twin = run_twin(optax.scale_by_adam(**options), entries, RATE)
     assert_agree(ours.state["mu"], twin.state.mu, SLOTS)
     assert_agree(ours.state["nu"], twin.state.nu, SLOTS)
     assert_agree(ours.params, twin.params, PARAMS)
 
 
-def test_debiases_more_exactly_than_optax(recorded):
+def test_debiases_more_exactly_than_optax(entries):
     """optax computes 1 - b2**t in float32, where the difference loses digits as long as b2**t is near 1."""
-    first = recorded._replace(grads=jax.tree.map(lambda g: g[:1], recorded.grads))
+    first = entries._replace(grads=jax.tree.map(lambda g: g[:1], entries.grads))
     exact = by_leaf(paper, first.grads)["updates"]
     assert_agree(run(oc.scale_by_adam(), first).updates, exact, 2e-7)
     with pytest.raises(AssertionError, match="differs by"):
@@ -62,19 +62,19 @@ def test_debiases_more_exactly_than_optax(recorded):
 
 @pytest.mark.oracles
 @pytest.mark.parametrize("options", OPTIONS[:2], ids=str)
-def test_agrees_with_torch(recorded, options):
+def test_agrees_with_torch(entries, options):
     torch = pytest.importorskip("torch", reason="torch is in the extra `oracles`")
     betas, eps = (options.get("b1", 0.9), options.get("b2", 0.999)), options.get("eps", 1e-8)
-    params, slots = run_torch(lambda p: torch.optim.Adam(p, lr=-RATE, betas=betas, eps=eps), recorded)
-    ours = run(oc.scale_by_adam(**options), recorded, RATE)
+    params, slots = run_torch(lambda p: torch.optim.Adam(p, lr=-RATE, betas=betas, eps=eps), entries)
+    ours = run(oc.scale_by_adam(**options), entries, RATE)
     assert_agree(ours.state["mu"], slots["exp_avg"], SLOTS)
     assert_agree(ours.state["nu"], slots["exp_avg_sq"], SLOTS)
     assert_agree(ours.params, params, PARAMS)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_is_exact_in_float64(recorded, options):
-    ours, twin = run_float64(oc.scale_by_adam(**options), recorded), by_leaf(paper, recorded.grads, **options)
+def test_is_exact_in_float64(entries, options):
+    ours, twin = run_float64(oc.scale_by_adam(**options), entries), by_leaf(paper, entries.grads, **options)
     chex.assert_trees_all_equal_dtypes(ours.state["nu"], twin["nu"])
     assert_agree(ours.state["mu"], twin["mu"], 1e-12)
     assert_agree(ours.state["nu"], twin["nu"], 1e-12)

@@ -25,34 +25,34 @@ def paper(gs, b1=0.98, b2=0.92, b3=0.99, eps=1e-8, eps_root=0.0):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_agrees_with_the_paper(recorded, options):
-    ours, twin = run(oc.scale_by_adan(**options), recorded, RATE), by_leaf(paper, recorded.grads, **options)
+def test_agrees_with_the_paper(entries, options):
+    ours, twin = run(oc.scale_by_adan(**options), entries, RATE), by_leaf(paper, entries.grads, **options)
     for slot in ("mu", "delta", "nu", "last"):
         assert_agree(ours.state[slot], twin[slot], SLOTS)
-    assert_agree(ours.params, moved(recorded.params, twin["updates"], RATE), PARAMS)
+    assert_agree(ours.params, moved(entries.params, twin["updates"], RATE), PARAMS)
 
 
-def test_is_exact_in_float64(recorded):
-    ours, twin = run_float64(oc.scale_by_adan(**OPTIONS[1]), recorded), by_leaf(paper, recorded.grads, **OPTIONS[1])
+def test_is_exact_in_float64(entries):
+    ours, twin = run_float64(oc.scale_by_adan(**OPTIONS[1]), entries), by_leaf(paper, entries.grads, **OPTIONS[1])
     assert_agree(ours.updates, twin["updates"], 1e-11)
 
 
-def test_agrees_with_optax_where_b2_is_a_half(recorded):
+def test_agrees_with_optax_where_b2_is_a_half(entries):
     """optax weighs the differences with 1 - b2, the paper with 1 - its beta2, which is b2."""
-    ours = run(oc.scale_by_adan(b2=0.5), recorded, RATE)
-    twin = run_twin(optax.scale_by_adan(b2=0.5), recorded, RATE)
+    ours = run(oc.scale_by_adan(b2=0.5), entries, RATE)
+    twin = run_twin(optax.scale_by_adan(b2=0.5), entries, RATE)
     for slot, theirs in (("mu", "m"), ("delta", "v"), ("nu", "n"), ("last", "g")):
         assert_agree(ours.state[slot], getattr(twin.state, theirs), SLOTS)
     assert_agree(ours.params, twin.params, PARAMS)
     with pytest.raises(AssertionError, match="differs by"):
-        assert_agree(run(oc.scale_by_adan(), recorded).updates, run_twin(optax.scale_by_adan(), recorded).updates, 0.1)
+        assert_agree(run(oc.scale_by_adan(), entries).updates, run_twin(optax.scale_by_adan(), entries).updates, 0.1)
 
 
 @pytest.mark.oracles
-def test_agrees_with_pytorch_optimizer(recorded):
+def test_agrees_with_pytorch_optimizer(entries):
     other = pytest.importorskip("pytorch_optimizer", reason="pytorch_optimizer is in the extra `oracles`")
-    params, slots = run_torch(lambda p: other.Adan(p, lr=-RATE), recorded)
-    ours = run_float64(oc.scale_by_adan(**OPTIONS[0]), recorded, RATE)
+    params, slots = run_torch(lambda p: other.Adan(p, lr=-RATE), entries)
+    ours = run_float64(oc.scale_by_adan(**OPTIONS[0]), entries, RATE)
     assert_agree(ours.state["mu"], slots["exp_avg"], 1e-12)
     assert_agree(ours.state["delta"], slots["exp_avg_diff"], 1e-12)
     assert_agree(ours.state["nu"], slots["exp_avg_sq"], 1e-12)

@@ -24,34 +24,34 @@ def paper(gs, b1=0.9, b2=0.9999, eps=1e-6, use_clipping=True):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_agrees_with_the_paper(recorded, options):
-    ours, twin = run(oc.scale_by_adopt(**options), recorded, RATE), by_leaf(paper, recorded.grads, **options)
+def test_agrees_with_the_paper(entries, options):
+    ours, twin = run(oc.scale_by_adopt(**options), entries, RATE), by_leaf(paper, entries.grads, **options)
     for slot in ("mu", "nu"):
         assert_agree(ours.state[slot], twin[slot], SLOTS)
-    assert_agree(ours.params, moved(recorded.params, twin["updates"], RATE), PARAMS)
+    assert_agree(ours.params, moved(entries.params, twin["updates"], RATE), PARAMS)
 
 
-def test_is_exact_in_float64(recorded):
-    ours, twin = run_float64(oc.scale_by_adopt(**OPTIONS[1]), recorded), by_leaf(paper, recorded.grads, **OPTIONS[1])
+def test_is_exact_in_float64(entries):
+    ours, twin = run_float64(oc.scale_by_adopt(**OPTIONS[1]), entries), by_leaf(paper, entries.grads, **OPTIONS[1])
     assert_agree(ours.updates, twin["updates"], 1e-11)
 
 
 @pytest.mark.parametrize("options", OPTIONS[1:], ids=str)
-def test_agrees_with_optax(recorded, options):
+def test_agrees_with_optax(entries, options):
     """Which computes 1 - b2 in float32: for the default 0.9999 that is off by 2e-4 of itself, and the mean by 5e-5."""
-    ours = run(oc.scale_by_adopt(**options), recorded, RATE)
-    twin = run_twin(optax.contrib.scale_by_adopt(**options), recorded, RATE)
+    ours = run(oc.scale_by_adopt(**options), entries, RATE)
+    twin = run_twin(optax.contrib.scale_by_adopt(**options), entries, RATE)
     for slot in ("mu", "nu"):
         assert_agree(ours.state[slot], getattr(twin.state, slot), SLOTS)
     assert_agree(ours.params, twin.params, PARAMS)
 
 
 @pytest.mark.oracles
-def test_agrees_with_pytorch_optimizer(recorded):
+def test_agrees_with_pytorch_optimizer(entries):
     """Whose bound counts the first gradient as a step."""
     other = pytest.importorskip("pytorch_optimizer", reason="pytorch_optimizer is in the extra `oracles`")
-    params, slots = run_torch(lambda p: other.ADOPT(p, -RATE, clip_lambda=lambda t: (t - 1) ** 0.25), recorded)
-    ours = run_float64(oc.scale_by_adopt(), recorded, RATE)
+    params, slots = run_torch(lambda p: other.ADOPT(p, -RATE, clip_lambda=lambda t: (t - 1) ** 0.25), entries)
+    ours = run_float64(oc.scale_by_adopt(), entries, RATE)
     assert_agree(ours.state["nu"], slots["exp_avg_sq"], 1e-12)
     assert_agree(ours.params, params, 1e-11)
 

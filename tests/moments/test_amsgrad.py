@@ -28,23 +28,23 @@ def paper(gs, b1=0.9, b2=0.999, eps=1e-8, eps_root=0.0, bias_correction_mu=True,
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_agrees_with_the_paper(recorded, options):
-    ours, twin = run(oc.scale_by_amsgrad(**options), recorded, RATE), by_leaf(paper, recorded.grads, **options)
+def test_agrees_with_the_paper(entries, options):
+    ours, twin = run(oc.scale_by_amsgrad(**options), entries, RATE), by_leaf(paper, entries.grads, **options)
     for slot in ("mu", "nu", "nu_max"):
         assert_agree(ours.state[slot], twin[slot], SLOTS)
-    assert_agree(ours.params, moved(recorded.params, twin["updates"], RATE), PARAMS)
+    assert_agree(ours.params, moved(entries.params, twin["updates"], RATE), PARAMS)
 
 
-def test_is_exact_in_float64(recorded):
-    ours, twin = run_float64(oc.scale_by_amsgrad(**OPTIONS[1]), recorded), by_leaf(paper, recorded.grads, **OPTIONS[1])
+def test_is_exact_in_float64(entries):
+    ours, twin = run_float64(oc.scale_by_amsgrad(**OPTIONS[1]), entries), by_leaf(paper, entries.grads, **OPTIONS[1])
     assert_agree(ours.updates, twin["updates"], 1e-11)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_agrees_with_optax(recorded, options):
+def test_agrees_with_optax(entries, options):
     """Whose first debiased mean squares are 1.3e-5 off (it computes 1 - 0.999 in float32); one may be the largest."""
-    ours = run(oc.scale_by_amsgrad(**options), recorded, RATE)
-    twin = run_twin(optax.scale_by_amsgrad(**options), recorded, RATE)
+    ours = run(oc.scale_by_amsgrad(**options), entries, RATE)
+    twin = run_twin(optax.scale_by_amsgrad(**options), entries, RATE)
     assert_agree(ours.state["mu"], twin.state.mu, SLOTS)
     assert_agree(ours.state["nu"], twin.state.nu, SLOTS)
     assert_agree(ours.state["nu_max"], twin.state.nu_max, 4e-5)
@@ -52,15 +52,15 @@ def test_agrees_with_optax(recorded, options):
 
 
 @pytest.mark.oracles
-def test_differs_from_torch_in_the_order(recorded):
+def test_differs_from_torch_in_the_order(entries):
     """torch debiases the maximum, where we take the maximum of what is debiased: its update is ours times a factor."""
     torch = pytest.importorskip("torch", reason="torch is in the extra `oracles`")
-    params, slots = run_torch(lambda p: torch.optim.Adam(p, lr=-RATE, eps=1e-30, amsgrad=True), recorded)
-    ours = run_float64(oc.scale_by_amsgrad(eps=1e-30, bias_correction_nu=False), recorded)
+    params, slots = run_torch(lambda p: torch.optim.Adam(p, lr=-RATE, eps=1e-30, amsgrad=True), entries)
+    ours = run_float64(oc.scale_by_amsgrad(eps=1e-30, bias_correction_nu=False), entries)
     assert_agree(ours.state["nu_max"], slots["max_exp_avg_sq"], 1e-12)
     factors = np.sqrt(1 - 0.999 ** np.arange(1, STEPS + 1))
     updates = jax.tree.map(lambda u: u * factors.reshape(-1, *(1,) * (u.ndim - 1)), ours.updates)
-    assert_agree(moved(recorded.params, updates, RATE), params, 1e-11)
+    assert_agree(moved(entries.params, updates, RATE), params, 1e-11)
 
 
 def test_the_divisor_never_shrinks():

@@ -21,18 +21,18 @@ def paper(gs, decay, debias=True):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_agrees_with_the_paper_and_with_optax(recorded, options):
-    ours, twin = run(oc.ema(**options), recorded, RATE), by_leaf(paper, recorded.grads, **options)
+def test_agrees_with_the_paper_and_with_optax(entries, options):
+    ours, twin = run(oc.ema(**options), entries, RATE), by_leaf(paper, entries.grads, **options)
     assert_agree(ours.state["mu"], twin["mu"], SLOTS)
-    assert_agree(ours.params, moved(recorded.params, twin["updates"], RATE), PARAMS)
-    theirs = run_twin(optax.ema(**options), recorded, RATE)
+    assert_agree(ours.params, moved(entries.params, twin["updates"], RATE), PARAMS)
+    theirs = run_twin(optax.ema(**options), entries, RATE)
     assert_agree(ours.state["mu"], theirs.state.ema, SLOTS)
     assert_agree(ours.params, theirs.params, PARAMS)
 
 
-def test_is_exact_in_float64(recorded):
-    ours = run_float64(oc.ema(0.9), recorded)
-    assert_agree(ours.updates, by_leaf(paper, recorded.grads, decay=0.9)["updates"], 1e-12)
+def test_is_exact_in_float64(entries):
+    ours = run_float64(oc.ema(0.9), entries)
+    assert_agree(ours.updates, by_leaf(paper, entries.grads, decay=0.9)["updates"], 1e-12)
 
 
 def test_debiased_it_leaves_a_constant_alone():

@@ -31,23 +31,23 @@ def paper(p, gs, learning_rate, beta=1.0, l1=0.0, l2=0.0):
     return {"params": weights, "z": zs, "n": ns}
 
 
-def few(recorded):
+def few(entries):
     """The smaller leaves: the paper is followed in a plain loop over entries."""
     keep = lambda x: x["digits"]["out"]  # noqa: E731
-    return type(recorded)(keep(recorded.params), keep(recorded.grads))
+    return type(entries)(keep(entries.params), keep(entries.grads))
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_agrees_with_the_paper(recorded, options):
-    given = few(recorded)
+def test_agrees_with_the_paper(entries, options):
+    given = few(entries)
     ours, twin = run(oc.ftrl(**options), given), by_leaf(paper, given.params, given.grads, **options)
     assert_agree(ours.state["n"], twin["n"], SLOTS)
     assert_agree(ours.state["z"], twin["z"], 5 * SLOTS)
     assert_agree(ours.params, twin["params"], PARAMS)
 
 
-def test_is_exact_in_float64(recorded):
-    given = few(recorded)
+def test_is_exact_in_float64(entries):
+    given = few(entries)
     ours, twin = run_float64(oc.ftrl(**OPTIONS[1]), given), by_leaf(paper, given.params, given.grads, **OPTIONS[1])
     assert_agree(ours.params, twin["params"], 1e-11)
 

@@ -21,30 +21,30 @@ def paper(gs, b1=0.9, b2=0.999, eps=1e-15):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_agrees_with_the_paper(recorded, options):
-    ours, twin = run(oc.scale_by_laprop(**options), recorded, RATE), by_leaf(paper, recorded.grads, **options)
+def test_agrees_with_the_paper(entries, options):
+    ours, twin = run(oc.scale_by_laprop(**options), entries, RATE), by_leaf(paper, entries.grads, **options)
     for slot in ("mu", "nu"):
         assert_agree(ours.state[slot], twin[slot], SLOTS)
-    assert_agree(ours.params, moved(recorded.params, twin["updates"], RATE), PARAMS)
+    assert_agree(ours.params, moved(entries.params, twin["updates"], RATE), PARAMS)
 
 
-def test_is_exact_in_float64(recorded):
-    ours, twin = run_float64(oc.scale_by_laprop(**OPTIONS[1]), recorded), by_leaf(paper, recorded.grads, **OPTIONS[1])
+def test_is_exact_in_float64(entries):
+    ours, twin = run_float64(oc.scale_by_laprop(**OPTIONS[1]), entries), by_leaf(paper, entries.grads, **OPTIONS[1])
     assert_agree(ours.updates, twin["updates"], 1e-11)
 
 
 @pytest.mark.oracles
-def test_agrees_with_pytorch_optimizer(recorded):
+def test_agrees_with_pytorch_optimizer(entries):
     """Which adds 1e-15 inside the root too: nothing beside gradients so large."""
     other = pytest.importorskip("pytorch_optimizer", reason="pytorch_optimizer is in the extra `oracles`")
-    large = scaled(recorded, 2.0**40)
+    large = scaled(entries, 2.0**40)
     params, slots = run_torch(lambda p: other.LaProp(p, lr=-RATE), large)
     ours = run_float64(oc.scale_by_laprop(), large, RATE)
     assert_agree(ours.state["nu"], slots["exp_avg_sq"], 1e-12)
     assert_agree(ours.params, params, 1e-8)
 
 
-def test_without_memory_of_gradients_it_is_debiased_rmsprop(recorded):
-    ours = run(oc.scale_by_laprop(b1=0.0, eps=1e-8), recorded).updates
-    twin = run(oc.scale_by_rms(0.999, eps_in_sqrt=False, bias_correction=True), recorded).updates
+def test_without_memory_of_gradients_it_is_debiased_rmsprop(entries):
+    ours = run(oc.scale_by_laprop(b1=0.0, eps=1e-8), entries).updates
+    twin = run(oc.scale_by_rms(0.999, eps_in_sqrt=False, bias_correction=True), entries).updates
     assert_agree(ours, twin, SLOTS)

@@ -27,11 +27,11 @@ def paper(gs, b1=0.9, b2=0.99):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_agrees_with_the_paper(recorded, options):
-    ours, twin = run(oc.scale_by_lion(**options), recorded, RATE), by_leaf(paper, recorded.grads, **options)
+def test_agrees_with_the_paper(entries, options):
+    ours, twin = run(oc.scale_by_lion(**options), entries, RATE), by_leaf(paper, entries.grads, **options)
     assert_agree(ours.state["mu"], twin["mu"], SLOTS)
     assert_only_ties_flip(ours.updates, twin)
-    assert_agree(ours.params, moved(recorded.params, ours.updates, RATE), PARAMS)
+    assert_agree(ours.params, moved(entries.params, ours.updates, RATE), PARAMS)
 
 
 def assert_only_ties_flip(updates, twin):
@@ -44,27 +44,27 @@ def assert_only_ties_flip(updates, twin):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_agrees_with_optax(recorded, options):
-    ours = run(oc.scale_by_lion(**options), recorded, RATE)
-    twin = run_twin(optax.scale_by_lion(**options), recorded, RATE)
+def test_agrees_with_optax(entries, options):
+    ours = run(oc.scale_by_lion(**options), entries, RATE)
+    twin = run_twin(optax.scale_by_lion(**options), entries, RATE)
     assert_agree(ours.state["mu"], twin.state.mu, SLOTS)
-    assert_only_ties_flip(ours.updates, {"updates": twin.updates, "c": by_leaf(paper, recorded.grads, **options)["c"]})
+    assert_only_ties_flip(ours.updates, {"updates": twin.updates, "c": by_leaf(paper, entries.grads, **options)["c"]})
 
 
 @pytest.mark.oracles
 @pytest.mark.parametrize("options", OPTIONS[:2], ids=str)
-def test_agrees_with_pytorch_optimizer(recorded, options):
+def test_agrees_with_pytorch_optimizer(entries, options):
     other = pytest.importorskip("pytorch_optimizer", reason="pytorch_optimizer is in the extra `oracles`")
     betas = options.get("b1", 0.9), options.get("b2", 0.99)
-    params, slots = run_torch(lambda p: other.Lion(p, lr=-RATE, betas=betas), recorded)
-    ours = run_float64(oc.scale_by_lion(**options), recorded, RATE)
+    params, slots = run_torch(lambda p: other.Lion(p, lr=-RATE, betas=betas), entries)
+    ours = run_float64(oc.scale_by_lion(**options), entries, RATE)
     assert_agree(ours.state["mu"], slots["exp_avg"], 1e-12)
     assert_agree(ours.params, params, 1e-12)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_is_exact_in_float64(recorded, options):
-    ours, twin = run_float64(oc.scale_by_lion(**options), recorded), by_leaf(paper, recorded.grads, **options)
+def test_is_exact_in_float64(entries, options):
+    ours, twin = run_float64(oc.scale_by_lion(**options), entries), by_leaf(paper, entries.grads, **options)
     assert ours.state["mu"]["digits"]["out"]["kernel"].dtype == np.float64
     assert_agree(ours.state["mu"], twin["mu"], 1e-12)
     chex.assert_trees_all_equal(ours.updates, twin["updates"])
@@ -83,6 +83,6 @@ def test_forgets_the_units_of_the_gradient(seed, factor):
     chex.assert_trees_all_equal(run(tx, given).updates, run(tx, scaled(given, factor)).updates)
 
 
-def test_rests_where_there_never_was_a_gradient(recorded):
-    updates, rested = vector(run(oc.scale_by_lion(), recorded).updates, 1), vector(blank(recorded)) == 1
+def test_rests_where_there_never_was_a_gradient(entries):
+    updates, rested = vector(run(oc.scale_by_lion(), entries).updates, 1), vector(blank(entries)) == 1
     assert rested.any() and np.all(updates[:, rested] == 0) and np.all(np.isin(updates, (-1, 0, 1)))

@@ -24,18 +24,18 @@ def paper(gs, p, learning_rate, momentum=0.9, eps=1e-6):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_agrees_with_the_paper(recorded, options):
-    ours = run(oc.scale_by_madgrad(**options), recorded)
-    twin = by_leaf(paper, recorded.grads, recorded.params, **options)
+def test_agrees_with_the_paper(entries, options):
+    ours = run(oc.scale_by_madgrad(**options), entries)
+    twin = by_leaf(paper, entries.grads, entries.params, **options)
     assert_agree(ours.state["sum"], twin["sum"], SLOTS)
     assert_agree(ours.state["sum_of_squares"], twin["sum_of_squares"], SLOTS)
-    assert_agree(ours.state["start"], recorded.params, 0)
+    assert_agree(ours.state["start"], entries.params, 0)
     assert_agree(ours.params, twin["params"], PARAMS)
 
 
-def test_is_exact_in_float64(recorded):
-    ours = run_float64(oc.scale_by_madgrad(**OPTIONS[0]), recorded)
-    assert_agree(ours.params, by_leaf(paper, recorded.grads, recorded.params, **OPTIONS[0])["params"], 1e-12)
+def test_is_exact_in_float64(entries):
+    ours = run_float64(oc.scale_by_madgrad(**OPTIONS[0]), entries)
+    assert_agree(ours.params, by_leaf(paper, entries.grads, entries.params, **OPTIONS[0])["params"], 1e-12)
 
 
 def slower(learning_rate, momentum=0.9, eps=1e-6):
@@ -44,19 +44,19 @@ def slower(learning_rate, momentum=0.9, eps=1e-6):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_agrees_with_optax(recorded, options):
+def test_agrees_with_optax(entries, options):
     rest, rate = slower(**options)
-    twin = run_twin(optax.contrib.madgrad(rate, **rest), recorded)
-    assert_agree(run(oc.madgrad(**options), recorded).params, twin.params, PARAMS)
+    twin = run_twin(optax.contrib.madgrad(rate, **rest), entries)
+    assert_agree(run(oc.madgrad(**options), entries).params, twin.params, PARAMS)
 
 
 @pytest.mark.oracles
 @pytest.mark.parametrize("options", OPTIONS[:1], ids=str)
-def test_agrees_with_pytorch_optimizer(recorded, options):
+def test_agrees_with_pytorch_optimizer(entries, options):
     oracle = pytest.importorskip("pytorch_optimizer")
     rest, rate = slower(**options)
-    params, slots = run_torch(lambda p: oracle.MADGRAD(p, lr=rate, **rest), recorded)
-    ours = run(oc.scale_by_madgrad(**options), recorded)
+    params, slots = run_torch(lambda p: oracle.MADGRAD(p, lr=rate, **rest), entries)
+    ours = run(oc.scale_by_madgrad(**options), entries)
     assert_agree(ours.state["sum"], slots["s"], SLOTS)
     assert_agree(ours.params, params, PARAMS)
 

@@ -22,11 +22,11 @@ def velocity(gs, decay, nesterov=False):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_agrees_with_the_paper(recorded, options):
-    ours, twin = run(oc.trace(**options), recorded, RATE), by_leaf(velocity, recorded.grads, **options)
+def test_agrees_with_the_paper(entries, options):
+    ours, twin = run(oc.trace(**options), entries, RATE), by_leaf(velocity, entries.grads, **options)
     assert_agree(ours.state["trace"], twin["trace"], SLOTS)
     assert_agree(ours.updates, twin["updates"], SLOTS)
-    assert_agree(ours.params, moved(recorded.params, twin["updates"], RATE), PARAMS)
+    assert_agree(ours.params, moved(entries.params, twin["updates"], RATE), PARAMS)
 
 
 def test_looks_ahead_as_nesterov_does():
@@ -44,26 +44,26 @@ def test_looks_ahead_as_nesterov_does():
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_agrees_with_optax(recorded, options):
-    ours, twin = run(oc.trace(**options), recorded, RATE), run_twin(optax.trace(**options), recorded, RATE)
+def test_agrees_with_optax(entries, options):
+    ours, twin = run(oc.trace(**options), entries, RATE), run_twin(optax.trace(**options), entries, RATE)
     assert_agree(ours.state["trace"], twin.state.trace, SLOTS)
     assert_agree(ours.params, twin.params, PARAMS)
 
 
 @pytest.mark.oracles
 @pytest.mark.parametrize("options", OPTIONS[:2], ids=str)
-def test_agrees_with_torch(recorded, options):
+def test_agrees_with_torch(entries, options):
     torch = pytest.importorskip("torch", reason="torch is in the extra `oracles`")
     decay, nesterov = options["decay"], options.get("nesterov", False)
-    params, slots = run_torch(lambda p: torch.optim.SGD(p, -RATE, momentum=decay, nesterov=nesterov), recorded)
-    ours = run(oc.trace(**options), recorded, RATE)
+    params, slots = run_torch(lambda p: torch.optim.SGD(p, -RATE, momentum=decay, nesterov=nesterov), entries)
+    ours = run(oc.trace(**options), entries, RATE)
     assert_agree(ours.state["trace"], slots["momentum_buffer"], SLOTS)
     assert_agree(ours.params, params, PARAMS)
 
 
 @pytest.mark.parametrize("options", OPTIONS[:2], ids=str)
-def test_is_exact_in_float64(recorded, options):
-    ours, twin = run_float64(oc.trace(**options), recorded), by_leaf(velocity, recorded.grads, **options)
+def test_is_exact_in_float64(entries, options):
+    ours, twin = run_float64(oc.trace(**options), entries), by_leaf(velocity, entries.grads, **options)
     assert ours.state["trace"]["digits"]["out"]["kernel"].dtype == np.float64
     assert_agree(ours.state["trace"], twin["trace"], 1e-12)
     assert_agree(ours.updates, twin["updates"], 1e-12)

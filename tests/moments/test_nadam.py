@@ -36,30 +36,30 @@ def test_agrees_with_the_paper(recorded, options):
     assert_agree(ours.params, moved(recorded.params, twin["updates"], RATE), PARAMS)
 
 
-def test_is_exact_in_float64(recorded):
-    ours, twin = run_float64(oc.scale_by_nadam(**OPTIONS[1]), recorded), by_leaf(paper, recorded.grads, **OPTIONS[1])
+def test_is_exact_in_float64(entries):
+    ours, twin = run_float64(oc.scale_by_nadam(**OPTIONS[1]), entries), by_leaf(paper, entries.grads, **OPTIONS[1])
     assert_agree(ours.updates, twin["updates"], 1e-11)
 
 
 @pytest.mark.parametrize("options", OPTIONS[:2], ids=str)
-def test_the_plain_form_is_that_of_optax(recorded, options):
-    ours = run(oc.scale_by_nadam(**options), recorded, RATE)
-    twin = run_twin(optax.scale_by_adam(**options, nesterov=True), recorded, RATE)
+def test_the_plain_form_is_that_of_optax(entries, options):
+    ours = run(oc.scale_by_nadam(**options), entries, RATE)
+    twin = run_twin(optax.scale_by_adam(**options, nesterov=True), entries, RATE)
     for slot in ("mu", "nu"):
         assert_agree(ours.state[slot], getattr(twin.state, slot), SLOTS)
     assert_agree(ours.params, twin.params, PARAMS)
 
 
 @pytest.mark.oracles
-def test_differs_from_torch_in_the_decay_of_the_mean(recorded):
+def test_differs_from_torch_in_the_decay_of_the_mean(entries):
     """torch lets the mean decay by b1 at each step, not by the momentum of that step."""
     torch = pytest.importorskip("torch", reason="torch is in the extra `oracles`")
-    params, _ = run_torch(lambda p: torch.optim.NAdam(p, lr=-RATE), recorded)
-    variant = by_leaf(paper, recorded.grads, warmup=0.5, mean_decay=0.9)
+    params, _ = run_torch(lambda p: torch.optim.NAdam(p, lr=-RATE), entries)
+    variant = by_leaf(paper, entries.grads, warmup=0.5, mean_decay=0.9)
     # torch keeps the product of the momenta in float32.
-    assert_agree(moved(recorded.params, variant["updates"], RATE), params, 2e-6)
+    assert_agree(moved(entries.params, variant["updates"], RATE), params, 2e-6)
     with pytest.raises(AssertionError, match="differs by"):
-        assert_agree(run_float64(oc.scale_by_nadam(warmup=0.5), recorded, RATE).params, params, 1e-3)
+        assert_agree(run_float64(oc.scale_by_nadam(warmup=0.5), entries, RATE).params, params, 1e-3)
 
 
 def test_the_first_steps_on_a_constant_gradient_are_units():

@@ -17,28 +17,28 @@ def paper(gs, alpha=1.0, beta=1.0):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_agrees_with_the_paper(recorded, options):
+def test_agrees_with_the_paper(entries, options):
     ours, twin = (
-        run(oc.scale_by_optimistic_gradient(**options), recorded, RATE),
-        by_leaf(paper, recorded.grads, **options),
+        run(oc.scale_by_optimistic_gradient(**options), entries, RATE),
+        by_leaf(paper, entries.grads, **options),
     )
     for slot in ("last",):
         assert_agree(ours.state[slot], twin[slot], SLOTS)
-    assert_agree(ours.params, moved(recorded.params, twin["updates"], RATE), PARAMS)
+    assert_agree(ours.params, moved(entries.params, twin["updates"], RATE), PARAMS)
 
 
-def test_is_exact_in_float64(recorded):
+def test_is_exact_in_float64(entries):
     ours, twin = (
-        run_float64(oc.scale_by_optimistic_gradient(**OPTIONS[1]), recorded),
-        by_leaf(paper, recorded.grads, **OPTIONS[1]),
+        run_float64(oc.scale_by_optimistic_gradient(**OPTIONS[1]), entries),
+        by_leaf(paper, entries.grads, **OPTIONS[1]),
     )
     assert_agree(ours.updates, twin["updates"], 1e-11)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_agrees_with_optax(recorded, options):
-    ours = run(oc.scale_by_optimistic_gradient(**options), recorded, RATE)
-    twin = run_twin(optax.scale_by_optimistic_gradient(**options), recorded, RATE)
+def test_agrees_with_optax(entries, options):
+    ours = run(oc.scale_by_optimistic_gradient(**options), entries, RATE)
+    twin = run_twin(optax.scale_by_optimistic_gradient(**options), entries, RATE)
     assert_agree(ours.updates, twin.updates, SLOTS)
     assert_agree(ours.params, twin.params, PARAMS)
 

@@ -31,43 +31,43 @@ def paper(gs, b1=0.9, b2=0.999, eps=1e-8, eps_root=0.0, threshold=5.0):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_agrees_with_the_paper(recorded, options):
-    ours, twin = run(oc.scale_by_radam(**options), recorded, RATE), by_leaf(paper, recorded.grads, **options)
+def test_agrees_with_the_paper(entries, options):
+    ours, twin = run(oc.scale_by_radam(**options), entries, RATE), by_leaf(paper, entries.grads, **options)
     for slot in ("mu", "nu"):
         assert_agree(ours.state[slot], twin[slot], SLOTS)
-    assert_agree(ours.params, moved(recorded.params, twin["updates"], RATE), PARAMS)
+    assert_agree(ours.params, moved(entries.params, twin["updates"], RATE), PARAMS)
 
 
-def test_is_exact_in_float64(recorded):
-    ours, twin = run_float64(oc.scale_by_radam(**OPTIONS[1]), recorded), by_leaf(paper, recorded.grads, **OPTIONS[1])
+def test_is_exact_in_float64(entries):
+    ours, twin = run_float64(oc.scale_by_radam(**OPTIONS[1]), entries), by_leaf(paper, entries.grads, **OPTIONS[1])
     assert_agree(ours.updates, twin["updates"], 1e-11)
 
 
 @pytest.mark.parametrize("options", OPTIONS[1::2], ids=str)
-def test_agrees_with_optax(recorded, options):
-    ours = run(oc.scale_by_radam(**options), recorded, RATE)
-    twin = run_twin(optax.scale_by_radam(**options), recorded, RATE)
+def test_agrees_with_optax(entries, options):
+    ours = run(oc.scale_by_radam(**options), entries, RATE)
+    twin = run_twin(optax.scale_by_radam(**options), entries, RATE)
     for slot in ("mu", "nu"):
         assert_agree(ours.state[slot], getattr(twin.state, slot), SLOTS)
     assert_agree(ours.params, twin.params, PARAMS)
 
 
 @pytest.mark.oracles
-def test_agrees_with_torch(recorded):
+def test_agrees_with_torch(entries):
     torch = pytest.importorskip("torch", reason="torch is in the extra `oracles`")
-    params, slots = run_torch(lambda p: torch.optim.RAdam(p, lr=-RATE, eps=1e-30), recorded)
-    ours = run_float64(oc.scale_by_radam(eps=1e-30), recorded, RATE)
+    params, slots = run_torch(lambda p: torch.optim.RAdam(p, lr=-RATE, eps=1e-30), entries)
+    ours = run_float64(oc.scale_by_radam(eps=1e-30), entries, RATE)
     assert_agree(ours.state["mu"], slots["exp_avg"], 1e-12)
     assert_agree(ours.state["nu"], slots["exp_avg_sq"], 1e-12)
     assert_agree(ours.params, params, 1e-11)
 
 
-def test_rectifies_more_exactly_than_optax(recorded):
+def test_rectifies_more_exactly_than_optax(entries):
     """optax subtracts 1994 from 1999 in float32; that costs digits of the first rectified updates.
 
     With b2 = 0.99999 it costs all of them.
     """
-    early = recorded._replace(grads=jax.tree.map(lambda g: g[:8], recorded.grads))
+    early = entries._replace(grads=jax.tree.map(lambda g: g[:8], entries.grads))
     last = by_leaf(lambda gs: {"updates": paper(gs)["updates"][5:]}, early.grads)["updates"]
     ours, theirs = run(oc.scale_by_radam(), early).updates, run_twin(optax.scale_by_radam(), early).updates
     assert_agree(jax.tree.map(lambda u: u[5:], ours), last, SLOTS)
@@ -84,7 +84,7 @@ def test_the_length_is_exact():
         np.testing.assert_allclose(length(b, jax.numpy.float32(t)), wanted, rtol=1e-6)
 
 
-def test_without_enough_samples_it_is_momentum(recorded):
-    ours = run(oc.scale_by_radam(b2=0.5), recorded).updates
-    twin = run_twin(optax.ema(0.9), recorded).updates
+def test_without_enough_samples_it_is_momentum(entries):
+    ours = run(oc.scale_by_radam(b2=0.5), entries).updates
+    twin = run_twin(optax.ema(0.9), entries).updates
     assert_agree(ours, twin, SLOTS)

@@ -32,41 +32,41 @@ def lecture(gs, decay=0.9, eps=1e-8, initial_scale=0.0, eps_in_sqrt=True, bias_c
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_agrees_with_the_lecture(recorded, options):
-    ours, twin = run(oc.scale_by_rms(**options), recorded, RATE), by_leaf(lecture, recorded.grads, **options)
+def test_agrees_with_the_lecture(entries, options):
+    ours, twin = run(oc.scale_by_rms(**options), entries, RATE), by_leaf(lecture, entries.grads, **options)
     assert_agree(ours.state["nu"], twin["nu"], SLOTS)
     assert_agree(ours.updates, twin["updates"], SLOTS)
-    assert_agree(ours.params, moved(recorded.params, twin["updates"], RATE), PARAMS)
+    assert_agree(ours.params, moved(entries.params, twin["updates"], RATE), PARAMS)
 
 
 @pytest.mark.parametrize("options", OPTIONS[:5], ids=str)
-def test_agrees_with_optax(recorded, options):
-    ours = run(oc.scale_by_rms(**options), recorded, RATE)
-    twin = run_twin(optax.scale_by_rms(**options), recorded, RATE)
+def test_agrees_with_optax(entries, options):
+    ours = run(oc.scale_by_rms(**options), entries, RATE)
+    twin = run_twin(optax.scale_by_rms(**options), entries, RATE)
     assert_agree(ours.state["nu"], twin.state.nu, SLOTS)
     assert_agree(ours.params, twin.params, PARAMS)
 
 
 @pytest.mark.oracles
-def test_agrees_with_torch(recorded):
+def test_agrees_with_torch(entries):
     """torch adds eps outside the root."""
     torch = pytest.importorskip("torch", reason="torch is in the extra `oracles`")
-    params, slots = run_torch(lambda p: torch.optim.RMSprop(p, lr=-RATE, alpha=0.99, eps=1e-4), recorded)
-    ours = run(oc.scale_by_rms(**OPTIONS[1]), recorded, RATE)
+    params, slots = run_torch(lambda p: torch.optim.RMSprop(p, lr=-RATE, alpha=0.99, eps=1e-4), entries)
+    ours = run(oc.scale_by_rms(**OPTIONS[1]), entries, RATE)
     assert_agree(ours.state["nu"], slots["square_avg"], SLOTS)
     assert_agree(ours.params, params, PARAMS)
 
 
-def test_eps_inside_and_outside_the_root_are_two_algorithms(recorded):
+def test_eps_inside_and_outside_the_root_are_two_algorithms(entries):
     """Inside, eps counts in the units of g**2: an eps of 1e-4 bounds the root by 1e-2, not by 1e-4."""
-    inside, outside = (run(oc.scale_by_rms(eps=1e-4, eps_in_sqrt=x), recorded).updates for x in (True, False))
+    inside, outside = (run(oc.scale_by_rms(eps=1e-4, eps_in_sqrt=x), entries).updates for x in (True, False))
     for a, b in zip(jax.tree.leaves(inside), jax.tree.leaves(outside), strict=True):
         assert np.all(np.abs(a) <= np.abs(b)) and np.any(np.abs(a) < np.abs(b) / 2)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_is_exact_in_float64(recorded, options):
-    ours, twin = run_float64(oc.scale_by_rms(**options), recorded), by_leaf(lecture, recorded.grads, **options)
+def test_is_exact_in_float64(entries, options):
+    ours, twin = run_float64(oc.scale_by_rms(**options), entries), by_leaf(lecture, entries.grads, **options)
     assert ours.state["nu"]["digits"]["out"]["kernel"].dtype == np.float64
     assert_agree(ours.state["nu"], twin["nu"], 1e-12)
     assert_agree(ours.updates, twin["updates"], 1e-12)

@@ -32,18 +32,18 @@ def paper(gs, learning_rate, eta_minus=0.5, eta_plus=1.2, min_step_size=1e-6, ma
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_agrees_with_the_paper(recorded, options):
-    ours, twin = run(oc.scale_by_rprop(**options), recorded, -1.0), by_leaf(paper, recorded.grads, **options)
+def test_agrees_with_the_paper(entries, options):
+    ours, twin = run(oc.scale_by_rprop(**options), entries, -1.0), by_leaf(paper, entries.grads, **options)
     assert_agree(ours.state["step_size"], twin["step_size"], 2e-5)  # a product of many rounded factors
-    assert_agree(ours.params, moved(recorded.params, twin["updates"], -1.0), PARAMS)
-    exact = run_float64(oc.scale_by_rprop(**options), recorded)
+    assert_agree(ours.params, moved(entries.params, twin["updates"], -1.0), PARAMS)
+    exact = run_float64(oc.scale_by_rprop(**options), entries)
     assert_agree(exact.updates, twin["updates"], 1e-11)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_agrees_with_optax_which_is_late(recorded, options):
+def test_agrees_with_optax_which_is_late(entries, options):
     """Slots are the same; but where the sign has not changed optax returns the update before this one."""
-    ours, twin = run(oc.scale_by_rprop(**options), recorded), run_twin(optax.scale_by_rprop(**options), recorded)
+    ours, twin = run(oc.scale_by_rprop(**options), entries), run_twin(optax.scale_by_rprop(**options), entries)
     assert_agree(ours.state["step_size"], twin.state.step_sizes, SLOTS)
     assert_agree(ours.state["last"], twin.state.prev_updates, SLOTS)
     for own, late in zip(jax.tree.leaves(ours.updates), jax.tree.leaves(twin.updates), strict=True):
@@ -54,10 +54,10 @@ def test_agrees_with_optax_which_is_late(recorded, options):
 
 
 @pytest.mark.oracles
-def test_agrees_with_torch(recorded):
+def test_agrees_with_torch(entries):
     torch = pytest.importorskip("torch", reason="torch is in the extra `oracles`")
-    params, slots = run_torch(lambda p: torch.optim.Rprop(p, lr=1e-3), recorded)
-    ours = run_float64(oc.scale_by_rprop(1e-3), recorded, -1.0)
+    params, slots = run_torch(lambda p: torch.optim.Rprop(p, lr=1e-3), entries)
+    ours = run_float64(oc.scale_by_rprop(1e-3), entries, -1.0)
     assert_agree(ours.state["step_size"], slots["step_size"], 1e-11)
     assert_agree(ours.params, params, 1e-11)
 

@@ -7,11 +7,11 @@ from agreement import run, run_twin
 import optchain as oc
 
 
-def test_agrees_with_the_paper_and_optax(recorded):
-    ours = run(oc.scale_by_sign(), recorded)
-    for u, g in zip(jax.tree.leaves(ours.updates), jax.tree.leaves(recorded.grads), strict=True):
+def test_agrees_with_the_paper_and_optax(entries):
+    ours = run(oc.scale_by_sign(), entries)
+    for u, g in zip(jax.tree.leaves(ours.updates), jax.tree.leaves(entries.grads), strict=True):
         np.testing.assert_array_equal(u, np.where(g > 0, 1.0, np.where(g < 0, -1.0, 0.0)))
-    chex.assert_trees_all_equal(ours.updates, run_twin(optax.scale_by_sign(), recorded).updates)
+    chex.assert_trees_all_equal(ours.updates, run_twin(optax.scale_by_sign(), entries).updates)
 
 
 def test_remembers_nothing():

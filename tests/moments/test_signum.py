@@ -22,11 +22,11 @@ def paper(gs, beta=0.9):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_agrees_with_the_paper_and_optax(recorded, options):
+def test_agrees_with_the_paper_and_optax(entries, options):
     """But for ties: a sign may differ only where the mean is 0 within rounding, and that is rare."""
-    ours, twin = run(oc.scale_by_signum(**options), recorded), by_leaf(paper, recorded.grads, **options)
+    ours, twin = run(oc.scale_by_signum(**options), entries), by_leaf(paper, entries.grads, **options)
     mean = optax.ema(options.get("beta", 0.9), debias=False)
-    theirs = run_twin(optax.chain(mean, optax.scale_by_sign()), recorded)
+    theirs = run_twin(optax.chain(mean, optax.scale_by_sign()), entries)
     assert_agree(ours.state["mu"], twin["mu"], SLOTS)
     assert_agree(ours.state["mu"], theirs.state[0].ema, SLOTS)
     for other in (twin["updates"], theirs.updates):
@@ -36,13 +36,13 @@ def test_agrees_with_the_paper_and_optax(recorded, options):
             assert np.all(np.abs(m[flipped]) <= 1e-6 * np.max(np.abs(m)))
 
 
-def test_is_exact_in_float64(recorded):
-    ours, twin = run_float64(oc.scale_by_signum(), recorded), by_leaf(paper, recorded.grads)
+def test_is_exact_in_float64(entries):
+    ours, twin = run_float64(oc.scale_by_signum(), entries), by_leaf(paper, entries.grads)
     chex.assert_trees_all_equal(ours.updates, twin["updates"])
 
 
 @pytest.mark.oracles
-def test_agrees_with_pytorch_optimizer(recorded):
+def test_agrees_with_pytorch_optimizer(entries):
     other = pytest.importorskip("pytorch_optimizer", reason="pytorch_optimizer is in the extra `oracles`")
-    params, _ = run_torch(lambda p: other.SignSGD(p, lr=0.001, momentum=0.9), recorded)
-    assert_agree(run_float64(oc.scale_by_signum(), recorded, -0.001).params, params, 1e-11)
+    params, _ = run_torch(lambda p: other.SignSGD(p, lr=0.001, momentum=0.9), entries)
+    assert_agree(run_float64(oc.scale_by_signum(), entries, -0.001).params, params, 1e-11)

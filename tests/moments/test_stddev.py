@@ -34,37 +34,37 @@ def paper(gs, decay=0.9, eps=1e-8, initial_scale=0.0, eps_in_sqrt=True, bias_cor
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_agrees_with_the_paper(recorded, options):
-    ours, twin = run(oc.scale_by_stddev(**options), recorded, RATE), by_leaf(paper, recorded.grads, **options)
+def test_agrees_with_the_paper(entries, options):
+    ours, twin = run(oc.scale_by_stddev(**options), entries, RATE), by_leaf(paper, entries.grads, **options)
     assert_agree(ours.state["mu"], twin["mu"], SLOTS)
     assert_agree(ours.state["nu"], twin["nu"], SLOTS)
     # The variance of a byte's logit is hardly more than 0 for a while: its rounding makes 2.9e-5 of the head.
-    assert_agree(ours.params, moved(recorded.params, twin["updates"], RATE), 2 * PARAMS)
+    assert_agree(ours.params, moved(entries.params, twin["updates"], RATE), 2 * PARAMS)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_agrees_with_optax(recorded, options):
-    ours = run(oc.scale_by_stddev(**options), recorded, RATE)
-    twin = run_twin(optax.scale_by_stddev(**options), recorded, RATE)
+def test_agrees_with_optax(entries, options):
+    ours = run(oc.scale_by_stddev(**options), entries, RATE)
+    twin = run_twin(optax.scale_by_stddev(**options), entries, RATE)
     assert_agree(ours.state["mu"], twin.state.mu, SLOTS)
     assert_agree(ours.state["nu"], twin.state.nu, SLOTS)
     assert_agree(ours.params, twin.params, PARAMS)
 
 
 @pytest.mark.oracles
-def test_agrees_with_torch(recorded):
+def test_agrees_with_torch(entries):
     """torch adds eps outside the root."""
     torch = pytest.importorskip("torch", reason="torch is in the extra `oracles`")
-    params, slots = run_torch(lambda p: torch.optim.RMSprop(p, -RATE, alpha=0.99, eps=1e-3, centered=True), recorded)
-    ours = run(oc.scale_by_stddev(**OPTIONS[2]), recorded, RATE)
+    params, slots = run_torch(lambda p: torch.optim.RMSprop(p, -RATE, alpha=0.99, eps=1e-3, centered=True), entries)
+    ours = run(oc.scale_by_stddev(**OPTIONS[2]), entries, RATE)
     assert_agree(ours.state["mu"], slots["grad_avg"], SLOTS)
     assert_agree(ours.state["nu"], slots["square_avg"], SLOTS)
     assert_agree(ours.params, params, PARAMS)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_is_exact_in_float64(recorded, options):
-    ours, twin = run_float64(oc.scale_by_stddev(**options), recorded), by_leaf(paper, recorded.grads, **options)
+def test_is_exact_in_float64(entries, options):
+    ours, twin = run_float64(oc.scale_by_stddev(**options), entries), by_leaf(paper, entries.grads, **options)
     assert ours.state["nu"]["digits"]["out"]["kernel"].dtype == np.float64
     assert_agree(ours.state["mu"], twin["mu"], 1e-12)
     assert_agree(ours.state["nu"], twin["nu"], 1e-12)

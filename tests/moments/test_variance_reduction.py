@@ -19,16 +19,16 @@ def paper(gs, gamma=0.025, b1=0.95):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_agrees_with_the_paper(recorded, options):
-    ours, twin = run(oc.reduce_variance(**options), recorded, RATE), by_leaf(paper, recorded.grads, **options)
+def test_agrees_with_the_paper(entries, options):
+    ours, twin = run(oc.reduce_variance(**options), entries, RATE), by_leaf(paper, entries.grads, **options)
     assert_agree(ours.state["last"], twin["last"], SLOTS)
     assert_agree(ours.updates, twin["updates"], SLOTS)
-    assert_agree(ours.params, moved(recorded.params, twin["updates"], RATE), PARAMS)
+    assert_agree(ours.params, moved(entries.params, twin["updates"], RATE), PARAMS)
 
 
-def test_is_exact_in_float64(recorded):
-    ours = run_float64(oc.reduce_variance(), recorded)
-    assert_agree(ours.updates, by_leaf(paper, recorded.grads)["updates"], 1e-12)
+def test_is_exact_in_float64(entries):
+    ours = run_float64(oc.reduce_variance(), entries)
+    assert_agree(ours.updates, by_leaf(paper, entries.grads)["updates"], 1e-12)
 
 
 def test_leaves_a_constant_gradient_alone():

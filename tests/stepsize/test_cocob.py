@@ -29,29 +29,29 @@ def paper(gs, p, alpha=100.0, eps=1e-8):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=["plain", "all"])
-def test_agrees_with_the_paper(recorded, options):
-    twin = on_vector(paper, recorded, **options)
-    exact, found = (way(oc.scale_by_cocob(**options), recorded) for way in (run_float64, run))
+def test_agrees_with_the_paper(entries, options):
+    twin = on_vector(paper, entries, **options)
+    exact, found = (way(oc.scale_by_cocob(**options), entries) for way in (run_float64, run))
     for name in ("largest", "size", "reward", "theta"):
         assert_agree(exact.state[name], twin[name], 1e-11)
         # The spring's pull on the head's rarest bytes is a difference p - p0, whose rounding makes 7.3e-5 of `size`.
         assert_agree(found.state[name], twin[name], 25 * SLOTS)
     assert_agree(exact.params, twin["x"], 1e-11)
     assert_agree(found.params, twin["x"], PARAMS)
-    assert_agree(found.state["start"], recorded.params, 0)
+    assert_agree(found.state["start"], entries.params, 0)
 
 
-def test_agrees_with_optax(recorded):
+def test_agrees_with_optax(entries):
     options = {"learning_rate": 0.3, "alpha": 50.0, "weight_decay": 0.1}
-    ours = run_float64(oc.cocob(**options), recorded)
-    theirs = run_float64(optax.contrib.cocob(**options), recorded, promotion="standard")
+    ours = run_float64(oc.cocob(**options), entries)
+    theirs = run_float64(optax.contrib.cocob(**options), entries, promotion="standard")
     assert_agree(ours.params, theirs.params, 1e-11)
 
 
-def test_rests_where_there_never_was_a_gradient(recorded):
-    found, rested = run(oc.cocob(eps=0.0), recorded).params, blank(recorded)
+def test_rests_where_there_never_was_a_gradient(entries):
+    found, rested = run(oc.cocob(eps=0.0), entries).params, blank(entries)
     assert any(jax.tree.leaves(jax.tree.map(np.any, rested)))
-    jax.tree.map(lambda x, p, b: np.testing.assert_array_equal(x[b], p[b]), found, recorded.params, rested)
+    jax.tree.map(lambda x, p, b: np.testing.assert_array_equal(x[b], p[b]), found, entries.params, rested)
 
 
 @pytest.mark.parametrize("size", [1e-25, 1e15])

@@ -37,12 +37,12 @@ def paper(
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=["plain", "all"])
-def test_agrees_with_the_paper(recorded, options):
-    twin = on_vector(paper, recorded, **options)
+def test_agrees_with_the_paper(entries, options):
+    twin = on_vector(paper, entries, **options)
     assert twin["d"] > 10 * options.get("estim_lr0", 1e-6)  # it has found something
     names = ("mu", "nu", "weighted", "along", "d")
     tx = oc.scale_by_dadapt_adam(**options)
-    exact, found = run_float64(tx, recorded, -1.0), run(tx, recorded, -1.0)
+    exact, found = run_float64(tx, entries, -1.0), run(tx, entries, -1.0)
     assert_agree({x: exact.state[x] for x in names}, {x: twin[x] for x in names}, FLOAT64)
     assert_agree(exact.updates, twin["updates"], FLOAT64)
     assert_agree(found.state["d"], twin["d"], FLOAT32)
@@ -50,30 +50,30 @@ def test_agrees_with_the_paper(recorded, options):
         assert_agree(found.params, exact.params, FLOAT32)
 
 
-def test_optax_takes_the_old_root(recorded):
+def test_optax_takes_the_old_root(entries):
     """And corrects the bias always: the paper's law with these changes is optax's."""
-    theirs = run_float64(optax.contrib.dadapt_adamw(weight_decay=0.1), recorded, promotion="standard")
+    theirs = run_float64(optax.contrib.dadapt_adamw(weight_decay=0.1), entries, promotion="standard")
     options = {"bias_correction": True, "weight_decay": 0.1}
-    changed, ours = (on_vector(paper, recorded, **options, old_root=x) for x in (True, False))
+    changed, ours = (on_vector(paper, entries, **options, old_root=x) for x in (True, False))
     assert_agree({"d": theirs.state.estim_lr}, {"d": changed["d"]}, FLOAT64)
     assert_agree(jax.tree.map(lambda u: -u, theirs.updates), changed["updates"], FLOAT64)
     assert ours["d"] != pytest.approx(changed["d"], rel=0.01)
-    found = run_float64(oc.dadapt_adamw(**options), recorded)
+    found = run_float64(oc.dadapt_adamw(**options), entries)
     assert_agree({"d": found.state["links"]["dadapt_adamw"]["d"]}, {"d": ours["d"]}, FLOAT64)
 
 
 @pytest.mark.oracles
-def test_pytorch_optimizer_takes_the_old_root(recorded):
+def test_pytorch_optimizer_takes_the_old_root(entries):
     """It keeps its scalars in float32, which makes 7.2e-5 of the sum for units that hardly ever work."""
     other = pytest.importorskip("pytorch_optimizer", reason="pytorch_optimizer is in the extra `oracles`")
-    params, slots = run_torch(lambda p: other.DAdaptAdam(p, weight_decay=0.1, weight_decouple=True), recorded)
-    changed = on_vector(paper, recorded, weight_decay=0.1, old_root=True)
+    params, slots = run_torch(lambda p: other.DAdaptAdam(p, weight_decay=0.1, weight_decouple=True), entries)
+    changed = on_vector(paper, entries, weight_decay=0.1, old_root=True)
     assert_agree(slots["s"], changed["weighted"], 5 * PARAMS)
-    moved = jax.tree.map(lambda p, u: np.asarray(p, np.float64) - u.sum(0), recorded.params, changed["updates"])
+    moved = jax.tree.map(lambda p, u: np.asarray(p, np.float64) - u.sum(0), entries.params, changed["updates"])
     assert_agree(params, moved, PARAMS)
 
 
-def test_the_estimate_shows(recorded):
+def test_the_estimate_shows(entries):
     tx = oc.dadapt_adamw()
-    state = run(tx, recorded).state
+    state = run(tx, entries).state
     assert oc.metrics(state)["dadapt_adamw.d"] == state["links"]["dadapt_adamw"]["d"] > 1e-6

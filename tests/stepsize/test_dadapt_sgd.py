@@ -29,12 +29,12 @@ def paper(gs, p, learning_rate=1.0, momentum=0.9, estim_lr0=1e-6):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=["plain", "all"])
-def test_agrees_with_the_paper(recorded, options):
-    twin = on_vector(paper, recorded, **options)
+def test_agrees_with_the_paper(entries, options):
+    twin = on_vector(paper, entries, **options)
     assert twin["d"] > 10 * options.get("estim_lr0", 1e-6)  # it has found something
     # In float64 too the paper's iterates have lost digits of the first steps, which are tiny.
     for way, tol in ((run, FLOAT32), (run_float64, FLOAT64)):
-        found = way(oc.scale_by_dadapt_sgd(**options), recorded, -1.0)
+        found = way(oc.scale_by_dadapt_sgd(**options), entries, -1.0)
         for name in ("total", "along", "d"):
             assert_agree(found.state[name], twin[name], tol)
         assert_agree(found.updates, twin["updates"], tol)
@@ -42,13 +42,13 @@ def test_agrees_with_the_paper(recorded, options):
 
 @pytest.mark.oracles
 @pytest.mark.parametrize("options", OPTIONS, ids=["plain", "all"])
-def test_agrees_with_pytorch_optimizer(recorded, options):
+def test_agrees_with_pytorch_optimizer(entries, options):
     """It keeps its scalars in float32."""
     other = pytest.importorskip("pytorch_optimizer", reason="pytorch_optimizer is in the extra `oracles`")
     names = {"learning_rate": "lr", "momentum": "momentum", "estim_lr0": "d0"}
     given = {"momentum": 0.9} | {names[key]: x for key, x in options.items()}
-    params, slots = run_torch(lambda p: other.DAdaptSGD(p, **given), recorded)
-    ours = run_float64(oc.dadapt_sgd(**options), recorded)
+    params, slots = run_torch(lambda p: other.DAdaptSGD(p, **given), entries)
+    ours = run_float64(oc.dadapt_sgd(**options), entries)
     assert_agree(ours.state["links"]["dadapt_sgd"]["total"], slots["s"], FLOAT32)
     assert_agree(ours.params, params, FLOAT32)
 

@@ -27,10 +27,10 @@ def paper(gs, p, learning_rate=1.0, reps_rel=1e-6, eps=1e-8):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=["plain", "all"])
-def test_agrees_with_the_paper(recorded, options):
-    twin = on_vector(paper, recorded, **options)
+def test_agrees_with_the_paper(entries, options):
+    twin = on_vector(paper, entries, **options)
     assert twin["distance"] > 10 * options.get("reps_rel", 1e-6)
-    exact, found = (way(oc.scale_by_dog(**options), recorded, -1.0) for way in (run_float64, run))
+    exact, found = (way(oc.scale_by_dog(**options), entries, -1.0) for way in (run_float64, run))
     for name in ("distance", "squares", "moved"):
         assert_agree(exact.state[name], twin[name], FLOAT64)
         assert_agree(found.state[name], twin[name], FLOAT32)

@@ -26,10 +26,10 @@ def paper(gs, p, learning_rate=1.0, init_estim_sq_dist=1e-4, eps=1e-4):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=["plain", "all"])
-def test_agrees_with_the_paper(recorded, options):
-    twin = on_vector(paper, recorded, **options)
+def test_agrees_with_the_paper(entries, options):
+    twin = on_vector(paper, entries, **options)
     assert twin["estim_sq_dist"] > 10 * options.get("init_estim_sq_dist", 1e-4)
-    exact, found = (way(oc.scale_by_dowg(**options), recorded, -1.0) for way in (run_float64, run))
+    exact, found = (way(oc.scale_by_dowg(**options), entries, -1.0) for way in (run_float64, run))
     for name in ("estim_sq_dist", "squares", "moved"):
         assert_agree(exact.state[name], twin[name], FLOAT64)
         assert_agree(found.state[name], twin[name], FLOAT32)
@@ -37,9 +37,9 @@ def test_agrees_with_the_paper(recorded, options):
     assert_agree(found.params, exact.params, PARAMS)
 
 
-def test_agrees_with_optax(recorded):
-    ours = run_float64(oc.dowg(weight_decay=0.1), recorded)
-    theirs = run_float64(optax.contrib.dowg(weight_decay=0.1), recorded, promotion="standard")
+def test_agrees_with_optax(entries):
+    ours = run_float64(oc.dowg(weight_decay=0.1), entries)
+    theirs = run_float64(optax.contrib.dowg(weight_decay=0.1), entries, promotion="standard")
     assert_agree(ours.params, theirs.params, FLOAT64)
 
 

@@ -12,29 +12,29 @@ import optchain as oc
 
 @pytest.mark.parametrize("options", [{}, {"flip_sign": False}], ids=str)
 @pytest.mark.parametrize("rate", [0.1, -0.1, 0.0])
-def test_agrees_with_the_definition_and_optax(recorded, rate, options):
-    ours = run(oc.scale_by_learning_rate(rate, **options), recorded)
-    twin = run_twin(optax.scale_by_learning_rate(rate, **options), recorded)
+def test_agrees_with_the_definition_and_optax(entries, rate, options):
+    ours = run(oc.scale_by_learning_rate(rate, **options), entries)
+    twin = run_twin(optax.scale_by_learning_rate(rate, **options), entries)
     chex.assert_trees_all_equal(ours.updates, twin.updates)
     sign = -1 if options.get("flip_sign", True) else 1
-    assert_agree(ours.params, moved(recorded.params, recorded.grads, sign * rate), PARAMS)
+    assert_agree(ours.params, moved(entries.params, entries.grads, sign * rate), PARAMS)
 
 
-def test_follows_a_schedule_from_step_0_as_optax_does(recorded):
+def test_follows_a_schedule_from_step_0_as_optax_does(entries):
     def halving(step):
         return 0.1 * 0.5 ** (step // 50).astype(jnp.float32)
 
-    ours = run(oc.scale_by_learning_rate(halving), recorded).updates
-    twin = run_twin(optax.scale_by_learning_rate(halving), recorded).updates
+    ours = run(oc.scale_by_learning_rate(halving), entries).updates
+    twin = run_twin(optax.scale_by_learning_rate(halving), entries).updates
     chex.assert_trees_all_close(ours, twin, rtol=1e-6)
     rates = np.array([-0.1 * 0.5 ** (t // 50) for t in range(STEPS)])
-    expected = jax.tree.map(lambda g: np.asarray(g) * rates.reshape(-1, *(1,) * (g.ndim - 1)), recorded.grads)
+    expected = jax.tree.map(lambda g: np.asarray(g) * rates.reshape(-1, *(1,) * (g.ndim - 1)), entries.grads)
     assert_agree(ours, expected, 1e-6)
 
 
-def test_is_exact_in_float64(recorded):
-    ours = run_float64(oc.scale_by_learning_rate(0.1), recorded)
-    chex.assert_trees_all_equal(ours.updates, jax.tree.map(lambda g: -0.1 * np.asarray(g, np.float64), recorded.grads))
+def test_is_exact_in_float64(entries):
+    ours = run_float64(oc.scale_by_learning_rate(0.1), entries)
+    chex.assert_trees_all_equal(ours.updates, jax.tree.map(lambda g: -0.1 * np.asarray(g, np.float64), entries.grads))
 
 
 def test_takes_a_traced_rate_without_a_new_trace():

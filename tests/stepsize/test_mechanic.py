@@ -37,10 +37,10 @@ def paper(gs, p, weight_decay=1e-2, eps=1e-8, s_init=1e-6, num_betas=6, as_optax
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=["plain", "all"])
-def test_agrees_with_the_paper(recorded, options):
-    twin = on_vector(paper, recorded, **options)
+def test_agrees_with_the_paper(entries, options):
+    twin = on_vector(paper, entries, **options)
     assert twin["s"] > 10 * options.get("s_init", 1e-6)
-    exact, found = (way(oc.mechanize(oc.sgd(1.0), **options), recorded) for way in (run_float64, run))
+    exact, found = (way(oc.mechanize(oc.sgd(1.0), **options), entries) for way in (run_float64, run))
     assert_agree(exact.state["scale"].sum(), twin["s"], 1e-9)
     assert_agree(exact.state["moved"], twin["moved"], 1e-9)
     assert_agree(exact.params, twin["x"], 1e-9)
@@ -48,9 +48,9 @@ def test_agrees_with_the_paper(recorded, options):
     assert_agree(found.params, twin["x"], 5 * PARAMS)
 
 
-def test_optax_begins_with_a_scale_and_clips_bets(recorded):
-    theirs = run_float64(optax.contrib.mechanize(optax.sgd(1.0)), recorded, promotion="standard")
-    changed = on_vector(paper, recorded, as_optax=True)
+def test_optax_begins_with_a_scale_and_clips_bets(entries):
+    theirs = run_float64(optax.contrib.mechanize(optax.sgd(1.0)), entries, promotion="standard")
+    changed = on_vector(paper, entries, as_optax=True)
     assert_agree(theirs.state.s.sum(), changed["s"], 1e-6)
     assert_agree(theirs.params, changed["x"], 1e-7)
 

@@ -42,31 +42,31 @@ def paper(
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=["plain", "decay", "bound"])
-def test_agrees_with_the_paper(recorded, options):
+def test_agrees_with_the_paper(entries, options):
     values = losses(STEPS)
-    twin = on_vector(paper, recorded, np.float64(values), **options)
+    twin = on_vector(paper, entries, np.float64(values), **options)
     assert twin["adapted"]
-    exact, found = (way(oc.scale_by_momo(**options), recorded, -1.0, values) for way in (run_float64, run))
+    exact, found = (way(oc.scale_by_momo(**options), entries, -1.0, values) for way in (run_float64, run))
     for name in ("mu", "loss", "bound"):
         assert_agree(exact.state[name], twin[name], 1e-9)
     assert_agree(exact.updates, twin["updates"], 1e-9)
     assert_agree(found.params, twin["x"], 5 * PARAMS)
 
 
-def test_agrees_with_optax(recorded):
+def test_agrees_with_optax(entries):
     options, values = {"learning_rate": 10.0, "adapt_lower_bound": True}, losses(STEPS)
-    ours = run_float64(oc.momo(**options), recorded, values=values)
-    theirs = run_float64(optax.contrib.momo(**options), recorded, values=values, promotion="standard")
+    ours = run_float64(oc.momo(**options), entries, values=values)
+    theirs = run_float64(optax.contrib.momo(**options), entries, values=values, promotion="standard")
     assert_agree(ours.params, theirs.params, 1e-9)
 
 
-def test_optax_does_not_divide_the_step(recorded):
+def test_optax_does_not_divide_the_step(entries):
     options, values = {"learning_rate": 1.0, "weight_decay": 0.1}, losses(STEPS)
-    theirs = run_float64(optax.contrib.momo(**options), recorded, values=values, promotion="standard")
-    changed = on_vector(paper, recorded, np.float64(values), **options, divide=False)
+    theirs = run_float64(optax.contrib.momo(**options), entries, values=values, promotion="standard")
+    changed = on_vector(paper, entries, np.float64(values), **options, divide=False)
     assert_agree(theirs.params, changed["x"], 1e-9)
     with pytest.raises(AssertionError, match="differs by"):
-        assert_agree(run_float64(oc.momo(**options), recorded, values=values).params, theirs.params, 1e-2)
+        assert_agree(run_float64(oc.momo(**options), entries, values=values).params, theirs.params, 1e-2)
 
 
 def test_reaches_the_minimum_of_a_cone_at_once():
@@ -77,7 +77,7 @@ def test_reaches_the_minimum_of_a_cone_at_once():
     assert oc.metrics(state)["momo.step"] == 5 and oc.metrics(state)["momo.bound"] == 0
 
 
-def test_without_a_loss_it_is_momentum(recorded):
+def test_without_a_loss_it_is_momentum(entries):
     def law(gs, p, beta=0.9):
         x, d = p, 0
         for t, gradient in enumerate(gs):
@@ -85,4 +85,4 @@ def test_without_a_loss_it_is_momentum(recorded):
             x = x - 0.1 * d
         return {"x": x}
 
-    assert_agree(run(oc.momo(0.1), recorded).params, on_vector(law, recorded)["x"], PARAMS)
+    assert_agree(run(oc.momo(0.1), entries).params, on_vector(law, entries)["x"], PARAMS)

@@ -42,11 +42,11 @@ def paper(
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=["plain", "decay", "bound"])
-def test_agrees_with_the_paper(recorded, options):
+def test_agrees_with_the_paper(entries, options):
     values = losses(STEPS)
-    twin = on_vector(paper, recorded, np.float64(values), **options)
+    twin = on_vector(paper, entries, np.float64(values), **options)
     assert twin["adapted"]
-    exact, found = (way(oc.scale_by_momo_adam(**options), recorded, -1.0, values) for way in (run_float64, run))
+    exact, found = (way(oc.scale_by_momo_adam(**options), entries, -1.0, values) for way in (run_float64, run))
     for name in ("mu", "nu", "loss", "bound"):
         assert_agree(exact.state[name], twin[name], 1e-5)
     assert_agree(exact.updates, twin["updates"], 1e-5)
@@ -54,24 +54,24 @@ def test_agrees_with_the_paper(recorded, options):
         assert_agree(found.params, twin["x"], 5 * PARAMS)
 
 
-def test_agrees_with_optax(recorded):
+def test_agrees_with_optax(entries):
     options, values = {"learning_rate": 0.02, "adapt_lower_bound": True, "eps": 1e-3}, losses(STEPS)
-    ours = run_float64(oc.momo_adam(**options), recorded, values=values)
-    theirs = run_float64(optax.contrib.momo_adam(**options), recorded, values=values, promotion="standard")
+    ours = run_float64(oc.momo_adam(**options), entries, values=values)
+    theirs = run_float64(optax.contrib.momo_adam(**options), entries, values=values, promotion="standard")
     assert_agree(ours.params, theirs.params, 1e-9)
 
 
-def test_optax_does_not_divide_the_step(recorded):
+def test_optax_does_not_divide_the_step(entries):
     options, values = {"learning_rate": 0.1, "weight_decay": 1.0, "eps": 1e-3}, losses(STEPS)
-    theirs = run_float64(optax.contrib.momo_adam(**options), recorded, values=values, promotion="standard")
-    changed = on_vector(paper, recorded, np.float64(values), **options, divide=False)
+    theirs = run_float64(optax.contrib.momo_adam(**options), entries, values=values, promotion="standard")
+    changed = on_vector(paper, entries, np.float64(values), **options, divide=False)
     assert_agree(theirs.params, changed["x"], 1e-9)
     with pytest.raises(AssertionError, match="differs by"):
-        assert_agree(run_float64(oc.momo_adam(**options), recorded, values=values).params, theirs.params, 1e-2)
+        assert_agree(run_float64(oc.momo_adam(**options), entries, values=values).params, theirs.params, 1e-2)
 
 
-def test_without_a_loss_it_is_adam(recorded):
-    assert_agree(run(oc.momo_adam(1e-3), recorded).params, run(oc.adam(1e-3), recorded).params, PARAMS)
+def test_without_a_loss_it_is_adam(entries):
+    assert_agree(run(oc.momo_adam(1e-3), entries).params, run(oc.adam(1e-3), entries).params, PARAMS)
 
 
 def test_shows_the_step_and_the_bound():

@@ -36,11 +36,11 @@ def test_of_each_leaf_agrees_with_the_definition(recorded, options):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_of_all_agrees_with_the_definition_and_optax(recorded, options):
-    tx, twin = oc.normalize_by_update_norm(**options), by_norm_of_all(recorded.grads, **options)
-    assert_agree(run(tx, recorded).updates, twin, SLOTS)
-    assert_agree(run_float64(tx, recorded).updates, twin, 1e-12)
-    assert_agree(run_twin(optax.normalize_by_update_norm(**options), recorded).updates, twin, SLOTS)
+def test_of_all_agrees_with_the_definition_and_optax(entries, options):
+    tx, twin = oc.normalize_by_update_norm(**options), by_norm_of_all(entries.grads, **options)
+    assert_agree(run(tx, entries).updates, twin, SLOTS)
+    assert_agree(run_float64(tx, entries).updates, twin, 1e-12)
+    assert_agree(run_twin(optax.normalize_by_update_norm(**options), entries).updates, twin, SLOTS)
 
 
 @pytest.mark.parametrize("make", [oc.normalize_by_leaf_norm, oc.normalize_by_update_norm])

@@ -25,20 +25,20 @@ def paper(gs, p, values, f_min=0.0, max_learning_rate=1.0, eps=0.0, variant="sps
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=["plain", "all", "plus"])
-def test_agrees_with_the_paper(recorded, options):
+def test_agrees_with_the_paper(entries, options):
     values = losses(STEPS)
-    twin = on_vector(paper, recorded, np.float64(values), **options)
-    exact, found = (way(oc.scale_by_polyak(**options), recorded, -1.0, values) for way in (run_float64, run))
+    twin = on_vector(paper, entries, np.float64(values), **options)
+    exact, found = (way(oc.scale_by_polyak(**options), entries, -1.0, values) for way in (run_float64, run))
     assert_agree(exact.updates, twin["updates"], 1e-11)
     assert_agree(found.updates, twin["updates"], 10 * SLOTS)
     assert_agree(found.params, twin["x"], PARAMS)
 
 
-def test_agrees_with_optax(recorded):
+def test_agrees_with_optax(entries):
     options = {"f_min": 0.5, "max_learning_rate": 0.5, "eps": 0.1, "variant": "sps+"}
-    ours = run_float64(oc.polyak_sgd(**options), recorded, values=losses(STEPS))
+    ours = run_float64(oc.polyak_sgd(**options), entries, values=losses(STEPS))
     twin = optax.polyak_sgd(**options)
-    assert_agree(ours.params, run_float64(twin, recorded, values=losses(STEPS), promotion="standard").params, 1e-11)
+    assert_agree(ours.params, run_float64(twin, entries, values=losses(STEPS), promotion="standard").params, 1e-11)
 
 
 def test_the_scaling_follows_the_step():

@@ -39,11 +39,11 @@ def paper(
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=["plain", "all", "warmup"])
-def test_agrees_with_the_paper(recorded, options):
-    twin = on_vector(paper, recorded, **options)
+def test_agrees_with_the_paper(entries, options):
+    twin = on_vector(paper, entries, **options)
     assert twin["d"] > 10 * options.get("estim_lr0", 1e-6)  # it has found something
     tx = oc.scale_by_prodigy(**options)
-    exact, found = run_float64(tx, recorded, -1.0), run(tx, recorded, -1.0)
+    exact, found = run_float64(tx, entries, -1.0), run(tx, entries, -1.0)
     for name in ("mu", "nu", "weighted", "moved", "along", "d"):
         assert_agree(exact.state[name], twin[name], FLOAT64)
     assert_agree(exact.updates, twin["updates"], FLOAT64)
@@ -52,23 +52,23 @@ def test_agrees_with_the_paper(recorded, options):
         assert_agree(found.params, exact.params, FLOAT32)
 
 
-def test_agrees_with_optax(recorded):
+def test_agrees_with_optax(entries):
     """optax corrects the bias always, and adds the new d times eps, which is seen where d grows."""
-    ours = run_float64(oc.prodigy(bias_correction=True, weight_decay=0.1), recorded)
-    theirs = run_float64(optax.contrib.prodigy(weight_decay=0.1), recorded, promotion="standard")
-    changed = on_vector(paper, recorded, bias_correction=True, weight_decay=0.1, new_d_in_eps=True)
+    ours = run_float64(oc.prodigy(bias_correction=True, weight_decay=0.1), entries)
+    theirs = run_float64(optax.contrib.prodigy(weight_decay=0.1), entries, promotion="standard")
+    changed = on_vector(paper, entries, bias_correction=True, weight_decay=0.1, new_d_in_eps=True)
     assert_agree(ours.params, theirs.params, 1e-3)
     assert_agree(theirs.state.estim_lr, changed["d"], FLOAT64)
     assert_agree(jax.tree.map(lambda u: -u, theirs.updates), changed["updates"], FLOAT64)
 
 
 @pytest.mark.oracles
-def test_agrees_with_pytorch_optimizer(recorded):
+def test_agrees_with_pytorch_optimizer(entries):
     """It keeps its scalars in float32, and adds the new d times eps."""
     other = pytest.importorskip("pytorch_optimizer", reason="pytorch_optimizer is in the extra `oracles`")
-    params, _ = run_torch(lambda p: other.Prodigy(p), recorded)
-    changed = on_vector(paper, recorded, new_d_in_eps=True)
-    after = jax.tree.map(lambda p, x: np.asarray(p, np.float64) - x, recorded.params, changed["moved"])
+    params, _ = run_torch(lambda p: other.Prodigy(p), entries)
+    changed = on_vector(paper, entries, new_d_in_eps=True)
+    after = jax.tree.map(lambda p, x: np.asarray(p, np.float64) - x, entries.params, changed["moved"])
     assert_agree(params, after, PARAMS)
 
 
@@ -90,11 +90,11 @@ def test_finds_the_distance_while_low_precision_parameters_do_not_move_yet():
     assert theirs["w"].tolist() == start["w"].tolist()
 
 
-def test_the_estimate_never_falls_and_shows(recorded):
+def test_the_estimate_never_falls_and_shows(entries):
     tx = oc.chain(prodigy=oc.scale_by_prodigy(), descent=oc.scale(-1.0))
-    state, seen, update = tx.init(recorded.params), [0.0], jax.jit(tx.update)
+    state, seen, update = tx.init(entries.params), [0.0], jax.jit(tx.update)
     for t in range(20):
-        _, state = update(jax.tree.map(lambda g, t=t: g[t], recorded.grads), state, recorded.params)
+        _, state = update(jax.tree.map(lambda g, t=t: g[t], entries.grads), state, entries.params)
         seen.append(float(oc.metrics(state)["prodigy.d"]))
     assert sorted(seen) == seen and seen[-1] > seen[1]
 

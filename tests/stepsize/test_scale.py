@@ -10,10 +10,10 @@ import optchain as oc
 
 
 @pytest.mark.parametrize("factor", [-0.1, 0.0, 3.0])
-def test_agrees_with_the_definition_and_optax(recorded, factor):
-    ours, twin = run(oc.scale(factor), recorded), run_twin(optax.scale(factor), recorded)
+def test_agrees_with_the_definition_and_optax(entries, factor):
+    ours, twin = run(oc.scale(factor), entries), run_twin(optax.scale(factor), entries)
     chex.assert_trees_all_equal(ours.updates, twin.updates)
-    assert_agree(ours.params, moved(recorded.params, recorded.grads, factor), PARAMS)
+    assert_agree(ours.params, moved(entries.params, entries.grads, factor), PARAMS)
 
 
 def test_follows_a_schedule_from_step_0():
@@ -25,6 +25,6 @@ def test_follows_a_schedule_from_step_0():
         chex.assert_trees_all_equal(u, {"w": jnp.full(3, expected)})
 
 
-def test_is_exact_in_float64(recorded):
-    ours = run_float64(oc.scale(-0.3), recorded)
-    chex.assert_trees_all_equal(ours.updates, jax.tree.map(lambda g: -0.3 * np.asarray(g, np.float64), recorded.grads))
+def test_is_exact_in_float64(entries):
+    ours = run_float64(oc.scale(-0.3), entries)
+    chex.assert_trees_all_equal(ours.updates, jax.tree.map(lambda g: -0.3 * np.asarray(g, np.float64), entries.grads))

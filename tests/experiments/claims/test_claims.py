@@ -154,6 +154,7 @@ def test_the_claims_are_valid(path, tmp_path):
         assert found.study.search.fresh >= 2
 
 
+@pytest.mark.full
 def test_the_quick_claims_come_out_as_expected(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(small_runs.ROOT)
     assert main(["claims", "--quick", "--out", str(tmp_path)]) == 0

@@ -10,6 +10,7 @@ import optuna
 import pytest
 import small_runs
 import small_studies
+from tiers import one_of_each
 
 from experiments import config, run
 from experiments.__main__ import main
@@ -136,7 +137,7 @@ def test_a_budget_of_seconds_ends_where_nothing_can_be_trained(tmp_path, capsys)
     assert sum(float(row["compiling_seconds"]) + float(row["training_seconds"]) for row in rows[:-1]) < 1.0
     assert "diverged; extend the space downwards" in capsys.readouterr().out
     space = '"model.initializer" = { use = "choice", values = ["uniform", "truncated_normal"] }'
-    infeasible = small_studies.searched(tmp_path, "infeasible", search=search, space=space).trials()
+    infeasible = small_studies.searched(tmp_path, "infeasible", None, search=search, space=space).trials()
     assert all(trial.state == "infeasible" and trial.seconds["compiling"] > 0 for trial in infeasible)
 
 
@@ -205,7 +206,7 @@ pruner = {{ use = "median", trials = 3 }}
     assert all(trial.steps == (10 if trial.state == "pruned" else 20) for trial in found)
 
 
-@pytest.mark.parametrize("use", ["median", "halving", "hyperband"])
+@pytest.mark.parametrize("use", one_of_each(["median", "halving", "hyperband"]))
 def test_the_gaussian_process_searches_while_trials_are_pruned(tmp_path, use):
     pytest.importorskip("torch")
     search = f'trials = 16\nsampler = "gp"\nfresh = 0\npruner = {{ use = "{use}" }}'
@@ -363,7 +364,7 @@ def test_a_line_that_a_killed_process_did_not_finish_is_cut_off(tmp_path):
     assert len(small_studies.Tuning(found.study, found.folder, "study.toml", "").trials()) == 3
 
 
-@pytest.mark.parametrize("parallel", ["none", "vmap", "processes"])
+@pytest.mark.parametrize("parallel", one_of_each(["none", "vmap", "processes"]))
 def test_a_killed_study_goes_on_and_loses_nothing(tmp_path, parallel):
     search = f'trials = 6\nsampler = "random"\nfresh = 0\nparallel = "{parallel}"\n'
     search += {"vmap": "lanes = 2\n", "processes": "workers = 2\n"}.get(parallel, "")
