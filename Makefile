@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: install demo test test-oracles test-slow lint readme benchmarks clean
+.PHONY: install demo test test-oracles test-slow lint readme stubs benchmarks clean
 
 install: $(VENV)/.installed
 
@@ -38,6 +38,10 @@ lint: install
 # Write the tables of techniques anew, from their docstrings.
 readme: install
 	$(BIN)/python -m optchain.inspect.readme README.md
+
+# Write the stub that editors and type checkers read, from the signatures and docstrings.
+stubs: install
+	$(BIN)/python -m optchain.inspect.stubs
 
 benchmarks: $(VENV)/.oracles
 	$(BIN)/python -m experiments.benchmarks step
