@@ -34,6 +34,7 @@ test-slow: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 # Write the tables of techniques anew, from their docstrings.
 readme: install

@@ -1,5 +1,7 @@
 """Full optimizers that remember less than Adam."""
 
+from typing import Any
+
 from optchain.clipping.block_rms import clip_by_block_rms
 from optchain.core.chain import chain
 from optchain.core.mask import Mask
@@ -49,7 +51,7 @@ def adafactor(
     >>> import optchain as oc
     >>> tx = oc.adafactor(1e-2, momentum=0.9)
     """
-    links = {"factored": scale_by_factored_rms(decay_rate, min_dim_size_to_factor, eps)}
+    links: dict[str, Any] = {"factored": scale_by_factored_rms(decay_rate, min_dim_size_to_factor, eps)}
     if clipping_threshold is not None:
         links["clip"] = clip_by_block_rms(clipping_threshold)
     if multiply_by_parameter_scale:

@@ -36,7 +36,7 @@ def made(
     make.__doc__ = with_arguments(doc, {name: x.text for name, x in arguments.items()})
     # The types stand beside the signature: help() then shows the arguments and their defaults and no type aliases.
     make.__annotations__ = {name: x.hint for name, x in arguments.items()} | {"return": Transform}
-    setattr(make, "__signature__", inspect.Signature(parameters))  # noqa: B010
+    make.__signature__ = inspect.Signature(parameters)
     return preset(make)
 
 
