@@ -3,6 +3,7 @@
 import ast
 import importlib.metadata
 import inspect
+import tomllib
 from pathlib import Path
 from typing import Annotated
 
@@ -62,6 +63,13 @@ def test_what_a_hint_names_is_imported():
     imports = Imports()
     text(Mask | None, imports), text(jax.Array, imports), text(oc.RowGradient, imports)
     assert imports == {"optchain.typing": {"Mask"}, "": {"jax"}, "optchain.core.row_gradient": {"RowGradient"}}
+
+
+def test_the_package_is_built_with_its_stub_and_its_mark():
+    package = Path(oc.__file__).parent
+    patterns = tomllib.loads((package.parent / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    files = {path.name for pattern in patterns["optchain"] for path in package.glob(pattern)}
+    assert files == {"py.typed", "__init__.pyi"}
 
 
 def test_the_version_is_that_of_the_installed_package():
