@@ -1,11 +1,14 @@
 """Every argument of every public function is described: an editor shows nothing else."""
 
 import inspect
+import subprocess
+import sys
 
 import pytest
 from techniques import PRESETS
 
 import optchain as oc
+from optchain.core.rule import Positive
 from optchain.inspect.stubs import exports
 from optchain.presets.arguments import arguments_of, documented, texts, with_arguments
 
@@ -52,6 +55,26 @@ def test_the_section_stands_before_what_is_raised_and_before_examples():
 def test_defaults_of_a_preset_may_differ_from_those_of_its_technique():
     assert arguments_of(oc.scale_by_lion, b1=0.5)["b1"].default == 0.5
     assert arguments_of(oc.scale_by_lion)["b1"].default == 0.9
+
+
+def test_a_technique_that_does_not_describe_a_field_makes_no_preset():
+    @oc.rule
+    class Silent:
+        """Scales."""
+
+        factor: Positive = 1.0
+
+        def update(self, g, s, p, t):
+            return self.factor * g, s
+
+    with pytest.raises(ValueError, match="silent: describe in its section `Fields:` factor"):
+        arguments_of(oc.lift(Silent, "silent"))
+
+
+def test_python_without_docstrings_imports_the_package():
+    code = "import optchain; optchain.adamw(1e-3), optchain.rmsprop(1e-3)"
+    run = subprocess.run([sys.executable, "-OO", "-c", code], capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
 
 
 @pytest.mark.parametrize("given, name", [({}, "rate"), ({"rate": "a rate.", "power": "a power."}, "power")])

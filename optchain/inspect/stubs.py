@@ -6,6 +6,8 @@ has their signatures, types, defaults and docstrings. It has every other public 
 
 import ast
 import inspect
+import json
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -66,8 +68,10 @@ def argument(parameter: inspect.Parameter, hint: Any, imports: Imports) -> str:
 
 def _default(x: Any) -> str:
     """A default as it is written; what has no short form is left to the docstring."""
-    if x is None or isinstance(x, (bool, int, float, str)) or x == ():
-        return repr(x).replace("'", '"')
+    if isinstance(x, str):
+        return json.dumps(x)  # with the quotes that ruff writes
+    if x is None or x == () or isinstance(x, (bool, int)) or (isinstance(x, float) and math.isfinite(x)):
+        return repr(x)
     name = getattr(x, "__name__", "")
     return name if getattr(optchain, name, None) is x else "..."
 

@@ -2,14 +2,17 @@
 
 import inspect
 import re
+import sys
 import textwrap
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar, get_args, get_type_hints
+from typing import Any, NamedTuple, TypeVar
 
 from optchain.core.mask import Mask
-from optchain.core.rule import Number
+from optchain.core.rule import Number, statics
 
 Make = TypeVar("Make", bound=Callable[..., Any])
+
+STRIPPED = sys.flags.optimize > 1  # `python -OO` takes docstrings away
 
 # The sections of a docstring that the arguments stand before.
 AFTER = re.compile(r"^(Returns|Raises|References|Differs from the paper):|^>>>", re.MULTILINE)
@@ -48,15 +51,19 @@ def arguments_of(technique: Any, **defaults: Any) -> dict[str, Argument]:
     Args:
         technique: the public function of a rule.
         **defaults: other defaults.
+
+    Raises:
+        ValueError: a field that the technique's docstring does not describe.
     """
-    hints, described = get_type_hints(technique.rule, include_extras=True), texts(technique)
+    kinds, described = statics(technique.rule), texts(technique)
     parameters = [p for p in inspect.signature(technique).parameters.values() if p.name != "mask"]
-    found = {}
-    for p in parameters:
-        kind, *metadata = get_args(hints[p.name])
-        hint = kind if metadata == ["static"] else Number
-        found[p.name] = Argument(hint, defaults.get(p.name, p.default), described[p.name])
-    return found
+    missing = [p.name for p in parameters if p.name not in described]
+    if missing and not STRIPPED:
+        raise ValueError(f"{technique.__name__}: describe in its section `Fields:` {', '.join(missing)}")
+    return {
+        p.name: Argument(kinds.get(p.name, Number), defaults.get(p.name, p.default), described.get(p.name, ""))
+        for p in parameters
+    }
 
 
 def texts(function: Any) -> dict[str, str]:
@@ -107,6 +114,8 @@ def documented(*techniques: Callable[..., Any], **own: str) -> Callable[[Make], 
     """
 
     def complete(make: Make) -> Make:
+        if STRIPPED:
+            return make
         known = {name: text for technique in reversed(techniques) for name, text in texts(technique).items()}
         known |= {"learning_rate": LEARNING_RATE, "weight_decay": WEIGHT_DECAY, "mask": DECAY_MASK} | own
         names = inspect.signature(make).parameters
