@@ -3376,7 +3376,7 @@ def scion(
         b: decay of the running mean of the gradients, in [0, 1).
         radius: the size of the update of hidden matrices in the spectral norm, positive.
         sign_radius: the size of the update of all other matrices in the largest entry, positive.
-        rms_radius: the size of the update of vectors in the root mean square, positive.
+        rms_radius: the size of the update of biases, scales and other vectors in the root mean square, positive.
         ns_steps: how many polynomials of Newton-Schulz for the spectral norm, at least 1.
         weight_decay: for all parameters, the multiple of the parameter that is added to the update, at least 0; the
             learning rate multiplies it too (decoupled decay).

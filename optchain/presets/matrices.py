@@ -90,7 +90,7 @@ def matrix_optimizer(name: str, technique: Callable[..., Transform], **defaults:
     b="decay of the running mean of the gradients, in [0, 1).",
     radius="the size of the update of hidden matrices in the spectral norm, positive.",
     sign_radius="the size of the update of all other matrices in the largest entry, positive.",
-    rms_radius="the size of the update of vectors in the root mean square, positive.",
+    rms_radius="the size of the update of biases, scales and other vectors in the root mean square, positive.",
     weight_decay=f"for all parameters, {WEIGHT_DECAY}",
     sign=NOT_HIDDEN,
 )
