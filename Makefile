@@ -3,9 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-TEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
-
-.PHONY: install demo test test-all test-oracles test-slow lint readme benchmarks clean
+.PHONY: install demo test test-oracles test-slow lint readme stubs benchmarks clean
 
 install: $(VENV)/.installed
 
@@ -42,10 +40,15 @@ test-slow: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 # Write the tables of techniques anew, from their docstrings.
 readme: install
 	$(BIN)/python -m optchain.inspect.readme README.md
+
+# Write the stub that editors and type checkers read, from the signatures and docstrings.
+stubs: install
+	$(BIN)/python -m optchain.inspect.stubs
 
 benchmarks: $(VENV)/.oracles
 	$(BIN)/python -m experiments.benchmarks step

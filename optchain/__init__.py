@@ -249,3 +249,4 @@ from optchain.stepsize.scale import scale as scale
 from optchain.stepsize.trust_ratio import scale_by_trust_ratio as scale_by_trust_ratio
 from optchain.stepsize.update_floor import floor_update_ratio as floor_update_ratio
 from optchain.stepsize.update_norm import normalize_by_update_norm as normalize_by_update_norm
+from optchain.version import __version__ as __version__

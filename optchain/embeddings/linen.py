@@ -1,5 +1,7 @@
 """An embedding for Flax's linen whose gradient can be that of the looked-up rows."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -26,10 +28,11 @@ class Embed(nn.Embed):
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """The rows of `inputs`, integers of any shape, along a new last axis."""
         rows = look_up(self.embedding, inputs)
-        (rows,) = self.promote_dtype(rows, dtype=self.dtype, inexact=False)
-        return rows
+        promoted: Any = self.promote_dtype(rows, dtype=self.dtype, inexact=False)
+        return promoted[0]
 
     def attend(self, query: jax.Array) -> jax.Array:
         """The inner products of `query` with every row."""
-        query, table = self.promote_dtype(query, jnp.asarray(self.embedding), dtype=self.dtype)
+        promoted: Any = self.promote_dtype(query, jnp.asarray(self.embedding), dtype=self.dtype)
+        query, table = promoted
         return query @ table.T

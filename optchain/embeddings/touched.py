@@ -17,7 +17,10 @@ CROSSOVER = 0.25
 class Touched(Protocol):
     """The rows of one table, of n rows, that a step touches."""
 
-    gradient: jax.Array  # of the rows that are taken
+    @property
+    def gradient(self) -> jax.Array:
+        """That of the rows that are taken."""
+        ...
 
     def take(self, x: jax.Array) -> jax.Array:
         """What belongs to these rows, from an array with one entry for each row of the table along its first axis."""

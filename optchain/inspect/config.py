@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import optax
@@ -63,7 +63,7 @@ def schedule_from_config(table: dict[str, Any], path: str) -> Callable[[Any], ja
     made = _build(table, path)
     if not callable(made):
         raise ValueError(f"{path}.use: {table['use']!r} is no schedule")
-    return made
+    return cast("Callable[[Any], jax.Array]", made)
 
 
 def _link(table: Any, path: str) -> optax.GradientTransformation:

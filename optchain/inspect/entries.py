@@ -138,6 +138,7 @@ def _kind(own: set[str]) -> str:
 def _wrappers() -> dict[str, set[str]]:
     """The names of the arrays that every wrapper of ours keeps itself, by technique."""
     found, params = {}, {"w": jax.ShapeDtypeStruct((2, 2), jnp.float32)}
+    make: Any
     for name, make in techniques().items():
         tx = make(**make.example) if hasattr(make, "example") else None
         if hasattr(getattr(tx, "link", None), "inner"):

@@ -48,7 +48,7 @@ def written(text: str) -> str:
     return f"{before}{BEGIN}\n\n{tables()}\n\n{END}{rest.split(END)[1]}"
 
 
-def _techniques(found: dict[str, Callable[..., Any]]) -> Iterator[tuple[str, ...]]:
+def _techniques(found: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     yield "technique", "what it does", "slots", "looks across", "paper"
     for name, make in found.items():
         tx = make(**make.example)

@@ -36,7 +36,8 @@ def first_bases(matrices: Bases, bases: Bases) -> Bases:
 
 def next_bases(matrices: Bases, bases: Bases) -> Bases:
     """The next basis of each side."""
-    return tuple(None if a is None else next_basis(a, q) for a, q in zip(matrices, bases, strict=True))
+    pairs = zip(matrices, bases, strict=True)
+    return tuple(None if a is None or q is None else next_basis(a, q) for a, q in pairs)
 
 
 def same_bases(matrices: Bases, bases: Bases) -> Bases:

@@ -60,7 +60,8 @@ class Fira(GaLore):
     public_name = "scale_by_fira"
 
     def init(self, p):
-        return Completed(*super().init(p), jnp.zeros((), p.dtype))
+        first = super().init(p)
+        return Completed(first.projector, first.mu, first.nu, jnp.zeros((), p.dtype))
 
     def update(self, g, s, p, t):
         wide = lying(g)

@@ -1,6 +1,6 @@
 """GaLore."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -64,13 +64,13 @@ class GaLore:
     example = {"rank": 2, "mask": is_kernel}
     public_name = "scale_by_galore"
 
-    def init(self, p):
+    def init(self, p) -> Any:
         whole(self.public_name, "update_proj_gap", self.update_proj_gap, 1)
         short, long = min(p.shape), max(p.shape)
         rank = min(whole(self.public_name, "rank", self.rank, 1), short)
         return Projected(*(jnp.zeros(shape, p.dtype) for shape in ((short, rank), (rank, long), (rank, long))))
 
-    def update(self, g, s, p, t):
+    def update(self, g, s, p, t) -> tuple[Any, Any]:
         now, _, step = self.within(lying(g), s, t)
         return laid(self.scale * now.projector @ step, g), now
 

@@ -97,8 +97,8 @@ class KLSOAP:
         mean = rotated(debias(mu, self.b1, count), *bases)
         u = rotated_back(over_root(mean, debias(nu, self.b2, count), self.eps, eps_in_sqrt=False), *bases)
         due = (jnp.mod(t - 1, self.every) == 0) & (t > 1)
-        bases = jax.lax.cond(due, next_bases, same_bases, (left, right), bases)
-        return u, Moments(mu, nu, left, right, *bases, left_values, right_values)
+        left_basis, right_basis = jax.lax.cond(due, next_bases, same_bases, (left, right), bases)
+        return u, Moments(mu, nu, left, right, left_basis, right_basis, left_values, right_values)
 
     def _inverse(self, values):
         """One over the eigenvalues; 0 where all are."""

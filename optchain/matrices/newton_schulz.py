@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from optchain.core.paths import nearest
-from optchain.core.rule import whole
+from optchain.core.rule import Scalar, whole
 from optchain.matrices.polar_express import polar_express
 
 MUON = (3.4445, -4.7750, 2.0315)  # the steepest at 0 of those that keep singular values between about 0.7 and 1.2
@@ -18,7 +18,7 @@ def polynomials(owner: str, method: str, steps: int) -> tuple[tuple[float, float
     return methods[method](whole(owner, "ns_steps", steps, 1))
 
 
-def orthogonalized(x: jax.Array, coefficients: tuple[tuple[float, float, float], ...], eps: float) -> jax.Array:
+def orthogonalized(x: jax.Array, coefficients: tuple[tuple[float, float, float], ...], eps: Scalar) -> jax.Array:
     r"""The matrix with its singular vectors, and singular values near 1: nearly the polar factor :math:`U V^T`.
 
     .. math::
@@ -42,7 +42,7 @@ def orthogonalized(x: jax.Array, coefficients: tuple[tuple[float, float, float],
     return x
 
 
-def unit(x: jax.Array, eps: float) -> jax.Array:
+def unit(x: jax.Array, eps: Scalar) -> jax.Array:
     """The matrix divided by its Frobenius norm plus `eps`, whatever the size of its entries; zero stays zero."""
     largest = jnp.max(jnp.abs(x), initial=0)
     scaled = x / jnp.where(largest > 0, largest, 1)  # entries of 1e20 have no squares in float32

@@ -21,9 +21,8 @@ def polar_express(steps: int) -> tuple[tuple[float, float, float], ...]:
     References:
         Amsel et al., 2025, Theorem 3.1, Algorithm 1 and section 4.4. https://arxiv.org/abs/2505.16932
     """
-    low, high, found = LEAST, 1.0, []
+    low, high, found, powers = LEAST, 1.0, [], np.array([1, 3, 5])
     for _ in range(steps):
-        powers = np.array([1, 3, 5])
         polynomial = minimax(max(low, CUSHION * high), high)
         # The cushion moves the middle of the values away from 1.
         polynomial *= 2 / (polynomial @ low**powers + polynomial @ high**powers)

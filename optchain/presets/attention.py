@@ -5,12 +5,14 @@ from optchain.core.chain import chain
 from optchain.core.mask import Mask
 from optchain.core.rule import Number
 from optchain.core.transform import Transform, technique
-from optchain.presets.matrices import muon
+from optchain.presets.arguments import documented
+from optchain.presets.matrices import ADAM_RATE, NOT_HIDDEN, muon
 from optchain.presets.preset import preset
 
 
 @technique(learning_rate=0.01, kernels={"*": -1})
 @preset
+@documented(clip_qk, muon, adam_learning_rate=ADAM_RATE, adamw=NOT_HIDDEN)
 def muon_clip(
     learning_rate: Number,
     kernels: Heads,

@@ -9,11 +9,13 @@ from optchain.moments.lion import scale_by_lion
 from optchain.moments.momentum import trace
 from optchain.moments.rms import scale_by_rms
 from optchain.moments.stddev import scale_by_stddev
+from optchain.presets.arguments import MOMENTUM, NESTEROV, documented
 from optchain.presets.preset import optimizer, preset
 from optchain.stepsize.learning_rate import scale_by_learning_rate
 
 
 @preset
+@documented(momentum=MOMENTUM, nesterov=NESTEROV)
 def sgd(learning_rate: Number, momentum: Number | None = None, nesterov: bool = False) -> Transform:
     """Stochastic gradient descent, with momentum on request: `trace`, `scale_by_learning_rate`.
 
@@ -25,6 +27,7 @@ def sgd(learning_rate: Number, momentum: Number | None = None, nesterov: bool = 
 
 
 @preset
+@documented(trace)
 def momentum(learning_rate: Number, decay: Number = 0.9) -> Transform:
     """Heavy-ball momentum: `trace`, `scale_by_learning_rate`.
 
@@ -35,6 +38,7 @@ def momentum(learning_rate: Number, decay: Number = 0.9) -> Transform:
 
 
 @preset
+@documented(trace)
 def nesterov(learning_rate: Number, decay: Number = 0.9) -> Transform:
     """Nesterov momentum: `trace`, `scale_by_learning_rate`.
 
@@ -45,6 +49,11 @@ def nesterov(learning_rate: Number, decay: Number = 0.9) -> Transform:
 
 
 @preset
+@documented(
+    scale_by_rss,
+    initial_accumulator_value="the sum of squares before the first update, in the units of g**2, at least 0.",
+    eps="added inside the root of the sum of squares, in the units of g**2, at least 0.",
+)
 def adagrad(learning_rate: Number, initial_accumulator_value: Number = 0.1, eps: Number = 1e-7) -> Transform:
     """Adagrad: `scale_by_rss`, `scale_by_learning_rate`.
 
@@ -55,6 +64,15 @@ def adagrad(learning_rate: Number, initial_accumulator_value: Number = 0.1, eps:
 
 
 @preset
+@documented(
+    scale_by_rms,
+    decay="of the running mean of the squares, in [0, 1).",
+    initial_scale="the mean of the squares before the first update, in the units of g**2, at least 0.",
+    bias_correction="divide the mean, and with `centered` both means, by the weight that they have seen.",
+    centered="divide by the standard deviation instead of the root of the mean square.",
+    momentum=MOMENTUM,
+    nesterov=NESTEROV,
+)
 def rmsprop(
     learning_rate: Number,
     decay: Number = 0.9,

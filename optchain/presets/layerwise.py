@@ -8,7 +8,8 @@ from optchain.decay.decoupled import add_decayed_weights
 from optchain.decay.param_norm import keep_params_norm
 from optchain.moments.adam import scale_by_adam
 from optchain.moments.momentum import trace
-from optchain.presets.matrices import hidden_kernels
+from optchain.presets.arguments import LEAVES, NESTEROV, documented
+from optchain.presets.matrices import ADAM_RATE, NOT_HIDDEN, hidden_kernels
 from optchain.presets.preset import preset
 from optchain.stepsize.fromage import fromage_step
 from optchain.stepsize.lars import scale_by_lars
@@ -17,6 +18,14 @@ from optchain.stepsize.trust_ratio import scale_by_trust_ratio
 
 
 @preset
+@documented(
+    weight_decay="the multiple of the parameter that is added to the gradient of the leaves of the mask, at least 0.",
+    trust_coefficient="the length of the step over that of the parameter before the learning rate, at least 0.",
+    eps="added to the norms, at least 0.",
+    momentum="the decay of the sum of the steps, in [0, 1).",
+    nesterov=NESTEROV,
+    mask=f"the parameters with a rate of their own and weight decay: {LEAVES}; None stands for all.",
+)
 def lars(
     learning_rate: Number,
     weight_decay: Number = 0.0,
@@ -36,6 +45,7 @@ def lars(
 
 
 @preset
+@documented(scale_by_adam)
 def lamb(
     learning_rate: Number,
     b1: Number = 0.9,
@@ -58,6 +68,7 @@ def lamb(
 
 
 @preset
+@documented(learning_rate="the length of the step over that of the parameter, at least 0; 0.01 in the paper.")
 def fromage(learning_rate: Number) -> Transform:
     """Fromage: `fromage_step`, whose update is the whole step.
 
@@ -68,6 +79,12 @@ def fromage(learning_rate: Number) -> Transform:
 
 
 @preset
+@documented(
+    scale_by_adam,
+    learning_rate="for hidden kernels the length of the step over that of the kernel, usually positive.",
+    adam_learning_rate=ADAM_RATE,
+    adam=NOT_HIDDEN,
+)
 def adamh(
     learning_rate: Number,
     b1: Number = 0.9,

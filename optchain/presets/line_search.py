@@ -12,6 +12,7 @@ from optchain.core.gather import gathered, scattered
 from optchain.core.rule import whole
 from optchain.core.runner import Result, like
 from optchain.core.transform import Transform, technique, transform, widened
+from optchain.presets.arguments import documented
 from optchain.presets.preset import preset
 from optchain.stepsize.scale import scale
 
@@ -113,6 +114,11 @@ class SearchChain(Chain):
 
 @technique()
 @preset
+@documented(
+    memory_size="how many of the last steps the estimate of the inverse Hessian is made of, at least 1.",
+    scale_init_precond="begin that estimate with the curvature along the last step instead of 1.",
+    max_linesearch_steps="the most evaluations of the loss for one step, at least 1.",
+)
 def lbfgs(memory_size: int = 10, scale_init_precond: bool = True, max_linesearch_steps: int = 20) -> Transform:
     """L-BFGS with a line search: `optax.scale_by_lbfgs`, `scale`, `optax.scale_by_zoom_linesearch`.
 

@@ -1,6 +1,5 @@
 """Full optimizers for hidden matrices; embeddings, heads and vectors go to AdamW."""
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -20,10 +19,23 @@ from optchain.matrices.scion import scale_by_scion
 from optchain.matrices.shampoo import scale_by_shampoo
 from optchain.matrices.soap import scale_by_soap
 from optchain.moments.adam import scale_by_adam
+from optchain.presets.arguments import LEAVES, RATE, WEIGHT_DECAY, Argument, arguments_of, documented, example, summary
 from optchain.presets.preset import made, preset
 from optchain.stepsize.learning_rate import scale_by_learning_rate
 
-ADAMW = {"weight_decay": 0.0, "adam_learning_rate": None, "adam_b1": 0.9, "adam_b2": 0.999, "adam_eps": 1e-8}
+ADAM_RATE = "the learning rate of all other parameters, which Adam steps; None takes `learning_rate`."
+HIDDEN = """Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay."""
+NOT_HIDDEN = f"""the matrices that are not hidden: {LEAVES}; None chooses those whose path holds "embed" or "head".
+    A pattern that matches no parameter is an error."""
+ADAM = {
+    name: Argument(x.hint, x.default, f"Adam's {name}: {x.text}") for name, x in arguments_of(scale_by_adam).items()
+}
+ADAMW = {
+    "weight_decay": Argument(Number, 0.0, f"for all parameters, {WEIGHT_DECAY}"),
+    "adam_learning_rate": Argument(Number | None, None, ADAM_RATE),
+    **{f"adam_{name}": ADAM[name] for name in ("b1", "b2", "eps")},
+    "adamw": Argument(Mask | None, None, NOT_HIDDEN),
+}
 
 
 def is_hidden(path: str, p: jax.Array) -> bool:
@@ -48,36 +60,40 @@ def matrix_optimizer(name: str, technique: Callable[..., Transform], **defaults:
         technique: the technique; its link is called after the optimizer.
         **defaults: other defaults for its arguments.
     """
-    own = [p for p in inspect.signature(technique).parameters.values() if p.name != "mask"]
-    given = dict(learning_rate=inspect.Parameter.empty) | {p.name: defaults.get(p.name, p.default) for p in own}
-    given |= ADAMW | {"adamw": None}
+    own = arguments_of(technique, **defaults)
 
-    def make(learning_rate: Number, adamw: Mask | None, adam_learning_rate: Number | None, **arguments) -> Transform:
+    def make(
+        learning_rate: Number, adamw: Mask | None, adam_learning_rate: Number | None, **arguments: Any
+    ) -> Transform:
         hidden = hidden_kernels(adamw)
         rest = Without(None, hidden)
         adam = scale_by_adam(arguments["adam_b1"], arguments["adam_b2"], arguments["adam_eps"], mask=rest)
         adam_lr = scale_by_learning_rate(learning_rate if adam_learning_rate is None else adam_learning_rate, mask=rest)
+        links: dict[str, Any] = {name: technique(**{name: arguments[name] for name in own}, mask=hidden)}
         return chain(
-            **{name: technique(**{p.name: arguments[p.name] for p in own}, mask=hidden)},
+            **links,
             adam=adam,
             decay=add_decayed_weights(arguments["weight_decay"]),
             lr=scale_by_learning_rate(learning_rate, mask=hidden),
             adam_lr=adam_lr,
         )
 
-    doc = f"""The optimizer {name}: `{technique.__name__}` for hidden matrices, AdamW for all else.
-
-    Hidden are all kernels but those that the mask `adamw` chooses; left out, those whose path holds "embed" or "head".
-    Patterns that match no parameter are an error. `weight_decay` is for all parameters, decoupled;
-    `adam_learning_rate`, left out, is `learning_rate`.
-
-    >>> import optchain as oc
-    >>> tx = oc.{name}(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
-    """
-    return made(name, make, given, doc)
+    links = f"`{technique.__name__}` for hidden matrices, AdamW for all else"
+    call = f'{name}(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))'
+    doc = f"{summary(name, links, technique)}\n\n{HIDDEN}{example(call)}"
+    return made(name, make, RATE | own | ADAMW, doc)
 
 
 @preset
+@documented(
+    scale_by_scion,
+    b="decay of the running mean of the gradients, in [0, 1).",
+    radius="the size of the update of hidden matrices in the spectral norm, positive.",
+    sign_radius="the size of the update of all other matrices in the largest entry, positive.",
+    rms_radius="the size of the update of biases, scales and other vectors in the root mean square, positive.",
+    weight_decay=f"for all parameters, {WEIGHT_DECAY}",
+    sign=NOT_HIDDEN,
+)
 def scion(
     learning_rate: Number,
     b: Number = 0.9,

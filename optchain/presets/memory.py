@@ -1,5 +1,7 @@
 """Full optimizers that remember less than Adam."""
 
+from typing import Any
+
 from optchain.clipping.block_rms import clip_by_block_rms
 from optchain.core.chain import chain
 from optchain.core.mask import Mask
@@ -12,12 +14,26 @@ from optchain.moments.ema import ema
 from optchain.moments.factored import scale_by_factored_rms
 from optchain.moments.novograd import scale_by_novograd
 from optchain.moments.sm3 import scale_by_sm3
+from optchain.presets.arguments import documented
 from optchain.presets.preset import optimizer, preset
 from optchain.stepsize.learning_rate import scale_by_learning_rate
 from optchain.stepsize.param_rms import scale_by_param_block_rms
 
+FACTORED = "the least number of rows and of columns of a matrix whose mean square is kept as two vectors, from 1."
+RISE = "how fast the decay of the mean square rises to 1, in [0, 1)."
+EPS = "added to the squares, in the units of g**2, positive."
+MEAN = "decay of the running mean of the updates, in [0, 1)."
+
 
 @preset
+@documented(
+    min_dim_size_to_factor=FACTORED,
+    decay_rate=RISE,
+    multiply_by_parameter_scale="multiply the update by the root mean square of the parameter: the rate is relative.",
+    clipping_threshold="the largest root mean square of an update, which is scaled down to it, > 0; None has no limit.",
+    momentum="decay of the running mean of the updates, in [0, 1); None takes no mean.",
+    eps=EPS,
+)
 def adafactor(
     learning_rate: Number,
     min_dim_size_to_factor: int = 128,
@@ -35,7 +51,7 @@ def adafactor(
     >>> import optchain as oc
     >>> tx = oc.adafactor(1e-2, momentum=0.9)
     """
-    links = {"factored": scale_by_factored_rms(decay_rate, min_dim_size_to_factor, eps)}
+    links: dict[str, Any] = {"factored": scale_by_factored_rms(decay_rate, min_dim_size_to_factor, eps)}
     if clipping_threshold is not None:
         links["clip"] = clip_by_block_rms(clipping_threshold)
     if multiply_by_parameter_scale:
@@ -46,6 +62,13 @@ def adafactor(
 
 
 @preset
+@documented(
+    min_dim_size_to_factor=FACTORED,
+    decay_rate=RISE,
+    max_decay="the bound of the decay of the mean square, in [0, 1].",
+    momentum=MEAN,
+    eps=EPS,
+)
 def big_vision_adafactor(
     learning_rate: Number,
     min_dim_size_to_factor: int = 32,
@@ -73,6 +96,10 @@ def big_vision_adafactor(
 
 
 @preset
+@documented(
+    scale_by_novograd,
+    weight_decay="the multiple of the parameter that is added to each term of the sum, at least 0.",
+)
 def novograd(
     learning_rate: Number,
     b1: Number = 0.9,
@@ -91,6 +118,7 @@ def novograd(
 
 
 @preset
+@documented(momentum=MEAN)
 def sm3(learning_rate: Number, momentum: Number = 0.9) -> Transform:
     """SM3 with momentum: `scale_by_sm3`, `ema`, `scale_by_learning_rate`.
 

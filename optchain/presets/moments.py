@@ -24,11 +24,19 @@ from optchain.moments.simplified_ademamix import scale_by_simplified_ademamix
 from optchain.moments.sophia import scale_by_sophia
 from optchain.moments.stable_adam import scale_by_stable_adam
 from optchain.moments.yogi import scale_by_yogi
+from optchain.presets.arguments import documented
 from optchain.presets.preset import optimizer, preset
 from optchain.stepsize.scale import scale
 
 
 @preset
+@documented(
+    learning_rate="each entry's first step, in the units of the parameter, positive; a schedule counts only there.",
+    eta_minus="the factor of the step of an entry where the gradient has changed its sign, in (0, 1).",
+    eta_plus="the factor where it has not, at least 1.",
+    min_step_size="the least step, in the units of the parameter, positive.",
+    max_step_size="the largest step, in the units of the parameter, positive.",
+)
 def rprop(
     learning_rate: Number,
     eta_minus: Number = 0.5,

@@ -3,13 +3,14 @@
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from optchain.core.chain import chain
 from optchain.core.rule import Number, bind
 from optchain.core.transform import Transform, technique, transform
 from optchain.decay.decoupled import add_decayed_weights
+from optchain.presets.arguments import RATE, Argument, arguments_of, decay, example, summary, with_arguments
 from optchain.stepsize.learning_rate import scale_by_learning_rate
 
 
@@ -25,12 +26,17 @@ def preset(make: Callable[..., Transform]) -> Callable[..., Transform]:
     return named
 
 
-def made(name: str, make: Callable[..., Transform], arguments: dict[str, Any], doc: str) -> Callable[..., Transform]:
+def made(
+    name: str, make: Callable[..., Transform], arguments: Mapping[str, Argument], doc: str
+) -> Callable[..., Transform]:
     """A preset out of a function of keyword arguments: its name, its arguments with their defaults, its docstring."""
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter(name, kind, default=x.default) for name, x in arguments.items()]
     make.__name__ = make.__qualname__ = name
-    make.__doc__ = doc
-    make.__signature__ = inspect.Signature([inspect.Parameter(n, kind, default=x) for n, x in arguments.items()])  # pyright: ignore
+    make.__doc__ = with_arguments(doc, {name: x.text for name, x in arguments.items()})
+    # The types stand beside the signature: help() then shows the arguments and their defaults and no type aliases.
+    make.__annotations__ = {name: x.hint for name, x in arguments.items()} | {"return": Transform}
+    make.__signature__ = inspect.Signature(parameters)
     return preset(make)
 
 
@@ -45,22 +51,16 @@ def optimizer(
         weight_decay: the default of the argument `weight_decay`, which then comes last, before the decay's `mask`.
         **defaults: of arguments whose default differs from the technique's.
     """
-    link = moments.__name__.removeprefix("scale_by_")
-    own = [p for p in inspect.signature(moments).parameters.values() if p.name != "mask"]
-    given = dict(learning_rate=inspect.Parameter.empty) | {p.name: defaults.get(p.name, p.default) for p in own}
-    if weight_decay is not None:
-        given |= {"weight_decay": weight_decay, "mask": None}
+    link, own = moments.__name__.removeprefix("scale_by_"), arguments_of(moments, **defaults)
+    last = {} if weight_decay is None else decay(weight_decay)
 
-    def make(learning_rate: Number, **arguments) -> Transform:
-        links = {link: moments(**{p.name: arguments[p.name] for p in own})}
+    def make(learning_rate: Number, **arguments: Any) -> Transform:
+        links: dict[str, Any] = {link: moments(**{name: arguments[name] for name in own})}
         if weight_decay is not None:
             links["decay"] = add_decayed_weights(arguments["weight_decay"], arguments["mask"])
         return chain(**links, lr=scale_by_learning_rate(learning_rate))
 
-    parts = [f"`{moments.__name__}`", *(["`add_decayed_weights`"] if weight_decay is not None else [])]
-    doc = f"""The optimizer {name}: {", ".join(parts)}, `scale_by_learning_rate`.
-
-    >>> import optchain as oc
-    >>> tx = oc.{name}(0.01)
-    """
-    return made(name, make, given, doc)
+    decayed = "" if weight_decay is None else "`add_decayed_weights`, "
+    links = f"`{moments.__name__}`, {decayed}`scale_by_learning_rate`"
+    doc = summary(name, links, moments) + example(f"{name}(0.01)")
+    return made(name, make, RATE | own | last, doc)

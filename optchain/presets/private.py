@@ -4,12 +4,21 @@ from optchain.clipping.private_aggregate import differentially_private_aggregate
 from optchain.core.chain import chain
 from optchain.core.rule import Number
 from optchain.core.transform import Transform, technique
+from optchain.presets.arguments import MOMENTUM, NESTEROV, documented
 from optchain.presets.classic import sgd
 from optchain.presets.preset import preset
 
 
 @technique(learning_rate=0.01, l2_norm_clip=1.0, noise_multiplier=0.0, seed=0)
 @preset
+@documented(
+    differentially_private_aggregate,
+    l2_norm_clip="the bound on the norm of one example's gradient, > 0.",
+    noise_multiplier="""the standard deviation of the noise over that bound, at least 0; with the part of the data in a
+        batch and the number of steps it gives the privacy, which an accountant outside this library computes.""",
+    momentum=MOMENTUM,
+    nesterov=NESTEROV,
+)
 def dpsgd(
     learning_rate: Number,
     l2_norm_clip: Number,

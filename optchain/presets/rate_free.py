@@ -1,13 +1,14 @@
 """Full optimizers that find their own rate."""
 
-import inspect
 from collections.abc import Callable
+from typing import Any
 
 from optchain.core.chain import chain
 from optchain.core.mask import Mask
 from optchain.core.rule import Number
 from optchain.core.transform import Transform
 from optchain.decay.decoupled import add_decayed_weights
+from optchain.presets.arguments import L2, arguments_of, decay, documented, example, summary
 from optchain.presets.preset import made, preset
 from optchain.stepsize.cocob import scale_by_cocob
 from optchain.stepsize.dadapt_adam import scale_by_dadapt_adam
@@ -31,22 +32,18 @@ def whole_step(name: str, technique: Callable[..., Transform], l2: bool = False)
         technique: the technique, with its learning rate.
         l2: let `weight_decay` and its `mask` follow, a decay that is part of the gradient and so of the estimates.
     """
-    own = [p for p in inspect.signature(technique).parameters.values() if p.name != "mask"]
-    given = {p.name: p.default for p in own} | ({"weight_decay": None, "mask": None} if l2 else {})
+    own = arguments_of(technique)
 
-    def make(**arguments) -> Transform:
-        links = {name: technique(**{p.name: arguments[p.name] for p in own}), "descent": scale(-1.0)}
+    def make(**arguments: Any) -> Transform:
+        links: dict[str, Any] = {name: technique(**{name: arguments[name] for name in own}), "descent": scale(-1.0)}
         if l2 and arguments["weight_decay"] is not None:
             links = {"decay": add_decayed_weights(arguments["weight_decay"], arguments["mask"])} | links
         return chain(**links)
 
     before = "`add_decayed_weights` on request, " if l2 else ""
-    doc = f"""The optimizer {name}: {before}`{technique.__name__}`, whose update is the whole step; `scale`.
-
-    >>> import optchain as oc
-    >>> tx = oc.{name}()
-    """
-    return made(name, make, given, doc)
+    links = f"{before}`{technique.__name__}`, whose update is the whole step; `scale`"
+    doc = summary(name, links, technique) + example(f"{name}()")
+    return made(name, make, own | (decay(text=f"{L2[:-1]}; None adds nothing.") if l2 else {}), doc)
 
 
 dadapt_adamw = whole_step("dadapt_adamw", scale_by_dadapt_adam)
@@ -60,6 +57,12 @@ prodigy = whole_step("prodigy", scale_by_prodigy)
 
 
 @preset
+@documented(
+    learning_rate="a factor of the gradient, usually 1.",
+    alpha="how careful the first step is, > 0: it is 1 / alpha, in the units of the parameter.",
+    eps="the least bound of the gradient, in its units, at least 0.",
+    weight_decay=L2,
+)
 def cocob(
     learning_rate: Number = 1.0,
     alpha: Number = 100.0,
@@ -80,6 +83,13 @@ def cocob(
 
 
 @preset
+@documented(
+    scale_by_polyak,
+    max_learning_rate="the largest factor of the gradient before `scaling`, > 0.",
+    scaling="a factor of the whole step, usually 1, or a schedule.",
+    f_min="a lower bound of the loss, any finite number.",
+    eps="added to the squared norm of the gradient, in the units of g**2, at least 0.",
+)
 def polyak_sgd(
     max_learning_rate: Number = 1.0, scaling: Number = 1.0, f_min: Number = 0.0, eps: Number = 0.0, variant: str = "sps"
 ) -> Transform:

@@ -6,11 +6,17 @@ from optchain.core.rule import Number, whole
 from optchain.core.transform import Transform, technique
 from optchain.decay.decoupled import add_decayed_weights
 from optchain.moments.rms import scale_by_rms
+from optchain.presets.arguments import documented
 from optchain.schedules.linear import linear
 from optchain.stepsize.learning_rate import scale_by_learning_rate
 
+WARMUP = "the updates in which the learning rate rises from 0, a whole number of at least 0; not with a schedule."
+INTERPOLATION = "the share of the average in the parameters at which gradients are taken, in (0, 1]."
+POWER = "the power of the learning rate that weighs each step in the average, at least 0; with 0 all weigh the same."
+
 
 @technique(learning_rate=0.01)
+@documented(warmup_steps=WARMUP, b1=INTERPOLATION, weight_lr_power=POWER)
 def schedule_free_sgd(
     learning_rate: Number,
     warmup_steps: int = 0,
@@ -34,6 +40,13 @@ def schedule_free_sgd(
 
 
 @technique(learning_rate=0.01)
+@documented(
+    warmup_steps=WARMUP,
+    b1=INTERPOLATION,
+    b2="decay of the mean square, in [0, 1).",
+    eps="added to the root of the mean square, in the units of g, at least 0.",
+    weight_lr_power=POWER,
+)
 def schedule_free_adamw(
     learning_rate: Number,
     warmup_steps: int = 0,

@@ -10,12 +10,20 @@ from optchain.decay.decoupled import add_decayed_weights
 from optchain.moments.adam import scale_by_adam
 from optchain.moments.madgrad import scale_by_madgrad
 from optchain.moments.variance_reduction import reduce_variance
+from optchain.presets.arguments import L2, documented
 from optchain.presets.preset import preset
 from optchain.schedules.inverse import inverse_time
 from optchain.stepsize.learning_rate import scale_by_learning_rate
 
 
 @preset
+@documented(
+    learning_rate="its value at the first step, a scalar; it falls by itself.",
+    lambd="""the multiple of the parameter that is added to the gradient, at least 0; with the learning rate it
+        also says how fast that falls.""",
+    alpha="the power of the fall of the learning rate, at least 0.",
+    start="the updates before the average begins, at least 0.",
+)
 def asgd(learning_rate: Number, lambd: Number = 1e-4, alpha: Number = 0.75, start: Number = 1e6) -> Transform:
     r"""Averaged SGD: `add_decayed_weights`, `scale_by_learning_rate`, `polyak_average` from the update `start` on.
 
@@ -41,6 +49,12 @@ def asgd(learning_rate: Number, lambd: Number = 1e-4, alpha: Number = 0.75, star
 
 
 @preset
+@documented(
+    scale_by_madgrad,
+    learning_rate="the factor of the gradients in their sum, at least 0, or a schedule.",
+    momentum="how little the parameters follow that sum in one step, in [0, 1).",
+    weight_decay=L2,
+)
 def madgrad(learning_rate: Number, momentum: Number = 0.9, weight_decay: Number = 0.0, eps: Number = 1e-6) -> Transform:
     """MADGRAD: `add_decayed_weights` of the gradient (L2), `scale_by_madgrad`, whose update is the whole step.
 
@@ -51,6 +65,11 @@ def madgrad(learning_rate: Number, momentum: Number = 0.9, weight_decay: Number 
 
 
 @preset
+@documented(
+    scale_by_adam,
+    b1="decay of the running mean, in the correction too, in [0, 1).",
+    gamma="strength of the correction by the difference from the last gradient, at least 0.",
+)
 def mars(
     learning_rate: Number,
     b1: Number = 0.95,

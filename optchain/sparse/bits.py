@@ -15,6 +15,9 @@ def pack_bits(tree: Any) -> Any:
 
     Bools without axes, and all else, stay as they are. `unpack_bits` is the way back.
 
+    Args:
+        tree: any tree of arrays, such as the state of a transformation with `sparse` in it.
+
     >>> import jax.numpy as jnp
     >>> import optchain as oc
     >>> packed = oc.pack_bits({"mask": jnp.ones((3, 4), bool)})

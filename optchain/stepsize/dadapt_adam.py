@@ -68,8 +68,8 @@ class DAdaptAdam:
     metrics = ("d",)
 
     def init(self, p):
-        zeros = [jax.tree.map(jnp.zeros_like, p) for _ in range(3)]
-        return Estimate(*zeros, scalar(0.0, p), scalar(self.estim_lr0, p))
+        mu, nu, weighted = (jax.tree.map(jnp.zeros_like, p) for _ in range(3))
+        return Estimate(mu, nu, weighted, scalar(0.0, p), scalar(self.estim_lr0, p))
 
     def update(self, g, s, p, t):
         b3 = self.b2**0.5

@@ -58,8 +58,8 @@ class DAdaptSGD:
     metrics = ("d",)
 
     def init(self, p):
-        zeros = [jax.tree.map(jnp.zeros_like, p) for _ in range(2)]
-        return Estimate(*zeros, scalar(0.0, p), scalar(0.0, p), scalar(self.estim_lr0, p))
+        mu, total = (jax.tree.map(jnp.zeros_like, p) for _ in range(2))
+        return Estimate(mu, total, scalar(0.0, p), scalar(0.0, p), scalar(self.estim_lr0, p))
 
     def update(self, g, s, p, t):
         first = jnp.where(s.first == 0, global_norm(g), s.first)

@@ -56,7 +56,7 @@ class DistanceOverGradients:
         start = self.reps_rel * (1 + global_norm(p))
         return Way(jax.tree.map(jnp.zeros_like, p), scalar(start, p), scalar(0.0, p))
 
-    def update(self, g, s, p, t):
+    def update(self, g, s, p, t) -> tuple[Any, ...]:
         distance = jnp.maximum(s.distance, global_norm(s.moved))
         squares = s.squares + dot(g, g)
         rate = self.learning_rate * over_root(distance, squares, self.eps, eps_in_sqrt=True)

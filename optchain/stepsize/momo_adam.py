@@ -73,8 +73,8 @@ class AdamModel:
     metrics = ("step", "bound")
 
     def init(self, p):
-        zeros = [jax.tree.map(jnp.zeros_like, p) for _ in range(2)]
-        return Model(*zeros, scalar(0.0, p), scalar(0.0, p), scalar(self.lower_bound, p))
+        mu, nu = (jax.tree.map(jnp.zeros_like, p) for _ in range(2))
+        return Model(mu, nu, scalar(0.0, p), scalar(0.0, p), scalar(self.lower_bound, p))
 
     def update(self, g, s, p, t, value):
         mu = jax.tree.map(lambda x, mean: ema(x, mean, self.b1), g, s.mu)

@@ -74,8 +74,8 @@ class Prodigy:
     metrics = ("d",)
 
     def init(self, p):
-        zeros = [jax.tree.map(jnp.zeros_like, p) for _ in range(4)]
-        return Estimate(*zeros, scalar(0.0, p), scalar(self.estim_lr0, p))
+        mu, nu, weighted, moved = (jax.tree.map(jnp.zeros_like, p) for _ in range(4))
+        return Estimate(mu, nu, weighted, moved, scalar(0.0, p), scalar(self.estim_lr0, p))
 
     def update(self, g, s, p, t):
         d, b3 = s.d, self.b2**0.5

@@ -46,7 +46,11 @@ def compiled(tx: Any) -> Any:
 
 def telling(tx: Any) -> Any:
     """The transformation told all that by itself, for wrappers of optax's that hand no extra arguments on."""
-    return optax.GradientTransformation(tx.init, lambda g, state, params=None: tx.update(g, state, params, **told()))
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        return tx.update(updates, state, params, **told())
+
+    return optax.GradientTransformation(tx.init, update)
 
 
 def types_of(tree: Any) -> Any:

@@ -1,0 +1,6163 @@
+"""Composable, pure gradient transformations for JAX. Written by `make stubs`: do not edit."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import optax
+
+from optchain.averaging.averaged_params import averaged_params as averaged_params
+from optchain.control.guard import loss_scale as loss_scale
+from optchain.core.chain import chain as chain
+from optchain.core.dense import lift as lift
+from optchain.core.mask import Without as Without
+from optchain.core.mask import is_kernel as is_kernel
+from optchain.core.mask import is_matrix as is_matrix
+from optchain.core.metrics import metrics as metrics
+from optchain.core.metrics import with_metrics as with_metrics
+from optchain.core.metrics import without_metrics as without_metrics
+from optchain.core.row_gradient import RowGradient as RowGradient
+from optchain.core.rule import rule as rule
+from optchain.core.schedule import Schedule
+from optchain.core.schedule import schedule as schedule
+from optchain.core.transform import Transform
+from optchain.core.transform import apply as apply
+from optchain.core.transform import row_tables as row_tables
+from optchain.core.transform import shardings as shardings
+from optchain.embeddings.catch_up import awake_params as awake_params
+from optchain.embeddings.look_up import look_up as look_up
+from optchain.embeddings.value_and_grad import row_value_and_grad as row_value_and_grad
+from optchain.inspect.catalogue import optimizers as optimizers
+from optchain.inspect.config import from_config as from_config
+from optchain.inspect.config import techniques as techniques
+from optchain.inspect.laws import check_laws as check_laws
+from optchain.inspect.migrate import migrate_state as migrate_state
+from optchain.inspect.reset import reset_state as reset_state
+from optchain.masking.group_table import group_table as group_table
+from optchain.masking.layerwise import layerwise_decay as layerwise_decay
+from optchain.masking.rules import FROZEN as FROZEN
+from optchain.masking.sparse_update import nonzero as nonzero
+from optchain.moments.gauss_newton import gauss_newton_bartlett as gauss_newton_bartlett
+from optchain.moments.hutchinson import hutchinson as hutchinson
+from optchain.precision.precision import lost_updates as lost_updates
+from optchain.sparse.bits import pack_bits as pack_bits
+from optchain.sparse.bits import unpack_bits as unpack_bits
+from optchain.sparse.gradual import Gradual
+from optchain.sparse.masked_params import masked_params as masked_params
+from optchain.sparse.one_shot import OneShot
+from optchain.sparse.regrow import Regrow
+from optchain.sparse.schedule import MaskSchedule
+from optchain.sparse.sparsity import sparsity as sparsity
+from optchain.sparse.straight_through import StraightThrough
+from optchain.typing import Mask, Number
+from optchain.version import __version__ as __version__
+
+def average_params(
+    decay: Number = 0.999,
+    debias: bool = False,
+    start: Number = 0.0,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Leaves the update alone and keeps the running mean of the parameters that it leads to.
+
+    .. math::
+        u = g, \qquad a \leftarrow b a + (1 - b) (p + g)
+
+    It is the last link of a chain: the incoming update must be the step that is taken. `averaged_params` reads a.
+
+    Fields:
+        decay: b, in [0, 1); about :math:`1 / (1 - b)` steps are averaged.
+        debias: divide by the weight seen so far, so that the initial parameters have none; while fewer steps have been
+            made than are averaged, it is nearly their plain mean.
+        start: updates before the mean begins, at least 0 (tail averaging); until then a is the parameter.
+
+    Shapes and dtypes: any; the slot `average` is like the parameter and begins as its copy, in float32 or wider. It
+    reads the parameters: `update` without them is an error.
+
+    Differs from the paper: the weights decay, where the paper gives all steps the same.
+
+    References:
+        Polyak and Juditsky, 1992, equation 6. doi:10.1137/0330046
+    """
+
+def ema_nesterov(tx: optax.GradientTransformation, beta: Number, decay: Number = 0.99) -> Transform:
+    r"""Lets a transformation step from a point ahead of its iterate, along the running mean of the iterate's steps.
+
+    .. math::
+        \theta_{t+1} = y_t + \mathrm{tx}(g(y_t)), \qquad
+        m_{t+1} = b m_t + (1 - b) (\theta_{t+1} - \theta_t), \qquad y_t = \theta_t + \beta_t m_t
+
+    The parameters are y, where gradients are taken; `averaged_params(state, params)` gives :math:`\theta`, which is to
+    be evaluated. Against Nesterov's step from the last two iterates the mean is less noisy.
+
+    Args:
+        tx: any transformation, with its learning rate.
+        beta: :math:`\beta`, how far ahead, at least 0; as a schedule it is 0 in the warm-up and in the last phase. From
+            1 on for long, the mean feeds itself and grows: each step multiplies it by :math:`b + (1 - b) \beta`.
+        decay: b, in [0, 1).
+
+    Metrics: `ema_nesterov.beta`.
+
+    Shapes and dtypes: any; the slot `mu` (m above) is like the parameter, in float32 or wider.
+
+    Differs from the paper: nothing.
+
+    Raises:
+        ValueError: a number out of its range.
+
+    References:
+        Yau et al., 2026, EMA-Nesterov. https://arxiv.org/abs/2605.25395
+
+    >>> import optchain as oc
+    >>> tx = oc.ema_nesterov(oc.adamw(1e-3), beta=0.5)
+    """
+
+def lookahead(tx: optax.GradientTransformation, sync_period: int, slow_step_size: Number) -> Transform:
+    r"""Lets a transformation run for some steps and then takes back a part of the way.
+
+    .. math::
+        \theta \leftarrow \theta + \mathrm{tx}(g), \qquad
+        \phi \leftarrow \phi + \alpha (\theta - \phi), \; \theta \leftarrow \phi \quad\text{every } k \text{ steps}
+
+    The parameters are the fast weights :math:`\theta`, an ordinary tree; `averaged_params(state)` gives the slow ones
+    :math:`\phi`, which are to be evaluated. The state of `tx` goes on as it is.
+
+    Args:
+        tx: any transformation, with its learning rate.
+        sync_period: k, fast steps for each slow one, at least 1.
+        slow_step_size: :math:`\alpha`, in [0, 1], or a schedule of the slow steps; the number `slow.learning_rate`.
+
+    Metrics: `lookahead.count`, fast steps since the last slow one.
+
+    Shapes and dtypes: any; the slot `slow` is like the parameter and begins as its copy, in float32 or wider.
+
+    Differs from the paper: nothing.
+
+    Raises:
+        ValueError: a number out of its range.
+
+    References:
+        Zhang et al., 2019, Algorithm 1. https://arxiv.org/abs/1907.08610
+
+    >>> import optchain as oc
+    >>> tx = oc.lookahead(oc.adamw(1e-3), sync_period=5, slow_step_size=0.5)
+    """
+
+def outer_nesterov(
+    tx: optax.GradientTransformation,
+    every: int,
+    momentum: Number = 0.9,
+    learning_rate: Number = 0.7,
+) -> Transform:
+    r"""Lets a transformation run for some steps, takes the way back as a gradient, and steps by Nesterov's momentum.
+
+    .. math::
+        \theta \leftarrow \theta + \mathrm{tx}(g), \qquad
+        \Delta = \phi - \theta, \; v \leftarrow \mu v + \Delta, \; \phi \leftarrow \phi - \eta (\Delta + \mu v), \;
+        \theta \leftarrow \phi \quad\text{every } k \text{ steps}
+
+    The parameters are :math:`\theta`; `averaged_params(state)` gives :math:`\phi`. It is DiLoCo with one worker; with
+    several, average the parameters over the workers before each k-th step is handed on. Without momentum and with a
+    rate below 1 it is `lookahead`.
+
+    Args:
+        tx: any transformation, with its learning rate.
+        every: k, steps of `tx` for each outer one, at least 1; 500 in the paper.
+        momentum: :math:`\mu`, in [0, 1); the number `outer.momentum.decay`.
+        learning_rate: :math:`\eta`, or a schedule of the outer steps; the number `outer.lr.learning_rate`.
+
+    Metrics: `outer_nesterov.count`, steps since the last outer one, and those of the outer chain.
+
+    Shapes and dtypes: any; the outer parameters and their momentum are like the parameter, in float32 or wider.
+
+    Differs from the paper: one worker.
+
+    Raises:
+        ValueError: a number out of its range.
+
+    References:
+        Douillard et al., 2023, Algorithm 1 (DiLoCo). https://arxiv.org/abs/2311.08105
+
+    >>> import optchain as oc
+    >>> tx = oc.outer_nesterov(oc.adamw(1e-3), every=50)
+    """
+
+def polyak_average(start: Number = 0.0, every: Number = 1.0, mask: Mask | None = None) -> Transform:
+    r"""Leaves the update alone and keeps the mean of the parameters that it leads to, all with the same weight.
+
+    .. math::
+        u = g, \qquad a \leftarrow a + \frac{p + g - a}{n + 1} \quad\text{at the update } t = s + n k, \; n = 1, 2, ...
+
+    It is the last link of a chain: the incoming update must be the step that is taken. `averaged_params` reads a. With
+    the defaults it is Polyak averaging; with a start late in training and every k steps, at the ends of the cycles of
+    a cyclic schedule, it is stochastic weight averaging (SWA).
+
+    Fields:
+        start: s, updates before the mean begins, at least 0; until then a is the parameter, and the one that stands
+            there is the first sample. Rounded to a whole number.
+        every: k, updates between two samples, at least 1; rounded to a whole number.
+
+    Shapes and dtypes: any; the slot `average` is like the parameter and begins as its copy, in float32 or wider. It
+    reads the parameters: `update` without them is an error.
+
+    Differs from the paper: nothing; statistics of batch normalization are to be computed anew for the mean.
+
+    References:
+        Polyak and Juditsky, 1992, equation 6. doi:10.1137/0330046
+        Izmailov et al., 2018, Algorithm 1 (SWA). https://arxiv.org/abs/1803.05407
+    """
+
+def schedule_free(
+    tx: optax.GradientTransformation,
+    learning_rate: Number,
+    b1: Number = 0.9,
+    weight_lr_power: Number = 2.0,
+) -> Transform:
+    r"""Turns a transformation's steps into those of a point between its own iterates and their average.
+
+    .. math::
+        z \leftarrow z + \mathrm{tx}(g), \qquad
+        x \leftarrow (1 - c) x + c z, \quad c = \frac{\eta^r}{\sum_{s \le t} \eta_s^r}, \qquad
+        y = (1 - b_1) z + b_1 x, \qquad u = y - p
+
+    The parameters are y, where gradients are taken; `averaged_params(state, params)` gives x, which is to be evaluated
+    and kept. No schedule that falls to 0 is needed, only a warm-up. `tx` has no momentum of its own: b1 takes its
+    place. Weight decay within `tx` acts on y.
+
+    Args:
+        tx: any transformation, with its learning rate: `oc.adamw(rate, b1=0.0)`, or the presets `schedule_free_sgd` and
+            `schedule_free_adamw`.
+        learning_rate: :math:`\eta`, that of `tx`, at least 0, which weighs the iterates; a schedule is read from step 0
+            on. An override by `hyper` changes the rate of `tx`, not these weights.
+        b1: :math:`b_1`, in (0, 1].
+        weight_lr_power: r, at least 0; with 0 all iterates weigh the same.
+
+    Metrics: `schedule_free.b1`, `schedule_free.weight_sum`.
+
+    Shapes and dtypes: any; `z` is like the parameter, in float32 or wider. The average is found again from y and z, so
+    low-precision parameters want `precision` around this.
+
+    Differs from the paper: nothing; its code weighs by the largest rate so far, which is the same until the rate falls.
+
+    Raises:
+        ValueError: a number out of its range.
+
+    References:
+        Defazio et al., 2024, equations 3 to 5 and Algorithm 1. https://arxiv.org/abs/2405.15682
+
+    >>> import optchain as oc
+    >>> rate = oc.linear(0.0, 1.0, 100)
+    >>> tx = oc.schedule_free(oc.sgd(rate), rate)
+    """
+
+def snapshot_params(every: Number, mask: Mask | None = None) -> Transform:
+    r"""Leaves the update alone and keeps the parameters that stood at the end of the last period.
+
+    .. math::
+        u = g, \qquad q \leftarrow \begin{cases} p + g & \text{at the updates } t = k, 2k, ... \\ q & \text{else}
+        \end{cases}
+
+    It is the last link of a chain: the incoming update must be the step that is taken. With the period of a cyclic
+    schedule it holds the end of the last cycle, a member of a snapshot ensemble; `averaged_params` reads it.
+
+    Fields:
+        every: k, updates in a period, at least 1; rounded to a whole number. As a schedule it may change over time.
+
+    Shapes and dtypes: any; the slot `snapshot` is like the parameter and begins as its copy, in float32 or wider. It
+    reads the parameters: `update` without them is an error.
+
+    Differs from the paper: one snapshot is held; an ensemble reads it once in every period.
+
+    References:
+        Huang et al., 2017, section 3 (snapshot ensembles). https://arxiv.org/abs/1704.00109
+    """
+
+def clip_by_adagc(
+    beta: Number = 0.98,
+    max_ratio: Number = 1.05,
+    warmup_steps: int = 100,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Scales the update of each leaf down, where its norm exceeds a multiple of what it was so far.
+
+    .. math::
+        u = g \min\left(1, \lambda \frac{\gamma}{\lVert g \rVert}\right), \qquad
+        \gamma \leftarrow \beta \gamma + (1 - \beta) \lVert u \rVert
+
+    During the first updates, :math:`t < T`, everything passes, and :math:`\gamma` is the least norm so far.
+
+    Fields:
+        beta: :math:`\beta`, the decay of the mean, in [0, 1).
+        max_ratio: :math:`\lambda`, > 0.
+        warmup_steps: T, updates without clipping, the first of them always; 100 in the paper.
+
+    Shapes and dtypes: any; the norm is summed in float32. The slot `gamma` is a scalar for each leaf. A NaN or infinity
+    spoils its whole leaf.
+
+    Differs from the paper: a norm that is 0 or not finite does not enter the history: there the least norm, and with it
+    all updates to come, would be 0. During the warm-up the paper clips by the global norm, which is another link.
+
+    References:
+        Wang et al., 2025, Algorithm 1. https://arxiv.org/abs/2502.11034
+
+    >>> import optchain as oc
+    >>> warmup = oc.clip_by_global_norm(oc.piecewise([1.0, 1e30], [99]))
+    >>> tx = oc.chain(warmup, oc.clip_by_adagc(), oc.adamw(1e-3))
+    """
+
+def adaptive_grad_clip(clipping: Number, eps: Number = 0.001, mask: Mask | None = None) -> Transform:
+    r"""Scales the update of each output's weights down, where it is large beside these weights.
+
+    .. math::
+        u_{\cdot j} = g_{\cdot j} \min\left(1,
+        \lambda\, \frac{\max(\lVert p_{\cdot j} \rVert, \epsilon)}{\lVert g_{\cdot j} \rVert}\right)
+
+    where j counts the last axis, the outputs. A vector or a scalar is one unit.
+
+    Fields:
+        clipping: :math:`\lambda`, the bound on the ratio of the norms, > 0; about 0.01.
+        eps: :math:`\epsilon`, the least that a norm of weights counts for, in the units of p, > 0.
+
+    Shapes and dtypes: any; norms are summed in float32. It reads the parameters: `update` without them is an error. A
+    kernel has its outputs last, as in Flax. For one with several axes of outputs give a view with `as_matrices`. Leave
+    the last linear layer out with a mask, as in the paper. A NaN or infinity spoils the weights of its output.
+
+    Differs from the paper: nothing. optax takes three axes for a layer with heads, (d, heads, features), whose first
+    axis is summed; here the first two are, as in a convolution over one axis.
+
+    References:
+        Brock et al., 2021, equation 3. https://arxiv.org/abs/2102.06171
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.adaptive_grad_clip(0.01), oc.sgd(0.1, momentum=0.9, nesterov=True))
+    """
+
+def clip_by_block_rms(threshold: Number, mask: Mask | None = None) -> Transform:
+    r"""Scales the update of each leaf down, where its root mean square exceeds a bound.
+
+    .. math::
+        u = \frac{g}{\max(1, \mathrm{RMS}(g) / d)}
+
+    After adaptive moments, whose updates have a root mean square of about 1, it bounds what spikes do to them.
+
+    Fields:
+        threshold: d, in the units of g, > 0; 1 in the paper.
+
+    Shapes and dtypes: any; the mean is taken in float32. A NaN or infinity spoils its whole leaf.
+
+    Differs from the paper: nothing.
+
+    References:
+        Shazeer and Stern, 2018, section 6. https://arxiv.org/abs/1804.04235
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.scale_by_rms(), oc.clip_by_block_rms(1.0), oc.scale_by_learning_rate(1e-2))
+    """
+
+def clip_by_global_norm(max_norm: Number, mask: Mask | None = None) -> Transform:
+    r"""Scales all updates down together, where their common norm exceeds a bound.
+
+    .. math::
+        n = \sqrt{\textstyle\sum_{leaves} \lVert g \rVert^2}, \qquad u = g \min(1, \mathrm{max\_norm} / n)
+
+    Fields:
+        max_norm: bound on the norm, in the units of g, > 0.
+
+    Metrics: `norm`, the norm before clipping, and `scale`, the factor applied.
+
+    Shapes and dtypes: any; the norm is summed in float32 or wider, whatever the dtype of the gradients. A NaN or
+    infinity makes the norm non-finite, which the metric shows, and spoils the updates: refusing such a step is a
+    guard's business. In float32 a norm above 1.8e19 (the root of the largest number) is infinite, and clips to 0.
+    Within `shard_map` it is the norm of the shard.
+
+    Differs from the paper: nothing.
+
+    References:
+        Pascanu, Mikolov and Bengio, 2012, Algorithm 1. https://arxiv.org/abs/1211.5063
+    """
+
+def clip_by_leaf_norm(max_norm: Number, mask: Mask | None = None) -> Transform:
+    r"""Scales the update of each leaf down, where its own norm exceeds a bound.
+
+    .. math::
+        u = g \min(1, \mathrm{max\_norm} / \lVert g \rVert)
+
+    Fields:
+        max_norm: bound on the norm of each leaf, in the units of g, > 0.
+
+    Shapes and dtypes: any; the norm is summed in float32. A NaN or infinity spoils its whole leaf.
+
+    Differs from the paper: each leaf has a norm of its own (`clipnorm` of Keras); for the norm of all leaves together
+    see `clip_by_global_norm`.
+
+    References:
+        Pascanu, Mikolov and Bengio, 2012, Algorithm 1. https://arxiv.org/abs/1211.5063
+    """
+
+def differentially_private_aggregate(
+    l2_norm_clip: Number,
+    noise_multiplier: Number,
+    seed: int = 0,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Turns the gradients of the single examples into their mean, each clipped, with noise that hides any one of them.
+
+    .. math::
+        u = \frac{1}{B} \left(\sum_{i=1}^{B} g_i \min\left(1, \frac{C}{\lVert g_i \rVert}\right)
+        + \sigma C\, \mathcal{N}(0, I)\right)
+
+    where the norm is that of all leaves of one example together. It is the first link of a chain; the gradients are
+    those of `jax.vmap(jax.grad(loss), in_axes=(None, 0))`, with a leading axis for the examples in every leaf.
+    Gradients in the shapes of the parameters are a batch of one.
+
+    Fields:
+        l2_norm_clip: C, the bound on the norm of one example's gradient, > 0.
+        noise_multiplier: :math:`\sigma`, at least 0; with the part of the data in a batch and the number of steps it
+            gives the privacy, which an accountant outside this library computes.
+        seed: of the noise. What is to be private needs one that nobody can guess.
+
+    Metrics: `clipped`, the fraction of the examples whose gradient was clipped.
+
+    Shapes and dtypes: any; leaves of shape (B, ...) become (...). No slots: the noise is a function of the seed, this
+    link's count and the leaf's path, the same however the parameters are sharded, and layers stacked in one array draw
+    differently. It reads the parameters' shapes: `update` without them is an error. A NaN or infinity spoils the whole
+    update. Leaves outside the mask are averaged, neither clipped nor noised: they are not private.
+
+    Differs from the paper: nothing; B is the size of the batch at hand, where the paper divides by the expected one.
+
+    References:
+        Abadi et al., 2016, Algorithm 1. https://arxiv.org/abs/1607.00133
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.differentially_private_aggregate(1.0, noise_multiplier=1.1, seed=7), oc.sgd(0.1))
+    """
+
+def clip_qk(kernels: Mapping[str, int], tau: Number = 100.0, rotary: Mapping[str, int] | None = None) -> Transform:
+    r"""Shrinks, head by head, the kernels of queries and keys after the step where an attention logit was too large.
+
+    .. math::
+        \gamma_h = \min\Bigl(1, \frac{\tau}{S_h}\Bigr), \qquad u = \sqrt{\gamma_h} (p + g) - p
+
+    where :math:`S_h` is the largest logit of the head in the batch, before the softmax and after the division by the
+    root of the head's size. As queries and keys both shrink, so do the logits of the head, by :math:`\gamma_h`. It is
+    the last link of a chain: the incoming update must be the step that is taken.
+
+    The logits are the extra argument `max_logits` of `update` and `oc.apply`: a tree with one array, of as many numbers
+    as there are heads, for each attention module, at the module's path. Flax makes it where the module says
+    `self.sow("intermediates", "max_logits", logits.max(axis=(0, 2, 3)))` of logits (batch, heads, queries, keys)::
+
+        loss, sown = model.apply({"params": params}, batch, mutable="intermediates")  # within the loss, as its aux
+        params, state = oc.apply(tx, grads, state, params, max_logits=sown["intermediates"])
+
+    There a leaf `block/attention/max_logits` belongs to all kernels within `block/attention`; `{"block/attention":
+    logits}` says the same, and a bare array is for all kernels. A step without `max_logits` clips nothing; one of
+    several micro-batches clips by the last. The collection may hold nothing else.
+
+    Args:
+        kernels: a table from patterns on paths to the axis that counts heads, such as
+            `{"*/query/kernel": -2, "*/key/kernel": -2}` for kernels (inputs, heads, size); biases alike.
+        tau: :math:`\tau`, the largest logit that is let be, positive; a number or a schedule.
+        rotary: a table of the same kind for those that are scaled by :math:`\gamma_h` itself, for the other side is
+            shared by all heads and stays: the rotary queries of latent attention.
+
+    Metrics: `max_logit`, the largest logit of all heads.
+
+    Shapes and dtypes: any kernel with an axis of heads; stacked layers come first in kernels and logits. It reads the
+    parameters. Logits that are not finite clip nothing.
+
+    Differs from the paper: where several query heads share a key, that is shrunk for the largest of their logits.
+
+    Raises:
+        ValueError: a pattern that matches no parameter; a kernel without logits, or with another number of heads.
+
+    References:
+        Kimi Team, 2025, Algorithm 1. https://arxiv.org/abs/2507.20534
+
+    >>> import optchain as oc
+    >>> heads = {"*/query/kernel": -2, "*/key/kernel": -2}
+    >>> tx = oc.chain(muon=oc.muon(0.02, scale="rms"), qk=oc.clip_qk(heads))
+    """
+
+def clip_by_quantile(quantile: Number = 0.99, mask: Mask | None = None) -> Transform:
+    r"""Limits the entries of each leaf to a quantile of their sizes.
+
+    .. math::
+        u = \min(\max(g, -c), c), \qquad c = Q_q(|g|)
+
+    A few outliers are brought down to the rest, whatever the units; with `quantile=1` everything passes.
+
+    Fields:
+        quantile: q, the part of the entries that pass, in [0, 1]; between two entries c is interpolated.
+
+    Shapes and dtypes: any. It sorts each leaf. A NaN spoils its whole leaf.
+
+    Differs from the paper: nothing: it is Winsorizing, of the sizes.
+
+    References:
+        Tukey, 1962 (Winsorizing). doi:10.1214/aoms/1177704711
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.clip_by_quantile(0.99, mask=oc.is_matrix), oc.adamw(1e-3))
+    """
+
+def clip(max_delta: Number, mask: Mask | None = None) -> Transform:
+    r"""Limits every entry of the update to an interval around 0.
+
+    .. math::
+        u = \min(\max(g, -c), c)
+
+    Fields:
+        max_delta: c, in the units of g, > 0.
+
+    Shapes and dtypes: any. An infinity becomes c, a NaN stays.
+
+    Differs from the paper: nothing. It limits gradients, not weights.
+
+    References:
+        Mikolov, 2012, section 3.2.2. Statistical Language Models Based on Neural Networks, PhD thesis, Brno
+    """
+
+def clip_by_zscore(
+    alpha: Number = 0.97,
+    z_threshold: Number = 2.5,
+    warmup_steps: int = 25,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Scales all updates down together, where their common norm is an outlier among those before.
+
+    .. math::
+        z = \frac{n - \mu}{\sigma}, \qquad
+        n^* = \begin{cases} \mu + \sigma z_{max}^2 / z & z > z_{max} \\ n & \text{else} \end{cases}, \qquad
+        u = \frac{n^*}{n} g
+
+    .. math::
+        \mu \leftarrow \alpha \mu + (1 - \alpha) n^*, \qquad
+        \sigma^2 \leftarrow \alpha \sigma^2 + (1 - \alpha) (n^* - \mu)^2
+
+    with the new mean in the variance. The further out a norm is, the further it is brought down. During the warm-up
+    everything passes, and the mean and the variance are those of all norms.
+
+    Fields:
+        alpha: :math:`\alpha`, the decay of mean and variance, in [0, 1).
+        z_threshold: :math:`z_{max}`, in standard deviations, > 0.
+        warmup_steps: updates without clipping, the first of them always.
+
+    Metrics: `norm`, the norm before clipping, and `scale`, the factor applied.
+
+    Shapes and dtypes: any; the norm is summed in float32. The slots are three scalars. A norm that is 0 or not finite
+    does not enter the history; an update that is not finite stays so: refusing it is a guard's business.
+
+    Differs from the paper: what does not enter the history, above.
+
+    References:
+        Kumar et al., 2025, Algorithm 1. https://arxiv.org/abs/2504.02507
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.clip_by_zscore(), oc.adamw(1e-3))
+    """
+
+def accumulate(tx: optax.GradientTransformation, every: Number, rows: int | None = None) -> Transform:
+    r"""Steps once every few micro-batches, on the mean of their gradients.
+
+    .. math::
+        \bar g = \frac{\sum_i w_i g_i}{\sum_i w_i}, \qquad u = \mathrm{tx}(\bar g)\ \text{at the last},\ 0\ \text{else}
+
+    The wrapped transformation runs only when it steps; between steps its state rests and the update is zero. A
+    micro-batch with a NaN or infinity is left out of the mean and counted; if all are, no step is made. For a model
+    without batch statistics or dropout the step is that of one large batch.
+
+    Args:
+        tx: any transformation. Its schedules count the steps made, not the micro-batches.
+        every: micro-batches for each step, at least 1, or a schedule of the steps made; rounded to a whole number.
+        rows: where `tx` is `optchain.rows`, the look-ups of a micro-batch in a table, at most: room is made for `every`
+            times as many, and `every` is constant.
+
+    `update` and `oc.apply` take the extra argument `weight`, the weight w of this micro-batch: the number of its
+    tokens, where the loss is a mean over tokens. All others are forwarded, at a step those of its last micro-batch.
+    Through `oc.apply` a micro-batch costs a test of its gradients and the addition; `update` writes zeros besides.
+
+    A weight of 0 leaves a micro-batch out; a negative one does too.
+
+    Metrics: `accumulate.micro`, `accumulate.emitted`, `accumulate.dropped`, `accumulate.every`.
+
+    Shapes and dtypes: any; the running mean is like the parameters, in float32 or wider.
+
+    Raises:
+        ValueError: `every` below 1; `rows` where nothing takes them; while tracing, more look-ups than `rows`.
+
+    >>> import optchain as oc
+    >>> tx = oc.accumulate(oc.adamw(1e-3), every=8)
+    """
+
+def guard(
+    tx: optax.GradientTransformation,
+    check_outputs: bool = False,
+    max_norm: float | None = None,
+    max_value: float | None = None,
+    spike: float | None = None,
+    decay: float = 0.99,
+    warmup: int = 100,
+    patience: int = 10,
+    loss_scale: float | None = None,
+    growth: int = 2000,
+) -> Transform:
+    r"""Rejects a step whose gradients are not finite, or are a spike: zero update, the state restored bit for bit.
+
+    A sample x (the norm of all gradients, or the extra argument `value`) is a spike where
+
+    .. math::
+        x > m + k \sigma, \qquad \sigma = \max(\sqrt{q - m^2}, 0.05 |m|), \qquad
+        m \leftarrow b m + (1 - b) x', \quad q \leftarrow b q + (1 - b) x'^2, \quad x' = \min(x, m + k \sigma)
+
+    Non-finite samples never enter the running mean m and mean square q. A spike enters as the limit x', so that a
+    change that lasts is followed. Where all samples were zero there is no limit.
+
+    Args:
+        tx: any transformation. Its schedules count the accepted steps.
+        check_outputs: also reject where the new updates or parameters are not finite; the step is computed twice,
+            about 2 times the time of an elementwise rule.
+        max_norm: reject where the gradients' norm is above this.
+        max_value: reject where `value` is above this.
+        spike: k, in standard deviations, > 0; None for no test of spikes.
+        decay: b, in [0, 1); during the first samples a plain mean.
+        warmup: samples before the test of spikes begins, at least 0.
+        patience: rejections in a row from which on the metric `guard.exhausted` is 1, for a trainer to stop or reload.
+        loss_scale: where the loss is multiplied by `loss_scale(state)` before differentiation (float16), its first
+            value: gradients are divided by it, it halves when they overflow (to 1 at least) and doubles after `growth`
+            good steps. An accumulation then stands within: `guard(accumulate(tx, 8), loss_scale=2.0**15)`.
+        growth: steps without overflow after which the loss scale doubles.
+
+    `update` and `oc.apply` take the extra argument `value`, the loss; it is checked too, and forwarded as all others.
+    Through `oc.apply` the parameters stand within the same `cond`, and a rejected step touches nothing.
+
+    Metrics: `guard.accepted`, `guard.rejected`, `guard.streak`, `guard.reason` (an index of `REASONS`), `guard.norm`,
+    `guard.exhausted`, and `guard.loss_scale` where there is one.
+
+    Raises:
+        ValueError: a number out of its range.
+
+    References:
+        Loss scaling: Micikevicius et al., 2017, section 3.2. https://arxiv.org/abs/1710.03740
+
+    >>> import optchain as oc
+    >>> tx = oc.guard(oc.adamw(1e-3), spike=6.0)
+    """
+
+def scale_on_plateau(
+    factor: float = 0.1,
+    patience: int = 10,
+    tolerance: float = 0.0001,
+    cooldown: int = 0,
+    minimum: float = 0.0,
+    raise_by: float = 1.0,
+    against: str = "best",
+) -> Transform:
+    r"""Scales the update by a factor that falls while the loss does not.
+
+    .. math::
+        u = c g, \qquad c \leftarrow \begin{cases}
+        \max(f c, c_{min}) & \text{after more than `patience` values without a better one} \\
+        r c & \text{at a better value} \\ c & \text{else} \end{cases}
+
+    A value v is better than the best b so far where :math:`v < b - \epsilon |b|`, for negative values too. The bold
+    driver, `scale_on_plateau(0.5, patience=0, tolerance=0.0, raise_by=1.05, against="last")`, lowers the step whenever
+    the loss has not fallen since the last value, and raises it whenever it has.
+
+    Args:
+        factor: f, in (0, 1).
+        patience: values without a better one that are borne, at least 0.
+        tolerance: :math:`\epsilon`, in [0, 1).
+        cooldown: values after a fall that are not counted, at least 0.
+        minimum: :math:`c_{min}`, in [0, 1].
+        raise_by: r, at least 1.
+        against: compare with the "best" value so far, or with the "last".
+
+    `update` and `oc.apply` take the extra argument `validation` or, without it, `value`. A NaN, an infinity or nothing
+    at all is no news: feed a validation loss once, and NaN until there is a new one.
+
+    Metrics: `factor`, `best`, `stale`.
+
+    Differs from the paper: the bold driver there also undoes a step that failed; a guard does that.
+
+    Raises:
+        ValueError: a number out of its range, or another word than "best" or "last".
+
+    References:
+        Vogl et al., 1988, section 3 (bold driver). doi:10.1007/BF00332914
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.adam(1e-3), oc.scale_on_plateau(0.5, patience=5))
+    """
+
+def add_cautious_decayed_weights(weight_decay: Number, mask: Mask | None = None) -> Transform:
+    r"""Adds a multiple of the parameter to the update where the two have the same sign.
+
+    .. math::
+        u = g + \lambda [g p \ge 0]\, p
+
+    It stands after the moments and before the learning rate. An entry that the update already moves away from 0 is not
+    held back, so that the minima of the loss stay where they are.
+
+    Fields:
+        weight_decay: :math:`\lambda`, at least 0; per unit of the learning rate where a rate link follows.
+
+    Shapes and dtypes: any. It reads the parameters: `update` without them is an error.
+
+    Differs from the paper: nothing.
+
+    References:
+        Chen et al., 2025, Algorithm 1. https://arxiv.org/abs/2510.12402
+    """
+
+def add_corrected_decayed_weights(
+    weight_decay: Number,
+    learning_rate: Number,
+    peak: Number,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Adds a multiple of the parameter to the update that falls with the learning rate.
+
+    .. math::
+        u = g + \lambda \frac{\eta}{\eta_{max}} p
+
+    Where a layer is followed by a normalization, decay and rate together set the ratio of its gradient's norm to its
+    own; with a constant decay that ratio, and the gradient, grows as the rate falls. Decayed in step with the rate it
+    stays. For `scale_by_adam` before and `scale_by_learning_rate` after it this is AdamC. Give other parameters a
+    constant decay by two links with masks.
+
+    Fields:
+        weight_decay: :math:`\lambda` at the peak, at least 0; per unit of the learning rate, which a rate link applies.
+        learning_rate: :math:`\eta`, the rate or schedule of the rate link, at least 0.
+        peak: :math:`\eta_{max}`, the largest rate of that schedule, > 0.
+
+    Shapes and dtypes: any. It reads the parameters: `update` without them is an error.
+
+    Differs from the paper: nothing.
+
+    References:
+        Defazio, 2025, Algorithm 2 (AdamC). https://arxiv.org/abs/2506.02285
+    """
+
+def add_decayed_weights(weight_decay: Number = 0.0, mask: Mask | None = None) -> Transform:
+    r"""Adds a multiple of the parameter to the update.
+
+    .. math::
+        u = g + \lambda p
+
+    After the moments and before the learning rate this is decoupled decay, as in AdamW; before the moments it is the
+    gradient of the penalty :math:`\lambda \lVert p \rVert^2 / 2` (L2), which adaptive moments then rescale. For plain
+    SGD the two are the same.
+
+    Fields:
+        weight_decay: :math:`\lambda`, at least 0; per unit of the learning rate where a rate link follows.
+
+    Shapes and dtypes: any. It reads the parameters: `update` without them is an error.
+
+    Differs from the paper: there the decay is scaled by the schedule but not by the base rate; here the rate link
+    scales both, as elsewhere in practice.
+
+    References:
+        Loshchilov and Hutter, 2017, Algorithms 1 and 2. https://arxiv.org/abs/1711.05101
+    """
+
+def decay_to_init(weight_decay: Number, mask: Mask | None = None) -> Transform:
+    r"""Adds a multiple of the way from the initial parameter to the update.
+
+    .. math::
+        u = g + \lambda (p - p_0)
+
+    In fine-tuning it holds parameters near the pretrained ones, where ordinary decay pulls them to 0. Before the
+    moments it is the gradient of the penalty :math:`\lambda \lVert p - p_0 \rVert^2 / 2`, after them decoupled.
+
+    Fields:
+        weight_decay: :math:`\lambda`, at least 0; per unit of the learning rate where a rate link follows.
+
+    Shapes and dtypes: any; the slot `initial` is a copy of the parameter in float32 or wider. It reads the parameters:
+    `update` without them is an error.
+
+    Differs from the paper: new parameters have no penalty of their own; give them another by masks.
+
+    References:
+        Li, Grandvalet and Davoine, 2018, equation 2 (L2-SP). https://arxiv.org/abs/1802.01483
+    """
+
+def keep_params_max_norm(max_norm: Number, mask: Mask | None = None) -> Transform:
+    r"""Shortens the update so that the weights into each output stay within a ball.
+
+    .. math::
+        u_{\cdot j} = \min\left(1, \frac{c}{\lVert (p + g)_{\cdot j} \rVert}\right) (p + g)_{\cdot j} - p_{\cdot j}
+
+    where j counts the last axis, the outputs. Vectors and scalars pass. It is the last link of a chain: the incoming
+    update must be the step that is taken.
+
+    Fields:
+        max_norm: c, in the units of the parameter, > 0; 3 to 4 with dropout.
+
+    Shapes and dtypes: any; norms are summed in float32. It reads the parameters: `update` without them is an error. A
+    kernel has its outputs last, as in Flax. For one with several axes of outputs give a view with `as_matrices`.
+
+    Differs from the paper: nothing.
+
+    References:
+        Hinton et al., 2012 (the bound on each hidden unit's incoming weights). https://arxiv.org/abs/1207.0580
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.sgd(0.1, momentum=0.9), oc.keep_params_max_norm(3.0, mask="*/kernel"))
+    """
+
+def keep_params_nonnegative(mask: Mask | None = None) -> Transform:
+    r"""Shortens the update so that no entry of the parameter falls below 0.
+
+    .. math::
+        u = \max(p + g, 0) - p
+
+    It is the last link of a chain: the incoming update must be the step that is taken.
+
+    Fields: none.
+
+    Shapes and dtypes: any. It reads the parameters: `update` without them is an error. An entry that is stopped gets
+    the update -p, so that it is exactly 0 after `apply_updates`.
+
+    Differs from the paper: nothing.
+
+    References:
+        Lin, 2007, section 4 (projected gradients). doi:10.1162/neco.2007.19.10.2756
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.sgd(0.1), oc.keep_params_nonnegative())
+    """
+
+def keep_params_norm(mask: Mask | None = None) -> Transform:
+    r"""Turns the update into the one that leads back to the norm that each parameter began with.
+
+    .. math::
+        u = R\, \frac{p + g}{\lVert p + g \rVert} - p, \qquad R = \lVert p_0 \rVert
+
+    It is the last link of a chain: the incoming update must be the step that is taken. With `scale_by_trust_ratio`
+    before the learning rate, which then is the step over R, it is Hyperball. It takes the place of weight decay.
+
+    Fields: none.
+
+    Shapes and dtypes: any; the norm is summed in float32. The slot `radius` is a scalar for each leaf. It reads the
+    parameters: `update` without them is an error. A parameter that begins at 0 has no norm to keep: its updates pass.
+    In bfloat16 the parameter's own rounding moves the norm a little, and the next step moves it back.
+
+    Differs from the paper: the norm of the update is another link's business.
+
+    References:
+        Wen et al., 2026. https://arxiv.org/abs/2606.16899
+
+    >>> import optchain as oc
+    >>> hyperball = oc.chain(
+    ...     oc.scale_by_adam(), oc.scale_by_trust_ratio(), oc.scale_by_learning_rate(0.01), oc.keep_params_norm()
+    ... )
+    """
+
+def keep_params_in_range(low: Number, high: Number, mask: Mask | None = None) -> Transform:
+    r"""Shortens the update so that no entry of the parameter leaves an interval.
+
+    .. math::
+        u = \min(\max(p + g, l), h) - p
+
+    It is the last link of a chain: the incoming update must be the step that is taken. With -0.01 and 0.01 it is the
+    weight clipping of the Wasserstein GAN.
+
+    Fields:
+        low: l, in the units of the parameter, any finite number.
+        high: h, in the units of the parameter, any finite number; where it is below `low` it is what counts.
+
+    Shapes and dtypes: any. It reads the parameters: `update` without them is an error. An entry that begins outside the
+    interval is brought to its edge by the first step. In low precision the edge is met within one rounding.
+
+    Differs from the paper: nothing.
+
+    References:
+        Arjovsky, Chintala and Bottou, 2017, Algorithm 1, line 7. https://arxiv.org/abs/1701.07875
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.rmsprop(5e-5), oc.keep_params_in_range(-0.01, 0.01))
+    """
+
+def proximal_elastic_net(learning_rate: Number, l1: Number, l2: Number = 0.0, mask: Mask | None = None) -> Transform:
+    r"""Takes the step of the learning rate and then the proximal step of an L1 and L2 penalty, which makes exact zeros.
+
+    .. math::
+        x = p - \eta g, \qquad
+        u = \frac{\operatorname{sign}(x) \max(|x| - \eta \lambda_1, 0)}{1 + \eta \lambda_2} - p
+
+    It stands in the place of `scale_by_learning_rate`, at the end of a chain, because the threshold is in the units of
+    the parameter and moves with the rate. With `l2=0` it is the proximal step of the lasso.
+
+    Fields:
+        learning_rate: :math:`\eta`, at least 0.
+        l1: :math:`\lambda_1`, weight of :math:`\sum |p|` in the loss, at least 0.
+        l2: :math:`\lambda_2`, weight of :math:`\sum p^2 / 2` in the loss, at least 0.
+
+    Shapes and dtypes: any. It reads the parameters: `update` without them is an error. A parameter that the threshold
+    stops gets the update -p, so that it is exactly 0 after `apply_updates`.
+
+    Differs from the paper: after an adaptive link the proximal step stays Euclidean, it is not rescaled by the moments.
+
+    References:
+        Beck and Teboulle, 2009, equation 1.4 (ISTA). doi:10.1137/080716542
+        Zou and Hastie, 2005, equation 3 (elastic net). doi:10.1111/j.1467-9868.2005.00503.x
+    """
+
+def cautious(tx: optax.GradientTransformation) -> Transform:
+    r"""Zeroes the entries of a technique's update whose sign disagrees with the gradient, and scales up the rest.
+
+    .. math::
+        \phi_i = [u_i g_i > 0], \qquad u'_i = \frac{d}{1 + \sum_j \phi_j} \phi_i u_i
+
+    with d the number of entries of the leaf. It stands around the moments and before decay and learning rate,
+    `chain(cautious(scale_by_adam()), add_decayed_weights(0.1), scale_by_learning_rate(1e-3))`: after the rate an update
+    has the other sign than the gradient.
+
+    Args:
+        tx: any transformation whose update has the sign of the gradient.
+
+    Shapes and dtypes: any; the entries are counted in each leaf, of a declared layer in the layer (`over_layers`).
+
+    Differs from the paper: nothing; its code divides by the mean of the mask and a small constant instead.
+
+    Raises:
+        ValueError: a transformation with a learning rate.
+
+    References:
+        Liang et al., 2024, Algorithm 1 and the scaling with xi = 1 of section 2. https://arxiv.org/abs/2411.16085
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.cautious(oc.scale_by_lion()), oc.scale_by_learning_rate(1e-4))
+    """
+
+def graft(magnitude: optax.GradientTransformation, direction: optax.GradientTransformation) -> Transform:
+    r"""Takes the direction of the update from one technique and, leaf by leaf, its norm from another.
+
+    .. math::
+        u = \frac{\lVert u_M \rVert}{\lVert u_D \rVert} u_D, \qquad 0 \text{ where } u_D \text{ is}
+
+    Both see the same gradients. Grafting tells how much of a method's effect is its implicit step size, and lets one
+    that needs tuning run with the schedule of one that is tuned.
+
+    Args:
+        magnitude: any transformation, which gives the norms; its numbers have names such as `"magnitude.b1"`.
+        direction: any transformation, which gives the directions; its numbers keep their own names.
+
+    Shapes and dtypes: any; norms are taken of each leaf, of a declared layer in the layer (`over_layers`).
+
+    Differs from the paper: no small constant in the quotient; a direction of norm 0 stays 0.
+
+    References:
+        Agarwal et al., 2020, Algorithm 1, layer by layer. https://arxiv.org/abs/2002.11803
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.graft(oc.scale_by_adam(), direction=oc.scale_by_rss()), oc.scale_by_learning_rate(1e-3))
+    """
+
+def grokfast_ema(alpha: Number = 0.98, lamb: Number = 2.0, mask: Mask | None = None) -> Transform:
+    r"""Adds a multiple of the running mean of the gradient to it, which amplifies its slow components.
+
+    .. math::
+        u = g + \lambda \mu, \qquad \mu \leftarrow \alpha \mu + (1 - \alpha) g
+
+    It stands before the moments. The mean begins as the first gradient.
+
+    Fields:
+        alpha: :math:`\alpha`, decay of the mean, in [0, 1).
+        lamb: :math:`\lambda`, amplification, at least 0.
+
+    Shapes and dtypes: any; the slot `mu` is like the parameter, in float32 or wider.
+
+    Differs from the paper: nothing; the mean begins as in its code.
+
+    References:
+        Lee et al., 2024, section 4 (Grokfast-EMA). https://arxiv.org/abs/2405.20233
+    """
+
+def add_noise(eta: Number, gamma: Number, key: int = 0, mask: Mask | None = None) -> Transform:
+    r"""Adds normal noise of falling variance to the update.
+
+    .. math::
+        u = g + \sqrt{\eta / t^\gamma}\, n, \qquad n \sim \mathcal N(0, 1)
+
+    Fields:
+        eta: :math:`\eta`, variance at the first update, in the units of :math:`g^2`, at least 0.
+        gamma: :math:`\gamma`, exponent of its fall, at least 0; 0.55 in the paper.
+        key: of the random numbers, a whole number. They are a hash of key, count, path and element: the same however
+            arrays are sharded, and others for each leaf. Stacked layers are one leaf.
+
+    Shapes and dtypes: any.
+
+    Differs from the paper: nothing; its t counts from 0.
+
+    References:
+        Neelakantan et al., 2015, equation 1. https://arxiv.org/abs/1511.06807
+    """
+
+def rows(
+    tx: optax.GradientTransformation,
+    tables: str | Sequence[str] = "*embedding",
+    mode: str = "decay_corrected",
+) -> Transform:
+    r"""Runs a transformation on the rows of tables that a step looks up, and on all other parameters as they are.
+
+    The touched rows and their slots are gathered, updated as a small table, and scattered back, in place where the
+    buffers are donated: time and temporary memory depend on the number of look-ups, not on the table. `optchain.apply`
+    does it; `update` returns gradients of rows, which `optax.apply_updates` cannot add. Rows looked up more than once
+    are summed first, so that norms are those of the dense gradient.
+
+    Where zero gradients move a parameter, as under momentum or weight decay, touching some rows is another algorithm
+    than the dense one. What becomes of a row that sleeps for k steps is the `mode`:
+
+    - `"decay_corrected"`: it makes up for them when it wakes. The slots decay by k updates with a gradient of 0 at once
+      (:math:`\mu \leftarrow b_1^k \mu`), and weight decay that follows the moments catches up with every rate that it
+      slept through, :math:`p \leftarrow p \prod_i (1 - \eta_i \lambda)`. What it leaves out, against the dense
+      algorithm, are the steps that old momentum would take meanwhile. Until it wakes, the row in the table is stale:
+      evaluate with `optchain.awake_params`.
+    - `"lazy"`: it rests, slots and weights, as in SparseAdam of torch.
+    - `"exact"`: there is nothing to make up for, and this is the dense algorithm (SGD, Adagrad, row-wise Adagrad,
+      FTRL); an error where it is not.
+
+    Where a step looks up so many rows that all are read faster (`CROSSOVER` in `optchain/embeddings/touched.py`), the
+    table is updated as a whole with the same result. A dense gradient of a table is taken as one that touches all rows.
+
+    Args:
+        tx: a technique, or a chain or groups of techniques, that does not look across the rows of a table (`core_ndim`
+            0 or 1; a clip by global norm may). `guard` and `accumulate` stand outside: `guard(rows(tx))`.
+        tables: a pattern on paths, or several. They have their rows along the first axis;
+            scalars are none.
+        mode: one of the three words above.
+
+    Shapes and dtypes: tables with one axis or more. The state has the slots of `tx` for whole tables, and if rows catch
+    up 4 bytes for each row, or 12 with weight decay. Tables may be sharded by rows.
+
+    Differs from the paper: there it is the penalty of a rare coordinate that catches up; here moments do too. The lazy
+    form is that of torch's SparseAdam.
+
+    Raises:
+        ValueError: an unknown mode; a link that looks across rows, is not of this library, or has no law for rows at
+            rest; while tracing, a gradient of rows for a parameter that is no table.
+
+    References:
+        Duchi and Singer, 2009 (sparse high-dimensional gradients). Journal of Machine Learning Research 10:2899-2934
+
+    >>> import optchain as oc
+    >>> tx = oc.guard(oc.rows(oc.chain(oc.clip_by_global_norm(1.0), oc.adamw(1e-3)), tables="*/embedding"))
+    """
+
+def as_matrices(tx: optax.GradientTransformation, views: Mapping[str, str]) -> Transform:
+    """Declares how parameters with other axes than rows and columns are seen as matrices.
+
+    What looks across a matrix refuses a parameter of another rank, for a convolution or an attention kernel would
+    silently be many small matrices. A view says what is meant: names for the axes, an arrow, and the same names again
+    in their new order. A group in brackets is one axis: merged on the right, taken apart on the left. The last two
+    axes on the right are the matrix, all before them count layers, each of which is updated by itself.
+
+    =========================  =================================================================
+    `"h w i o -> (h w i) o"`   a convolution as one matrix
+    `"d h k -> d (h k)"`       an attention kernel as one matrix, all heads together
+    `"d h k -> h d k"`         the same, one matrix for each head
+    `"d (3 k) -> 3 d k"`       queries, keys and values that are fused in one kernel, each by itself
+    =========================  =================================================================
+
+    The result is `tx` with the declaration in each of its links, wrappers and groups included. Slots like the
+    parameter keep its shape. Elementwise techniques are the same either way, and see the parameter as it is;
+    transformations of optax's do too. Axes declared by `over_layers` come before those of the view.
+
+    Args:
+        tx: any transformation.
+        views: a table from patterns on paths to views; the first pattern that matches a parameter decides.
+
+    Shapes and dtypes: any.
+
+    Raises:
+        ValueError: something else than a table, or a text that is no view; at `init` and `update`, a view that does
+            not fit its parameter.
+
+    >>> import optchain as oc
+    >>> tx = oc.as_matrices(oc.adamw(1e-3), {"*/conv/kernel": "h w i o -> (h w i) o"})
+    """
+
+def groups(tx: optax.GradientTransformation, rules: Mapping[Any, Any] | Sequence[tuple[Mask, Any]]) -> Transform:
+    """Gives groups of parameters other numbers, transformations of their own, or no step at all.
+
+    The rules are tried in order, and the first that matches takes the parameter. What a rule says is
+
+    - a table of factors for numbers of `tx` by name, `{"learning_rate": 0.1, "weight_decay": 0.0}`: in the step of
+      these leaves every number of that name is multiplied; `{}` leaves all as it is;
+    - `optchain.FROZEN`: no step and not one byte of state;
+    - another transformation, which then steps these leaves instead of `tx`.
+
+    Leaves with factors stay together: `tx` has one state, one count, and one global norm for all of them. Frozen leaves
+    and those with their own transformation are not in that norm; to clip all together, put the clip before the groups
+    in a chain. All transformations step at the same updates.
+
+    Args:
+        tx: the transformation of all groups that have factors; they reach its links through our wrappers and optax's.
+        rules: from a mask (a pattern on paths such as `"*/bias"`, a tuple of patterns, or, in a list of pairs, a
+            predicate of (path, leaf)) to what happens. Factors are at least 0 and may be traced.
+
+    Overrides by `hyper` and metrics have the names that they have in `tx`, and mean the number before its factor. Those
+    of a group's own transformation begin with the name of its technique: `"sgd.lr.learning_rate"`. Numbers that only
+    set up the state, such as an initial value, are not multiplied.
+
+    Shapes and dtypes: any.
+
+    Raises:
+        ValueError: a factor for a number that `tx` does not have or that leaves the number's range; at `init` and
+            `update`, a parameter that no rule takes, or a rule that takes none; factors that differ between leaves for
+            a number that all leaves share, such as the bound on a global norm.
+
+    >>> import optchain as oc
+    >>> rules = {"embed/*": oc.FROZEN, "*/bias": {"weight_decay": 0.0}, "head/*": oc.sgd(0.1), "*": {}}
+    >>> tx = oc.groups(oc.adamw(1e-3), rules)
+    """
+
+def mask_updates(
+    where: Callable[[jax.Array, str, jax.Array, Any], jax.Array] | Mapping[str, Any],
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Zeroes the entries of the update outside a mask.
+
+    .. math::
+        u = \begin{cases} g & \text{where } m \\ 0 & \text{elsewhere} \end{cases}
+
+    Fields:
+        where: m: a tree of arrays of bools, in which each parameter is found by its path, whatever the containers; or
+            a function of (step, path, gradient, parameter) that gives bools of the gradient's shape, where the step
+            counts this link's updates from 0 and the parameter is None where `update` gets none.
+
+    A parameter that has moved stays where it is, and links after this one may move what it zeroes: `sparse` holds
+    weights at 0 whatever steps them, and `sparse_update` lets slots rest together with their entry.
+
+    Shapes and dtypes: any.
+
+    Errors: a parameter that the tree lacks, or something else than a bool for each entry, is a `ValueError`.
+
+    Differs from the paper: nothing; the fixed random masks are those of its iterative training, without rounds.
+
+    References:
+        Frankle and Carbin, 2018, section 1. https://arxiv.org/abs/1803.03635
+
+    >>> import jax.numpy as jnp
+    >>> import optchain as oc
+    >>> upper = {"kernel": jnp.triu(jnp.ones((3, 3), bool))}
+    >>> tx = oc.chain(oc.adam(1e-3), oc.mask_updates(upper))
+    """
+
+def over_layers(
+    tx: optax.GradientTransformation,
+    layers: str | Sequence[str] | Mapping[str, int] | Callable[[str, jax.Array], int],
+) -> Transform:
+    """Declares which leading axes of which parameters count layers, so that stacked layers are updated as single ones.
+
+    A scanned model (`nn.scan`, `nnx.scan`) keeps the parameters of all its layers in one array. What looks across a
+    parameter, such as a norm by leaf or a matrix method, would mix the layers, or refuse the extra axis; here every
+    technique in `tx`, wrappers and groups included, is mapped over the declared axes. Elementwise techniques and what
+    looks across all parameters, such as the global norm, are the same either way.
+
+    The result is `tx` with the declaration in each of its links: nothing is wrapped, and the state's structure stays.
+    It does not reach into transformations of optax's, which see the stacked arrays.
+
+    Args:
+        tx: any transformation.
+        layers: a pattern on paths or several, for one layer axis; a table from patterns to the number of axes, of which
+            the first pattern that matches decides (`{"blocks/experts/*": 2, "blocks/*": 1}`); or a function of
+            (path, leaf) that returns the number.
+
+    Shapes and dtypes: any; a slot that holds one number for a parameter has the shape of the layer axes.
+
+    Raises:
+        ValueError: something else than patterns, or a number of axes that is none; at `init` and `update`, a pattern
+            that matches no parameter, or more axes than a parameter has.
+
+    >>> import optchain as oc
+    >>> tx = oc.over_layers(oc.chain(oc.clip_by_leaf_norm(1.0), oc.adamw(1e-3)), "blocks/*")
+    """
+
+def keep_random(density: Number, rescale: bool = False, seed: int = 0, mask: Mask | None = None) -> Transform:
+    r"""Keeps random entries of the update, other ones at each step.
+
+    .. math::
+        u = \begin{cases} g & \text{where } x < \rho \\ 0 & \text{elsewhere} \end{cases}, \qquad x \sim \mathcal U(0, 1)
+
+    Fields:
+        density: :math:`\rho`, the probability with which an entry is kept, in (0, 1].
+        rescale: divide what is kept by :math:`\rho`, so that the update is right on average.
+        seed: of the random numbers, a whole number. They are a hash of seed, count, path and element: the same however
+            arrays are sharded, and others for each leaf. Stacked layers are one leaf.
+
+    Shapes and dtypes: any.
+
+    Differs from the paper: each entry is kept with the same probability, where the paper keeps large ones more often.
+
+    References:
+        Wangni et al., 2017, section 2. https://arxiv.org/abs/1710.09854
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.keep_random(0.1, rescale=True), oc.sgd(0.1))
+    """
+
+def sparse_update(
+    tx: Transform,
+    indicator: Callable[[jax.Array, Any], jax.Array] = nonzero,
+    lazy: bool = False,
+) -> Transform:
+    r"""Zeroes the update of a technique wherever an indicator says so.
+
+    .. math::
+        u' = \begin{cases} u & \text{where the indicator holds} \\ 0 & \text{elsewhere} \end{cases}
+
+    The slots either see the full gradient everywhere, so that the second moment of an entry at rest decays (the sparse
+    update of RMSProp in the literature on sparse training), or, when `lazy`, rest together with their entry.
+
+    Args:
+        tx: an elementwise technique of one link, such as `scale_by_rms(0.9)`.
+        indicator: a function of the gradient and the parameter (None where `update` gets none) that returns bools of
+            the gradient's shape.
+        lazy: leave the slots of resting entries alone too.
+
+    Differs from the paper: the count of a lazy entry is that of the link, so bias correction does not wait for it.
+
+    Raises:
+        ValueError: a technique that looks across entries, or one that is not a single link; an indicator
+            that is no function, or, at trace time, that gives no bool for each entry.
+
+    References:
+        The lazy form is that of SparseAdam in PyTorch and of LazyAdam in TensorFlow.
+
+    >>> import optchain as oc
+    >>> tx = oc.sparse_update(oc.scale_by_rms(0.9), lazy=True)
+    """
+
+def keep_top_k(density: Number, error_feedback: bool = True, mask: Mask | None = None) -> Transform:
+    r"""Keeps the largest entries of each leaf's update, and adds what it holds back to the next one.
+
+    .. math::
+        a = r + g, \qquad u = \operatorname{top}_k(a), \qquad r \leftarrow a - u, \qquad k = \rho n
+
+    where n entries of a leaf compete by their magnitude; of equal ones those with the lower index are kept.
+
+    Fields:
+        density: :math:`\rho`, the part of the entries that is kept, in (0, 1]; k is rounded to a whole number.
+        error_feedback: remember r; without it what is held back is lost, and there is no slot.
+
+    Shapes and dtypes: any; the slot `residual` is like the parameter and begins at 0, in float32 or wider. It sorts
+    each leaf.
+
+    Differs from the paper: r is that of updates as they come; in the paper they are gradients times the learning rate,
+    which they are here after a link with the rate.
+
+    References:
+        Stich et al., 2018, Algorithm 1. https://arxiv.org/abs/1809.07599
+        Aji and Heafield, 2017, Algorithm 1. https://arxiv.org/abs/1704.05021
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.sgd(0.1), oc.keep_top_k(0.01))
+    """
+
+def scale_by_apollo(
+    rank: int = 128,
+    scale: Number = 1.0,
+    update_proj_gap: int = 200,
+    scaling: str = "channel",
+    max_growth: Number = 1.01,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-08,
+    seed: int = 0,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Scales each channel of the gradient by as much as Adam would scale it, measured on a random sketch.
+
+    .. math::
+        R = S g, \quad S_{ij} \sim N(0, 1 / rank), \qquad \tilde R = \mathrm{Adam}(R), \qquad
+        s_j = \|\tilde R_j\| / \|R_j\|, \qquad u_j = \alpha \, s_j \, g_j
+
+    for the columns :math:`j` of a matrix with no more rows than columns, and for the rows of one with more. Then the
+    update is scaled down to at most :math:`\gamma` times the norm of the last one.
+
+    Fields:
+        rank: rows of the sketch, at least 1; at most the shorter side is used.
+        scale: :math:`\alpha`, positive; the sketch has about :math:`\sqrt{rank / rows}` of Adam's factor.
+        update_proj_gap: steps after which a new sketch is drawn, at least 1.
+        scaling: `"channel"`, or `"tensor"`: one factor for the matrix, from the norms of all of R (APOLLO-Mini, with
+            rank 1).
+        max_growth: :math:`\gamma`, positive.
+        b1: decay of Adam's mean, in [0, 1).
+        b2: decay of Adam's mean square, in [0, 1).
+        eps: added to Adam's root, in the units of g, at least 0.
+        seed: of the sketches, which are drawn again at each step rather than kept.
+
+    Shapes and dtypes: matrices; the slots `mu` and `nu` have `rank` numbers for each channel, `size` is a number, in
+    float32 or wider.
+
+    Raises:
+        ValueError: `rank` or `update_proj_gap` below 1, or another scaling.
+
+    Differs from the paper: nothing; the sketches come from JAX's generator.
+
+    References:
+        Zhu et al., 2024, Algorithm 1 and equation 4 (the limit on growth). https://arxiv.org/abs/2412.05270
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.scale_by_apollo(rank=64, mask="*/kernel"), oc.scale_by_learning_rate(0.01))
+    >>> mini = oc.scale_by_apollo(rank=1, scaling="tensor", scale=11.3, mask="*/kernel")
+    """
+
+def scale_by_dion(
+    rank: int = 64,
+    b: Number = 0.95,
+    scale: str = "spectral",
+    seed: int = 0,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Replaces the momentum of a matrix by an orthogonal matrix of low rank, and keeps what that leaves out.
+
+    .. math::
+        B &= \mu + g, \qquad P = \mathrm{QR}(B V), \qquad R = B^T P \\
+        \mu &\leftarrow B - (1 - b) P R^T, \qquad V_j \leftarrow R_j / \|R_j\|, \qquad u = s \, P V^T
+
+    One step of power iteration from the last right factor finds the largest singular vectors of the momentum as it
+    changes; the columns of :math:`P` are orthogonal, those of :math:`V` have length 1.
+
+    Fields:
+        rank: columns of both factors, at least 1; at most the smaller side of the matrix is used.
+        b: how much of the part that was stepped along stays in the momentum, in [0, 1).
+        scale: the factor :math:`s`: `"spectral"`, `"width"`, `"rms"` or `"none"`, see
+            `optchain.matrices.shape_scale`.
+        seed: of the normal numbers that :math:`V` begins with.
+
+    Shapes and dtypes: matrices, of inputs by outputs as in Flax; the slot `mu` is like the parameter, `right` has
+    `rank` numbers for each of its columns, both in float32 or wider.
+
+    Raises:
+        ValueError: a rank below 1, or another scale.
+
+    Differs from the paper: where a column of :math:`R` is 0, the old one stays in :math:`V`, and the update has no such
+    part. It is the law of one device: how the factors are exchanged between devices is left to the compiler.
+
+    References:
+        Ahn et al., 2025, Algorithm 1. https://arxiv.org/abs/2504.05295
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.scale_by_dion(rank=16, mask="*/kernel"), oc.scale_by_learning_rate(0.01))
+    """
+
+def scale_by_fira(
+    rank: int = 128,
+    update_proj_gap: int = 200,
+    scale: Number = 1.0,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-08,
+    max_growth: Number = 1.01,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Runs Adam on the gradient's part along its leading singular vectors, and scales the rest as much as that part.
+
+    .. math::
+        R = P^T g, \quad \psi = \mathrm{Adam}(R), \qquad
+        S_j = \frac{\|\psi_j\|}{\|R_j\|} (g - \alpha P R)_j, \qquad u = \alpha P \psi + S
+
+    for the columns :math:`j` of a matrix with no more rows than columns, and for the rows of one with more; :math:`P`
+    is that of `scale_by_galore`. Then :math:`S` is scaled down to at most :math:`\gamma` times its last norm.
+
+    Fields:
+        rank: columns of the projection, at least 1; at most the shorter side is used.
+        update_proj_gap: steps between two projections, at least 1.
+        scale: :math:`\alpha`, positive.
+        b1: decay of Adam's mean, in [0, 1).
+        b2: decay of Adam's mean square, in [0, 1).
+        eps: added to Adam's root, in the units of g, at least 0.
+        max_growth: :math:`\gamma`, positive.
+
+    Shapes and dtypes: matrices; the slots are those of `scale_by_galore` and the number `size`, in float32 or wider. A
+    column of :math:`R` that is 0 has no factor: that of :math:`S` is 0.
+
+    Raises:
+        ValueError: `rank` or `update_proj_gap` below 1.
+
+    Differs from the paper: nothing with a scale of 1; where that stands otherwise is as in its code. The code limits
+    :math:`S` before Adam's bias correction, here it is limited after it.
+
+    References:
+        Chen et al., 2024, section 4 (norm-based scaling, norm-growth limiter). https://arxiv.org/abs/2410.01623
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.scale_by_fira(rank=64, mask="*/kernel"), oc.scale_by_learning_rate(0.01))
+    """
+
+def scale_by_galore(
+    rank: int = 128,
+    update_proj_gap: int = 200,
+    scale: Number = 1.0,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-08,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Runs Adam on the gradient's part along its own leading singular vectors of some steps ago.
+
+    .. math::
+        R = P^T g, \qquad u = \alpha \, P \, \mathrm{Adam}(R)
+
+    for a matrix with no more rows than columns, and :math:`R = g P`, :math:`u = \alpha \, \mathrm{Adam}(R) P^T` for one
+    with more. :math:`P` holds the first `rank` singular vectors of the gradient on the shorter side, taken anew every
+    `update_proj_gap` steps; Adam's moments go on in the new space as they are.
+
+    Fields:
+        rank: columns of the projection, at least 1; at most the shorter side is used.
+        update_proj_gap: steps between two projections, at least 1.
+        scale: :math:`\alpha`, positive.
+        b1: decay of Adam's mean, in [0, 1).
+        b2: decay of Adam's mean square, in [0, 1).
+        eps: added to Adam's root, in the units of g, at least 0.
+
+    Shapes and dtypes: matrices; the slots have `rank` numbers for each row or column, in float32 or wider.
+
+    Raises:
+        ValueError: `rank` or `update_proj_gap` below 1.
+
+    Differs from the paper: nothing, with Adam inside. optax projects the longer side, which keeps a larger projector
+    and smaller moments; for square matrices both are the same.
+
+    References:
+        Zhao et al., 2024, Algorithm 2. https://arxiv.org/abs/2403.03507
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.scale_by_galore(rank=64, scale=0.25, mask="*/kernel"), oc.scale_by_learning_rate(0.01))
+    """
+
+def scale_by_kl_soap(
+    b1: Number = 0.95,
+    b2: Number = 0.95,
+    eps: Number = 1e-08,
+    every: int = 10,
+    initial_value: Number = 0.1,
+    floor: Number = 1e-06,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Runs Adam in eigenvectors of the Kronecker factors that are nearest to the gradients' covariance in divergence.
+
+    .. math::
+        S_a &\leftarrow b_2 S_a + \tfrac{1 - b_2}{columns} \, g \, \hat S_b^{-1} g^T, \qquad
+        S_b \leftarrow b_2 S_b + \tfrac{1 - b_2}{rows} \, g^T \hat S_a^{-1} g, \qquad
+        \hat S = Q \, \mathrm{diag}(\lambda) \, Q^T \\
+        \lambda_{a,i} &\leftarrow b_2 \lambda_{a,i} + \tfrac{1 - b_2}{columns} \textstyle\sum_j
+        g'^2_{ij} / \lambda_{b,j}, \qquad g' = Q_a^T g \, Q_b
+
+    and alike for :math:`\lambda_b`. Where SOAP adds up :math:`g g^T`, each factor here sees gradients that the other
+    one has whitened. What follows is SOAP: Adam on :math:`g'`, rotated back, and every `every` steps
+    :math:`Q \leftarrow \mathrm{QR}(S Q)`; the first gradient makes the bases, and its update is 0.
+
+    Fields:
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square and of the factors, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+        every: steps between two changes of the bases, at least 1.
+        initial_value: of the eigenvalues, in the units of g, positive.
+        floor: the least eigenvalue that is divided by, as a part of the largest, at least 0.
+
+    Shapes and dtypes: matrices; `mu` and `nu` are like the parameter, the others square or one number for each row or
+    column, all in float32 or wider.
+
+    Raises:
+        ValueError: `every` below 1.
+
+    Differs from the paper: `floor` bounds the eigenvalues relative to the largest, where the authors' code bounds their
+    inverse roots by the length of the side, and does not debias.
+
+    References:
+        Lin et al., 2025, claims 2 and 3 and the implementation by QR. https://arxiv.org/abs/2509.03378
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.scale_by_kl_soap(mask="*/kernel"), oc.scale_by_learning_rate(3e-3))
+    """
+
+def scale_by_kron(
+    b1: Number = 0.9,
+    precond_lr: Number = 0.1,
+    every: int = 1,
+    seed: int = 0,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Whitens the running mean of the gradients of a matrix by two triangular factors that are fitted step by step.
+
+    .. math::
+        \mu &\leftarrow b_1 \mu + (1 - b_1) g, \qquad m = \mu / (1 - b_1^t), \qquad v \sim N(0, 1) \\
+        A &= Q_L m Q_R^T, \qquad B = Q_L^{-T} v \, Q_R^{-1} \\
+        Q_L &\leftarrow Q_L - \frac{\eta}{\|A A^T + B B^T\|} \mathrm{triu}(A A^T - B B^T) \, Q_L, \qquad
+        Q_R \leftarrow Q_R - \frac{\eta}{\|A^T A + B^T B\|} \mathrm{triu}(A^T A - B^T B) \, Q_R \\
+        u &= Q_L^T Q_L \, m \, Q_R^T Q_R, \text{ clipped to a root mean square of at most } 1.1
+
+    At the fixed point the preconditioned gradients are white: all directions have the same size on average.
+
+    Fields:
+        b1: decay of the mean, in [0, 1).
+        precond_lr: :math:`\eta`, the step of the factors, positive, at most 1 in practice.
+        every: the factors are fitted at the first step and then every so many steps, at least 1.
+        seed: of the normal numbers :math:`v`, which are the same for all parameters of one shape.
+
+    Shapes and dtypes: matrices; the slot `mu` is like the parameter, the factors are square, in float32 or wider.
+
+    Raises:
+        ValueError: `every` below 1.
+
+    Differs from the paper: the norm of a symmetric matrix is the lower bound :math:`\|A x\|`, x the unit vector along A
+    times its largest column, as in the authors' code. The factors are balanced (equal largest entries) at each fit, not
+    now and then: their product is the same. They rest where all of m is 0, which would let them grow for ever.
+
+    References:
+        Li, 2024, equations for the Kronecker product group. https://arxiv.org/abs/2402.04553
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.scale_by_kron(mask="*/kernel"), oc.scale_by_learning_rate(1e-3))
+    """
+
+def scale_by_muon(
+    ns_steps: int = 5,
+    beta: Number = 0.95,
+    eps: Number = 1e-08,
+    nesterov: bool = True,
+    method: str = "newton_schulz",
+    scale: str = "none",
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Replaces the running mean of the gradients of a matrix by the nearest orthogonal matrix.
+
+    .. math::
+        \mu \leftarrow b \mu + (1 - b) g, \qquad \hat\mu = b \mu + (1 - b) g \text{ (Nesterov) or } \mu, \qquad
+        u = s \cdot \mathrm{orthogonalized}(\hat\mu)
+
+    All singular values of the update are about 1 (`newton_schulz`: between 0.7 and 1.2 where they were above 0.003 of
+    the Frobenius norm) times the factor :math:`s` of the matrix' shape.
+
+    Fields:
+        ns_steps: how many polynomials, at least 1.
+        beta: :math:`b`, decay of the mean, in [0, 1).
+        eps: added to the norm that the mean is divided by, in the units of g, at least 0.
+        nesterov: look ahead by one step.
+        method: `"newton_schulz"`, the polynomial of Jordan et al. again and again, or `"polar_express"`, others in
+            each step, which converge to :math:`U V^T`.
+        scale: the factor :math:`s`: `"none"`, `"width"`, `"spectral"` or `"rms"`, see
+            `optchain.matrices.shape_scale`.
+
+    Shapes and dtypes: matrices, of inputs by outputs as in Flax; other parameters need a mask, layers or a matrix view.
+    The slot `mu` is like the parameter, in float32 or wider, and so is all arithmetic.
+
+    Raises:
+        ValueError: another method or scale.
+
+    Differs from the paper: the iteration runs in float32, not in bfloat16. As there (and in PyTorch) the mean is not
+    debiased, which only the look-ahead sees; optax debiases it. `scale` is the factor of the learning rate.
+
+    References:
+        Jordan et al., 2024, Muon: an optimizer for hidden layers. https://kellerjordan.github.io/posts/muon/
+        Liu et al., 2025, equations 3 and 4 (`scale="rms"`). https://arxiv.org/abs/2502.16982
+        Amsel et al., 2025, Algorithm 1 (`method="polar_express"`). https://arxiv.org/abs/2505.16932
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(muon=oc.scale_by_muon(scale="rms", mask="*/kernel"), lr=oc.scale_by_learning_rate(0.02))
+    """
+
+def scale_by_normuon(
+    b1: Number = 0.95,
+    b2: Number = 0.95,
+    eps: Number = 1e-08,
+    ns_steps: int = 5,
+    nesterov: bool = False,
+    method: str = "newton_schulz",
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Orthogonalizes the running mean of the gradients and divides each neuron's part by its root mean square.
+
+    .. math::
+        \mu &\leftarrow b_1 \mu + (1 - b_1) g, \qquad O = \mathrm{orthogonalized}(\mu) \\
+        \nu_j &\leftarrow b_2 \nu_j + (1 - b_2) \tfrac{1}{rows} \textstyle\sum_i O_{ij}^2, \qquad
+        \hat O_{ij} = O_{ij} / (\sqrt{\nu_j} + \epsilon), \qquad
+        u = 0.2 \sqrt{rows \cdot columns} \; \hat O / \|\hat O\|_F
+
+    The root mean square of the update is 0.2, that of AdamW's.
+
+    Fields:
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square of each neuron, in [0, 1).
+        eps: added to the root, at least 0.
+        ns_steps: how many polynomials, at least 1.
+        nesterov: orthogonalize :math:`b_1 \mu + (1 - b_1) g`.
+        method: `"newton_schulz"` or `"polar_express"`, see `scale_by_muon`.
+
+    Shapes and dtypes: matrices, of inputs by outputs as in Flax, where a column is a neuron; the slot `mu` is like the
+    parameter, `nu` has one number for each column, both in float32 or wider.
+
+    Raises:
+        ValueError: another method.
+
+    Differs from the paper: there rows are neurons, as PyTorch stores them; `nesterov`, absent there, is off.
+
+    References:
+        Li et al., 2025, Algorithm 1. https://arxiv.org/abs/2510.05491
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.scale_by_normuon(mask="*/kernel"), oc.scale_by_learning_rate(1e-3))
+    """
+
+def scale_by_scion(
+    b: Number = 0.9,
+    radius: Number = 1.0,
+    norm: str = "spectral",
+    ns_steps: int = 5,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Replaces the running mean of the gradients by the steepest step on the ball of an operator norm.
+
+    .. math::
+        \mu \leftarrow b \mu + (1 - b) g, \qquad u = \rho \cdot
+        \begin{cases}
+            \sqrt{columns / rows} \; \mathrm{orthogonalized}(\mu) & \text{spectral: hidden matrices} \\
+            \mathrm{sign}(\mu) / rows & \text{sign: embeddings and heads} \\
+            \mu / \mathrm{rms}(\mu) & \text{rms: biases and scales}
+        \end{cases}
+
+    Times the learning rate it is the update of unconstrained Scion; with a decoupled weight decay of 1 before the rate
+    the parameters stay in the ball of radius :math:`\rho`: constrained Scion.
+
+    Fields:
+        b: decay of the mean, in [0, 1); the paper's :math:`\alpha` is 1 - b.
+        radius: :math:`\rho`, of the ball, positive.
+        norm: `"spectral"`, `"sign"` or `"rms"`.
+        ns_steps: how many polynomials of Newton-Schulz for the spectral norm, at least 1.
+
+    Shapes and dtypes: matrices of inputs by outputs as in Flax, of any shape for `"rms"`; the slot `mu` is like the
+    parameter, in float32 or wider.
+
+    Raises:
+        ValueError: another norm.
+
+    Differs from the paper: nothing.
+
+    References:
+        Pethick et al., 2025, Algorithms 1 and 2, and the norms of their tables 2 to 4. https://arxiv.org/abs/2502.07529
+
+    >>> import optchain as oc
+    >>> hidden, rest = oc.scale_by_scion(radius=50.0, mask="*/kernel"), oc.scale_by_scion(norm="rms", mask="*/bias")
+    >>> tx = oc.chain(hidden, rest, oc.add_decayed_weights(1.0), oc.scale_by_learning_rate(1e-3))
+    """
+
+def scale_by_shampoo(
+    b: Number = 1.0,
+    exponent: Number = 0.25,
+    eps: Number = 1e-06,
+    every: int = 1,
+    block_size: int = 1024,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Multiplies the update of a matrix from both sides by inverse roots of the second moments of rows and columns.
+
+    .. math::
+        L \leftarrow b L + w \, g g^T, \qquad R \leftarrow b R + w \, g^T g, \qquad
+        u = (L + \epsilon \lambda_{max}(L) I)^{-e} \; g \; (R + \epsilon \lambda_{max}(R) I)^{-e}
+
+    with :math:`w = 1 - b`, or 1 where :math:`b = 1`: a mean that forgets, or the sum of the paper.
+
+    Fields:
+        b: decay of the moments, in [0, 1]; 1 is the sum.
+        exponent: :math:`e`, positive; 1/4 in the paper, 1/2 is often better.
+        eps: the ridge, as a part of the largest eigenvalue, at least 0; below 1e-7 rounding errors decide.
+        every: the inverse roots are computed at the first step and then every so many steps. Where gradients grow in a
+            direction that the last roots have enlarged, the steps do too: graft, or compute roots often, at the start.
+        block_size: longer sides are cut in blocks of at most this length, each with moments of its own.
+
+    Shapes and dtypes: matrices; the four slots hold symmetric matrices for each block, in float32 or wider.
+
+    Raises:
+        ValueError: `every` or `block_size` below 1.
+
+    Differs from the paper: the ridge of Gupta et al. is a fixed :math:`\epsilon I` in the initial moments; this one is
+    that of Anil et al., relative, so that the units of the gradient do not matter. Momentum and grafting, the size of
+    another technique's update for this direction, are links of their own: `trace`, `graft`.
+
+    References:
+        Gupta, Koren and Singer, 2018, Algorithm 1. https://arxiv.org/abs/1802.09568
+        Anil et al., 2020, sections 3 and 4 (blocks, rare roots). https://arxiv.org/abs/2002.09018
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.scale_by_shampoo(b=0.95, exponent=0.5, mask="*/kernel"), oc.scale_by_learning_rate(0.01))
+    """
+
+def scale_by_soap(
+    b1: Number = 0.95,
+    b2: Number = 0.95,
+    eps: Number = 1e-08,
+    every: int = 10,
+    max_dim: int = 10000,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Runs Adam in the bases of the eigenvectors of Shampoo's preconditioners.
+
+    .. math::
+        g' &= Q_L^T g \, Q_R, \qquad \mu \leftarrow b_1 \mu + (1 - b_1) g, \qquad
+        \nu \leftarrow b_2 \nu + (1 - b_2) g'^2 \\
+        u &= Q_L \left(
+            \frac{Q_L^T \mu \, Q_R / (1 - b_1^{t-1})}{\sqrt{\nu / (1 - b_2^{t-1})} + \epsilon} \right) Q_R^T \\
+        L &\leftarrow b_2 L + (1 - b_2) g g^T, \qquad R \leftarrow b_2 R + (1 - b_2) g^T g
+
+    The first gradient only makes the bases, the eigenvectors of its :math:`L` and :math:`R`: its update is 0. Every
+    `every` steps one step of power iteration follows, :math:`Q_L \leftarrow \mathrm{QR}(L Q_L)`.
+
+    Fields:
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square and of the preconditioners, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+        every: steps between two changes of the bases, at least 1.
+        max_dim: sides longer than this keep the standard basis, and have no preconditioner.
+
+    Shapes and dtypes: matrices; `mu` and `nu` are like the parameter, the other slots square for each side of at most
+    `max_dim`, all in float32 or wider.
+
+    Raises:
+        ValueError: `every` or `max_dim` below 1.
+
+    Differs from the paper: the first step, of which it says nothing, is that of its authors' code. That code also sorts
+    each basis by eigenvalue before it changes, with :math:`\nu`, which the paper does not.
+
+    References:
+        Vyas et al., 2024, Algorithms 3 and 4. https://arxiv.org/abs/2409.11321
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.scale_by_soap(mask="*/kernel"), oc.scale_by_learning_rate(3e-3))
+    """
+
+def scale_by_acprop(
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-16,
+    eps_root: Number = 1e-16,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Divides the gradient by how far the gradients before it were from their running mean.
+
+    .. math::
+        u = \frac{g}{\sqrt{\nu / (1 - b_2^{t-1})} + \epsilon}, \qquad
+        \mu \leftarrow b_1 \mu + (1 - b_1) g, \qquad
+        \nu \leftarrow b_2 \nu + (1 - b_2) (g - \mu)^2 + \epsilon_{root}
+
+    The first gradient, before which there is none, is divided by :math:`1 + \epsilon`.
+
+    Fields:
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean squared deviation, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+        eps_root: added to the slot `nu` at each step, in the units of g**2, at least 0.
+
+    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider.
+
+    Differs from the paper: debiased, and both eps are one number there. optax takes the deviation from the old mean,
+    which is :math:`1 / b_1` times as large.
+
+    References:
+        Zhuang et al., 2021, algorithm ACProp. https://arxiv.org/abs/2110.05454
+    """
+
+def scale_by_belief(
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-16,
+    eps_root: Number = 1e-16,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Divides the running mean of the gradients by how far the gradients are from it.
+
+    .. math::
+        \mu \leftarrow b_1 \mu + (1 - b_1) g, \qquad
+        \nu \leftarrow b_2 \nu + (1 - b_2) (g - \mu)^2 + \epsilon_{root}, \qquad
+        u = \frac{\mu / (1 - b_1^t)}{\sqrt{\nu / (1 - b_2^t)} + \epsilon}
+
+    Fields:
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean squared deviation, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+        eps_root: added to the slot `nu` at each step, in the units of g**2, at least 0.
+
+    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider.
+
+    Differs from the paper: both eps are one number there.
+
+    References:
+        Zhuang et al., 2020, Algorithm 2. https://arxiv.org/abs/2010.07468
+    """
+
+def scale_by_adabound(
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-08,
+    final_ratio: Number = 100.0,
+    gamma: Number = 0.001,
+    bias_correction: bool = True,
+    amsgrad: bool = False,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Adam whose step sizes are held between two bounds that close in on one of SGD.
+
+    .. math::
+        \mu \leftarrow b_1 \mu + (1 - b_1) g, \qquad \nu \leftarrow b_2 \nu + (1 - b_2) g^2
+
+        u = \mu\, \mathrm{clip}\left(\frac{\sqrt{1 - b_2^t}}{1 - b_1^t} \frac{1}{\sqrt\nu + \epsilon},\
+        c \left(1 - \frac{1}{\gamma t + 1}\right),\ c \left(1 + \frac{1}{\gamma t}\right)\right)
+
+    Fields:
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+        final_ratio: c, the final step size of SGD divided by the learning rate, positive: 0.1 by 1e-3 in the paper.
+        gamma: :math:`\gamma`, how fast the bounds close in, per step, positive.
+        bias_correction: debias both means, the first within the bounds.
+        amsgrad: AMSBound: divide by the largest :math:`\nu` so far.
+
+    Shapes and dtypes: any; the slots `mu` and `nu`, with `amsgrad` also `nu_max`, are like the parameter, in float32 or
+    wider.
+
+    Differs from the paper: debiased, and with eps, as in the authors' program; Algorithm 2 and 3 are
+    `bias_correction=False, eps=0.0` with a learning rate that falls as :math:`1 / \sqrt t`. The bounds are in units of
+    the learning rate, which multiplies the update afterwards; :math:`\gamma` is :math:`1 - b_2` there.
+
+    References:
+        Luo et al., 2019, Algorithms 2 (AdaBound) and 3 (AMSBound). https://arxiv.org/abs/1902.09843
+    """
+
+def scale_by_adadelta(rho: Number = 0.9, eps: Number = 1e-06, mask: Mask | None = None) -> Transform:
+    r"""Divides the update by its running root mean square, and multiplies it by that of the updates made so far.
+
+    .. math::
+        E_g \leftarrow \rho E_g + (1 - \rho) g^2, \qquad
+        u = \sqrt{\frac{E_x + \epsilon}{E_g + \epsilon}}\, g, \qquad E_x \leftarrow \rho E_x + (1 - \rho) u^2
+
+    Fields:
+        rho: decay of both mean squares, in [0, 1).
+        eps: added inside both roots, in the units of g**2 and of u**2, at least 0; with 0 nothing ever moves.
+
+    Shapes and dtypes: any; the slots `e_g` and `e_x` are like the parameter, in float32 or wider.
+
+    Differs from the paper: nothing; the update is in the units of the parameter, so that its learning rate is 1.
+
+    References:
+        Zeiler, 2012, Algorithm 1. https://arxiv.org/abs/1212.5701
+    """
+
+def scale_by_rss(
+    initial_accumulator_value: Number = 0.1,
+    eps: Number = 1e-07,
+    eps_in_sqrt: bool = True,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Divides the update by the root of the sum of all its squares so far.
+
+    .. math::
+        G \leftarrow G + g^2, \qquad u = \frac{g}{\sqrt{G + \epsilon}} \quad\text{or}\quad \frac{g}{\sqrt{G} + \epsilon}
+
+    Fields:
+        initial_accumulator_value: G before the first update, in the units of g**2, at least 0.
+        eps: at least 0; in the units of g**2 inside the root, of g outside.
+        eps_in_sqrt: add eps inside the root, or to the root.
+
+    Shapes and dtypes: any; the slot `sum_of_squares` (G above) is like the parameter, in float32 or wider.
+
+    Differs from the paper: there the accumulator starts at 0, and eps (:math:`\delta`) stands outside the root.
+
+    References:
+        Duchi, Hazan and Singer, 2011, Figure 1, diagonal form. Journal of Machine Learning Research 12:2121-2159
+    """
+
+def scale_by_adahessian(
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-08,
+    hessian_power: Number = 1.0,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Divides the running mean of the gradients by the running root mean square of the curvature.
+
+    .. math::
+        \mu \leftarrow b_1 \mu + (1 - b_1) g, \qquad \nu \leftarrow b_2 \nu + (1 - b_2) \hat h^2, \qquad
+        u = \frac{\mu / (1 - b_1^t)}{\left(\nu / (1 - b_2^n)\right)^{k / 2} + \epsilon}
+
+    The estimate :math:`\hat h` of the Hessian's diagonal is the extra argument `hessian` of `update` and `oc.apply`, a
+    tree like the gradients; `oc.hutchinson` makes one. Without it :math:`\nu` and the number n of estimates stay as
+    they are; before the first one the divisor is 1.
+
+    Fields:
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean squared curvature, for each estimate, in [0, 1).
+        eps: added to the divisor, in the units of h, positive.
+        hessian_power: k, from 0 (the gradient) to 1 (Newton's step).
+
+    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, `seen` (:math:`1 - b_2^n`) is one number for
+    the leaf, in float32 or wider.
+
+    Differs from the paper: the estimate is not averaged over blocks, such as the entries of one filter of a
+    convolution; it may be averaged before it is given. Without an estimate the authors' program counts on; here
+    the debiasing counts estimates.
+
+    References:
+        Yao et al., 2020, Algorithm 1 and equations 11 to 13. https://arxiv.org/abs/2006.00719
+    """
+
+def scale_by_adam(
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-08,
+    eps_root: Number = 0.0,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Divides the running mean of the gradients by the root of the running mean of their squares.
+
+    .. math::
+        \mu \leftarrow b_1 \mu + (1 - b_1) g, \qquad \nu \leftarrow b_2 \nu + (1 - b_2) g^2, \qquad
+        u = \frac{\mu / (1 - b_1^t)}{\sqrt{\nu / (1 - b_2^t) + \epsilon_{root}} + \epsilon}
+
+    Fields:
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+        eps_root: added inside the root, in the units of g**2, at least 0; positive to differentiate through the update.
+
+    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider.
+
+    Differs from the paper: `eps_root`, absent there, is 0 by default.
+
+    References:
+        Kingma and Ba, 2014, Algorithm 1. https://arxiv.org/abs/1412.6980
+    """
+
+def scale_by_adam_mini(
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-08,
+    block: str = "leaf",
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Adam with one second moment for each block of a parameter.
+
+    .. math::
+        \mu \leftarrow b_1 \mu + (1 - b_1) g, \qquad
+        \nu_B \leftarrow b_2 \nu_B + (1 - b_2)\, \mathrm{mean}_B\, g^2, \qquad
+        u = \frac{\mu / (1 - b_1^t)}{\sqrt{\nu_B / (1 - b_2^t)} + \epsilon}
+
+    A block is the whole leaf, or a slice of its first axis (a token of an embedding), or of its last one (an output
+    neuron of a kernel of Flax). Where blocks differ from leaf to leaf, masks or `groups` choose; heads are leaves of
+    their own in a view of `as_matrices`, such as `"d (h k) -> h d k"` for queries and keys. A bias, as any array of
+    fewer than two axes, is one block.
+
+    Fields:
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+        block: "leaf", "row" (slices of the first axis) or "column" (slices of the last axis).
+
+    Shapes and dtypes: any; the slot `mu` is like the parameter, `nu` one number for each block, in float32 or wider.
+
+    Differs from the paper: which parameters are embeddings, queries, keys and the rest is told by masks, not found in
+    their names; weight decay is a link of its own (`add_decayed_weights`).
+
+    Raises:
+        ValueError: another word for `block`.
+
+    References:
+        Zhang et al., 2024, Algorithm 1. https://arxiv.org/abs/2406.16793
+    """
+
+def scale_by_adamax(b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-08, mask: Mask | None = None) -> Transform:
+    r"""Divides the running mean of the gradients by a decaying maximum of their sizes.
+
+    .. math::
+        \mu \leftarrow b_1 \mu + (1 - b_1) g, \qquad \nu \leftarrow \max(b_2 \nu, |g| + \epsilon), \qquad
+        u = \frac{\mu / (1 - b_1^t)}{\nu}
+
+    Fields:
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the maximum, in [0, 1).
+        eps: added to the size of g, in the units of g, at least 0.
+
+    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider.
+
+    Differs from the paper: eps, absent there; with 0 an entry that never had a gradient stays.
+
+    References:
+        Kingma and Ba, 2014, Algorithm 2. https://arxiv.org/abs/1412.6980
+    """
+
+def scale_by_adan(
+    b1: Number = 0.98,
+    b2: Number = 0.92,
+    b3: Number = 0.99,
+    eps: Number = 1e-08,
+    eps_root: Number = 0.0,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Adam with Nesterov momentum from the differences of successive gradients.
+
+    .. math::
+        d = g - g_{last}, \qquad \mu \leftarrow b_1 \mu + (1 - b_1) g, \qquad
+        \delta \leftarrow b_2 \delta + (1 - b_2) d, \qquad \nu \leftarrow b_3 \nu + (1 - b_3) (g + b_2 d)^2
+
+        u = \frac{\mu / (1 - b_1^t) + b_2 \delta / (1 - b_2^t)}{\sqrt{\nu / (1 - b_3^t) + \epsilon_{root}} + \epsilon}
+
+    Fields:
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean difference, and its weight in the update, in [0, 1).
+        b3: decay of the mean square, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+        eps_root: added inside the root, in the units of g**2, at least 0.
+
+    Shapes and dtypes: any; the slots `mu`, `delta`, `nu` and `last` are like the parameter, in float32 or wider.
+
+    Differs from the paper: its :math:`\beta` are :math:`1 - b` here; the means begin at 0 and are debiased, as in the
+    authors' program, instead of at the first gradient and its square; the decay of the parameters is a link of its own.
+    optax weighs the differences with :math:`1 - b_2`, though its :math:`b_2` is :math:`1 - \beta_2`: by default 0.08
+    instead of the paper's 0.92.
+
+    References:
+        Xie et al., 2022, Algorithm 1. https://arxiv.org/abs/2208.06677
+    """
+
+def scale_by_ademamix(
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    b3: Number = 0.9999,
+    alpha: Number = 6.0,
+    eps: Number = 1e-08,
+    eps_root: Number = 0.0,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Adam with a second mean of the gradients, that reaches back much further.
+
+    .. math::
+        \mu \leftarrow b_1 \mu + (1 - b_1) g, \qquad m \leftarrow b_3 m + (1 - b_3) g, \qquad
+        \nu \leftarrow b_2 \nu + (1 - b_2) g^2, \qquad
+        u = \frac{\mu / (1 - b_1^t) + \alpha m}{\sqrt{\nu / (1 - b_2^t) + \epsilon_{root}} + \epsilon}
+
+    The paper warms up :math:`\alpha` and :math:`b_3` in T steps: `alpha=oc.linear(6.0 / T, 6.0, T - 1)` and
+    `b3=oc.linear_half_life(0.9, 0.9999, T)`.
+
+    Fields:
+        b1: decay of the fast mean, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        b3: decay of the slow mean, in [0, 1).
+        alpha: :math:`\alpha`, weight of the slow mean, at least 0.
+        eps: added to the root, in the units of g, at least 0.
+        eps_root: added inside the root, in the units of g**2, at least 0.
+
+    Shapes and dtypes: any; the slots `mu`, `slow` (m above) and `nu` are like the parameter, in float32 or wider.
+
+    Differs from the paper: `eps_root`, absent there, is 0 by default; :math:`\alpha` is 5 in its Algorithm 1.
+
+    References:
+        Pagliardini, Ablin and Grangier, 2024, Algorithm 1. https://arxiv.org/abs/2409.03137
+    """
+
+def scale_by_adopt(
+    b1: Number = 0.9,
+    b2: Number = 0.9999,
+    eps: Number = 1e-06,
+    use_clipping: bool = True,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Takes the running mean of gradients that are divided by the root mean square of the gradients before them.
+
+    .. math::
+        \mu \leftarrow b_1 \mu + (1 - b_1)\,
+        \mathrm{clip}\left(\frac{g}{\max(\sqrt\nu, \epsilon)},\ \pm (t - 1)^{1/4}\right), \qquad
+        \nu \leftarrow b_2 \nu + (1 - b_2) g^2, \qquad u = \mu
+
+    The first gradient makes no step: :math:`\nu \leftarrow g^2`.
+
+    Fields:
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: the least divisor, in the units of g, positive.
+        use_clipping: clip the quotient.
+
+    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider.
+
+    Differs from the paper: nothing; its t counts from 0 where this one counts from 1.
+
+    References:
+        Taniguchi et al., 2024, Algorithm 2, with clipping as in its section 5. https://arxiv.org/abs/2411.02853
+    """
+
+def scale_by_amsgrad(
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-08,
+    eps_root: Number = 0.0,
+    bias_correction_mu: bool = True,
+    bias_correction_nu: bool = True,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Adam that divides by the largest root mean square so far, so that no step size ever grows again.
+
+    .. math::
+        \mu \leftarrow b_1 \mu + (1 - b_1) g, \qquad \nu \leftarrow b_2 \nu + (1 - b_2) g^2, \qquad
+        \nu_{max} \leftarrow \max(\nu_{max}, \nu / (1 - b_2^t)), \qquad
+        u = \frac{\mu / (1 - b_1^t)}{\sqrt{\nu_{max} + \epsilon_{root}} + \epsilon}
+
+    Fields:
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+        eps_root: added inside the root, in the units of g**2, at least 0.
+        bias_correction_mu: divide the mean by :math:`1 - b_1^t`.
+        bias_correction_nu: divide the mean square by :math:`1 - b_2^t` before the maximum is taken.
+
+    Shapes and dtypes: any; the slots `mu`, `nu` and `nu_max` are like the parameter, in float32 or wider.
+
+    Differs from the paper: there neither mean is debiased, which is `bias_correction_mu=False` and
+    `bias_correction_nu=False`, and there is no eps. PyTorch debiases after the maximum, so that its steps may grow.
+
+    References:
+        Reddi, Kale and Kumar, 2018, Algorithm 2. https://arxiv.org/abs/1904.09237
+    """
+
+def scale_by_came(
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    b3: Number = 0.9999,
+    eps: Number = 1e-30,
+    eps_residual: Number = 1e-16,
+    clipping_threshold: Number = 1.0,
+    min_dim_size_to_factor: int = 2,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Divides by factored mean squares, averages, and divides again by how far the parts were from their mean.
+
+    .. math::
+        r, s \leftarrow b_2 (r, s) + (1 - b_2)\, \mathrm{mean}_{col, row} (g^2 + \epsilon), \qquad
+        \hat g = g \Big/ \sqrt{\frac{r s^T}{\mathrm{mean}\, r}}, \qquad
+        \bar g = \frac{\hat g}{\max(1, \mathrm{RMS}(\hat g) / d)}
+
+        \mu \leftarrow b_1 \mu + (1 - b_1) \bar g, \qquad
+        R, S \leftarrow b_3 (R, S) + (1 - b_3)\, \mathrm{mean}_{col, row} ((\bar g - \mu)^2 + \epsilon_{res}), \qquad
+        u = \mu \Big/ \sqrt{\frac{R S^T}{\mathrm{mean}\, R}}
+
+    Rows and columns are the two longest axes; other axes count matrices. Where the shorter of the two is below
+    `min_dim_size_to_factor`, and on vectors, the mean square has the shape of the parameter, and :math:`u = \mu`.
+
+    Fields:
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        b3: decay of the mean squared deviation, in [0, 1).
+        eps: :math:`\epsilon`, added to the squares, in the units of g**2, positive.
+        eps_residual: :math:`\epsilon_{res}`, added to the squared deviations, which have no units, positive.
+        clipping_threshold: d, bound on the root mean square of a leaf, positive.
+        min_dim_size_to_factor: the least number of rows and of columns that are factored, from 1.
+
+    Shapes and dtypes: any; the slot `mu` and, where nothing is factored, `nu` are like the parameter, the others are
+    the factors of both matrices, all in float32 or wider.
+
+    Differs from the paper: it sums where here are means, which is the same quotient. That vectors have no residual is
+    as in the authors' program; the paper treats matrices.
+
+    Raises:
+        ValueError: `min_dim_size_to_factor` is no whole number from 1.
+
+    References:
+        Luo et al., 2023, Algorithm 2. https://arxiv.org/abs/2307.02047
+    """
+
+def ema(decay: Number, debias: bool = True, mask: Mask | None = None) -> Transform:
+    r"""Replaces the update by the exponential moving average of all updates so far.
+
+    .. math::
+        \mu \leftarrow b \mu + (1 - b) g, \qquad u = \frac{\mu}{1 - b^t} \quad\text{or}\quad u = \mu
+
+    Fields:
+        decay: b, in [0, 1); about :math:`1 / (1 - b)` updates are averaged.
+        debias: divide by the weight :math:`1 - b^t` that the average has seen.
+
+    Shapes and dtypes: any; the slot `mu` is like the parameter, in float32 or wider.
+
+    Differs from the paper: nothing; debiased it is the numerator of Adam.
+
+    References:
+        Kingma and Ba, 2014, Algorithm 1. https://arxiv.org/abs/1412.6980
+    """
+
+def scale_by_factored_rms(
+    decay_rate: Number = 0.8,
+    min_dim_size_to_factor: int = 128,
+    eps: Number = 1e-30,
+    max_decay: Number = 1.0,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Divides the update by the root of its mean square, kept as one number for each row and one for each column.
+
+    .. math::
+        b = \min(b_{max},\ 1 - t^{-c}), \qquad
+        r \leftarrow b r + (1 - b)\, \mathrm{mean}_{col} (g^2 + \epsilon), \qquad
+        s \leftarrow b s + (1 - b)\, \mathrm{mean}_{row} (g^2 + \epsilon), \qquad
+        u = g \Big/ \sqrt{\frac{r s^T}{\mathrm{mean}\, r}}
+
+    Rows and columns are the two longest axes; other axes count matrices. Where the shorter of the two is below
+    `min_dim_size_to_factor`, and on vectors, the mean square has the shape of the parameter.
+
+    Fields:
+        decay_rate: c, how fast the decay rises to 1, in [0, 1).
+        min_dim_size_to_factor: the least number of rows and of columns that are factored, from 1.
+        eps: :math:`\epsilon`, added to the squares, in the units of g**2, positive.
+        max_decay: :math:`b_{max}`, a bound of the decay, in [0, 1]; 0.999 in Zhai et al.
+
+    Shapes and dtypes: any; the slots `nu_row` and `nu_col` hold a matrix's factors, `nu` the mean square of what is not
+    factored, like the parameter, all in float32 or wider.
+
+    Differs from the paper: it sums where here are means, which is the same quotient, and factors every matrix.
+
+    Raises:
+        ValueError: `min_dim_size_to_factor` is no whole number from 1.
+
+    References:
+        Shazeer and Stern, 2018, Algorithm 4. https://arxiv.org/abs/1804.04235
+        Zhai et al., 2021 (the bound of the decay). https://arxiv.org/abs/2106.04560
+    """
+
+def ftrl(
+    learning_rate: Number,
+    beta: Number = 1.0,
+    l1: Number = 0.0,
+    l2: Number = 0.0,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Moves the parameter to where the sum of all linearized losses so far, with an L1 and L2 penalty, is least.
+
+    .. math::
+        \sigma = \frac{\sqrt{n + g^2} - \sqrt n}{\alpha}, \qquad z \leftarrow z + g - \sigma p, \qquad
+        n \leftarrow n + g^2
+
+    .. math::
+        u = \begin{cases} -p & |z| \le \lambda_1 \\
+        - \dfrac{z - \operatorname{sign}(z) \lambda_1}{(\beta + \sqrt n) / \alpha + \lambda_2} - p & \text{else}
+        \end{cases}
+
+    It stands in the place of `scale_by_learning_rate`, at the end of a chain. Entries that have seen no gradient stay
+    where they began; with `l1` they become exact zeros, which is why it serves linear models of very many features.
+
+    Fields:
+        learning_rate: :math:`\alpha`, > 0.
+        beta: :math:`\beta`, smooths the rate at first, in the units of g, at least 0.
+        l1: :math:`\lambda_1`, weight of :math:`\sum |p|`, at least 0.
+        l2: :math:`\lambda_2`, weight of :math:`\sum p^2 / 2`, at least 0.
+
+    Shapes and dtypes: any; the slots `z` and `n` are like the parameter, in float32 or wider. It reads the parameters:
+    `update` without them is an error.
+
+    Differs from the paper: there parameters begin at 0; here z begins so that the formula gives the parameter that is
+    there. An entry without a gradient is left alone, which with a constant rate follows from the formula.
+
+    References:
+        McMahan et al., 2013, Algorithm 1. doi:10.1145/2487575.2488200
+    """
+
+def scale_by_laprop(b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-15, mask: Mask | None = None) -> Transform:
+    r"""Takes the running mean of gradients that are already divided by their root mean square.
+
+    .. math::
+        \nu \leftarrow b_2 \nu + (1 - b_2) g^2, \qquad
+        \mu \leftarrow b_1 \mu + (1 - b_1) \frac{g}{\sqrt{\nu / (1 - b_2^t)} + \epsilon}, \qquad
+        u = \frac{\mu}{1 - b_1^t}
+
+    Fields:
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+
+    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider.
+
+    Differs from the paper: the learning rate multiplies the mean, not each term; equal where the rate is constant.
+
+    References:
+        Ziyin, Wang and Ueda, 2020, Algorithm 1. https://arxiv.org/abs/2002.04839
+    """
+
+def scale_by_lion(b1: Number = 0.9, b2: Number = 0.99, mask: Mask | None = None) -> Transform:
+    r"""Steps by the sign of an interpolated momentum.
+
+    .. math::
+        u = \operatorname{sign}(b_1 \mu + (1 - b_1) g), \qquad \mu \leftarrow b_2 \mu + (1 - b_2) g
+
+    Fields:
+        b1: weight of the momentum in the step, in [0, 1).
+        b2: decay of the momentum, in [0, 1).
+
+    Shapes and dtypes: any; the slot `mu` is like the parameter, in float32 or wider.
+
+    Differs from the paper: weight decay is a link of its own (`add_decayed_weights`).
+
+    References:
+        Chen et al., 2023, Algorithm 2. https://arxiv.org/abs/2302.06675
+    """
+
+def scale_by_madgrad(
+    learning_rate: Number,
+    momentum: Number = 0.9,
+    eps: Number = 1e-06,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Dual averaging with momentum: steps from the first parameters along the sum of all gradients.
+
+    .. math::
+        \eta_t = \eta \sqrt t, \qquad s \leftarrow s + \eta_t g, \qquad \nu \leftarrow \nu + \eta_t g^2, \qquad
+        z = p_0 - \frac{s}{\sqrt[3]{\nu} + \epsilon}, \qquad u = (1 - b) (z - p)
+
+    The update is the whole step, downhill: neither a rate nor a sign follows. It is not proportional to the rate, which
+    is part of both sums.
+
+    Fields:
+        learning_rate: :math:`\eta`, at least 0.
+        momentum: b, the weight of the parameters against z, in [0, 1).
+        eps: added to the cube root, in the units of g, positive.
+
+    Shapes and dtypes: any; the slots `sum` (s above), `sum_of_squares` (:math:`\nu`) and `start` (:math:`p_0`, a copy)
+    are like the parameter, in float32 or wider. It reads the parameters: `update` without them is an error.
+
+    Differs from the paper: eps is added there as here, and the authors' program, optax and pytorch_optimizer add it to
+    the rate too. Only updates of this link may move the parameters; a decay before it is one of the gradient (L2).
+
+    References:
+        Defazio and Jelassi, 2021, Algorithm 1. https://arxiv.org/abs/2101.11075
+    """
+
+def trace(decay: Number, nesterov: bool = False, mask: Mask | None = None) -> Transform:
+    r"""Replaces the update by a decaying sum of all updates so far.
+
+    .. math::
+        m \leftarrow g + b m, \qquad u = m \quad\text{(heavy ball)}, \qquad u = g + b m \quad\text{(Nesterov)}
+
+    Fields:
+        decay: :math:`b`, in [0, 1). The sum is not normalized: a constant g grows by :math:`1 / (1 - b)`.
+        nesterov: look ahead by one step.
+
+    Shapes and dtypes: any; the slot `trace` (m above) is like the parameter, in float32 or wider.
+
+    Differs from the paper: the learning rate multiplies the sum, not each term; equal where the rate is constant.
+
+    References:
+        Polyak, 1964, equation 9. doi:10.1016/0041-5553(64)90137-5
+        Sutskever et al., 2013, equations 3 and 4. Proceedings of ICML, PMLR 28(3):1139-1147
+    """
+
+def scale_by_nadam(
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-08,
+    eps_root: Number = 0.0,
+    warmup: Number = 0.0,
+    momentum_decay: Number = 0.004,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Adam whose mean looks ahead by one step.
+
+    .. math::
+        \mu \leftarrow m_t \mu + (1 - m_t) g, \qquad \nu \leftarrow b_2 \nu + (1 - b_2) g^2, \qquad
+        m_t = b_1 (1 - c\, 0.96^{\psi t})
+
+        u = \frac{m_{t+1} \mu / (1 - \prod_{i=1}^{t+1} m_i) + (1 - m_t) g / (1 - \prod_{i=1}^t m_i)}
+        {\sqrt{\nu / (1 - b_2^t) + \epsilon_{root}} + \epsilon}
+
+    Fields:
+        b1: decay of the mean, after its warm-up, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+        eps_root: added inside the root, in the units of g**2, at least 0.
+        warmup: c, the share of `b1` that is missing at first, in [0, 1]; 0 is the plain form, 0.5 the paper's schedule.
+        momentum_decay: :math:`\psi`, how fast the missing share vanishes, per step, at least 0.
+
+    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider; `weight`,
+    :math:`1 - \prod m_i`, is a scalar for each leaf.
+
+    Differs from the paper: without its momentum schedule by default, as `optax.nadam`; `warmup=0.5` is it. The second
+    mean is debiased as in Adam, without a further factor :math:`b_2`. PyTorch takes :math:`m_t` in the update, but
+    :math:`b_1` in the mean; here it is :math:`m_t` in both, as in the paper.
+
+    References:
+        Dozat, 2016, Algorithm 2. Incorporating Nesterov Momentum into Adam, ICLR workshop
+    """
+
+def scale_by_novograd(
+    b1: Number = 0.9,
+    b2: Number = 0.25,
+    eps: Number = 1e-08,
+    eps_root: Number = 0.0,
+    weight_decay: Number = 0.0,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Sums gradients that are divided by the running norm of their leaf.
+
+    .. math::
+        \nu \leftarrow b_2 \nu + (1 - b_2) \lVert g \rVert^2, \qquad
+        \mu \leftarrow b_1 \mu + \frac{g}{\sqrt{\nu + \epsilon_{root}} + \epsilon} + \lambda p, \qquad u = \mu
+
+    The first gradient begins both: :math:`\nu \leftarrow \lVert g \rVert^2`.
+
+    Fields:
+        b1: decay of the sum, in [0, 1). The sum is not normalized: a constant term grows by :math:`1 / (1 - b_1)`.
+        b2: decay of the squared norm, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+        eps_root: added inside the root, in the units of g**2, at least 0.
+        weight_decay: :math:`\lambda`, per unit of the learning rate, at least 0.
+
+    Shapes and dtypes: any; the slot `mu` is like the parameter, `nu` one number for the leaf, in float32 or wider. It
+    reads the parameters: `update` without them is an error.
+
+    Differs from the paper: eps_root, absent there, is 0; the paper's experiments use larger :math:`b_2`, such as 0.98.
+
+    References:
+        Ginsburg et al., 2019, Algorithm 1. https://arxiv.org/abs/1905.11286
+    """
+
+def scale_by_optimistic_gradient(alpha: Number = 1.0, beta: Number = 1.0, mask: Mask | None = None) -> Transform:
+    r"""Adds to the update its change since the last one, as if it would change as much again.
+
+    .. math::
+        u = \alpha g + \beta (g - g_{last})
+
+    Fields:
+        alpha: weight of the gradient, at least 0.
+        beta: weight of its change, at least 0. The first gradient counts as unchanged.
+
+    Shapes and dtypes: any; the slot `last` is like the parameter, in float32 or wider.
+
+    Differs from the paper: nothing; it has :math:`\alpha = \beta = 1`.
+
+    References:
+        Daskalakis et al., 2017, equation 6. https://arxiv.org/abs/1711.00141
+        Mokhtari, Ozdaglar and Pattathil, 2019, equation 9 (generalized). https://arxiv.org/abs/1901.08511
+    """
+
+def scale_by_radam(
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-08,
+    eps_root: Number = 0.0,
+    threshold: Number = 5.0,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Adam that divides by its root mean square only once that is sure enough, and then less the surer it is.
+
+    .. math::
+        \mu \leftarrow b_1 \mu + (1 - b_1) g, \qquad \nu \leftarrow b_2 \nu + (1 - b_2) g^2, \qquad
+        \hat\mu = \frac{\mu}{1 - b_1^t}, \qquad \hat\nu = \frac{\nu}{1 - b_2^t}
+
+        \rho_\infty = \frac{2}{1 - b_2} - 1, \qquad \rho_t = \rho_\infty - \frac{2 t b_2^t}{1 - b_2^t}, \qquad
+        r_t = \sqrt{\frac{(\rho_t - 4) (\rho_t - 2) \rho_\infty}{(\rho_\infty - 4) (\rho_\infty - 2) \rho_t}}
+
+        u = r_t \frac{\hat\mu}{\sqrt{\hat\nu + \epsilon_{root}} + \epsilon} \ \text{where}\ \rho_t > \rho_{min}, \qquad
+        u = \hat\mu \ \text{else}
+
+    Fields:
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square, in [0, 1); up to 0.6 the root is never sure enough.
+        eps: added to the root, in the units of g, at least 0.
+        eps_root: added inside the root, in the units of g**2, at least 0.
+        threshold: :math:`\rho_{min}`, the samples that the mean square must be worth, at least 4.
+
+    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider.
+
+    Differs from the paper: its threshold is 4, and it has neither eps.
+
+    References:
+        Liu et al., 2019, Algorithm 2. https://arxiv.org/abs/1908.03265
+    """
+
+def scale_by_rms(
+    decay: Number = 0.9,
+    eps: Number = 1e-08,
+    initial_scale: Number = 0.0,
+    eps_in_sqrt: bool = True,
+    bias_correction: bool = False,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Divides the update by the root of the running mean of its squares.
+
+    .. math::
+        \nu \leftarrow b \nu + (1 - b) g^2, \qquad
+        u = \frac{g}{\sqrt{\nu + \epsilon}} \quad\text{or}\quad \frac{g}{\sqrt{\nu} + \epsilon}
+
+    Fields:
+        decay: b, in [0, 1).
+        eps: at least 0; in the units of g**2 inside the root, of g outside.
+        initial_scale: :math:`\nu` before the first update, in the units of g**2, at least 0.
+        eps_in_sqrt: add eps inside the root, or to the root.
+        bias_correction: divide :math:`\nu` by :math:`1 - b^t`.
+
+    Shapes and dtypes: any; the slot `nu` is like the parameter, in float32 or wider.
+
+    Differs from the paper: there is no eps in the lecture; its decay is 0.9.
+
+    References:
+        Tieleman and Hinton, 2012. Lecture 6.5 of Neural Networks for Machine Learning, Coursera
+    """
+
+def scale_by_rowwise_adagrad(
+    initial_accumulator_value: Number = 0.0,
+    eps: Number = 1e-08,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Divides the update of a row by the root of the sum of all its mean squares so far.
+
+    .. math::
+        G \leftarrow G + \frac{1}{d} \sum_{j=1}^d g_j^2, \qquad u = \frac{g}{\sqrt G + \epsilon}
+
+    It keeps 4 bytes for a row of d numbers, where Adagrad keeps 4 d.
+
+    Fields:
+        initial_accumulator_value: G before the first update, in the units of g**2, at least 0.
+        eps: added to the root, in the units of g, at least 0.
+
+    Shapes and dtypes: any; a row is what lies along the last axis, and the slot has the shape of all others, in float32
+    or wider.
+
+    Differs from the paper: there is none that defines it; DLRM, which it is used for, cites its implementation.
+
+    References:
+        Duchi, Hazan and Singer, 2011, Figure 1. Journal of Machine Learning Research 12:2121-2159
+        Naumov et al., 2019 (DLRM). https://arxiv.org/abs/1906.00091
+    """
+
+def scale_by_rprop(
+    learning_rate: Number,
+    eta_minus: Number = 0.5,
+    eta_plus: Number = 1.2,
+    min_step_size: Number = 1e-06,
+    max_step_size: Number = 50.0,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Steps by the sign of the gradient, by a size of each entry's own that grows until the sign changes.
+
+    .. math::
+        \Delta \leftarrow \begin{cases}
+        \min(\eta^+ \Delta, \Delta_{max}) & \text{where}\ g\, u_{last} > 0 \\
+        \max(\eta^- \Delta, \Delta_{min}) & \text{where}\ g\, u_{last} < 0 \\ \Delta & \text{else} \end{cases}
+        \qquad
+        u = \begin{cases} 0 & \text{where}\ g\, u_{last} < 0 \\ \Delta \operatorname{sign}(g) & \text{else} \end{cases}
+
+    Fields:
+        learning_rate: :math:`\Delta` before the first update, in the units of the parameter, positive; later values of
+            a schedule do nothing.
+        eta_minus: :math:`\eta^-`, where the sign has changed, in (0, 1).
+        eta_plus: :math:`\eta^+`, where it has not, at least 1.
+        min_step_size: :math:`\Delta_{min}`, in the units of the parameter, positive.
+        max_step_size: :math:`\Delta_{max}`, in the units of the parameter, positive.
+
+    Shapes and dtypes: any; the slots `step_size` and `last` are like the parameter, in float32 or wider. The update is
+    the step itself: negate it, and leave a learning rate out.
+
+    Differs from the paper: where the sign changes the entry rests for one step instead of going back by the last one
+    (iRprop-), as in optax and PyTorch.
+
+    References:
+        Riedmiller and Braun, 1993. doi:10.1109/ICNN.1993.298623
+        Igel and Huesken, 2000, Algorithm 4 (iRprop-). Improving the Rprop Learning Algorithm, Proceedings of NC
+    """
+
+def scale_by_sign(mask: Mask | None = None) -> Transform:
+    r"""Steps by the sign of the gradient.
+
+    .. math::
+        u = \operatorname{sign}(g)
+
+    Fields: none.
+
+    Shapes and dtypes: any; no slots. The sign of 0 is 0.
+
+    Differs from the paper: nothing.
+
+    References:
+        Bernstein et al., 2018, Algorithm 1. https://arxiv.org/abs/1802.04434
+    """
+
+def scale_by_signum(beta: Number = 0.9, mask: Mask | None = None) -> Transform:
+    r"""Steps by the sign of the running mean of the gradients.
+
+    .. math::
+        \mu \leftarrow b \mu + (1 - b) g, \qquad u = \operatorname{sign}(\mu)
+
+    Fields:
+        beta: b, decay of the mean, in [0, 1).
+
+    Shapes and dtypes: any; the slot `mu` is like the parameter, in float32 or wider.
+
+    Differs from the paper: nothing.
+
+    References:
+        Bernstein et al., 2018, Algorithm 2. https://arxiv.org/abs/1802.04434
+    """
+
+def scale_by_simplified_ademamix(
+    b1: Number = 0.99,
+    b2: Number = 0.95,
+    alpha: Number = 0.0,
+    eps: Number = 1e-08,
+    eps_root: Number = 0.0,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Divides a decaying sum of the gradients, and the last one once more, by their root mean square.
+
+    .. math::
+        \mu \leftarrow b_1 \mu + g, \qquad \nu \leftarrow b_2 \nu + (1 - b_2) g^2, \qquad
+        u = \frac{\mu + \alpha g}{\sqrt{\nu / (1 - b_2^t) + \epsilon_{root}} + \epsilon}
+
+    Fields:
+        b1: decay of the sum, in [0, 1). It is not normalized: a constant g grows by :math:`1 / (1 - b_1)`.
+        b2: decay of the mean square, in [0, 1).
+        alpha: :math:`\alpha`, weight of the last gradient, at least 0.
+        eps: added to the root, in the units of g, at least 0.
+        eps_root: added inside the root, in the units of g**2, at least 0.
+
+    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider.
+
+    Differs from the paper: `eps_root`, absent there, is 0 by default.
+
+    References:
+        Morwani et al., 2025, Simplified AdEMAMix. https://arxiv.org/abs/2502.02431
+    """
+
+def scale_by_sm3(eps: Number = 1e-08, mask: Mask | None = None) -> Transform:
+    r"""Adagrad whose sums of squares are bounded by one number for each row and one for each column.
+
+    .. math::
+        \nu_{ij} = \min(r_i, c_j) + g_{ij}^2, \qquad r_i \leftarrow \max_j \nu_{ij}, \qquad
+        c_j \leftarrow \max_i \nu_{ij}, \qquad u = \frac{g}{\sqrt{\nu + \epsilon}}
+
+    Columns are slices of the last axis, rows run along it; vectors and scalars keep :math:`\nu` itself.
+
+    Fields:
+        eps: added inside the root, in the units of g**2, at least 0.
+
+    Shapes and dtypes: any; the slots `nu_row` and `nu_col` hold the bounds of a matrix, `nu` the sums of a vector, all
+    in float32 or wider.
+
+    Differs from the paper: eps, which is 0 there with 0 / 0 = 0. It leaves the cover open; where a parameter has more
+    than two axes optax takes the slices of each. The momentum that optax adds is a link of its own (`ema`).
+
+    References:
+        Anil et al., 2019, Algorithm SM3-II. https://arxiv.org/abs/1901.11150
+    """
+
+def scale_by_sophia(
+    b1: Number = 0.965,
+    b2: Number = 0.99,
+    eps: Number = 1e-08,
+    gamma: Number = 0.01,
+    clip_threshold: Number = 1.0,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Divides the running mean of the gradients by that of the curvature, and clips the quotient.
+
+    .. math::
+        \mu \leftarrow b_1 \mu + (1 - b_1) g, \qquad h \leftarrow b_2 h + (1 - b_2) \hat h, \qquad
+        u = \mathrm{clip}\left(\frac{\mu}{\max(\gamma h, \epsilon)},\ -\rho,\ \rho\right)
+
+    The estimate :math:`\hat h` of the Hessian's diagonal is the extra argument `hessian` of `update` and `oc.apply`, a
+    tree like the gradients: of `oc.hutchinson` (Sophia-H) or, for a cross entropy, of `oc.gauss_newton_bartlett`
+    (Sophia-G, with a gamma of 0.05). Without it :math:`h` stays as it is. Where it is 0 or negative, as everywhere
+    before the first estimate, the quotient is clipped: a step by the sign.
+
+    Fields:
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean curvature, for each estimate, in [0, 1).
+        eps: the least divisor, in the units of h, positive.
+        gamma: :math:`\gamma`, positive: the larger it is the fewer entries are clipped; 10 to 50 percent should not be.
+        clip_threshold: :math:`\rho`, positive, in units of the learning rate.
+
+    Shapes and dtypes: any; the slots `mu` and `h` are like the parameter, in float32 or wider.
+
+    Differs from the paper: eps is 1e-12 and :math:`b_1` 0.96 there, 1e-8 and 0.965 here as in optax. optax debiases
+    :math:`\mu` and divides by the h of the last step; pytorch_optimizer has no :math:`\gamma`, which scales the rate
+    and the threshold.
+
+    References:
+        Liu et al., 2023, Algorithm 3. https://arxiv.org/abs/2305.14342
+    """
+
+def scale_by_stable_adam(
+    b1: Number = 0.9,
+    b2: Number = 0.99,
+    eps: Number = 1e-06,
+    weight_decay: Number = 0.0,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Adam that steps less where the gradients of a leaf outgrow their running mean square.
+
+    .. math::
+        \mu \leftarrow b_1 \mu + (1 - b_1) g, \qquad \nu \leftarrow b_2 \nu + (1 - b_2) g^2, \qquad
+        \hat\mu = \frac{\mu}{1 - b_1^t}, \qquad \hat\nu = \frac{\nu}{1 - b_2^t}
+
+        \mathrm{RMS} = \sqrt{\mathrm{mean}\, \frac{g^2}{\max(\hat\nu, \epsilon^2)}}, \qquad
+        u = \frac{1}{\max(1, \mathrm{RMS})} \left(\frac{\hat\mu}{\sqrt{\hat\nu} + \epsilon} + \lambda p\right)
+
+    Fields:
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: added to the root, and the least divisor within RMS, in the units of g, positive.
+        weight_decay: :math:`\lambda`, per unit of the learning rate, at least 0; the clipping scales it too.
+
+    Shapes and dtypes: any; RMS is one number for the leaf. The slots `mu` and `nu` are like the parameter, in float32
+    or wider, and those of `scale_by_adam`. It reads the parameters: `update` without them is an error.
+
+    Differs from the paper: nothing; it stores the debiased means, here they are debiased when read.
+
+    References:
+        Wortsman et al., 2023, Algorithm 2. https://arxiv.org/abs/2304.13013
+    """
+
+def scale_by_stddev(
+    decay: Number = 0.9,
+    eps: Number = 1e-08,
+    initial_scale: Number = 0.0,
+    eps_in_sqrt: bool = True,
+    bias_correction: bool = False,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Divides the update by its running standard deviation.
+
+    .. math::
+        \mu \leftarrow b \mu + (1 - b) g, \qquad \nu \leftarrow b \nu + (1 - b) g^2, \qquad
+        u = \frac{g}{\sqrt{\nu - \mu^2 + \epsilon}} \quad\text{or}\quad \frac{g}{\sqrt{\nu - \mu^2} + \epsilon}
+
+    Fields:
+        decay: b, in [0, 1).
+        eps: at least 0; in the units of g**2 inside the root, of g outside.
+        initial_scale: :math:`\nu` before the first update, in the units of g**2, at least 0.
+        eps_in_sqrt: add eps inside the root, or to the root.
+        bias_correction: divide both means by :math:`1 - b^t`.
+
+    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider. Where rounding makes
+    the variance negative it counts as 0.
+
+    Differs from the paper: the momentum of its equation 40 is a link of its own (`trace`); eps is 1e-4 there.
+
+    References:
+        Graves, 2013, equations 38 to 40. https://arxiv.org/abs/1308.0850
+    """
+
+def reduce_variance(gamma: Number = 0.025, b1: Number = 0.95, mask: Mask | None = None) -> Transform:
+    r"""Adds to the gradient a multiple of how it changed since the last step, so that its running mean lags less.
+
+    .. math::
+        u = g + \gamma \frac{b_1}{1 - b_1} (g - g_{last})
+
+    Followed by `clip_by_leaf_norm(1.0)` and moments with the same b1 it is MARS; the preset `mars` takes those of Adam.
+
+    Fields:
+        gamma: :math:`\gamma`, strength of the correction, at least 0; with 1 it is that of STORM.
+        b1: decay of the running mean that follows, in [0, 1).
+
+    Shapes and dtypes: any; the slot `last` is like the parameter, in float32 or wider.
+
+    Differs from the paper: nothing, in its practical form MARS-approx, where the last gradient is that of the last
+    batch. The first difference is 0, as the paper's :math:`x_1 = x_0` has it; the authors' program begins with a
+    last gradient of 0 instead.
+
+    References:
+        Yuan et al., 2024, Algorithm 1 and its approximation. https://arxiv.org/abs/2411.10438
+    """
+
+def scale_by_yogi(
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 0.001,
+    eps_root: Number = 0.0,
+    initial_accumulator_value: Number = 1e-06,
+    bias_correction: bool = True,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Adam whose mean square moves towards the square of the gradient by steps that do not depend on how far it is.
+
+    .. math::
+        \mu \leftarrow b_1 \mu + (1 - b_1) g, \qquad
+        \nu \leftarrow \nu - (1 - b_2) \operatorname{sign}(\nu - g^2) g^2, \qquad
+        u = \frac{\mu / (1 - b_1^t)}{\sqrt{\nu / (1 - b_2^t) + \epsilon_{root}} + \epsilon}
+
+    Fields:
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+        eps_root: added inside the root, in the units of g**2, at least 0.
+        initial_accumulator_value: :math:`\nu` before the first update, in the units of g**2, at least 0.
+        bias_correction: divide :math:`\mu` by :math:`1 - b_1^t` and :math:`\nu` by :math:`1 - b_2^t`.
+
+    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider.
+
+    Differs from the paper: debiased by default; Algorithm 2 is `bias_correction=False`. optax begins `mu` too at
+    `initial_accumulator_value`, and so moves entries that never had a gradient; here it begins at 0.
+
+    References:
+        Zaheer et al., 2018, Algorithm 2. Adaptive Methods for Nonconvex Optimization, NeurIPS 31
+    """
+
+def precision(
+    tx: optax.GradientTransformation,
+    params: str = "nearest",
+    slots: str = "float32",
+    seed: int = 0,
+    watch: bool = False,
+) -> Transform:
+    """Stores parameters narrower than float32, and slots, so that small updates are not lost.
+
+    The wrapped transformation computes in float32, on the parameters as exactly as they are known. What it leads to is
+    stored, for parameters in bfloat16 or float16, by
+
+    - `"nearest"`: rounding, as without this wrapper: an update below half a unit in the last place is lost;
+    - `"stochastic"`: rounding up or down at random, exact on average (bfloat16 only, no memory);
+    - `"kahan"`: rounding, the remainder kept in a second array of the same dtype and added at the next step;
+    - `"master"`: rounding, from a float32 copy in the state.
+
+    It is the outermost wrapper, or stands within others of ours: a chain hands its links float32 parameters. `oc.apply`
+    stores exactly this. `update` returns the float32 step there, which `optax.apply_updates` lands on the same value
+    wherever float32 can express it; what it misses the next step corrects.
+
+    Args:
+        tx: any transformation.
+        params: one of the four words above.
+        slots: "float32", or "bfloat16" with stochastic rounding for every array in the state of `tx` that has axes.
+        seed: of the random bits, which are a hash of seed, step, path and element: the same however arrays are sharded.
+        watch: count the entries whose update would round to nothing, as the metric `precision.lost`; one more pass.
+
+    Shapes and dtypes: any; parameters in float32 are stored as ever.
+
+    Differs from the paper: the compensation of Kahan is that of the stored parameter alone, with no running error of
+    the compensation itself.
+
+    Raises:
+        ValueError: an unknown word, or a seed that is no whole number.
+
+    References:
+        Zamirai et al., 2020, Algorithms 2 and 3. https://arxiv.org/abs/2010.06192
+        Micikevicius et al., 2017, section 3.1 (master weights). https://arxiv.org/abs/1710.03740
+
+    >>> import optchain as oc
+    >>> tx = oc.precision(oc.adamw(1e-3), params="stochastic", slots="bfloat16")
+    """
+
+def muon_clip(
+    learning_rate: Number,
+    kernels: Mapping[str, int],
+    tau: Number = 100.0,
+    rotary: Mapping[str, int] | None = None,
+    beta: Number = 0.95,
+    weight_decay: Number = 0.0,
+    adam_learning_rate: Number | None = None,
+    adamw: Mask | None = None,
+) -> Transform:
+    r"""MuonClip: the links of `muon`, with the scale of Adam's updates and without the look-ahead, and `clip_qk`.
+
+    Kernels of queries and keys that are no matrices need a view: `as_matrices(oc.muon_clip(...), views)`.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        kernels: a table from patterns on paths to the axis that counts heads, such as `{"*/query/kernel": -2,
+            "*/key/kernel": -2}` for kernels (inputs, heads, size); biases alike.
+        tau: :math:`\tau`, the largest logit that is let be, positive; a number or a schedule.
+        rotary: a table of the same kind for those that are scaled by :math:`\gamma_h` itself, for the other side is
+            shared by all heads and stays: the rotary queries of latent attention.
+        beta: :math:`b`, decay of the mean, in [0, 1).
+        weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
+            multiplies it too (decoupled decay).
+        adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes `learning_rate`.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
+            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+
+    References:
+        Kimi Team, 2025, Algorithm 1. https://arxiv.org/abs/2507.20534
+
+    >>> import optchain as oc
+    >>> tx = oc.muon_clip(0.02, {"*/query/kernel": -2, "*/key/kernel": -2}, weight_decay=0.1)
+    """
+
+def adagrad(learning_rate: Number, initial_accumulator_value: Number = 0.1, eps: Number = 1e-07) -> Transform:
+    """Adagrad: `scale_by_rss`, `scale_by_learning_rate`.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        initial_accumulator_value: the sum of squares before the first update, in the units of g**2, at least 0.
+        eps: added inside the root of the sum of squares, in the units of g**2, at least 0.
+
+    >>> import optchain as oc
+    >>> tx = oc.adagrad(0.1)
+    """
+
+def adam(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-08,
+    eps_root: Number = 0.0,
+) -> Transform:
+    """The optimizer adam: `scale_by_adam`, `scale_by_learning_rate`.
+
+    The formula stands in the documentation of `scale_by_adam`, with the letters that are used below.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+        eps_root: added inside the root, in the units of g**2, at least 0; positive to differentiate through the
+            update.
+
+    >>> import optchain as oc
+    >>> tx = oc.adam(0.01)
+    """
+
+def adamw(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-08,
+    eps_root: Number = 0.0,
+    weight_decay: Number = 0.0001,
+    mask: Mask | None = None,
+) -> Transform:
+    """The optimizer adamw: `scale_by_adam`, `add_decayed_weights`, `scale_by_learning_rate`.
+
+    The formula stands in the documentation of `scale_by_adam`, with the letters that are used below.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+        eps_root: added inside the root, in the units of g**2, at least 0; positive to differentiate through the
+            update.
+        weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
+            multiplies it too (decoupled decay).
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
+            stands for all.
+
+    >>> import optchain as oc
+    >>> tx = oc.adamw(0.01)
+    """
+
+def lion(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.99,
+    weight_decay: Number = 0.001,
+    mask: Mask | None = None,
+) -> Transform:
+    """The optimizer lion: `scale_by_lion`, `add_decayed_weights`, `scale_by_learning_rate`.
+
+    The formula stands in the documentation of `scale_by_lion`, with the letters that are used below.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        b1: weight of the momentum in the step, in [0, 1).
+        b2: decay of the momentum, in [0, 1).
+        weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
+            multiplies it too (decoupled decay).
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
+            stands for all.
+
+    >>> import optchain as oc
+    >>> tx = oc.lion(0.01)
+    """
+
+def momentum(learning_rate: Number, decay: Number = 0.9) -> Transform:
+    """Heavy-ball momentum: `trace`, `scale_by_learning_rate`.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        decay: :math:`b`, in [0, 1). The sum is not normalized: a constant g grows by :math:`1 / (1 - b)`.
+
+    >>> import optchain as oc
+    >>> tx = oc.momentum(0.1)
+    """
+
+def nesterov(learning_rate: Number, decay: Number = 0.9) -> Transform:
+    """Nesterov momentum: `trace`, `scale_by_learning_rate`.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        decay: :math:`b`, in [0, 1). The sum is not normalized: a constant g grows by :math:`1 / (1 - b)`.
+
+    >>> import optchain as oc
+    >>> tx = oc.nesterov(0.1)
+    """
+
+def rmsprop(
+    learning_rate: Number,
+    decay: Number = 0.9,
+    eps: Number = 1e-08,
+    initial_scale: Number = 0.0,
+    eps_in_sqrt: bool = True,
+    centered: bool = False,
+    momentum: Number | None = None,
+    nesterov: bool = False,
+    bias_correction: bool = False,
+) -> Transform:
+    """RMSProp: `scale_by_rms` or, centered, `scale_by_stddev`; `trace` on request; `scale_by_learning_rate`.
+
+    The rate comes last, as in PyTorch; optax multiplies by it before the momentum: they differ where it is scheduled.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        decay: of the running mean of the squares, in [0, 1).
+        eps: at least 0; in the units of g**2 inside the root, of g outside.
+        initial_scale: the mean of the squares before the first update, in the units of g**2, at least 0.
+        eps_in_sqrt: add eps inside the root, or to the root.
+        centered: divide by the standard deviation instead of the root of the mean square.
+        momentum: the decay of the sum of the updates so far that takes their place, in [0, 1); None is without
+            momentum.
+        nesterov: whether that sum looks ahead by one step.
+        bias_correction: divide the mean, and with `centered` both means, by the weight that they have seen.
+
+    >>> import optchain as oc
+    >>> tx = oc.rmsprop(1e-3, momentum=0.9, centered=True)
+    """
+
+def sgd(learning_rate: Number, momentum: Number | None = None, nesterov: bool = False) -> Transform:
+    """Stochastic gradient descent, with momentum on request: `trace`, `scale_by_learning_rate`.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        momentum: the decay of the sum of the updates so far that takes their place, in [0, 1); None is without
+            momentum.
+        nesterov: whether that sum looks ahead by one step.
+
+    >>> import optchain as oc
+    >>> tx = oc.sgd(0.1, momentum=0.9)
+    """
+
+def adamh(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-08,
+    adam_learning_rate: Number | None = None,
+    adam: Mask | None = None,
+) -> Transform:
+    """Adam on the sphere: `scale_by_adam`, `scale_by_trust_ratio`, the rate, `keep_params_norm`; else Adam.
+
+    Hidden kernels, all but those that the mask `adam` chooses (left out, those whose path holds "embed" or "head"),
+    keep the norm that they began with, of which the learning rate is the part that a step moves. All other parameters
+    take steps of Adam with `adam_learning_rate`; left out, it is `learning_rate`.
+
+    Args:
+        learning_rate: for hidden kernels the length of the step over that of the kernel, usually positive.
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+        adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes `learning_rate`.
+        adam: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
+            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+
+    References:
+        Wen et al., 2026. https://arxiv.org/abs/2606.16899
+
+    >>> import optchain as oc
+    >>> tx = oc.adamh(0.01, adam_learning_rate=1e-3, adam=("*/embedding", "head/*"))
+    """
+
+def fromage(learning_rate: Number) -> Transform:
+    """Fromage: `fromage_step`, whose update is the whole step.
+
+    Args:
+        learning_rate: the length of the step over that of the parameter, at least 0; 0.01 in the paper.
+
+    >>> import optchain as oc
+    >>> tx = oc.fromage(0.01)
+    """
+
+def lamb(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-06,
+    eps_root: Number = 0.0,
+    weight_decay: Number = 0.0,
+    mask: Mask | None = None,
+) -> Transform:
+    """LAMB: `scale_by_adam`, `add_decayed_weights`, `scale_by_trust_ratio`, `scale_by_learning_rate`.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+        eps_root: added inside the root, in the units of g**2, at least 0; positive to differentiate through the
+            update.
+        weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
+            multiplies it too (decoupled decay).
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
+            stands for all.
+
+    References:
+        You et al., 2019, Algorithm 2. https://arxiv.org/abs/1904.00962
+
+    >>> import optchain as oc
+    >>> tx = oc.lamb(1e-3, weight_decay=0.01, mask=oc.is_matrix)
+    """
+
+def lars(
+    learning_rate: Number,
+    weight_decay: Number = 0.0,
+    trust_coefficient: Number = 0.001,
+    eps: Number = 0.0,
+    momentum: Number = 0.9,
+    nesterov: bool = False,
+    mask: Mask | None = None,
+) -> Transform:
+    """LARS: `scale_by_lars` on the leaves of the mask, `scale_by_learning_rate`, and then, as in the paper, `trace`.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        weight_decay: the multiple of the parameter that is added to the gradient of the leaves of the mask, at
+            least 0.
+        trust_coefficient: the length of the step over that of the parameter before the learning rate, at least 0.
+        eps: added to the norms, at least 0.
+        momentum: the decay of the sum of the steps, in [0, 1).
+        nesterov: whether that sum looks ahead by one step.
+        mask: the parameters with a rate of their own and weight decay: patterns on paths, a predicate of (path,
+            leaf), or a tree of bools; None stands for all.
+
+    >>> import optchain as oc
+    >>> tx = oc.lars(1.0, weight_decay=1e-4, mask=oc.is_matrix)
+    """
+
+def lbfgs(memory_size: int = 10, scale_init_precond: bool = True, max_linesearch_steps: int = 20) -> Transform:
+    """L-BFGS with a line search: `optax.scale_by_lbfgs`, `scale`, `optax.scale_by_zoom_linesearch`.
+
+    It is for losses that are the same function at every step, such as that of all the data. `update` and `oc.apply`
+    take the loss at the parameters as `value`, and as `value_fn` the function from any parameters to it, which gets
+    them in float32 or wider. What enters the chain is its gradient, or else that is given as `grad`.
+
+    Args:
+        memory_size: how many of the last steps the estimate of the inverse Hessian is made of, at least 1.
+        scale_init_precond: begin that estimate with the curvature along the last step instead of 1.
+        max_linesearch_steps: the most evaluations of the loss for one step, at least 1.
+
+    References:
+        Liu and Nocedal, 1989, Algorithm 2.1. doi:10.1007/BF01589116
+
+    >>> import jax
+    >>> import optchain as oc
+    >>> tx, p = oc.lbfgs(), jax.numpy.array([3.0, -4.0])
+    >>> loss, state = lambda p: jax.numpy.sum(p**2), tx.init(p)
+    >>> for _ in range(2):
+    ...     value, grads = jax.value_and_grad(loss)(p)
+    ...     p, state = oc.apply(tx, grads, state, p, value=value, value_fn=loss)
+    >>> bool(loss(p) < 1e-6)
+    True
+    """
+
+def dion(
+    learning_rate: Number,
+    rank: int = 64,
+    b: Number = 0.95,
+    scale: str = "spectral",
+    seed: int = 0,
+    weight_decay: Number = 0.0,
+    adam_learning_rate: Number | None = None,
+    adam_b1: Number = 0.9,
+    adam_b2: Number = 0.999,
+    adam_eps: Number = 1e-08,
+    adamw: Mask | None = None,
+) -> Transform:
+    """The optimizer dion: `scale_by_dion` for hidden matrices, AdamW for all else.
+
+    The formula stands in the documentation of `scale_by_dion`, with the letters that are used below.
+
+    Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        rank: columns of both factors, at least 1; at most the smaller side of the matrix is used.
+        b: how much of the part that was stepped along stays in the momentum, in [0, 1).
+        scale: the factor :math:`s`: `"spectral"`, `"width"`, `"rms"` or `"none"`, see
+            `optchain.matrices.shape_scale`.
+        seed: of the normal numbers that :math:`V` begins with.
+        weight_decay: for all parameters, the multiple of the parameter that is added to the update, at least 0; the
+            learning rate multiplies it too (decoupled decay).
+        adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes `learning_rate`.
+        adam_b1: Adam's b1: decay of the mean, in [0, 1).
+        adam_b2: Adam's b2: decay of the mean square, in [0, 1).
+        adam_eps: Adam's eps: added to the root, in the units of g, at least 0.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
+            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+
+    >>> import optchain as oc
+    >>> tx = oc.dion(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
+    """
+
+def kl_soap(
+    learning_rate: Number,
+    b1: Number = 0.95,
+    b2: Number = 0.95,
+    eps: Number = 1e-08,
+    every: int = 10,
+    initial_value: Number = 0.1,
+    floor: Number = 1e-06,
+    weight_decay: Number = 0.0,
+    adam_learning_rate: Number | None = None,
+    adam_b1: Number = 0.9,
+    adam_b2: Number = 0.999,
+    adam_eps: Number = 1e-08,
+    adamw: Mask | None = None,
+) -> Transform:
+    """The optimizer kl_soap: `scale_by_kl_soap` for hidden matrices, AdamW for all else.
+
+    The formula stands in the documentation of `scale_by_kl_soap`, with the letters that are used below.
+
+    Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square and of the factors, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+        every: steps between two changes of the bases, at least 1.
+        initial_value: of the eigenvalues, in the units of g, positive.
+        floor: the least eigenvalue that is divided by, as a part of the largest, at least 0.
+        weight_decay: for all parameters, the multiple of the parameter that is added to the update, at least 0; the
+            learning rate multiplies it too (decoupled decay).
+        adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes `learning_rate`.
+        adam_b1: Adam's b1: decay of the mean, in [0, 1).
+        adam_b2: Adam's b2: decay of the mean square, in [0, 1).
+        adam_eps: Adam's eps: added to the root, in the units of g, at least 0.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
+            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+
+    >>> import optchain as oc
+    >>> tx = oc.kl_soap(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
+    """
+
+def kron(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    precond_lr: Number = 0.1,
+    every: int = 1,
+    seed: int = 0,
+    weight_decay: Number = 0.0,
+    adam_learning_rate: Number | None = None,
+    adam_b1: Number = 0.9,
+    adam_b2: Number = 0.999,
+    adam_eps: Number = 1e-08,
+    adamw: Mask | None = None,
+) -> Transform:
+    r"""The optimizer kron: `scale_by_kron` for hidden matrices, AdamW for all else.
+
+    The formula stands in the documentation of `scale_by_kron`, with the letters that are used below.
+
+    Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        b1: decay of the mean, in [0, 1).
+        precond_lr: :math:`\eta`, the step of the factors, positive, at most 1 in practice.
+        every: the factors are fitted at the first step and then every so many steps, at least 1.
+        seed: of the normal numbers :math:`v`, which are the same for all parameters of one shape.
+        weight_decay: for all parameters, the multiple of the parameter that is added to the update, at least 0; the
+            learning rate multiplies it too (decoupled decay).
+        adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes `learning_rate`.
+        adam_b1: Adam's b1: decay of the mean, in [0, 1).
+        adam_b2: Adam's b2: decay of the mean square, in [0, 1).
+        adam_eps: Adam's eps: added to the root, in the units of g, at least 0.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
+            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+
+    >>> import optchain as oc
+    >>> tx = oc.kron(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
+    """
+
+def muon(
+    learning_rate: Number,
+    ns_steps: int = 5,
+    beta: Number = 0.95,
+    eps: Number = 1e-08,
+    nesterov: bool = True,
+    method: str = "newton_schulz",
+    scale: str = "width",
+    weight_decay: Number = 0.0,
+    adam_learning_rate: Number | None = None,
+    adam_b1: Number = 0.9,
+    adam_b2: Number = 0.999,
+    adam_eps: Number = 1e-08,
+    adamw: Mask | None = None,
+) -> Transform:
+    """The optimizer muon: `scale_by_muon` for hidden matrices, AdamW for all else.
+
+    The formula stands in the documentation of `scale_by_muon`, with the letters that are used below.
+
+    Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        ns_steps: how many polynomials, at least 1.
+        beta: :math:`b`, decay of the mean, in [0, 1).
+        eps: added to the norm that the mean is divided by, in the units of g, at least 0.
+        nesterov: look ahead by one step.
+        method: `"newton_schulz"`, the polynomial of Jordan et al. again and again, or `"polar_express"`, others in
+            each step, which converge to :math:`U V^T`.
+        scale: the factor :math:`s`: `"none"`, `"width"`, `"spectral"` or `"rms"`, see
+            `optchain.matrices.shape_scale`.
+        weight_decay: for all parameters, the multiple of the parameter that is added to the update, at least 0; the
+            learning rate multiplies it too (decoupled decay).
+        adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes `learning_rate`.
+        adam_b1: Adam's b1: decay of the mean, in [0, 1).
+        adam_b2: Adam's b2: decay of the mean square, in [0, 1).
+        adam_eps: Adam's eps: added to the root, in the units of g, at least 0.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
+            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+
+    >>> import optchain as oc
+    >>> tx = oc.muon(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
+    """
+
+def normuon(
+    learning_rate: Number,
+    b1: Number = 0.95,
+    b2: Number = 0.95,
+    eps: Number = 1e-08,
+    ns_steps: int = 5,
+    nesterov: bool = False,
+    method: str = "newton_schulz",
+    weight_decay: Number = 0.0,
+    adam_learning_rate: Number | None = None,
+    adam_b1: Number = 0.9,
+    adam_b2: Number = 0.999,
+    adam_eps: Number = 1e-08,
+    adamw: Mask | None = None,
+) -> Transform:
+    r"""The optimizer normuon: `scale_by_normuon` for hidden matrices, AdamW for all else.
+
+    The formula stands in the documentation of `scale_by_normuon`, with the letters that are used below.
+
+    Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square of each neuron, in [0, 1).
+        eps: added to the root, at least 0.
+        ns_steps: how many polynomials, at least 1.
+        nesterov: orthogonalize :math:`b_1 \mu + (1 - b_1) g`.
+        method: `"newton_schulz"` or `"polar_express"`, see `scale_by_muon`.
+        weight_decay: for all parameters, the multiple of the parameter that is added to the update, at least 0; the
+            learning rate multiplies it too (decoupled decay).
+        adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes `learning_rate`.
+        adam_b1: Adam's b1: decay of the mean, in [0, 1).
+        adam_b2: Adam's b2: decay of the mean square, in [0, 1).
+        adam_eps: Adam's eps: added to the root, in the units of g, at least 0.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
+            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+
+    >>> import optchain as oc
+    >>> tx = oc.normuon(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
+    """
+
+def scion(
+    learning_rate: Number,
+    b: Number = 0.9,
+    radius: Number = 50.0,
+    sign_radius: Number = 3000.0,
+    rms_radius: Number = 1.0,
+    ns_steps: int = 5,
+    weight_decay: Number = 1.0,
+    sign: Mask | None = None,
+) -> Transform:
+    """The optimizer scion: `scale_by_scion` with the spectral norm for hidden matrices, sign and rms for all else.
+
+    Hidden are all kernels but those that the mask `sign` chooses; left out, those whose path holds "embed" or "head".
+    With the weight decay of 1 all parameters stay in the balls of the three radii: constrained Scion; with 0 it is
+    unconstrained.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        b: decay of the running mean of the gradients, in [0, 1).
+        radius: the size of the update of hidden matrices in the spectral norm, positive.
+        sign_radius: the size of the update of all other matrices in the largest entry, positive.
+        rms_radius: the size of the update of biases, scales and other vectors in the root mean square, positive.
+        ns_steps: how many polynomials of Newton-Schulz for the spectral norm, at least 1.
+        weight_decay: for all parameters, the multiple of the parameter that is added to the update, at least 0; the
+            learning rate multiplies it too (decoupled decay).
+        sign: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
+            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+
+    >>> import optchain as oc
+    >>> tx = oc.scion(2**-10, sign=("*/embedding", "head/*"))
+    """
+
+def shampoo(
+    learning_rate: Number,
+    b: Number = 1.0,
+    exponent: Number = 0.25,
+    eps: Number = 1e-06,
+    every: int = 1,
+    block_size: int = 1024,
+    weight_decay: Number = 0.0,
+    adam_learning_rate: Number | None = None,
+    adam_b1: Number = 0.9,
+    adam_b2: Number = 0.999,
+    adam_eps: Number = 1e-08,
+    adamw: Mask | None = None,
+) -> Transform:
+    """The optimizer shampoo: `scale_by_shampoo` for hidden matrices, AdamW for all else.
+
+    The formula stands in the documentation of `scale_by_shampoo`, with the letters that are used below.
+
+    Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        b: decay of the moments, in [0, 1]; 1 is the sum.
+        exponent: :math:`e`, positive; 1/4 in the paper, 1/2 is often better.
+        eps: the ridge, as a part of the largest eigenvalue, at least 0; below 1e-7 rounding errors decide.
+        every: the inverse roots are computed at the first step and then every so many steps. Where gradients grow
+            in a direction that the last roots have enlarged, the steps do too: graft, or compute roots often, at
+            the start.
+        block_size: longer sides are cut in blocks of at most this length, each with moments of its own.
+        weight_decay: for all parameters, the multiple of the parameter that is added to the update, at least 0; the
+            learning rate multiplies it too (decoupled decay).
+        adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes `learning_rate`.
+        adam_b1: Adam's b1: decay of the mean, in [0, 1).
+        adam_b2: Adam's b2: decay of the mean square, in [0, 1).
+        adam_eps: Adam's eps: added to the root, in the units of g, at least 0.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
+            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+
+    >>> import optchain as oc
+    >>> tx = oc.shampoo(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
+    """
+
+def soap(
+    learning_rate: Number,
+    b1: Number = 0.95,
+    b2: Number = 0.95,
+    eps: Number = 1e-08,
+    every: int = 10,
+    max_dim: int = 10000,
+    weight_decay: Number = 0.0,
+    adam_learning_rate: Number | None = None,
+    adam_b1: Number = 0.9,
+    adam_b2: Number = 0.999,
+    adam_eps: Number = 1e-08,
+    adamw: Mask | None = None,
+) -> Transform:
+    """The optimizer soap: `scale_by_soap` for hidden matrices, AdamW for all else.
+
+    The formula stands in the documentation of `scale_by_soap`, with the letters that are used below.
+
+    Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square and of the preconditioners, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+        every: steps between two changes of the bases, at least 1.
+        max_dim: sides longer than this keep the standard basis, and have no preconditioner.
+        weight_decay: for all parameters, the multiple of the parameter that is added to the update, at least 0; the
+            learning rate multiplies it too (decoupled decay).
+        adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes `learning_rate`.
+        adam_b1: Adam's b1: decay of the mean, in [0, 1).
+        adam_b2: Adam's b2: decay of the mean square, in [0, 1).
+        adam_eps: Adam's eps: added to the root, in the units of g, at least 0.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
+            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+
+    >>> import optchain as oc
+    >>> tx = oc.soap(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
+    """
+
+def adafactor(
+    learning_rate: Number,
+    min_dim_size_to_factor: int = 128,
+    decay_rate: Number = 0.8,
+    multiply_by_parameter_scale: bool = True,
+    clipping_threshold: Number | None = 1.0,
+    momentum: Number | None = None,
+    eps: Number = 1e-30,
+) -> Transform:
+    """Adafactor: `scale_by_factored_rms`, `clip_by_block_rms`, `scale_by_param_block_rms`, `ema`, the rate.
+
+    The paper's relative rate is the schedule `lambda step: jax.numpy.minimum(1e-2, (step + 1.0) ** -0.5)`. The rate
+    comes last; optax multiplies by it before the momentum: they differ where it is scheduled.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        min_dim_size_to_factor: the least number of rows and of columns of a matrix whose mean square is kept as two
+            vectors, from 1.
+        decay_rate: how fast the decay of the mean square rises to 1, in [0, 1).
+        multiply_by_parameter_scale: multiply the update by the root mean square of the parameter: the rate is
+            relative.
+        clipping_threshold: the largest root mean square of an update, which is scaled down to it, > 0; None has no
+            limit.
+        momentum: decay of the running mean of the updates, in [0, 1); None takes no mean.
+        eps: added to the squares, in the units of g**2, positive.
+
+    >>> import optchain as oc
+    >>> tx = oc.adafactor(1e-2, momentum=0.9)
+    """
+
+def adam_mini(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-08,
+    block: str = "leaf",
+    weight_decay: Number = 0.0,
+    mask: Mask | None = None,
+) -> Transform:
+    """The optimizer adam_mini: `scale_by_adam_mini`, `add_decayed_weights`, `scale_by_learning_rate`.
+
+    The formula stands in the documentation of `scale_by_adam_mini`, with the letters that are used below.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+        block: "leaf", "row" (slices of the first axis) or "column" (slices of the last axis).
+        weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
+            multiplies it too (decoupled decay).
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
+            stands for all.
+
+    >>> import optchain as oc
+    >>> tx = oc.adam_mini(0.01)
+    """
+
+def big_vision_adafactor(
+    learning_rate: Number,
+    min_dim_size_to_factor: int = 32,
+    decay_rate: Number = 0.8,
+    max_decay: Number = 0.999,
+    momentum: Number = 0.9,
+    eps: Number = 1e-30,
+    weight_decay: Number = 0.0,
+    mask: Mask | None = None,
+) -> Transform:
+    """Adafactor as for large vision transformers: `scale_by_factored_rms` with a bounded decay, `ema`, decay, the rate.
+
+    The mean of the updates is in bfloat16 there: `oc.precision(tx, slots="bfloat16")`. See Zhai et al., 2021,
+    https://arxiv.org/abs/2106.04560.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        min_dim_size_to_factor: the least number of rows and of columns of a matrix whose mean square is kept as two
+            vectors, from 1.
+        decay_rate: how fast the decay of the mean square rises to 1, in [0, 1).
+        max_decay: the bound of the decay of the mean square, in [0, 1].
+        momentum: decay of the running mean of the updates, in [0, 1).
+        eps: added to the squares, in the units of g**2, positive.
+        weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
+            multiplies it too (decoupled decay).
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
+            stands for all.
+
+    >>> import optchain as oc
+    >>> tx = oc.big_vision_adafactor(1e-3, weight_decay=0.1)
+    """
+
+def came(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    b3: Number = 0.9999,
+    eps: Number = 1e-30,
+    eps_residual: Number = 1e-16,
+    clipping_threshold: Number = 1.0,
+    min_dim_size_to_factor: int = 2,
+    weight_decay: Number = 0.0,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""The optimizer came: `scale_by_came`, `add_decayed_weights`, `scale_by_learning_rate`.
+
+    The formula stands in the documentation of `scale_by_came`, with the letters that are used below.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        b3: decay of the mean squared deviation, in [0, 1).
+        eps: :math:`\epsilon`, added to the squares, in the units of g**2, positive.
+        eps_residual: :math:`\epsilon_{res}`, added to the squared deviations, which have no units, positive.
+        clipping_threshold: d, bound on the root mean square of a leaf, positive.
+        min_dim_size_to_factor: the least number of rows and of columns that are factored, from 1.
+        weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
+            multiplies it too (decoupled decay).
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
+            stands for all.
+
+    >>> import optchain as oc
+    >>> tx = oc.came(0.01)
+    """
+
+def novograd(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.25,
+    eps: Number = 1e-06,
+    eps_root: Number = 0.0,
+    weight_decay: Number = 0.0,
+) -> Transform:
+    """NovoGrad: `scale_by_novograd`, `scale_by_learning_rate`.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        b1: decay of the sum, in [0, 1). The sum is not normalized: a constant term grows by :math:`1 / (1 - b_1)`.
+        b2: decay of the squared norm, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+        eps_root: added inside the root, in the units of g**2, at least 0.
+        weight_decay: the multiple of the parameter that is added to each term of the sum, at least 0.
+
+    >>> import optchain as oc
+    >>> tx = oc.novograd(0.01, weight_decay=1e-3)
+    """
+
+def sm3(learning_rate: Number, momentum: Number = 0.9) -> Transform:
+    """SM3 with momentum: `scale_by_sm3`, `ema`, `scale_by_learning_rate`.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        momentum: decay of the running mean of the updates, in [0, 1).
+
+    >>> import optchain as oc
+    >>> tx = oc.sm3(0.1)
+    """
+
+def acprop(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-16,
+    eps_root: Number = 1e-16,
+    weight_decay: Number = 0.0,
+    mask: Mask | None = None,
+) -> Transform:
+    """The optimizer acprop: `scale_by_acprop`, `add_decayed_weights`, `scale_by_learning_rate`.
+
+    The formula stands in the documentation of `scale_by_acprop`, with the letters that are used below.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean squared deviation, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+        eps_root: added to the slot `nu` at each step, in the units of g**2, at least 0.
+        weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
+            multiplies it too (decoupled decay).
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
+            stands for all.
+
+    >>> import optchain as oc
+    >>> tx = oc.acprop(0.01)
+    """
+
+def adabelief(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-16,
+    eps_root: Number = 1e-16,
+) -> Transform:
+    """The optimizer adabelief: `scale_by_belief`, `scale_by_learning_rate`.
+
+    The formula stands in the documentation of `scale_by_belief`, with the letters that are used below.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean squared deviation, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+        eps_root: added to the slot `nu` at each step, in the units of g**2, at least 0.
+
+    >>> import optchain as oc
+    >>> tx = oc.adabelief(0.01)
+    """
+
+def adabound(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-08,
+    final_ratio: Number = 100.0,
+    gamma: Number = 0.001,
+    bias_correction: bool = True,
+    amsgrad: bool = False,
+) -> Transform:
+    r"""The optimizer adabound: `scale_by_adabound`, `scale_by_learning_rate`.
+
+    The formula stands in the documentation of `scale_by_adabound`, with the letters that are used below.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+        final_ratio: c, the final step size of SGD divided by the learning rate, positive: 0.1 by 1e-3 in the paper.
+        gamma: :math:`\gamma`, how fast the bounds close in, per step, positive.
+        bias_correction: debias both means, the first within the bounds.
+        amsgrad: AMSBound: divide by the largest :math:`\nu` so far.
+
+    >>> import optchain as oc
+    >>> tx = oc.adabound(0.01)
+    """
+
+def adadelta(learning_rate: Number, rho: Number = 0.9, eps: Number = 1e-06) -> Transform:
+    """The optimizer adadelta: `scale_by_adadelta`, `scale_by_learning_rate`.
+
+    The formula stands in the documentation of `scale_by_adadelta`, with the letters that are used below.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        rho: decay of both mean squares, in [0, 1).
+        eps: added inside both roots, in the units of g**2 and of u**2, at least 0; with 0 nothing ever moves.
+
+    >>> import optchain as oc
+    >>> tx = oc.adadelta(0.01)
+    """
+
+def adahessian(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-08,
+    hessian_power: Number = 1.0,
+    weight_decay: Number = 0.0,
+    mask: Mask | None = None,
+) -> Transform:
+    """The optimizer adahessian: `scale_by_adahessian`, `add_decayed_weights`, `scale_by_learning_rate`.
+
+    The formula stands in the documentation of `scale_by_adahessian`, with the letters that are used below.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean squared curvature, for each estimate, in [0, 1).
+        eps: added to the divisor, in the units of h, positive.
+        hessian_power: k, from 0 (the gradient) to 1 (Newton's step).
+        weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
+            multiplies it too (decoupled decay).
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
+            stands for all.
+
+    >>> import optchain as oc
+    >>> tx = oc.adahessian(0.01)
+    """
+
+def adamax(learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-08) -> Transform:
+    """The optimizer adamax: `scale_by_adamax`, `scale_by_learning_rate`.
+
+    The formula stands in the documentation of `scale_by_adamax`, with the letters that are used below.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the maximum, in [0, 1).
+        eps: added to the size of g, in the units of g, at least 0.
+
+    >>> import optchain as oc
+    >>> tx = oc.adamax(0.01)
+    """
+
+def adamaxw(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-08,
+    weight_decay: Number = 0.0001,
+    mask: Mask | None = None,
+) -> Transform:
+    """The optimizer adamaxw: `scale_by_adamax`, `add_decayed_weights`, `scale_by_learning_rate`.
+
+    The formula stands in the documentation of `scale_by_adamax`, with the letters that are used below.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the maximum, in [0, 1).
+        eps: added to the size of g, in the units of g, at least 0.
+        weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
+            multiplies it too (decoupled decay).
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
+            stands for all.
+
+    >>> import optchain as oc
+    >>> tx = oc.adamaxw(0.01)
+    """
+
+def adan(
+    learning_rate: Number,
+    b1: Number = 0.98,
+    b2: Number = 0.92,
+    b3: Number = 0.99,
+    eps: Number = 1e-08,
+    eps_root: Number = 1e-08,
+    weight_decay: Number = 0.0,
+    mask: Mask | None = None,
+) -> Transform:
+    """The optimizer adan: `scale_by_adan`, `add_decayed_weights`, `scale_by_learning_rate`.
+
+    The formula stands in the documentation of `scale_by_adan`, with the letters that are used below.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean difference, and its weight in the update, in [0, 1).
+        b3: decay of the mean square, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+        eps_root: added inside the root, in the units of g**2, at least 0.
+        weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
+            multiplies it too (decoupled decay).
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
+            stands for all.
+
+    >>> import optchain as oc
+    >>> tx = oc.adan(0.01)
+    """
+
+def ademamix(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    b3: Number = 0.9999,
+    alpha: Number = 5.0,
+    eps: Number = 1e-08,
+    eps_root: Number = 0.0,
+    weight_decay: Number = 0.0,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""The optimizer ademamix: `scale_by_ademamix`, `add_decayed_weights`, `scale_by_learning_rate`.
+
+    The formula stands in the documentation of `scale_by_ademamix`, with the letters that are used below.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        b1: decay of the fast mean, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        b3: decay of the slow mean, in [0, 1).
+        alpha: :math:`\alpha`, weight of the slow mean, at least 0.
+        eps: added to the root, in the units of g, at least 0.
+        eps_root: added inside the root, in the units of g**2, at least 0.
+        weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
+            multiplies it too (decoupled decay).
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
+            stands for all.
+
+    >>> import optchain as oc
+    >>> tx = oc.ademamix(0.01)
+    """
+
+def adopt(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.9999,
+    eps: Number = 1e-06,
+    use_clipping: bool = True,
+) -> Transform:
+    """The optimizer adopt: `scale_by_adopt`, `scale_by_learning_rate`.
+
+    The formula stands in the documentation of `scale_by_adopt`, with the letters that are used below.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: the least divisor, in the units of g, positive.
+        use_clipping: clip the quotient.
+
+    >>> import optchain as oc
+    >>> tx = oc.adopt(0.01)
+    """
+
+def amsgrad(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-08,
+    eps_root: Number = 0.0,
+    bias_correction_mu: bool = True,
+    bias_correction_nu: bool = True,
+) -> Transform:
+    """The optimizer amsgrad: `scale_by_amsgrad`, `scale_by_learning_rate`.
+
+    The formula stands in the documentation of `scale_by_amsgrad`, with the letters that are used below.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+        eps_root: added inside the root, in the units of g**2, at least 0.
+        bias_correction_mu: divide the mean by :math:`1 - b_1^t`.
+        bias_correction_nu: divide the mean square by :math:`1 - b_2^t` before the maximum is taken.
+
+    >>> import optchain as oc
+    >>> tx = oc.amsgrad(0.01)
+    """
+
+def laprop(learning_rate: Number, b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-15) -> Transform:
+    """The optimizer laprop: `scale_by_laprop`, `scale_by_learning_rate`.
+
+    The formula stands in the documentation of `scale_by_laprop`, with the letters that are used below.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+
+    >>> import optchain as oc
+    >>> tx = oc.laprop(0.01)
+    """
+
+def nadam(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-08,
+    eps_root: Number = 0.0,
+    warmup: Number = 0.0,
+    momentum_decay: Number = 0.004,
+) -> Transform:
+    r"""The optimizer nadam: `scale_by_nadam`, `scale_by_learning_rate`.
+
+    The formula stands in the documentation of `scale_by_nadam`, with the letters that are used below.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        b1: decay of the mean, after its warm-up, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+        eps_root: added inside the root, in the units of g**2, at least 0.
+        warmup: c, the share of `b1` that is missing at first, in [0, 1]; 0 is the plain form, 0.5 the paper's
+            schedule.
+        momentum_decay: :math:`\psi`, how fast the missing share vanishes, per step, at least 0.
+
+    >>> import optchain as oc
+    >>> tx = oc.nadam(0.01)
+    """
+
+def nadamw(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-08,
+    eps_root: Number = 0.0,
+    warmup: Number = 0.0,
+    momentum_decay: Number = 0.004,
+    weight_decay: Number = 0.0001,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""The optimizer nadamw: `scale_by_nadam`, `add_decayed_weights`, `scale_by_learning_rate`.
+
+    The formula stands in the documentation of `scale_by_nadam`, with the letters that are used below.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        b1: decay of the mean, after its warm-up, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+        eps_root: added inside the root, in the units of g**2, at least 0.
+        warmup: c, the share of `b1` that is missing at first, in [0, 1]; 0 is the plain form, 0.5 the paper's
+            schedule.
+        momentum_decay: :math:`\psi`, how fast the missing share vanishes, per step, at least 0.
+        weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
+            multiplies it too (decoupled decay).
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
+            stands for all.
+
+    >>> import optchain as oc
+    >>> tx = oc.nadamw(0.01)
+    """
+
+def optimistic_gradient_descent(learning_rate: Number, alpha: Number = 1.0, beta: Number = 1.0) -> Transform:
+    """The optimizer optimistic_gradient_descent: `scale_by_optimistic_gradient`, `scale_by_learning_rate`.
+
+    The formula stands in the documentation of `scale_by_optimistic_gradient`, with the letters that are used below.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        alpha: weight of the gradient, at least 0.
+        beta: weight of its change, at least 0. The first gradient counts as unchanged.
+
+    >>> import optchain as oc
+    >>> tx = oc.optimistic_gradient_descent(0.01)
+    """
+
+def radam(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-08,
+    eps_root: Number = 0.0,
+    threshold: Number = 5.0,
+) -> Transform:
+    r"""The optimizer radam: `scale_by_radam`, `scale_by_learning_rate`.
+
+    The formula stands in the documentation of `scale_by_radam`, with the letters that are used below.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square, in [0, 1); up to 0.6 the root is never sure enough.
+        eps: added to the root, in the units of g, at least 0.
+        eps_root: added inside the root, in the units of g**2, at least 0.
+        threshold: :math:`\rho_{min}`, the samples that the mean square must be worth, at least 4.
+
+    >>> import optchain as oc
+    >>> tx = oc.radam(0.01)
+    """
+
+def rprop(
+    learning_rate: Number,
+    eta_minus: Number = 0.5,
+    eta_plus: Number = 1.2,
+    min_step_size: Number = 1e-06,
+    max_step_size: Number = 50.0,
+) -> Transform:
+    """Rprop: `scale_by_rprop`, whose update is the whole step; `scale`.
+
+    Args:
+        learning_rate: each entry's first step, in the units of the parameter, positive; a schedule counts only
+            there.
+        eta_minus: the factor of the step of an entry where the gradient has changed its sign, in (0, 1).
+        eta_plus: the factor where it has not, at least 1.
+        min_step_size: the least step, in the units of the parameter, positive.
+        max_step_size: the largest step, in the units of the parameter, positive.
+
+    >>> import optchain as oc
+    >>> tx = oc.rprop(1e-3)
+    """
+
+def sign_sgd(learning_rate: Number) -> Transform:
+    """The optimizer sign_sgd: `scale_by_sign`, `scale_by_learning_rate`.
+
+    The formula stands in the documentation of `scale_by_sign`, with the letters that are used below.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+
+    >>> import optchain as oc
+    >>> tx = oc.sign_sgd(0.01)
+    """
+
+def signum(learning_rate: Number, beta: Number = 0.9) -> Transform:
+    """The optimizer signum: `scale_by_signum`, `scale_by_learning_rate`.
+
+    The formula stands in the documentation of `scale_by_signum`, with the letters that are used below.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        beta: b, decay of the mean, in [0, 1).
+
+    >>> import optchain as oc
+    >>> tx = oc.signum(0.01)
+    """
+
+def simplified_ademamix(
+    learning_rate: Number,
+    b1: Number = 0.99,
+    b2: Number = 0.95,
+    alpha: Number = 0.0,
+    eps: Number = 1e-08,
+    eps_root: Number = 0.0,
+    weight_decay: Number = 0.0,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""The optimizer simplified_ademamix: `scale_by_simplified_ademamix`, `add_decayed_weights`,
+    `scale_by_learning_rate`.
+
+    The formula stands in the documentation of `scale_by_simplified_ademamix`, with the letters that are used below.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        b1: decay of the sum, in [0, 1). It is not normalized: a constant g grows by :math:`1 / (1 - b_1)`.
+        b2: decay of the mean square, in [0, 1).
+        alpha: :math:`\alpha`, weight of the last gradient, at least 0.
+        eps: added to the root, in the units of g, at least 0.
+        eps_root: added inside the root, in the units of g**2, at least 0.
+        weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
+            multiplies it too (decoupled decay).
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
+            stands for all.
+
+    >>> import optchain as oc
+    >>> tx = oc.simplified_ademamix(0.01)
+    """
+
+def sophia(
+    learning_rate: Number,
+    b1: Number = 0.965,
+    b2: Number = 0.99,
+    eps: Number = 1e-08,
+    gamma: Number = 0.01,
+    clip_threshold: Number = 1.0,
+    weight_decay: Number = 0.0001,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""The optimizer sophia: `scale_by_sophia`, `add_decayed_weights`, `scale_by_learning_rate`.
+
+    The formula stands in the documentation of `scale_by_sophia`, with the letters that are used below.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean curvature, for each estimate, in [0, 1).
+        eps: the least divisor, in the units of h, positive.
+        gamma: :math:`\gamma`, positive: the larger it is the fewer entries are clipped; 10 to 50 percent should not
+            be.
+        clip_threshold: :math:`\rho`, positive, in units of the learning rate.
+        weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
+            multiplies it too (decoupled decay).
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
+            stands for all.
+
+    >>> import optchain as oc
+    >>> tx = oc.sophia(0.01)
+    """
+
+def stable_adamw(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.99,
+    eps: Number = 1e-06,
+    weight_decay: Number = 0.0,
+) -> Transform:
+    r"""The optimizer stable_adamw: `scale_by_stable_adam`, `scale_by_learning_rate`.
+
+    The formula stands in the documentation of `scale_by_stable_adam`, with the letters that are used below.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: added to the root, and the least divisor within RMS, in the units of g, positive.
+        weight_decay: :math:`\lambda`, per unit of the learning rate, at least 0; the clipping scales it too.
+
+    >>> import optchain as oc
+    >>> tx = oc.stable_adamw(0.01)
+    """
+
+def yogi(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 0.001,
+    eps_root: Number = 0.0,
+    initial_accumulator_value: Number = 1e-06,
+    bias_correction: bool = True,
+) -> Transform:
+    r"""The optimizer yogi: `scale_by_yogi`, `scale_by_learning_rate`.
+
+    The formula stands in the documentation of `scale_by_yogi`, with the letters that are used below.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+        eps_root: added inside the root, in the units of g**2, at least 0.
+        initial_accumulator_value: :math:`\nu` before the first update, in the units of g**2, at least 0.
+        bias_correction: divide :math:`\mu` by :math:`1 - b_1^t` and :math:`\nu` by :math:`1 - b_2^t`.
+
+    >>> import optchain as oc
+    >>> tx = oc.yogi(0.01)
+    """
+
+def dpsgd(
+    learning_rate: Number,
+    l2_norm_clip: Number,
+    noise_multiplier: Number,
+    seed: int,
+    momentum: Number | None = None,
+    nesterov: bool = False,
+) -> Transform:
+    """DP-SGD: `differentially_private_aggregate` of the gradients of single examples, and the links of `sgd`.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        l2_norm_clip: the bound on the norm of one example's gradient, > 0.
+        noise_multiplier: the standard deviation of the noise over that bound, at least 0; with the part of the data
+            in a batch and the number of steps it gives the privacy, which an accountant outside this library
+            computes.
+        seed: of the noise. What is to be private needs one that nobody can guess.
+        momentum: the decay of the sum of the updates so far that takes their place, in [0, 1); None is without
+            momentum.
+        nesterov: whether that sum looks ahead by one step.
+
+    >>> import optchain as oc
+    >>> tx = oc.dpsgd(0.1, l2_norm_clip=1.0, noise_multiplier=1.1, seed=7)
+    """
+
+def cocob(
+    learning_rate: Number = 1.0,
+    alpha: Number = 100.0,
+    eps: Number = 1e-08,
+    weight_decay: Number = 0.0,
+    mask: Mask | None = None,
+) -> Transform:
+    """The optimizer cocob: `add_decayed_weights` (L2), a factor of the gradient, `scale_by_cocob`.
+
+    Args:
+        learning_rate: a factor of the gradient, usually 1.
+        alpha: how careful the first step is, > 0: it is 1 / alpha, in the units of the parameter.
+        eps: the least bound of the gradient, in its units, at least 0.
+        weight_decay: the multiple of the parameter that is added to the gradient, at least 0; it enters all that
+            follows (L2).
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
+            stands for all.
+
+    >>> import optchain as oc
+    >>> tx = oc.cocob()
+    """
+
+def dadapt_adamw(
+    learning_rate: Number = 1.0,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-08,
+    estim_lr0: Number = 1e-06,
+    weight_decay: Number = 0.0,
+    bias_correction: bool = False,
+) -> Transform:
+    r"""The optimizer dadapt_adamw: `scale_by_dadapt_adam`, whose update is the whole step; `scale`.
+
+    The formula stands in the documentation of `scale_by_dadapt_adam`, with the letters that are used below.
+
+    Args:
+        learning_rate: :math:`\eta`, a factor of the estimated rate, any finite number; leave it at 1, or give it a
+            schedule that begins or peaks at 1.
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: :math:`\epsilon`, added to the root, in the units of g, at least 0.
+        estim_lr0: the first d, in the units of p, > 0; smaller than the distance that is looked for.
+        weight_decay: :math:`\lambda`, decoupled, at least 0.
+        bias_correction: multiply :math:`\eta` by Adam's corrections, :math:`\sqrt{1 - b_2^t} / (1 - b_1^t)`.
+
+    >>> import optchain as oc
+    >>> tx = oc.dadapt_adamw()
+    """
+
+def dadapt_sgd(learning_rate: Number = 1.0, momentum: Number = 0.9, estim_lr0: Number = 1e-06) -> Transform:
+    r"""The optimizer dadapt_sgd: `scale_by_dadapt_sgd`, whose update is the whole step; `scale`.
+
+    The formula stands in the documentation of `scale_by_dadapt_sgd`, with the letters that are used below.
+
+    Args:
+        learning_rate: :math:`\eta`, a factor of the estimated rate, any finite number; leave it at 1, or give it a
+            schedule that begins or peaks at 1.
+        momentum: b, in [0, 1).
+        estim_lr0: the first d, in the units of p, > 0; smaller than the distance that is looked for.
+
+    >>> import optchain as oc
+    >>> tx = oc.dadapt_sgd()
+    """
+
+def dog(
+    learning_rate: Number = 1.0,
+    reps_rel: Number = 1e-06,
+    eps: Number = 1e-08,
+    weight_decay: Number | None = None,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""The optimizer dog: `add_decayed_weights` on request, `scale_by_dog`, whose update is the whole step; `scale`.
+
+    The formula stands in the documentation of `scale_by_dog`, with the letters that are used below.
+
+    Args:
+        learning_rate: :math:`\eta`, a factor of the rate, any finite number; leave it at 1, or give it a schedule.
+        reps_rel: :math:`\alpha`, the first step over the size of the parameters, > 0; 1e-4 with batch
+            normalization.
+        eps: :math:`\epsilon`, in the units of g**2, at least 0.
+        weight_decay: the multiple of the parameter that is added to the gradient, at least 0; it enters all that
+            follows (L2); None adds nothing.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
+            stands for all.
+
+    >>> import optchain as oc
+    >>> tx = oc.dog()
+    """
+
+def dowg(
+    learning_rate: Number = 1.0,
+    init_estim_sq_dist: Number = 0.0001,
+    eps: Number = 0.0001,
+    weight_decay: Number | None = None,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""The optimizer dowg: `add_decayed_weights` on request, `scale_by_dowg`, whose update is the whole step; `scale`.
+
+    The formula stands in the documentation of `scale_by_dowg`, with the letters that are used below.
+
+    Args:
+        learning_rate: :math:`\eta`, a factor of the rate, any finite number; leave it at 1, or give it a schedule.
+        init_estim_sq_dist: the first :math:`r^2`, in the units of p**2, > 0.
+        eps: :math:`\epsilon`, in the units of p times g, at least 0.
+        weight_decay: the multiple of the parameter that is added to the gradient, at least 0; it enters all that
+            follows (L2); None adds nothing.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
+            stands for all.
+
+    >>> import optchain as oc
+    >>> tx = oc.dowg()
+    """
+
+def ldog(
+    learning_rate: Number = 1.0,
+    reps_rel: Number = 1e-06,
+    eps: Number = 1e-08,
+    weight_decay: Number | None = None,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""The optimizer ldog: `add_decayed_weights` on request, `scale_by_ldog`, whose update is the whole step; `scale`.
+
+    The formula stands in the documentation of `scale_by_ldog`, with the letters that are used below.
+
+    Args:
+        learning_rate: :math:`\eta`, a factor of the rates, any finite number; leave it at 1, or give it a schedule.
+        reps_rel: :math:`\alpha`, the first step over the size of the leaf, > 0; 1e-4 with batch normalization.
+        eps: :math:`\epsilon`, in the units of g**2, at least 0.
+        weight_decay: the multiple of the parameter that is added to the gradient, at least 0; it enters all that
+            follows (L2); None adds nothing.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
+            stands for all.
+
+    >>> import optchain as oc
+    >>> tx = oc.ldog()
+    """
+
+def momo(
+    learning_rate: Number = 1.0,
+    beta: Number = 0.9,
+    lower_bound: Number = 0.0,
+    weight_decay: Number = 0.0,
+    adapt_lower_bound: bool = False,
+) -> Transform:
+    r"""The optimizer momo: `scale_by_momo`, whose update is the whole step; `scale`.
+
+    The formula stands in the documentation of `scale_by_momo`, with the letters that are used below.
+
+    Args:
+        learning_rate: :math:`\eta`, the largest step, any finite number; rather too large than too small.
+        beta: b, in [0, 1).
+        lower_bound: :math:`f_{min}`, any finite number; 0 for most losses.
+        weight_decay: :math:`\lambda`, decoupled and proximal, at least 0.
+        adapt_lower_bound: estimate :math:`f_{min}` from the losses met, beginning with `lower_bound`, never below
+            it: halved where the model lies below it, then :math:`\bar f - \gamma + \langle \mu, p \rangle - \tau
+            \lVert \mu \rVert^2 / 2`.
+
+    >>> import optchain as oc
+    >>> tx = oc.momo()
+    """
+
+def momo_adam(
+    learning_rate: Number = 0.01,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-08,
+    lower_bound: Number = 0.0,
+    weight_decay: Number = 0.0,
+    adapt_lower_bound: bool = False,
+) -> Transform:
+    r"""The optimizer momo_adam: `scale_by_momo_adam`, whose update is the whole step; `scale`.
+
+    The formula stands in the documentation of `scale_by_momo_adam`, with the letters that are used below.
+
+    Args:
+        learning_rate: :math:`\eta`, the largest step, any finite number; rather too large than too small.
+        b1: decay of the means, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: :math:`\epsilon`, added to the root, in the units of g, at least 0.
+        lower_bound: :math:`f_{min}`, any finite number; 0 for most losses.
+        weight_decay: :math:`\lambda`, decoupled and proximal, at least 0.
+        adapt_lower_bound: estimate :math:`f_{min}` from the losses met, beginning with `lower_bound`, never below
+            it.
+
+    >>> import optchain as oc
+    >>> tx = oc.momo_adam()
+    """
+
+def polyak_sgd(
+    max_learning_rate: Number = 1.0,
+    scaling: Number = 1.0,
+    f_min: Number = 0.0,
+    eps: Number = 0.0,
+    variant: str = "sps",
+) -> Transform:
+    """SGD with the Polyak step: `scale_by_polyak`, which takes the loss as `value`; `scale_by_learning_rate`.
+
+    Args:
+        max_learning_rate: the largest factor of the gradient before `scaling`, > 0.
+        scaling: a factor of the whole step, usually 1, or a schedule.
+        f_min: a lower bound of the loss, any finite number.
+        eps: added to the squared norm of the gradient, in the units of g**2, at least 0.
+        variant: "sps", or "sps+", which rests where the loss is below its bound, instead of stepping uphill.
+
+    >>> import optchain as oc
+    >>> tx = oc.polyak_sgd()
+    """
+
+def prodigy(
+    learning_rate: Number = 1.0,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-08,
+    estim_lr0: Number = 1e-06,
+    estim_lr_coef: Number = 1.0,
+    weight_decay: Number = 0.0,
+    safeguard_warmup: bool = False,
+    bias_correction: bool = False,
+) -> Transform:
+    r"""The optimizer prodigy: `scale_by_prodigy`, whose update is the whole step; `scale`.
+
+    The formula stands in the documentation of `scale_by_prodigy`, with the letters that are used below.
+
+    Args:
+        learning_rate: :math:`\eta`, a factor of the estimated rate, any finite number; leave it at 1, or give it a
+            schedule that begins or peaks at 1.
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: :math:`\epsilon`, added to the root, in the units of g, at least 0.
+        estim_lr0: the first d, in the units of p, > 0; smaller than the distance that is looked for.
+        estim_lr_coef: c, a factor of the estimate, > 0.
+        weight_decay: :math:`\lambda`, decoupled, at least 0.
+        safeguard_warmup: leave :math:`\eta` out of s, so that d grows less while a warm-up keeps :math:`\eta`
+            small.
+        bias_correction: multiply :math:`\eta` by Adam's corrections, :math:`\sqrt{1 - b_2^t} / (1 - b_1^t)`.
+
+    >>> import optchain as oc
+    >>> tx = oc.prodigy()
+    """
+
+def schedule_free_adamw(
+    learning_rate: Number,
+    warmup_steps: int = 0,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-08,
+    weight_decay: Number = 0.0,
+    weight_lr_power: Number = 2.0,
+) -> Transform:
+    """Schedule-free AdamW: `scale_by_rms`, `add_decayed_weights`, `scale_by_learning_rate`, in `schedule_free`.
+
+    With `warmup_steps` the rate rises on a line from 0, where optax's begins one step later on it.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        warmup_steps: the updates in which the learning rate rises from 0, a whole number of at least 0; not with a
+            schedule.
+        b1: the share of the average in the parameters at which gradients are taken, in (0, 1].
+        b2: decay of the mean square, in [0, 1).
+        eps: added to the root of the mean square, in the units of g, at least 0.
+        weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
+            multiplies it too (decoupled decay).
+        weight_lr_power: the power of the learning rate that weighs each step in the average, at least 0; with 0 all
+            weigh the same.
+
+    References:
+        Defazio et al., 2024, Algorithm 1. https://arxiv.org/abs/2405.15682
+
+    >>> import optchain as oc
+    >>> tx = oc.schedule_free_adamw(0.0025, warmup_steps=100)
+    """
+
+def schedule_free_sgd(
+    learning_rate: Number,
+    warmup_steps: int = 0,
+    b1: Number = 0.9,
+    weight_decay: Number = 0.0,
+    weight_lr_power: Number = 2.0,
+) -> Transform:
+    """Schedule-free SGD: `add_decayed_weights`, `scale_by_learning_rate`, in `schedule_free`.
+
+    With `warmup_steps` the rate rises on a line from 0, where optax's begins one step later on it.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        warmup_steps: the updates in which the learning rate rises from 0, a whole number of at least 0; not with a
+            schedule.
+        b1: the share of the average in the parameters at which gradients are taken, in (0, 1].
+        weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
+            multiplies it too (decoupled decay).
+        weight_lr_power: the power of the learning rate that weighs each step in the average, at least 0; with 0 all
+            weigh the same.
+
+    References:
+        Defazio et al., 2024, Algorithm 1. https://arxiv.org/abs/2405.15682
+
+    >>> import optchain as oc
+    >>> tx = oc.schedule_free_sgd(1.0, warmup_steps=100)
+    """
+
+def asgd(learning_rate: Number, lambd: Number = 0.0001, alpha: Number = 0.75, start: Number = 1000000.0) -> Transform:
+    r"""Averaged SGD: `add_decayed_weights`, `scale_by_learning_rate`, `polyak_average` from the update `start` on.
+
+    .. math::
+        \eta_t = \frac{\eta}{(1 + \lambda \eta t)^\alpha}
+
+    `averaged_params` reads the average. PyTorch averages from its `t0` + 2 on.
+
+    Args:
+        learning_rate: its value at the first step, a scalar; it falls by itself.
+        lambd: the multiple of the parameter that is added to the gradient, at least 0; with the learning rate it
+            also says how fast that falls.
+        alpha: the power of the fall of the learning rate, at least 0.
+        start: the updates before the average begins, at least 0.
+
+    Raises:
+        ValueError: a schedule as the learning rate, which falls by itself.
+
+    References:
+        Xu, 2011, section 5. https://arxiv.org/abs/1107.2490
+
+    >>> import optchain as oc
+    >>> tx = oc.asgd(0.1, start=1000)
+    """
+
+def madgrad(
+    learning_rate: Number,
+    momentum: Number = 0.9,
+    weight_decay: Number = 0.0,
+    eps: Number = 1e-06,
+) -> Transform:
+    """MADGRAD: `add_decayed_weights` of the gradient (L2), `scale_by_madgrad`, whose update is the whole step.
+
+    Args:
+        learning_rate: the factor of the gradients in their sum, at least 0, or a schedule.
+        momentum: how little the parameters follow that sum in one step, in [0, 1).
+        weight_decay: the multiple of the parameter that is added to the gradient, at least 0; it enters all that
+            follows (L2).
+        eps: added to the cube root, in the units of g, positive.
+
+    >>> import optchain as oc
+    >>> tx = oc.madgrad(0.01)
+    """
+
+def mars(
+    learning_rate: Number,
+    b1: Number = 0.95,
+    b2: Number = 0.99,
+    eps: Number = 1e-08,
+    gamma: Number = 0.025,
+    weight_decay: Number = 0.0,
+    mask: Mask | None = None,
+) -> Transform:
+    """MARS-AdamW: `reduce_variance`, `clip_by_leaf_norm` to 1, `scale_by_adam`, `add_decayed_weights`, the rate.
+
+    Args:
+        learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        b1: decay of the running mean, in the correction too, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+        gamma: strength of the correction by the difference from the last gradient, at least 0.
+        weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
+            multiplies it too (decoupled decay).
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
+            stands for all.
+
+    >>> import optchain as oc
+    >>> tx = oc.mars(3e-3)
+    """
+
+def constant(value: Number) -> Schedule:
+    r"""The same value at every step.
+
+    .. math::
+        \eta_t = \eta
+
+    Args:
+        value: :math:`\eta`, any finite number.
+
+    Raises:
+        ValueError: a constant outside its range.
+
+    Differs from the paper: nothing.
+
+    >>> import optchain as oc
+    >>> float(oc.constant(0.5)(1000))
+    0.5
+    """
+
+def cooldown(
+    base: Callable[[Any], Any],
+    total: Number,
+    decay: Number,
+    end: Number = 0.0,
+    power: Number = 1.0,
+) -> Schedule:
+    r"""Another schedule, whose last value is brought to the end in the last steps.
+
+    .. math::
+        \eta_t = \begin{cases} f(t) & t < T - D \\ \eta_T + (f(T - D) - \eta_T) (1 - x^p) & t \ge T - D \end{cases},
+        \qquad x = \min((t - T + D) / D, 1)
+
+    With `power=0.5` this is the 1-sqrt cooldown. The schedule before does not know the end: one run can be cooled down
+    at several lengths.
+
+    Args:
+        base: :math:`f`, a function of the step, ours or any other's.
+        total: :math:`T`, the step at which `end` is reached, at least 0.
+        decay: :math:`D`, the steps of the decay, at least 0 and at most `total`.
+        end: :math:`\eta_T`, the value that is held from step `total` on, any finite number.
+        power: :math:`p`, positive; 1 is linear, 0.5 falls fast at first.
+
+    Raises:
+        ValueError: a constant outside its range, a decay longer than the whole, a number in the place of a schedule.
+
+    Differs from the paper: nothing.
+
+    References:
+        Hägele et al., 2024, section 3 (1-sqrt). https://arxiv.org/abs/2405.18392
+
+    >>> import optchain as oc
+    >>> lr = oc.cooldown(oc.constant(1.0), total=10, decay=4, power=0.5)
+    >>> [float(lr(step)) for step in (0, 6, 7, 10)]
+    [1.0, 1.0, 0.5, 0.0]
+    """
+
+def cosine(start: Number, steps: Number, end: Number = 0.0) -> Schedule:
+    r"""Half a cosine from one value to another, which is held.
+
+    .. math::
+        \eta_t = \eta_T + \tfrac{1}{2} (\eta_0 - \eta_T) (1 + \cos(\pi \min(t / T, 1)))
+
+    Args:
+        start: :math:`\eta_0`, any finite number.
+        steps: :math:`T`, at least 0; with 0 the value is `end` from the first step on.
+        end: :math:`\eta_T`, any finite number.
+
+    Raises:
+        ValueError: a constant outside its range.
+
+    Differs from the paper: one cycle, after which the value is held.
+
+    References:
+        Loshchilov and Hutter, 2016, equation 5. https://arxiv.org/abs/1608.03983
+
+    >>> import optchain as oc
+    >>> [round(float(oc.cosine(1.0, steps=4)(step)), 4) for step in (0, 1, 2, 4, 9)]
+    [1.0, 0.8536, 0.5, 0.0, 0.0]
+    """
+
+def cosine_restarts(peak: Number, period: Number, growth: Number = 1.0, end: Number = 0.0) -> Schedule:
+    r"""Half a cosine from the peak to the end, again and again, in cycles that may grow longer.
+
+    .. math::
+        \eta_t = \eta_T + \tfrac{1}{2} (\eta_0 - \eta_T) \left(1 + \cos\left(\pi \frac{t - s_i}{T m^i}\right)\right),
+        \qquad s_i = T \frac{m^i - 1}{m - 1} \le t < s_{i+1}
+
+    Args:
+        peak: :math:`\eta_0`, the value at the start of each cycle, any finite number.
+        period: :math:`T`, the steps of the first cycle, positive.
+        growth: :math:`m`, the length of each cycle over that of the one before, at least 1. The derivative with respect
+            to it is 0 where it is exactly 1.
+        end: :math:`\eta_T`, the value that each cycle approaches, any finite number.
+
+    Raises:
+        ValueError: a constant outside its range.
+
+    Differs from the paper: a cycle begins at the whole step nearest to :math:`s_i`, which is :math:`s_i` itself where
+    period and growth are whole numbers.
+
+    References:
+        Loshchilov and Hutter, 2016, equation 5. https://arxiv.org/abs/1608.03983
+
+    >>> import optchain as oc
+    >>> [round(float(oc.cosine_restarts(1.0, period=2, growth=2)(step)), 4) for step in range(7)]
+    [1.0, 0.5, 1.0, 0.8536, 0.5, 0.1464, 1.0]
+    """
+
+def warmup_cosine(peak: Number, warmup: Number, total: Number, start: Number = 0.0, end: Number = 0.0) -> Schedule:
+    r"""Linear warm-up to the peak, then half a cosine to the end, which is held.
+
+    .. math::
+        \eta_t = \begin{cases}
+        \eta_0 + (\eta - \eta_0)\, t / w & t < w \\
+        \eta_T + \tfrac{1}{2} (\eta - \eta_T) (1 + \cos(\pi \min((t - w) / (T - w), 1))) & t \ge w
+        \end{cases}
+
+    Args:
+        peak: :math:`\eta`, reached at step `warmup`, any finite number.
+        warmup: :math:`w`, the steps of the warm-up, at least 0 and at most `total`.
+        total: :math:`T`, the step at which `end` is reached, warm-up included.
+        start: :math:`\eta_0`, the value at step 0 where there is a warm-up, any finite number.
+        end: :math:`\eta_T`, any finite number.
+
+    Raises:
+        ValueError: a constant outside its range, a warm-up longer than the whole.
+
+    Differs from the paper: one cycle, after a warm-up.
+
+    References:
+        Loshchilov and Hutter, 2016, equation 5. https://arxiv.org/abs/1608.03983
+
+    >>> import optchain as oc
+    >>> lr = oc.warmup_cosine(peak=1.0, warmup=2, total=6)
+    >>> [round(float(lr(step)), 4) for step in (0, 1, 2, 4, 6, 9)]
+    [0.0, 0.5, 1.0, 0.5, 0.0, 0.0]
+    """
+
+def triangular(low: Number, high: Number, half_period: Number, shrink: Number = 1.0, gamma: Number = 1.0) -> Schedule:
+    r"""Up and down between two values along straight lines, again and again, with an amplitude that may shrink.
+
+    .. math::
+        \eta_t = l + (h - l)\, \rho^c \gamma^t \left(1 - \left|\frac{t}{n} - 2 c - 1\right|\right), \qquad
+        c = \left\lfloor \frac{t}{2 n} \right\rfloor
+
+    The paper's policies: `triangular` is the default, `triangular2` has ``shrink=0.5``, `exp_range` has a `gamma`.
+
+    Args:
+        low: :math:`l`, the value at the start and end of each cycle, any finite number.
+        high: :math:`h`, the value amid the first cycle, any finite number, above or below `low`.
+        half_period: :math:`n`, the steps from low to high, positive.
+        shrink: :math:`\rho`, the amplitude of each cycle over that of the one before, in (0, 1].
+        gamma: :math:`\gamma`, the amplitude at each step over that at the step before, in (0, 1].
+
+    Raises:
+        ValueError: a constant outside its range.
+
+    Differs from the paper: in its `exp_range` the text lets both bounds decay; here, as is usual in
+    code, the amplitude does.
+
+    References:
+        Smith, 2015, section 3. https://arxiv.org/abs/1506.01186
+
+    >>> import optchain as oc
+    >>> [float(oc.triangular(0.0, 1.0, half_period=2, shrink=0.5)(step)) for step in range(7)]
+    [0.0, 0.5, 1.0, 0.5, 0.0, 0.25, 0.5]
+    """
+
+def exponential(start: Number, factor: Number, every: Number = 1.0) -> Schedule:
+    r"""Decay by a factor in a number of steps, smoothly.
+
+    .. math::
+        \eta_t = \eta_0 \gamma^{t / n}
+
+    Args:
+        start: :math:`\eta_0`, any finite number.
+        factor: :math:`\gamma`, positive; above 1 the value grows, without bound.
+        every: :math:`n`, the steps in which the factor is applied once, positive.
+
+    Raises:
+        ValueError: a constant outside its range.
+
+    Differs from the paper: nothing.
+
+    >>> import optchain as oc
+    >>> round(float(oc.exponential(1.0, factor=0.5, every=10)(20)), 6)
+    0.25
+    """
+
+def exponential_with_resets(
+    start: Number,
+    factor: Number,
+    every: Number = 1.0,
+    period: Number | None = None,
+    resets: Sequence[Number] = (),
+) -> Schedule:
+    r"""Exponential decay that begins anew: after each period, or at given steps.
+
+    .. math::
+        \eta_t = \eta_0 \gamma^{(t - r) / n}
+
+    where :math:`r` is the step of the last reset.
+
+    Args:
+        start: :math:`\eta_0`, any finite number.
+        factor: :math:`\gamma`, positive.
+        every: :math:`n`, the steps in which the factor is applied once, positive.
+        period: the steps from one reset to the next, positive; the first reset is at `period`.
+        resets: the steps of the resets, at least 0, strictly rising; instead of `period`.
+
+    Raises:
+        ValueError: a constant outside its range, both or neither of `period` and `resets`, resets that do not rise.
+
+    Differs from the paper: the restarts are those of SGDR (https://arxiv.org/abs/1608.03983), the decay is not.
+
+    >>> import optchain as oc
+    >>> [round(float(oc.exponential_with_resets(1.0, 0.5, resets=[2])(step)), 3) for step in (0, 1, 2, 3, 4)]
+    [1.0, 0.5, 1.0, 0.5, 0.25]
+    """
+
+def natural_exponential(start: Number, rate: Number) -> Schedule:
+    r"""Decay at a constant rate.
+
+    .. math::
+        \eta_t = \eta_0 e^{-k t}
+
+    Args:
+        start: :math:`\eta_0`, any finite number.
+        rate: :math:`k`, per step, at least 0.
+
+    Raises:
+        ValueError: a constant outside its range.
+
+    Differs from the paper: nothing.
+
+    >>> import optchain as oc
+    >>> round(float(oc.natural_exponential(1.0, rate=0.1)(10)), 4)
+    0.3679
+    """
+
+def linear_half_life(start: Number, end: Number, steps: Number) -> Schedule:
+    r"""A decay between two others whose half-life, the steps in which a sample loses half its weight, is a line.
+
+    .. math::
+        b_t = \exp\left(\frac{1}{(1 - \tau) / \ln b_0 + \tau / \ln b_T}\right), \qquad \tau = \min(t / T, 1)
+
+    Args:
+        start: :math:`b_0`, in [0, 1).
+        end: :math:`b_T`, in [0, 1), held afterwards.
+        steps: :math:`T`, at least 0; with 0 the value is `end` from the first step on.
+
+    Raises:
+        ValueError: a constant outside its range.
+
+    Differs from the paper: its steps count from 1.
+
+    References:
+        Pagliardini, Ablin and Grangier, 2024, the scheduler of :math:`\beta_3`. https://arxiv.org/abs/2409.03137
+
+    >>> import optchain as oc
+    >>> [round(float(oc.linear_half_life(0.5, 0.5**0.25, steps=6)(step)), 4) for step in (0, 2, 6, 9)]
+    [0.5, 0.7071, 0.8409, 0.8409]
+    """
+
+def inverse_sqrt(peak: Number, warmup: Number) -> Schedule:
+    r"""Linear warm-up, then decay with the inverse root of the time.
+
+    .. math::
+        \eta_t = \eta \min\left(\frac{t}{w}, \sqrt{\frac{w}{t}}\right)
+
+    Args:
+        peak: :math:`\eta`, reached at step `warmup`, any finite number.
+        warmup: :math:`w`, the steps of the warm-up, at least 1.
+
+    Raises:
+        ValueError: a constant outside its range.
+
+    Differs from the paper: equation 3, with a peak that is given instead of one that follows from the width of the
+    model, and with steps from 0, where the value is 0.
+
+    References:
+        Vaswani et al., 2017, equation 3. https://arxiv.org/abs/1706.03762
+
+    >>> import optchain as oc
+    >>> [float(oc.inverse_sqrt(1.0, warmup=4)(step)) for step in (0, 2, 4, 16)]
+    [0.0, 0.5, 1.0, 0.5]
+    """
+
+def inverse_time(start: Number, rate: Number, power: Number = 1.0) -> Schedule:
+    r"""Decay with the inverse of the time, or a power of it.
+
+    .. math::
+        \eta_t = \frac{\eta_0}{(1 + k t)^a}
+
+    Args:
+        start: :math:`\eta_0`, any finite number.
+        rate: :math:`k`, per step, at least 0.
+        power: :math:`a`, at least 0.
+
+    Raises:
+        ValueError: a constant outside its range.
+
+    Differs from the paper: nothing.
+
+    >>> import optchain as oc
+    >>> float(oc.inverse_time(1.0, rate=0.1)(10))
+    0.5
+    """
+
+def noam(width: Number, warmup: Number, scale: Number = 1.0) -> Schedule:
+    r"""The learning rate of the first Transformer: linear warm-up, then decay with the inverse root of the time.
+
+    .. math::
+        \eta_t = c\, d^{-1/2} \min\left((t + 1)^{-1/2}, (t + 1)\, w^{-3/2}\right)
+
+    Args:
+        width: :math:`d`, the features of the model, positive.
+        warmup: :math:`w`, the updates of the warm-up, positive.
+        scale: :math:`c`, any finite number.
+
+    Raises:
+        ValueError: a constant outside its range.
+
+    Differs from the paper: nothing; the paper counts updates from 1, here steps count from 0, so that update number
+    :math:`t + 1` is made with the paper's value for it. The factor `scale` is 1 there.
+
+    References:
+        Vaswani et al., 2017, equation 3. https://arxiv.org/abs/1706.03762
+
+    >>> import optchain as oc
+    >>> round(float(oc.noam(width=512, warmup=4000)(3999)), 8)
+    0.00069877
+    """
+
+def join_schedules(schedules: Sequence[Callable[[Any], Any]], boundaries: Sequence[Number]) -> Schedule:
+    r"""One schedule after the other, each from its boundary on and with steps counted from there.
+
+    .. math::
+        \eta_t = f_i(t - b_i), \qquad b_i \le t < b_{i+1}, \qquad b_0 = 0
+
+    Args:
+        schedules: functions of the step, ours or any other's, one more than there are boundaries.
+        boundaries: the steps at which the second and later schedules begin, at least 0, strictly rising.
+
+    Raises:
+        ValueError: a constant outside its range, boundaries that do not rise, a wrong number of schedules, a number
+            in the place of a schedule.
+
+    Differs from the paper: nothing.
+
+    >>> import optchain as oc
+    >>> lr = oc.join_schedules([oc.linear(0.0, 1.0, steps=2), oc.constant(0.5)], [2])
+    >>> [float(lr(step)) for step in range(4)]
+    [0.0, 0.5, 0.5, 0.5]
+    """
+
+def scale_schedule(schedule: Number, factor: Number) -> Schedule:
+    r"""A schedule times a factor.
+
+    .. math::
+        \eta_t = c f(t)
+
+    Args:
+        schedule: :math:`f`, a function of the step, ours or any other's, or a finite number.
+        factor: :math:`c`, any finite number, or a schedule again: the two are then multiplied.
+
+    Raises:
+        ValueError: a constant outside its range.
+
+    Differs from the paper: nothing.
+
+    >>> import optchain as oc
+    >>> float(oc.scale_schedule(oc.linear(1.0, 0.0, steps=4), factor=10.0)(2))
+    5.0
+    """
+
+def in_fractions(base: Callable[[Any], Any], total: Number) -> Schedule:
+    r"""A schedule whose lengths are fractions of a run.
+
+    .. math::
+        \eta_t = f(t / T)
+
+    Args:
+        base: :math:`f`, a schedule for a run of length 1: `wsd(peak=1e-3, warmup=0.1, total=1.0, decay=0.2)`.
+        total: :math:`T`, the steps of the run, positive.
+
+    Raises:
+        ValueError: a constant outside its range, a number in the place of a schedule.
+
+    Differs from the paper: nothing.
+
+    >>> import optchain as oc
+    >>> lr = oc.in_fractions(oc.wsd(peak=1.0, warmup=0.1, total=1.0, decay=0.2), total=1000)
+    >>> [round(float(lr(step)), 4) for step in (0, 50, 100, 800, 900, 1000)]
+    [0.0, 0.5, 1.0, 1.0, 0.5, 0.0]
+    """
+
+def in_tokens(base: Callable[[Any], Any], tokens_per_step: Number) -> Schedule:
+    r"""A schedule whose lengths are in tokens, or in examples.
+
+    .. math::
+        \eta_t = f(n t)
+
+    Args:
+        base: :math:`f`, a schedule that counts tokens: `cosine(1e-3, steps=10e9)`.
+        tokens_per_step: :math:`n`, those of one update, all devices and micro-batches together, positive.
+
+    Raises:
+        ValueError: a constant outside its range, a number in the place of a schedule.
+
+    Differs from the paper: nothing.
+
+    >>> import optchain as oc
+    >>> lr = oc.in_tokens(oc.linear(1.0, 0.0, steps=4e9), tokens_per_step=1e6)
+    >>> [float(lr(step)) for step in (0, 1000, 4000)]
+    [1.0, 0.75, 0.0]
+    """
+
+def linear(start: Number, end: Number, steps: Number) -> Schedule:
+    r"""A straight line from one value to another, which is held.
+
+    .. math::
+        \eta_t = \eta_0 + (\eta_T - \eta_0) \min(t / T, 1)
+
+    Args:
+        start: :math:`\eta_0`, any finite number.
+        end: :math:`\eta_T`, any finite number.
+        steps: :math:`T`, at least 0; with 0 the value is `end` from the first step on.
+
+    Raises:
+        ValueError: a constant outside its range.
+
+    Differs from the paper: nothing.
+
+    >>> import optchain as oc
+    >>> [float(oc.linear(1.0, 0.0, steps=4)(step)) for step in (0, 1, 4, 9)]
+    [1.0, 0.75, 0.0, 0.0]
+    """
+
+def one_cycle(
+    peak: Number,
+    total: Number,
+    warmup_fraction: Number = 0.3,
+    div: Number = 25.0,
+    final_div: Number = 10000.0,
+) -> Schedule:
+    r"""Up to the peak and down to almost nothing, both along half a cosine.
+
+    .. math::
+        \eta_t = \begin{cases}
+        \eta + \tfrac{1}{2} (\eta / d - \eta) (1 + \cos(\pi t / w)) & t < w = f T \\
+        \eta_T + \tfrac{1}{2} (\eta - \eta_T) (1 + \cos(\pi \min((t - w) / (T - w), 1))) & t \ge w
+        \end{cases}, \qquad \eta_T = \frac{\eta}{d\, d_T}
+
+    Args:
+        peak: :math:`\eta`, reached at step `warmup_fraction * total`, any finite number.
+        total: :math:`T`, the step at which the last value is reached, at least 0; the value is held from there on.
+        warmup_fraction: :math:`f`, the part of `total` in which the value rises, in [0, 1].
+        div: :math:`d`, the peak over the first value, positive.
+        final_div: :math:`d_T`, the first value over the last, positive.
+
+    Raises:
+        ValueError: a constant outside its range.
+
+    Differs from the paper: two phases along a cosine instead of three linear ones, as is usual in practice. The peak
+    may lie between two whole steps: optax takes the whole step below it; torch ends its phases one step earlier, at
+    `warmup_fraction * total - 1` and `total - 1`.
+
+    References:
+        Smith and Topin, 2017. https://arxiv.org/abs/1708.07120
+
+    >>> import optchain as oc
+    >>> [round(float(oc.one_cycle(1.0, total=10)(step)), 4) for step in (0, 3, 10)]
+    [0.04, 1.0, 0.0]
+    """
+
+def piecewise(values: Sequence[Number], boundaries: Sequence[Number]) -> Schedule:
+    r"""One value after the other, each from its boundary on.
+
+    .. math::
+        \eta_t = v_i, \qquad b_i \le t < b_{i+1}, \qquad b_0 = 0
+
+    Args:
+        values: finite numbers, one more than there are boundaries.
+        boundaries: the steps at which the second and later values begin, at least 0, strictly rising.
+
+    Raises:
+        ValueError: a constant outside its range, boundaries that do not rise, a wrong number of values.
+
+    Differs from the paper: nothing.
+
+    >>> import optchain as oc
+    >>> [float(oc.piecewise([1.0, 0.5], [10])(step)) for step in (0, 9, 10)]
+    [1.0, 1.0, 0.5]
+    """
+
+def polynomial(start: Number, end: Number, power: Number, steps: Number) -> Schedule:
+    r"""A power of the steps that remain, from one value to another, which is held.
+
+    .. math::
+        \eta_t = \eta_T + (\eta_0 - \eta_T) (1 - \min(t / T, 1))^p
+
+    Args:
+        start: :math:`\eta_0`, any finite number.
+        end: :math:`\eta_T`, any finite number.
+        power: :math:`p`, positive; 1 is linear.
+        steps: :math:`T`, at least 0; with 0 the value is `end` from the first step on.
+
+    Raises:
+        ValueError: a constant outside its range.
+
+    Differs from the paper: nothing.
+
+    >>> import optchain as oc
+    >>> float(oc.polynomial(1.0, 0.0, power=2, steps=4)(2))
+    0.25
+    """
+
+def power_law(peak: Number, amplitude: Number, exponent: Number, warmup: Number = 0.0) -> Schedule:
+    r"""Linear warm-up, then a falling power of the time, at most the peak, without end.
+
+    .. math::
+        \eta_t = \begin{cases} \min(\eta, a\, t^b) & t \ge w \\ \min(\eta, a\, w^b)\, t / w & t < w \end{cases}
+
+    With `in_tokens` the time is tokens, and the same numbers do for any batch size once a is in proportion to it: the
+    paper's optimum is 4.6 times the batch size for a, and -0.51 for b. `cooldown` ends it, where an end is wanted.
+
+    Args:
+        peak: :math:`\eta`, the upper bound, positive; 0.02 in the paper.
+        amplitude: a, the value at step 1 if there were no bound, positive.
+        exponent: b, at most 0.
+        warmup: :math:`w`, the steps of the warm-up, at least 0.
+
+    Raises:
+        ValueError: a constant outside its range.
+
+    Differs from the paper: a contains the batch size. Before step 1 the power is that of step 1.
+
+    References:
+        Shen et al., 2024, the Power scheduler. https://arxiv.org/abs/2408.13359
+
+    >>> import optchain as oc
+    >>> [float(oc.power_law(0.5, amplitude=2.0, exponent=-0.5, warmup=2)(step)) for step in (0, 1, 2, 16, 64)]
+    [0.0, 0.25, 0.5, 0.5, 0.25]
+    """
+
+def rex(start: Number, steps: Number, end: Number = 0.0) -> Schedule:
+    r"""A fall that begins slowly and ends fast, from one value to another, which is held.
+
+    .. math::
+        \eta_t = \eta_T + (\eta_0 - \eta_T) \frac{1 - x}{\tfrac{1}{2} + \tfrac{1}{2} (1 - x)}, \qquad x = \min(t / T, 1)
+
+    Args:
+        start: :math:`\eta_0`, any finite number.
+        steps: :math:`T`, at least 0; with 0 the value is `end` from the first step on.
+        end: :math:`\eta_T`, any finite number; 0 in the paper.
+
+    Raises:
+        ValueError: a constant outside its range.
+
+    Differs from the paper: nothing; the value is sampled at every step.
+
+    References:
+        Chen, Wolfe and Kyrillidis, 2021, section 4 (REX). https://arxiv.org/abs/2107.04197
+
+    >>> import optchain as oc
+    >>> [round(float(oc.rex(1.0, steps=4)(step)), 4) for step in (0, 1, 2, 4, 9)]
+    [1.0, 0.8571, 0.6667, 0.0, 0.0]
+    """
+
+def step_decay(start: Number, factor: Number, every: Number) -> Schedule:
+    r"""Decay by a factor at once, after every so many steps.
+
+    .. math::
+        \eta_t = \eta_0 \gamma^{\lfloor t / n \rfloor}
+
+    Args:
+        start: :math:`\eta_0`, any finite number.
+        factor: :math:`\gamma`, positive.
+        every: :math:`n`, the steps from one decay to the next, positive.
+
+    Raises:
+        ValueError: a constant outside its range.
+
+    Differs from the paper: nothing.
+
+    >>> import optchain as oc
+    >>> [round(float(oc.step_decay(1.0, factor=0.5, every=10)(step)), 6) for step in (0, 9, 10, 20)]
+    [1.0, 1.0, 0.5, 0.25]
+    """
+
+def wsd(peak: Number, warmup: Number, total: Number, decay: Number, end: Number = 0.0, power: Number = 1.0) -> Schedule:
+    r"""Linear warm-up to the peak, which is held until the last steps, then decay to the end.
+
+    .. math::
+        \eta_t = \begin{cases}
+        \eta\, t / w & t < w \\
+        \eta & w \le t < T - D \\
+        \eta + (\eta_T - \eta) \min((t - T + D) / D, 1)^p & t \ge T - D
+        \end{cases}
+
+    Args:
+        peak: :math:`\eta`, any finite number.
+        warmup: :math:`w`, the steps of the warm-up, at least 0.
+        total: :math:`T`, the step at which `end` is reached, warm-up included.
+        decay: :math:`D`, the steps of the decay, at least 0; `warmup + decay` is at most `total`.
+        end: :math:`\eta_T`, the value that is held from step `total` on, any finite number.
+        power: :math:`p`, positive; 1 is linear, 0.5 is the 1-sqrt cooldown.
+
+    Raises:
+        ValueError: a constant outside its range, a warm-up and a decay that together are longer than the whole.
+
+    Differs from the paper: the decay of the first is any falling function, often exponential.
+
+    References:
+        Hu et al., 2024, section 4. https://arxiv.org/abs/2404.06395
+        Hägele et al., 2024, section 3 (1-sqrt). https://arxiv.org/abs/2405.18392
+
+    >>> import optchain as oc
+    >>> lr = oc.wsd(peak=1.0, warmup=2, total=10, decay=4)
+    >>> [float(lr(step)) for step in (0, 1, 2, 6, 8, 10, 11)]
+    [0.0, 0.5, 1.0, 1.0, 0.5, 0.0, 0.0]
+    """
+
+def asam(tx: optax.GradientTransformation, rho: Number = 0.5, eta: float = 0.01) -> Transform:
+    r"""Gives a transformation the gradient at the worst parameters nearby, where near is relative to their size.
+
+    .. math::
+        \hat g = \nabla L\Bigl(p + \rho \frac{T^2 g}{\lVert T g \rVert}\Bigr), \qquad T = |p| + \eta, \qquad
+        u = \mathrm{tx}(\hat g)
+
+    The neighborhood does not change where a parameter is scaled up and the next one down, so that the model stays the
+    same. Usage and extra argument `grad_fn` are those of `sam`.
+
+    Args:
+        tx: any transformation; all of it sees the second gradient.
+        rho: :math:`\rho`, radius of the neighborhood, at least 0; a number or a schedule.
+        eta: :math:`\eta`, added to the size of a parameter, at least 0.
+
+    Shapes and dtypes: as `sam`.
+
+    Differs from the paper: nothing; its code leaves biases unscaled, here all parameters are alike.
+
+    Raises:
+        ValueError: as `sam`.
+
+    References:
+        Kwon et al., 2021, Algorithm 1. https://arxiv.org/abs/2102.11600
+
+    >>> import optchain as oc
+    >>> tx = oc.asam(oc.sgd(0.1, momentum=0.9))
+    """
+
+def gsam(tx: optax.GradientTransformation, rho: Number = 0.05, alpha: Number = 0.4) -> Transform:
+    r"""Gives a transformation the gradient at the worst parameters nearby, turned to where these are hardly worse.
+
+    .. math::
+        \hat g = \nabla L\Bigl(p + \rho \frac{g}{\lVert g \rVert}\Bigr), \qquad
+        g_\perp = g - \frac{\langle g, \hat g \rangle}{\lVert \hat g \rVert^2} \hat g, \qquad
+        u = \mathrm{tx}(\hat g - \alpha g_\perp)
+
+    Along :math:`-g_\perp` the loss at the parameters rises and that at the perturbed ones stays, to first order: the
+    gap between them, which measures the sharpness, becomes smaller. Usage and extra argument `grad_fn` are those of
+    `sam`.
+
+    Args:
+        tx: any transformation; all of it sees the combined gradient.
+        rho: :math:`\rho`, radius of the neighborhood, at least 0; a number or a schedule.
+        alpha: :math:`\alpha`, weight of the gap, at least 0; a number or a schedule. With 0 it is `sam`.
+
+    Shapes and dtypes: as `sam`; norms and products are those of all leaves together.
+
+    Differs from the paper: the radius follows the learning rate there; here it is what `rho` says.
+
+    Raises:
+        ValueError: as `sam`.
+
+    References:
+        Zhuang et al., 2022, Algorithm 1. https://arxiv.org/abs/2203.08065
+
+    >>> import optchain as oc
+    >>> tx = oc.gsam(oc.sgd(0.1, momentum=0.9), rho=oc.linear(0.05, 0.01, 10_000))
+    """
+
+def looksam(tx: optax.GradientTransformation, rho: Number = 0.05, k: int = 5, alpha: Number = 0.7) -> Transform:
+    r"""Gives a transformation the gradient at the worst parameters nearby, which it computes at every k-th step only.
+
+    .. math::
+        \hat g = \nabla L\Bigl(p + \rho \frac{g}{\lVert g \rVert}\Bigr), \qquad
+        v = \hat g - \frac{\langle \hat g, g \rangle}{\lVert g \rVert^2} g, \qquad u = \mathrm{tx}(\hat g)
+
+    at the first of k steps, and at the others, where :math:`\hat g` is not computed,
+
+    .. math::
+        u = \mathrm{tx}\Bigl(g + \alpha \frac{\lVert g \rVert}{\lVert v \rVert} v\Bigr)
+
+    with the last v, which changes slowly. Usage and extra argument `grad_fn` are those of `sam`; under `vmap` it is
+    called at all steps.
+
+    Args:
+        tx: any transformation; all of it sees these gradients.
+        rho: :math:`\rho`, radius of the neighborhood, at least 0; a number or a schedule.
+        k: steps from one second gradient to the next, at least 1. With 1 it is `sam`.
+        alpha: :math:`\alpha`, size of the reused component beside the gradient, at least 0; a number or a schedule.
+
+    Shapes and dtypes: as `sam`; norms and products are those of all leaves together. The slot `flat`, v over its norm,
+    is like the parameters, in float32 or wider.
+
+    Differs from the paper: nothing.
+
+    Raises:
+        ValueError: as `sam`; a k that is no whole number from 1.
+
+    References:
+        Liu et al., 2022, Algorithm 1. https://arxiv.org/abs/2203.02714
+
+    >>> import optchain as oc
+    >>> tx = oc.looksam(oc.sgd(0.1, momentum=0.9), rho=0.05, k=5)
+    """
+
+def sam(tx: optax.GradientTransformation, rho: Number = 0.05) -> Transform:
+    r"""Gives a transformation the gradient at the worst parameters nearby instead of that at the parameters.
+
+    .. math::
+        \hat g = \nabla L\Bigl(p + \rho \frac{g}{\lVert g \rVert}\Bigr), \qquad u = \mathrm{tx}(\hat g)
+
+    The second gradient comes from the extra argument `grad_fn`, a function from parameters to gradients on the same
+    batch: `oc.apply(tx, grads, state, params, grad_fn=lambda p: jax.grad(loss)(p, batch))`, within the jitted step. It
+    passes through chains, guards and accumulation, there with the last micro-batch. The parameters that it gets are
+    float32 or wider.
+
+    Args:
+        tx: any transformation; all of it sees the second gradient, so that a clip before it is not one of that.
+        rho: :math:`\rho`, radius of the neighborhood, at least 0; a number or a schedule.
+
+    Shapes and dtypes: any; the norm is that of all leaves, in float32 or wider. It stands outside of masks and groups,
+    for `grad_fn` takes whole parameters. A gradient of 0 perturbs nothing.
+
+    Differs from the paper: the norm is Euclidean (p = 2).
+
+    Raises:
+        ValueError: no `grad_fn`, or one that returns other leaves than the parameters; no parameters.
+
+    References:
+        Foret et al., 2020, Algorithm 1 and equation 2. https://arxiv.org/abs/2010.01412
+
+    >>> import optchain as oc
+    >>> tx = oc.sam(oc.sgd(0.1, momentum=0.9), rho=0.05)
+    """
+
+def gradual(begin: int, end: int, every: int, initial: float = 0.0, power: float = 3.0) -> Gradual:
+    r"""Prunes more and more: fast at first, while much is superfluous, then slower, to the final sparsity.
+
+    .. math::
+        s_t = s_f + (s_i - s_f) \left(1 - \frac{t - t_0}{t_1 - t_0}\right)^p
+        \qquad t \in \{t_0, t_0 + \Delta t, t_0 + 2 \Delta t, \dots, t_1\}
+
+    A weight that is pruned stays so. With the score `"magnitude"` this is GMP.
+
+    Args:
+        begin: :math:`t_0`, the step of the first pruning, counted from 0; before it all weights are kept.
+        end: :math:`t_1`, the step of the last pruning, after `begin`.
+        every: :math:`\Delta t`, the steps between two prunings, at least 1; `end` is one in any case.
+        initial: :math:`s_i`, the sparsity at `begin`, in [0, 1); where a parameter is to be less sparse than that in
+            the end, its own final one.
+        power: p, positive; 3 in the paper.
+
+    Differs from the paper: nothing.
+
+    Raises:
+        ValueError: a number out of its range.
+
+    References:
+        Zhu and Gupta, 2017, equation 1. https://arxiv.org/abs/1710.01878
+
+    >>> import optchain as oc
+    >>> tx = oc.sparse(oc.adamw(1e-3), 0.9, schedule=oc.gradual(begin=100, end=700, every=20))
+    """
+
+def one_shot(step: int = 0) -> OneShot:
+    """Prunes once and for ever: all that is pruned goes at one step.
+
+    Args:
+        step: the step, counted from 0, before which all weights are kept. At 0 the masks are there from `init` on, but
+            for a score that reads gradients: then the first step chooses them by its own (with the score `"saliency"`
+            that is SNIP).
+
+    Differs from the paper: nothing, but SNIP's gradients are those of one batch of training.
+
+    Raises:
+        ValueError: a step that is no whole number of at least 0.
+
+    References:
+        Lee et al., 2018, Algorithm 1. https://arxiv.org/abs/1810.02340
+
+    >>> import optchain as oc
+    >>> tx = oc.sparse(oc.adamw(1e-3), 0.9, schedule=oc.one_shot(step=1000))
+    """
+
+def regrow(
+    every: int,
+    fraction: Number = 0.3,
+    grow: str | Callable[[jax.Array, jax.Array], jax.Array] = "gradient",
+    drop: str | Callable[[jax.Array, jax.Array], jax.Array] = "magnitude",
+    end: int | None = None,
+) -> Regrow:
+    r"""Drops the least weights every few steps and grows as many others, which begin at 0.
+
+    .. math::
+        K = \operatorname{top}_{n - d}\{|p_i| : i \in M\}, \qquad M \leftarrow K \cup \operatorname{top}_d\{|g_i| : i
+        \notin K\}, \qquad d = f_t n
+
+    where n weights of a parameter are in the mask M. With the gradients g of the step, those of pruned weights too,
+    this is RigL; with `grow="random"` it is SET. The first mask is made by the score of `sparse`: `"random"` in both.
+
+    Args:
+        every: the steps between two changes, at least 1.
+        fraction: :math:`f_t`, the part of the kept weights that is dropped, in [0, 1], or a schedule of the step: RigL
+            has `oc.cosine(0.3, steps=end)`.
+        grow: the score by which weights are grown.
+        drop: the score of the weights that are not dropped.
+        end: the step from which on the masks stay; None for never.
+
+    Differs from the paper: the step at which masks change is a step of training too. A weight that is dropped and at
+    once grown again goes on as it was.
+
+    Raises:
+        ValueError: a number out of its range, an unknown score.
+
+    References:
+        Evci et al., 2019, section 3. https://arxiv.org/abs/1911.11134
+        Mocanu et al., 2017, Algorithm 1 (SET). https://arxiv.org/abs/1707.04780
+
+    >>> import optchain as oc
+    >>> rigl = oc.regrow(every=100, fraction=oc.cosine(0.3, steps=7500), end=7500)
+    >>> tx = oc.sparse(oc.adamw(1e-3), 0.9, score="random", distribution="erk", schedule=rigl)
+    """
+
+def sparse(
+    tx: optax.GradientTransformation,
+    sparsity: float | jax.Array | None = None,
+    mask: Mask | None = is_kernel,
+    score: str | Callable[[jax.Array, jax.Array], jax.Array] = "magnitude",
+    distribution: str | Mapping[str, float] = "uniform",
+    schedule: MaskSchedule | None = None,
+    structure: str | Sequence[int] = "unstructured",
+    axis: int | None = None,
+    seed: int = 0,
+) -> Transform:
+    r"""Trains some of the weights and holds the others at exactly 0, whatever the transformation does.
+
+    .. math::
+        p \leftarrow \begin{cases} p + \mathrm{tx}(m g, m p) & \text{where } m \\ 0 & \text{elsewhere} \end{cases}
+
+    The mask m is chosen along four axes that go with one another:
+
+    ================  ==================================================================================================
+    `score`           what a weight is worth: `"magnitude"` :math:`|p|`, `"gradient"` :math:`|g|`, `"saliency"`
+                      :math:`|p g|`, `"random"`, or a function of (parameter, gradient)
+    `distribution`    how much of which parameter is pruned: `"uniform"`; `"erk"`, less where a layer is narrow, in
+                      proportion to the sum over the product of its shape; `"global"`, whatever has the least scores of
+                      all; or a table from patterns on paths to sparsities, for all others `sparsity`
+    `schedule`        when: `one_shot`, `gradual`, `regrow` or `straight_through`
+    `structure`       what is pruned together: `"unstructured"`, single entries; `"2:4"`, entries of which 2 are kept in
+                      each 4 neighbors along an axis; `[4, 4]`, blocks of this shape on the last axes; `"channels"`, all
+                      that has one index on an axis. Units are ranked by the mean score of their entries.
+    ================  ==================================================================================================
+
+    Exactly as many units are kept as the sparsity says, rounded; equal scores are told apart by their place. `tx` sees
+    masked gradients and parameters, and remembers nothing of what is pruned: at the beginning of each step its slots
+    like the parameter are there what its `init` makes of 0, so that a weight that is grown again begins anew, at 0.
+    What `averaged_params` reads is masked too; an average costs least after `sparse`, in a chain around both.
+
+    The masks are in the state from `init` on, but the parameters are the caller's: before the first step
+    `masked_params(state, params)` are those that will be trained. It is the outermost wrapper or the last link of a
+    chain, and stands around `precision` or within `guard` and `accumulate`. Through `update` a pruned weight gets the
+    update -p, in a dtype in which `optax.apply_updates` makes it 0.
+
+    Args:
+        tx: any transformation, with its learning rate.
+        sparsity: the part of the weights that is pruned in the end, in [0, 1); left out for `"2:4"`, which says it.
+        mask: the parameters that have masks, as in every technique; by default kernels and embeddings.
+        score: as above.
+        distribution: as above.
+        schedule: as above; `one_shot()` if left out.
+        structure: as above.
+        axis: the axis of groups, by default the last but one, which a dense layer sums over; or that of channels, by
+            default the last one, its outputs. Axes that `over_layers` declares are not counted, and each layer is
+            pruned as if it were alone.
+        seed: of random scores, which are a hash of seed, step, path and element: the same however arrays are sharded.
+
+    Metrics: `sparse.sparsity`, the part of the weights that is pruned, of the parameters with masks;
+    `sparse.changed`, how many the last step pruned or grew.
+
+    Shapes and dtypes: any; the masks are bools like the parameters. Between changes they cost one byte read for each
+    array that is read and masked, and no temporaries; masks that change need some 14 bytes for each weight, to sort the
+    scores.
+
+    Differs from the paper: nothing; see the schedules.
+
+    Raises:
+        ValueError: a sparsity outside [0, 1), an unknown word; at `init`, a parameter whose shape does not fit the
+            structure, or a pattern that matches none.
+
+    References:
+        Evci et al., 2019, section 3 (ERK). https://arxiv.org/abs/1911.11134
+        Zhou et al., 2021, section 2 (N:M). https://arxiv.org/abs/2102.04010
+
+    >>> import optchain as oc
+    >>> tx = oc.sparse(oc.adamw(1e-3), 0.9, distribution="erk", schedule=oc.gradual(begin=100, end=700, every=20))
+    """
+
+def straight_through(every: int = 1) -> StraightThrough:
+    r"""Keeps the dense weights in the state and trains them all; the parameters are their masked values.
+
+    .. math::
+        w \leftarrow w + \mathrm{tx}(g(p), w), \qquad p = \begin{cases} w & \text{in the mask} \\ 0 & \text{else}
+        \end{cases}
+
+    The gradient of the sparse parameters moves all weights, as if the mask were not there, so that what was pruned may
+    come back with the value that it has by then.
+
+    Args:
+        every: the steps between two choices of the masks, at least 1.
+
+    Differs from the paper: the gradient passes to all weights, which the paper does for hard thresholds of units.
+
+    Raises:
+        ValueError: a number out of its range.
+
+    References:
+        Bengio et al., 2013, section 4. https://arxiv.org/abs/1308.3432
+
+    >>> import optchain as oc
+    >>> tx = oc.sparse(oc.adamw(1e-3), structure="2:4", schedule=oc.straight_through(every=10))
+    """
+
+def centralize(mask: Mask | None = None) -> Transform:
+    r"""Subtracts from the update of each output's weights their mean.
+
+    .. math::
+        u_{ij} = g_{ij} - \frac{1}{m} \sum_{k=1}^{m} g_{kj}
+
+    where j counts the last axis, the outputs, and i all the others. Vectors and scalars pass.
+
+    Fields: none.
+
+    Shapes and dtypes: any. A kernel has its outputs last, as in Flax: (h, w, i, o) is centralized over its first three
+    axes. For one with several axes of outputs, such as (d, heads, features), give a view with `as_matrices`. Leave
+    embeddings out with a mask: they have no outputs.
+
+    Differs from the paper: nothing. optax and torch take the first axis for the outputs, where torch has them: in
+    optax too the mean is over the outputs of each input of a Flax kernel.
+
+    References:
+        Yong et al., 2020, equation 1. https://arxiv.org/abs/2004.01461
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.centralize(mask="*/kernel"), oc.scale_by_adam(), oc.scale_by_learning_rate(1e-3))
+    """
+
+def scale_by_cocob(alpha: Number = 100.0, eps: Number = 1e-08, mask: Mask | None = None) -> Transform:
+    r"""Steps downhill to the next bet on the sign of the gradient, without any rate; its update is added as it is.
+
+    .. math::
+        L \leftarrow \max(L, |g|), \qquad G \leftarrow G + |g|, \qquad R \leftarrow \max(R - g (p - p_0), 0), \qquad
+        \theta \leftarrow \theta - g
+
+        u = p_0 + \frac{\theta}{L \max(G + L, \alpha L)} (L + R) - p
+
+    A constant factor of g changes nothing (but for `eps`).
+
+    Fields:
+        alpha: :math:`\alpha`, > 0; the first step is :math:`1 / \alpha`, in the units of p.
+        eps: the first L, in the units of g, at least 0.
+
+    Shapes and dtypes: any; all slots are like the parameter, in float32 or wider; `start` is a copy of it. It reads the
+    parameters.
+
+    Differs from the paper: L begins at `eps`, as in optax, not at 0. An entry that never had a gradient stays at
+    :math:`p_0`.
+
+    References:
+        Orabona and Tommasi, 2017, Algorithm 2. https://arxiv.org/abs/1705.07795
+    """
+
+def scale_by_dadapt_adam(
+    learning_rate: Number = 1.0,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-08,
+    estim_lr0: Number = 1e-06,
+    weight_decay: Number = 0.0,
+    bias_correction: bool = False,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Makes the whole step of Adam, with a rate that bounds the distance from the start to the solution from below.
+
+    .. math::
+        \mu \leftarrow b_1 \mu + (1 - b_1) \eta d g, \qquad \nu \leftarrow b_2 \nu + (1 - b_2) g^2, \qquad
+        u = \frac{\mu}{\sqrt\nu + \epsilon} + \lambda \eta d p
+
+        r \leftarrow \sqrt{b_2} r + (1 - \sqrt{b_2}) \eta d \Big\langle g, \frac{s}{\sqrt\nu + \epsilon} \Big\rangle,
+        \qquad s \leftarrow \sqrt{b_2} s + (1 - \sqrt{b_2}) \eta d g, \qquad
+        d \leftarrow \max\Big(d, \frac{r}{(1 - \sqrt{b_2}) \lVert s \rVert_1}\Big)
+
+    Norms and products are over all leaves together, and r sees the old s. Only a change of sign may follow this link.
+
+    Fields:
+        learning_rate: :math:`\eta`, a factor of the estimated rate, any finite number; leave it at 1, or give it a
+            schedule that begins or peaks at 1.
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: :math:`\epsilon`, added to the root, in the units of g, at least 0.
+        estim_lr0: the first d, in the units of p, > 0; smaller than the distance that is looked for.
+        weight_decay: :math:`\lambda`, decoupled, at least 0.
+        bias_correction: multiply :math:`\eta` by Adam's corrections, :math:`\sqrt{1 - b_2^t} / (1 - b_1^t)`.
+
+    Metrics: `d`, the estimate that the next step uses.
+
+    Shapes and dtypes: any; the slots are in float32 or wider. It reads the parameters.
+
+    Differs from the paper: `weight_decay` and `bias_correction` are those of the authors' code, off by default. The
+    code divides by the old root in r.
+
+    References:
+        Defazio and Mishchenko, 2023, Algorithm 5. https://arxiv.org/abs/2301.07733
+    """
+
+def scale_by_dadapt_sgd(
+    learning_rate: Number = 1.0,
+    momentum: Number = 0.9,
+    estim_lr0: Number = 1e-06,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Makes the whole step of SGD, with a rate that bounds the distance from the start to the solution from below.
+
+    .. math::
+        \lambda = \eta d / \lVert g_1 \rVert, \qquad r \leftarrow r + \lambda \langle g, s \rangle, \qquad
+        s \leftarrow s + \lambda g, \qquad d \leftarrow \max(d, 2 r / \lVert s \rVert), \qquad
+        u = \mu \leftarrow b \mu + (1 - b) \lambda g
+
+    Norms and products are over all leaves together, and :math:`\lambda` uses the old d. Only a change of sign may
+    follow this link.
+
+    Fields:
+        learning_rate: :math:`\eta`, a factor of the estimated rate, any finite number; leave it at 1, or give it a
+            schedule that begins or peaks at 1.
+        momentum: b, in [0, 1).
+        estim_lr0: the first d, in the units of p, > 0; smaller than the distance that is looked for.
+
+    Metrics: `d`, the estimate that the next step uses.
+
+    Shapes and dtypes: any; the slots are in float32 or wider.
+
+    Differs from the paper: there the iterates, not the steps, are averaged, :math:`p \leftarrow b p + (1 - b) z` with
+    :math:`z = p_0 - s`, which makes the same steps where b is constant. The first gradient that counts in
+    :math:`\lambda` is the first that is not 0.
+
+    References:
+        Defazio and Mishchenko, 2023, Algorithm 4. https://arxiv.org/abs/2301.07733
+    """
+
+def scale_by_dog(
+    learning_rate: Number = 1.0,
+    reps_rel: Number = 1e-06,
+    eps: Number = 1e-08,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Makes the whole step of SGD, with the distance moved so far over the root of all squared gradients as its rate.
+
+    .. math::
+        r \leftarrow \max(r, \lVert p - p_0 \rVert), \qquad G \leftarrow G + \lVert g \rVert^2, \qquad
+        u = \eta \frac{r}{\sqrt{G + \epsilon}} g, \qquad r_0 = \alpha (1 + \lVert p_0 \rVert)
+
+    Norms are over all leaves together. The distance :math:`p - p_0` is the sum of the steps made, so that it is exact
+    where parameters of low precision have not moved yet: only a change of sign may follow this link. The authors
+    evaluate an average of the iterates, as `average_params` after that keeps it.
+
+    Fields:
+        learning_rate: :math:`\eta`, a factor of the rate, any finite number; leave it at 1, or give it a schedule.
+        reps_rel: :math:`\alpha`, the first step over the size of the parameters, > 0; 1e-4 with batch normalization.
+        eps: :math:`\epsilon`, in the units of g**2, at least 0.
+
+    Metrics: `distance`, r, and `step`, the factor of g.
+
+    Shapes and dtypes: any; the slots are in float32 or wider. `init` reads the parameters' values.
+
+    Differs from the paper: `eps` is that of the authors' code.
+
+    References:
+        Ivgi, Hinder and Carmon, 2023, equation DoG. https://arxiv.org/abs/2302.12022
+    """
+
+def scale_by_dowg(
+    learning_rate: Number = 1.0,
+    init_estim_sq_dist: Number = 0.0001,
+    eps: Number = 0.0001,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Makes the whole step of SGD, with the squared distance moved over the root of weighted squared gradients.
+
+    .. math::
+        r^2 \leftarrow \max(r^2, \lVert p - p_0 \rVert^2), \qquad v \leftarrow v + r^2 \lVert g \rVert^2, \qquad
+        u = \eta \frac{r^2}{\sqrt{v} + \epsilon} g
+
+    Norms are over all leaves together. The distance :math:`p - p_0` is the sum of the steps made, so that it is exact
+    where parameters of low precision have not moved yet: only a change of sign may follow this link.
+
+    Fields:
+        learning_rate: :math:`\eta`, a factor of the rate, any finite number; leave it at 1, or give it a schedule.
+        init_estim_sq_dist: the first :math:`r^2`, in the units of p**2, > 0.
+        eps: :math:`\epsilon`, in the units of p times g, at least 0.
+
+    Metrics: `distance`, r, and `step`, the factor of g.
+
+    Shapes and dtypes: any; the slots are in float32 or wider.
+
+    Differs from the paper: `eps`, absent there, is that of optax.
+
+    References:
+        Khaled, Mishchenko and Jin, 2023, Algorithm 1. https://arxiv.org/abs/2305.16284
+    """
+
+def fromage_step(learning_rate: Number, mask: Mask | None = None) -> Transform:
+    r"""Takes a step of a fraction of the parameter's norm, and shrinks the result so that norms do not grow.
+
+    .. math::
+        u = \frac{1}{\sqrt{1 + \eta^2}} \left(p - \eta \frac{\lVert p \rVert}{\lVert g \rVert} g\right) - p
+
+    It stands in the place of `scale_by_learning_rate`. The ratio is 1 where either norm is 0.
+
+    Fields:
+        learning_rate: :math:`\eta`, the step over the norm of the parameter, at least 0; 0.01 in the paper.
+
+    Shapes and dtypes: any; the norms are summed in float32. It reads the parameters: `update` without them is an error.
+
+    Differs from the paper: nothing; what is done where a norm is 0 is that of its authors' code. optax counts norms
+    below 1e-6 as 1e-6 instead, so that there a bias that begins at 0 hardly moves.
+
+    References:
+        Bernstein et al., 2020, Algorithm 1. https://arxiv.org/abs/2002.03432
+
+    >>> import optchain as oc
+    >>> tx = oc.fromage(0.01)
+    """
+
+def hypergradient(tx: Any, learning_rate: float, hyper_learning_rate: float) -> Transform:
+    r"""Multiplies the updates of any optimizer by a rate that goes downhill itself, by the gradient along the last one.
+
+    .. math::
+        v' = \mathrm{tx}(g), \qquad \eta \leftarrow \eta - \beta \langle g, v \rangle, \qquad u = \eta v'
+
+    The rate grows as long as the gradient points where the last update v pointed, and may become negative.
+
+    Args:
+        tx: any transformation whose updates are to be added, of rate 1: `oc.sgd(1.0)` makes this SGD-HD,
+            `oc.nesterov(1.0)` SGDN-HD and `oc.adam(1.0)` Adam-HD.
+        learning_rate: the first :math:`\eta`, at least 0.
+        hyper_learning_rate: :math:`\beta`, at least 0, in units of the rate over those of the loss; the paper takes
+            about 1e-3 for SGD and 1e-7 for Adam.
+
+    Metrics: `hypergradient.rate`, :math:`\eta`.
+
+    Shapes and dtypes: any; the slot `last`, v, is like the parameters, in float32 or wider.
+
+    Differs from the paper: nothing.
+
+    Raises:
+        ValueError: a number out of its range.
+
+    References:
+        Baydin et al., 2017, Algorithms 4 to 6. https://arxiv.org/abs/1703.04782
+
+    >>> import optchain as oc
+    >>> tx = oc.hypergradient(oc.adam(1.0), learning_rate=1e-3, hyper_learning_rate=1e-7)
+    """
+
+def scale_by_lars(
+    weight_decay: Number = 0.0,
+    trust_coefficient: Number = 0.001,
+    eps: Number = 0.0,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Adds the weight decay to the update of each leaf and scales both to the norm of its parameter.
+
+    .. math::
+        u = c\, \frac{\lVert p \rVert}{\lVert g \rVert + \lambda \lVert p \rVert + \epsilon}\, (g + \lambda p)
+
+    The factor is 1 where either norm is 0. The optimizer `lars` puts the learning rate and then
+    the momentum after it.
+
+    Fields:
+        weight_decay: :math:`\lambda`, at least 0.
+        trust_coefficient: c, the local learning rate, at least 0.
+        eps: :math:`\epsilon`, added to the norms, at least 0.
+
+    Shapes and dtypes: any; the norms are summed in float32. It reads the parameters: `update` without them is an error.
+    A leaf outside the mask (biases, scales) is neither decayed nor scaled.
+
+    Differs from the paper: :math:`\epsilon`, which is 0 there. optax scales by the norm of
+    :math:`g + \lambda p` instead of the sum of the two norms: the same without decay.
+
+    References:
+        You, Gitman and Ginsburg, 2017, Algorithm 1. https://arxiv.org/abs/1708.03888
+
+    >>> import optchain as oc
+    >>> tx = oc.lars(1.0, weight_decay=1e-4, mask=oc.is_matrix)
+    """
+
+def scale_by_ldog(
+    learning_rate: Number = 1.0,
+    reps_rel: Number = 1e-06,
+    eps: Number = 1e-08,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Makes the whole step of SGD, with a rate for each leaf: how far it moved over the root of its squared gradients.
+
+    .. math::
+        r \leftarrow \max(r, \lVert p - p_0 \rVert), \qquad G \leftarrow G + \lVert g \rVert^2, \qquad
+        u = \eta \frac{r}{\sqrt{G + \epsilon}} g, \qquad r_0 = \alpha (1 + \lVert p_0 \rVert)
+
+    As `scale_by_dog`, but norms are over one leaf, or one declared layer.
+
+    Fields:
+        learning_rate: :math:`\eta`, a factor of the rates, any finite number; leave it at 1, or give it a schedule.
+        reps_rel: :math:`\alpha`, the first step over the size of the leaf, > 0; 1e-4 with batch normalization.
+        eps: :math:`\epsilon`, in the units of g**2, at least 0.
+
+    Shapes and dtypes: any; the slots are in float32 or wider. `init` reads the parameters' values.
+
+    Differs from the paper: `eps` is that of the authors' code.
+
+    References:
+        Ivgi, Hinder and Carmon, 2023, section on layer-wise DoG (L-DoG). https://arxiv.org/abs/2302.12022
+    """
+
+def normalize_by_leaf_norm(scale_factor: Number = 1.0, eps: Number = 1e-06, mask: Mask | None = None) -> Transform:
+    r"""Scales the update of each leaf to a given norm.
+
+    .. math::
+        u = \frac{c\, g}{\lVert g \rVert + \epsilon}
+
+    Fields:
+        scale_factor: c, the norm of each leaf's update, any finite number.
+        eps: :math:`\epsilon`, in the units of g, at least 0.
+
+    Shapes and dtypes: any; the norm is summed in float32. An update of 0 stays 0, without `eps` too. A NaN or infinity
+    spoils its whole leaf.
+
+    Differs from the paper: :math:`\epsilon`, which is 0 there; a block is a leaf.
+
+    References:
+        Yu et al., 2017, Algorithm 1. https://arxiv.org/abs/1707.04822
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.trace(0.9), oc.normalize_by_leaf_norm(), oc.scale_by_learning_rate(0.1))
+    """
+
+def scale_by_learning_rate(learning_rate: Number, flip_sign: bool = True, mask: Mask | None = None) -> Transform:
+    r"""Multiplies the update by the learning rate, downhill.
+
+    .. math::
+        u = -\eta g
+
+    Fields:
+        learning_rate: :math:`\eta`, any finite number, usually positive.
+        flip_sign: False leaves the sign alone, :math:`u = \eta g`.
+
+    Shapes and dtypes: any.
+
+    Differs from the paper: nothing.
+
+    References:
+        Robbins and Monro, 1951, equation 6. doi:10.1214/aoms/1177729586
+    """
+
+def mechanize(
+    tx: Any,
+    weight_decay: float = 0.01,
+    eps: float = 1e-08,
+    s_init: float = 1e-06,
+    num_betas: int = 6,
+) -> Transform:
+    r"""Scales the sum of any optimizer's updates by a factor that it learns: a learning rate is no longer needed.
+
+    .. math::
+        h = \Big\langle \Delta, g + \lambda s \frac{\lVert g \rVert}{\lVert p \rVert} p \Big\rangle, \qquad
+        m_i \leftarrow \max(b_i m_i, |h|), \qquad v_i \leftarrow b_i^2 v_i + h^2, \qquad
+        r_i \leftarrow \max(b_i r_i - s_i h, 0)
+
+        s_i \leftarrow \frac{s_{init} m_i / n + r_i}{\sqrt{v_i} + \epsilon}, \qquad s = \textstyle\sum_i s_i, \qquad
+        \Delta' = \Delta + \mathrm{tx}(g), \qquad u = s' \Delta' - s \Delta, \qquad b_i = 1 - 10^{-i}
+
+    The schedule of the optimizer within keeps its shape, and peaks at 1. Products and norms are over all leaves.
+
+    Args:
+        tx: any transformation whose updates are to be added, such as `oc.adam(1.0)`.
+        weight_decay: :math:`\lambda`, at least 0; it acts on the scale alone.
+        eps: :math:`\epsilon`, in the units of h, at least 0; positive where gradients may be 0.
+        s_init: the first scale, > 0; smaller than the one that is looked for.
+        num_betas: n, how many decays :math:`b_i`, at least 1.
+
+    Metrics: `mechanic.scale`, s.
+
+    Shapes and dtypes: any; the slot `moved`, :math:`\Delta`, is like the parameters, in float32 or wider.
+
+    Differs from the paper: nothing. :math:`\Delta` is kept, where optax computes it from the parameters, which in low
+    precision have not moved yet; optax also begins at the scale `s_init` and clips h.
+
+    Raises:
+        ValueError: a number out of its range; at trace time, no parameters.
+
+    References:
+        Cutkosky, Defazio and Mehta, 2023, Algorithm 1. https://arxiv.org/abs/2306.00144
+
+    >>> import optchain as oc
+    >>> tx = oc.mechanize(oc.adamw(oc.warmup_cosine(peak=1.0, warmup=100, total=1000)))
+    """
+
+def scale_by_momo(
+    learning_rate: Number = 1.0,
+    beta: Number = 0.9,
+    lower_bound: Number = 0.0,
+    weight_decay: Number = 0.0,
+    adapt_lower_bound: bool = False,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Makes the whole step of momentum, as far as a model of the loss sees it fall to its lower bound.
+
+    .. math::
+        \mu \leftarrow b \mu + (1 - b) g, \qquad \bar f \leftarrow b \bar f + (1 - b) f, \qquad
+        \gamma \leftarrow b \gamma + (1 - b) \langle g, p \rangle
+
+        \tau = \min\left(\eta, \frac{[(1 + \eta \lambda)(\bar f - f_{min} - \gamma) + \langle \mu, p \rangle]_+}
+        {\lVert \mu \rVert^2}\right), \qquad u = p - \frac{p - \tau \mu}{1 + \eta \lambda}
+
+    Products are over all leaves together, and means begin with their first sample. `update` and `oc.apply` take the
+    extra argument `value`, the loss f; without it :math:`\tau = \eta`. What is kept is the difference
+    :math:`\gamma - \langle \mu, p \rangle`, from the steps made, for the two would cancel: only a change of sign may
+    follow this link.
+
+    Fields:
+        learning_rate: :math:`\eta`, the largest step, any finite number; rather too large than too small.
+        beta: b, in [0, 1).
+        lower_bound: :math:`f_{min}`, any finite number; 0 for most losses.
+        weight_decay: :math:`\lambda`, decoupled and proximal, at least 0.
+        adapt_lower_bound: estimate :math:`f_{min}` from the losses met, beginning with `lower_bound`, never below it:
+            halved where the model lies below it, then :math:`\bar f - \gamma + \langle \mu, p \rangle -
+            \tau \lVert \mu \rVert^2 / 2`.
+
+    Metrics: `step`, :math:`\tau`, and `bound`, :math:`f_{min}`.
+
+    Shapes and dtypes: any; the slots are in float32 or wider. It reads the parameters.
+
+    Differs from the paper: nothing.
+
+    References:
+        Schaipp et al., 2023, Algorithm 1; appendix for the decay and the bound. https://arxiv.org/abs/2305.07583
+    """
+
+def scale_by_momo_adam(
+    learning_rate: Number = 0.01,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-08,
+    lower_bound: Number = 0.0,
+    weight_decay: Number = 0.0,
+    adapt_lower_bound: bool = False,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Makes the whole step of Adam, as far as a model of the loss sees it fall to its lower bound.
+
+    .. math::
+        \mu \leftarrow b_1 \mu + (1 - b_1) g, \qquad \nu \leftarrow b_2 \nu + (1 - b_2) g^2, \qquad
+        D = \sqrt{\nu / (1 - b_2^t)} + \epsilon, \qquad \rho = 1 - b_1^t
+
+        \bar f \leftarrow b_1 \bar f + (1 - b_1) f, \qquad \gamma \leftarrow b_1 \gamma + (1 - b_1) \langle g, p \rangle
+
+        \tau = \min\left(\frac{\eta}{\rho}, \frac{[(1 + \eta \lambda)(\bar f - \rho f_{min} - \gamma) +
+        \langle \mu, p \rangle]_+}{\langle \mu, \mu / D \rangle}\right), \qquad
+        u = p - \frac{p - \tau \mu / D}{1 + \eta \lambda}
+
+    Products are over all leaves together. `update` and `oc.apply` take the extra argument `value`, the loss f; without
+    it :math:`\tau = \eta / \rho`, which is Adam. What is kept is the difference
+    :math:`\gamma - \langle \mu, p \rangle`, from the steps made, for the two would cancel: only a change of sign may
+    follow this link.
+
+    Fields:
+        learning_rate: :math:`\eta`, the largest step, any finite number; rather too large than too small.
+        b1: decay of the means, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: :math:`\epsilon`, added to the root, in the units of g, at least 0.
+        lower_bound: :math:`f_{min}`, any finite number; 0 for most losses.
+        weight_decay: :math:`\lambda`, decoupled and proximal, at least 0.
+        adapt_lower_bound: estimate :math:`f_{min}` from the losses met, beginning with `lower_bound`, never below it.
+
+    Metrics: `step`, :math:`\tau`, and `bound`, :math:`f_{min}`.
+
+    Shapes and dtypes: any; the slots are in float32 or wider. It reads the parameters.
+
+    Differs from the paper: nothing.
+
+    References:
+        Schaipp et al., 2023, Algorithm 2 (MoMo-Adam). https://arxiv.org/abs/2305.07583
+    """
+
+def scale_by_param_block_rms(min_scale: Number = 0.001, mask: Mask | None = None) -> Transform:
+    r"""Multiplies the update of each leaf by the root mean square of its parameters.
+
+    .. math::
+        u = g \max\left(\epsilon, \sqrt{\mathrm{mean}\, p^2}\right)
+
+    Fields:
+        min_scale: :math:`\epsilon`, the least factor, in the units of p, positive: parameters that are 0 move too.
+
+    Shapes and dtypes: any; the mean is taken in float32 or wider. It reads the parameters: `update` without them is an
+    error.
+
+    Differs from the paper: nothing; :math:`\epsilon` is :math:`\epsilon_2` there.
+
+    References:
+        Shazeer and Stern, 2018, section 8 and Algorithm 5. https://arxiv.org/abs/1804.04235
+    """
+
+def scale_by_polyak(
+    f_min: Number = 0.0,
+    max_learning_rate: Number = 1.0,
+    eps: Number = 0.0,
+    variant: str = "sps",
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Multiplies the update by the step that would lead to the lowest loss, were the loss linear.
+
+    .. math::
+        u = \min\left(\frac{f - f_{min}}{\lVert g \rVert^2 + \epsilon}, \gamma\right) g
+
+    The norm is over all leaves together. `update` and `oc.apply` take the extra argument `value`, the loss f at the
+    parameters where g was computed; without it the factor is :math:`\gamma`.
+
+    Fields:
+        f_min: :math:`f_{min}`, a lower bound of the loss, any finite number.
+        max_learning_rate: :math:`\gamma`, the largest factor, > 0.
+        eps: :math:`\epsilon`, in the units of g**2, at least 0.
+        variant: "sps", or "sps+", which rests where the loss is below its bound, instead of stepping uphill.
+
+    Metrics: `step`, the factor.
+
+    Shapes and dtypes: any; sums are in float32 or wider. Where the divisor is 0, so is the factor.
+
+    Errors: a ValueError while tracing, for another variant.
+
+    Differs from the paper: `eps`; the paper's factor 1 / c is a rate that follows.
+
+    References:
+        Loizou et al., 2020, equation 3 (SPS max). https://arxiv.org/abs/2002.10542
+    """
+
+def scale_by_prodigy(
+    learning_rate: Number = 1.0,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-08,
+    estim_lr0: Number = 1e-06,
+    estim_lr_coef: Number = 1.0,
+    weight_decay: Number = 0.0,
+    safeguard_warmup: bool = False,
+    bias_correction: bool = False,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Makes the whole step of Adam, with a rate that estimates the distance from the start to the solution.
+
+    .. math::
+        \mu \leftarrow b_1 \mu + (1 - b_1) d g, \qquad \nu \leftarrow b_2 \nu + (1 - b_2) d^2 g^2, \qquad
+        u = \eta d \left( \frac{\mu}{\sqrt\nu + d \epsilon} + \lambda p \right)
+
+        r \leftarrow \sqrt{b_2} r + (1 - \sqrt{b_2}) \eta d^2 \langle g, p_0 - p \rangle, \qquad
+        s \leftarrow \sqrt{b_2} s + (1 - \sqrt{b_2}) \eta d^2 g, \qquad
+        d \leftarrow \max(d, c \, r / \lVert s \rVert_1)
+
+    Norms and products are over all leaves together. The distance :math:`p_0 - p` is the sum of the steps made, so that
+    it is exact where parameters of low precision have not moved yet: only a change of sign may follow this link.
+
+    Fields:
+        learning_rate: :math:`\eta`, a factor of the estimated rate, any finite number; leave it at 1, or give it a
+            schedule that begins or peaks at 1.
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: :math:`\epsilon`, added to the root, in the units of g, at least 0.
+        estim_lr0: the first d, in the units of p, > 0; smaller than the distance that is looked for.
+        estim_lr_coef: c, a factor of the estimate, > 0.
+        weight_decay: :math:`\lambda`, decoupled, at least 0.
+        safeguard_warmup: leave :math:`\eta` out of s, so that d grows less while a warm-up keeps :math:`\eta` small.
+        bias_correction: multiply :math:`\eta` by Adam's corrections, :math:`\sqrt{1 - b_2^t} / (1 - b_1^t)`.
+
+    Metrics: `d`, the estimate that the next step uses.
+
+    Shapes and dtypes: any; the slots are in float32 or wider. It reads the parameters.
+
+    Differs from the paper: `estim_lr_coef`, `weight_decay`, `safeguard_warmup` and `bias_correction` are those of the
+    authors' code, and leave the paper's law alone by default; the code adds :math:`d \epsilon` with the new d.
+
+    References:
+        Mishchenko and Defazio, 2023, Algorithm 4. https://arxiv.org/abs/2306.06101
+    """
+
+def scale(step_size: Number, mask: Mask | None = None) -> Transform:
+    """Multiplies the update by a factor.
+
+    .. math::
+        u = c g
+
+    Fields:
+        step_size: c, any finite number; negative descends.
+
+    Shapes and dtypes: any.
+
+    Differs from the paper: nothing.
+
+    References:
+        Robbins and Monro, 1951, equation 6. doi:10.1214/aoms/1177729586
+    """
+
+def scale_by_trust_ratio(
+    min_norm: Number = 0.0,
+    trust_coefficient: Number = 1.0,
+    eps: Number = 0.0,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Scales the update of each leaf to the norm of its parameter.
+
+    .. math::
+        u = c\, \frac{\max(\lVert p \rVert, m)}{\max(\lVert g \rVert, m) + \epsilon}\, g
+
+    The factor is 1 where either norm is 0. After the moments and the decay this makes LAMB of Adam.
+
+    Fields:
+        min_norm: m, the least that either norm counts for, at least 0.
+        trust_coefficient: c, the norm of the update over that of the parameter, at least 0.
+        eps: :math:`\epsilon`, added to the norm of the update, at least 0.
+
+    Shapes and dtypes: any; the norms are summed in float32. It reads the parameters: `update` without them is an error.
+    A NaN or infinity spoils its whole leaf. Layers that are stacked in one array share one ratio unless they are
+    declared with `over_layers`.
+
+    Differs from the paper: :math:`\phi` of LAMB is the identity, bounded from below by `min_norm`.
+
+    References:
+        You et al., 2019, Algorithm 2. https://arxiv.org/abs/1904.00962
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.scale_by_adam(), oc.scale_by_trust_ratio(), oc.scale_by_learning_rate(1e-3))
+    """
+
+def floor_update_ratio(min_ratio: Number, mask: Mask | None = None) -> Transform:
+    r"""Scales the update of each leaf up, where it is too small for its parameter.
+
+    .. math::
+        u = g \max\left(1, \rho\, \frac{\lVert p \rVert}{\lVert g \rVert}\right)
+
+    After the learning rate the ratio is that of the step that is taken. An update of 0 stays 0.
+
+    Fields:
+        min_ratio: :math:`\rho`, the least norm of the update over that of the parameter, at least 0.
+
+    Shapes and dtypes: any; the norms are summed in float32. It reads the parameters: `update` without them is an error.
+    A NaN or infinity spoils its whole leaf.
+
+    Differs from the paper: it holds the relative size at a constant; here the constant bounds it from below.
+
+    References:
+        Kosson, Messmer and Jaggi, 2023 (rotational variants of optimizers). https://arxiv.org/abs/2305.17212
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.adam(1e-3), oc.floor_update_ratio(1e-4, mask=oc.is_matrix))
+    """
+
+def normalize_by_update_norm(scale_factor: Number = 1.0, eps: Number = 1e-06, mask: Mask | None = None) -> Transform:
+    r"""Scales all updates together to a given norm.
+
+    .. math::
+        n = \sqrt{\textstyle\sum_{leaves} \lVert g \rVert^2}, \qquad u = \frac{c\, g}{n + \epsilon}
+
+    Fields:
+        scale_factor: c, the norm of the updates, any finite number.
+        eps: :math:`\epsilon`, in the units of g, at least 0.
+
+    Metrics: `norm`, the norm before.
+
+    Shapes and dtypes: any; the norm is summed in float32. Updates of 0 stay 0, without `eps` too. A NaN or infinity
+    spoils all leaves.
+
+    Differs from the paper: :math:`\epsilon`, which is 0 there.
+
+    References:
+        Hazan, Levy and Shalev-Shwartz, 2015, Algorithm 2. https://arxiv.org/abs/1507.02030
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.normalize_by_update_norm(), oc.scale_by_learning_rate(0.1))
+    """
