@@ -120,8 +120,6 @@ from optchain.moments.stable_adam import scale_by_stable_adam as scale_by_stable
 from optchain.moments.stddev import scale_by_stddev as scale_by_stddev
 from optchain.moments.variance_reduction import reduce_variance as reduce_variance
 from optchain.moments.yogi import scale_by_yogi as scale_by_yogi
-from optchain.precision.precision import lost_updates as lost_updates
-from optchain.precision.precision import precision as precision
 from optchain.presets.attention import muon_clip as muon_clip
 from optchain.presets.classic import adagrad as adagrad
 from optchain.presets.classic import adam as adam
@@ -189,6 +187,15 @@ from optchain.presets.schedule_free import schedule_free_sgd as schedule_free_sg
 from optchain.presets.variance import asgd as asgd
 from optchain.presets.variance import madgrad as madgrad
 from optchain.presets.variance import mars as mars
+from optchain.pruning.bits import pack_bits as pack_bits
+from optchain.pruning.bits import unpack_bits as unpack_bits
+from optchain.pruning.gradual import gradual as gradual
+from optchain.pruning.masked_params import masked_params as masked_params
+from optchain.pruning.one_shot import one_shot as one_shot
+from optchain.pruning.regrow import regrow as regrow
+from optchain.pruning.sparse import sparse as sparse
+from optchain.pruning.sparsity import sparsity as sparsity
+from optchain.pruning.straight_through import straight_through as straight_through
 from optchain.schedules.constant import constant as constant
 from optchain.schedules.cooldown import cooldown as cooldown
 from optchain.schedules.cosine import cosine as cosine
@@ -218,15 +225,6 @@ from optchain.sharpness.asam import asam as asam
 from optchain.sharpness.gsam import gsam as gsam
 from optchain.sharpness.looksam import looksam as looksam
 from optchain.sharpness.sam import sam as sam
-from optchain.sparse.bits import pack_bits as pack_bits
-from optchain.sparse.bits import unpack_bits as unpack_bits
-from optchain.sparse.gradual import gradual as gradual
-from optchain.sparse.masked_params import masked_params as masked_params
-from optchain.sparse.one_shot import one_shot as one_shot
-from optchain.sparse.regrow import regrow as regrow
-from optchain.sparse.sparse import sparse as sparse
-from optchain.sparse.sparsity import sparsity as sparsity
-from optchain.sparse.straight_through import straight_through as straight_through
 from optchain.stepsize.centralize import centralize as centralize
 from optchain.stepsize.cocob import scale_by_cocob as scale_by_cocob
 from optchain.stepsize.dadapt_adam import scale_by_dadapt_adam as scale_by_dadapt_adam
@@ -249,4 +247,5 @@ from optchain.stepsize.scale import scale as scale
 from optchain.stepsize.trust_ratio import scale_by_trust_ratio as scale_by_trust_ratio
 from optchain.stepsize.update_floor import floor_update_ratio as floor_update_ratio
 from optchain.stepsize.update_norm import normalize_by_update_norm as normalize_by_update_norm
-from optchain.version import __version__ as __version__
+from optchain.storage.precision import lost_updates as lost_updates
+from optchain.storage.precision import precision as precision

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from optchain.averaging import ema_nesterov, schedule_free
-from optchain.sparse.masked_params import masked_params, masks_in
+from optchain.pruning.masked_params import masked_params, masks_in
 
 
 def averaged_params(state: Any, params: Any = None) -> Any | None:

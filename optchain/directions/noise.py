@@ -6,7 +6,7 @@ from jax.scipy.special import ndtri
 
 from optchain.core.dense import lift
 from optchain.core.rule import NonNegative, Static, rule
-from optchain.precision.rounding import random_bits
+from optchain.storage.rounding import random_bits
 
 
 @rule

@@ -1,0 +1,1 @@
+"""Large tables of which a step reads a few rows."""

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from optchain.core.dense import lift
 from optchain.core.rule import Range, Scalar, Static, rule
-from optchain.precision.rounding import random_bits
+from optchain.storage.rounding import random_bits
 
 
 @rule

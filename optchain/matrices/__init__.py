@@ -1,1 +1,1 @@
-"""Techniques that remember the gradients: momentum, Adagrad, RMSProp, Adam, Lion."""
+"""Steps shaped by the structure of a matrix: Muon, Shampoo, SOAP, low-rank projections."""

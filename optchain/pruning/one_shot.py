@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from optchain.core.rule import whole
-from optchain.sparse.schedule import MaskSchedule, mask_schedule
+from optchain.pruning.schedule import MaskSchedule, mask_schedule
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from optchain.sparse.masked import masked
+from optchain.pruning.masked import masked
 
 
 def masked_params(state: Any, params: Any) -> Any:

@@ -14,11 +14,11 @@ from optchain.core.numerics import wide
 from optchain.core.paths import path_of
 from optchain.core.rule import Scalar
 from optchain.masking.largest import share
-from optchain.sparse.distributions import Distribution, densities
-from optchain.sparse.part import Part
-from optchain.sparse.schedule import MaskSchedule, Pool
-from optchain.sparse.scores import Score, needs_gradient
-from optchain.sparse.structures import Structure
+from optchain.pruning.distributions import Distribution, densities
+from optchain.pruning.part import Part
+from optchain.pruning.schedule import MaskSchedule, Pool
+from optchain.pruning.scores import Score, needs_gradient
+from optchain.pruning.structures import Structure
 
 Choose = Callable[[Pool], jax.Array]
 

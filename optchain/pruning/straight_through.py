@@ -7,7 +7,7 @@ import jax
 
 from optchain.core.rule import whole
 from optchain.masking.largest import largest
-from optchain.sparse.schedule import MaskSchedule, Pool, mask_schedule
+from optchain.pruning.schedule import MaskSchedule, Pool, mask_schedule
 
 
 @dataclasses.dataclass(frozen=True)

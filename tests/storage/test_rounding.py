@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optchain.precision.rounding import random_bits, stochastic_round
+from optchain.storage.rounding import random_bits, stochastic_round
 
 N = 200_000
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import optchain as oc
-from optchain.sparse.distributions import densities
+from optchain.pruning.distributions import densities
 
 SHAPES = {"conv": (3, 3, 4, 8), "first": (64, 32), "head": (32, 10), "narrow": (4, 2)}
 PARAMS = {

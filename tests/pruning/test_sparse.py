@@ -13,7 +13,7 @@ from techniques import tree
 
 import optchain as oc
 from experiments.benchmarks.counts import chained, count
-from optchain.sparse.purge import followers
+from optchain.pruning.purge import followers
 
 PARAMS = {"kernel": jax.random.normal(jax.random.key(0), (8, 10)), "bias": jnp.ones(10)}
 GRADS = jax.tree.map(lambda p: jax.random.normal(jax.random.key(1), (12, *p.shape)), PARAMS)

@@ -5,7 +5,7 @@ import pytest
 from sparse_runs import top
 
 import optchain as oc
-from optchain.precision.rounding import random_bits
+from optchain.storage.rounding import random_bits
 
 P = {"kernel": jax.random.normal(jax.random.key(0), (6, 5))}
 G = {"kernel": jax.random.normal(jax.random.key(1), (6, 5))}

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from optchain.masking.largest import largest
-from optchain.sparse.scores import Score
+from optchain.pruning.scores import Score
 
 
 class Pool(NamedTuple):

@@ -14,15 +14,15 @@ from optchain.core.rule import Scalar, checked
 from optchain.core.runner import Result, require_aligned
 from optchain.core.transform import Transform, advance, ours, step, technique, transform, widened
 from optchain.core.wrapper import Wrapper
-from optchain.sparse.choice import Choice
-from optchain.sparse.distributions import SPARSITY, Distribution, checked_distribution
-from optchain.sparse.masked import masked, part_of, where_masked
-from optchain.sparse.one_shot import one_shot
-from optchain.sparse.purge import purged
-from optchain.sparse.regrow import Regrow
-from optchain.sparse.schedule import MaskSchedule
-from optchain.sparse.scores import Score, checked_score, needs_gradient
-from optchain.sparse.structures import Groups, structure_of
+from optchain.pruning.choice import Choice
+from optchain.pruning.distributions import SPARSITY, Distribution, checked_distribution
+from optchain.pruning.masked import masked, part_of, where_masked
+from optchain.pruning.one_shot import one_shot
+from optchain.pruning.purge import purged
+from optchain.pruning.regrow import Regrow
+from optchain.pruning.schedule import MaskSchedule
+from optchain.pruning.scores import Score, checked_score, needs_gradient
+from optchain.pruning.structures import Groups, structure_of
 from optchain.stepsize.scale import scale
 
 

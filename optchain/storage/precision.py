@@ -12,8 +12,8 @@ from optchain.core.paths import nearest, path_of
 from optchain.core.runner import Result, left_out, like
 from optchain.core.transform import Transform, step, technique, transform
 from optchain.core.wrapper import Wrapper
-from optchain.precision.rounding import random_bits, stochastic_round
 from optchain.stepsize.scale import scale
+from optchain.storage.rounding import random_bits, stochastic_round
 
 PARAMS = ("nearest", "stochastic", "kahan", "master")
 SLOTS = ("float32", "bfloat16")

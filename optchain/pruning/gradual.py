@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from optchain.core.rule import Range, checked, whole
 from optchain.masking.largest import share
-from optchain.sparse.schedule import MaskSchedule, mask_schedule
+from optchain.pruning.schedule import MaskSchedule, mask_schedule
 
 
 @dataclasses.dataclass(frozen=True)

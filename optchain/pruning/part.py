@@ -9,9 +9,9 @@ import jax.numpy as jnp
 
 from optchain.core.form import Form
 from optchain.core.gather import gathered, scattered
-from optchain.precision.rounding import random_bits
-from optchain.sparse.scores import Score, scored
-from optchain.sparse.structures import Structure
+from optchain.pruning.scores import Score, scored
+from optchain.pruning.structures import Structure
+from optchain.storage.rounding import random_bits
 
 
 @dataclasses.dataclass(frozen=True)

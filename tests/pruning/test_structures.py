@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import optchain as oc
-from optchain.sparse.structures import structure_of
+from optchain.pruning.structures import structure_of
 
 
 def masks(shape, seed=0, **axes):

@@ -7,7 +7,7 @@ import pytest
 from sparse_runs import top, trained
 
 import optchain as oc
-from optchain.precision.rounding import random_bits
+from optchain.storage.rounding import random_bits
 
 SHAPE, STEPS, RATE = (8, 10), 30, 0.125
 PARAMS = {"kernel": jax.random.normal(jax.random.key(0), SHAPE)}

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from optchain.core.modifier import at
 from optchain.core.rule import Number, Range, checked, whole
 from optchain.masking.largest import largest
-from optchain.sparse.schedule import MaskSchedule, Pool, mask_schedule
-from optchain.sparse.scores import Score, checked_score
+from optchain.pruning.schedule import MaskSchedule, Pool, mask_schedule
+from optchain.pruning.scores import Score, checked_score
 
 
 @dataclasses.dataclass(frozen=True)
