@@ -3,7 +3,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: install demo test test-oracles test-slow lint readme stubs benchmarks clean
+TEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+.PHONY: install demo test test-all test-oracles test-slow lint readme stubs benchmarks clean
 
 install: $(VENV)/.installed
 

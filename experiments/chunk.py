@@ -16,8 +16,8 @@ from experiments.batches import Window, balanced_batches, batches, slide, window
 from experiments.data import Task
 from experiments.objective import Objective
 from experiments.regularizers import Augment, Loss
+from optchain.core.door import widened
 from optchain.core.paths import path_of
-from optchain.core.transform import widened
 
 EVALUATED = 512  # examples at once
 NO_EPOCH = 2**32 - 1  # folded into the key of the batches it is that of their sizes

@@ -63,8 +63,9 @@ def restore(run: Run) -> Trained:
     """The models of a run's newest checkpoint.
 
     Raises:
-        InputError: the run has no checkpoint yet.
+        InputError: the run has no checkpoint yet, or one with another layout of states.
     """
+    run.require_layout()
     checkpoints = Checkpoints(run.folder / "checkpoints")
     progress = checkpoints.progress()
     if progress is None:

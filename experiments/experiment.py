@@ -17,7 +17,7 @@ from experiments.errors import InputError
 from experiments.tables import Config, with_values
 from optchain.core.mask import select
 from optchain.core.paths import nearest, path_of
-from optchain.core.transform import names
+from optchain.core.walk import main_numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,9 +89,9 @@ def _require_batches(config: Config, tx: optax.GradientTransformation) -> None:
             cure = "leave micro out, or take the optimizer without `rows`"
             raise InputError(f"train.batch.micro: gradients of touched rows cannot be added up; {cure}")
         jax.eval_shape(policy.count, jax.random.key(0), jnp.int32(0), policy.start())
-    rates = [name for name in names(tx) if name.split(".")[-1] == "learning_rate"]
+    rates = [name for name in main_numbers(tx) if name.split(".")[-1] == "learning_rate"]
     if config.train.policy.scale_rate != "none" and not rates:
-        found = nearest("learning_rate", names(tx))
+        found = nearest("learning_rate", main_numbers(tx))
         raise InputError(f"train.batch.scale_rate: no link of optchain's in the optimizer has a learning_rate; {found}")
 
 

@@ -22,7 +22,7 @@ from experiments.files import is_taken
 from experiments.page import card, tiles, write_page
 from experiments.program import Program
 from optchain.core.paths import nearest
-from optchain.inspect.config import techniques
+from optchain.core.registry import SCHEDULE, registered
 
 CHUNK = 20  # steps compiled as one loop; between two it is seen whether the loss has risen
 MEMORY = 0.9  # of the running mean that smooths the loss
@@ -204,4 +204,5 @@ def _rates(links: Any, path: str) -> list[str]:
 
 
 def _is_schedule(x: Any) -> bool:
-    return isinstance(x, dict) and hasattr(techniques().get(str(x.get("use"))), "law")
+    entry = registered().get(str(x.get("use"))) if isinstance(x, dict) else None
+    return entry is not None and entry.kind == SCHEDULE

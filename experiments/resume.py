@@ -15,6 +15,7 @@ from experiments.checkpoints import Checkpoints
 from experiments.chunk import Carry, models
 from experiments.errors import InputError
 from experiments.experiment import Experiment
+from experiments.run import Run
 
 Resumed = tuple[Carry, Any, dict[str, Any]]  # the carry, the best models and the progress
 
@@ -26,11 +27,13 @@ def resume(checkpoints: Checkpoints, built: Experiment, folder: Path, renames: d
     printed. The patience starts anew then; so does the search for the best model where other models are kept.
 
     Raises:
-        InputError: the change is ambiguous, or no step is left to be made with the edited optimizer.
+        InputError: the change is ambiguous, no step is left to be made with the edited optimizer, or the checkpoint
+            has another layout of states.
     """
     progress = checkpoints.progress()
     if progress is None:
         return None
+    Run(folder).require_layout()
     earlier = _with_optimizer(built, progress["optimizer"])
     carry, best, progress = checkpoints.restore(earlier.start())
     changes = config.differences(earlier.config, built.config)

@@ -12,15 +12,17 @@ from typing import Any
 from experiments import config, tables
 from experiments.errors import InputError
 from experiments.files import is_taken, write_whole
+from optchain.core.states import STATE_LAYOUT
+from optchain.version import __version__
 
 BY_HAND = "stopped by hand"  # the one ending after which a run may go on as it is
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A folder with `config.json` (resolved), `run.json` (command, versions, machine), `metrics.jsonl`, `metrics.csv`,
-    `checkpoints/`, `snapshots/` if any, once it has ended `result.json` and `report.html`; and `control.toml` if the
-    user writes one."""
+    """A folder with `config.json` (resolved), `run.json` (command, versions, layout of states, machine),
+    `metrics.jsonl`, `metrics.csv`, `checkpoints/`, `snapshots/` if any, once it has ended `result.json` and
+    `report.html`; and `control.toml` if the user writes one."""
 
     folder: Path
 
@@ -31,7 +33,7 @@ class Run:
 
     @property
     def about(self) -> dict[str, Any]:
-        """The command, the versions and the machine."""
+        """The command, the versions, the layout of optimizer states and the machine."""
         return json.loads((self.folder / "run.json").read_text())
 
     @property
@@ -55,8 +57,21 @@ class Run:
         return self.result["ending"] if self.result else "unfinished"
 
     def describe(self, command: str) -> None:
-        """Write down the command, the versions and the machine."""
-        self.write("run.json", {"command": command, "versions": versions(), "machine": machine()})
+        """Write down the command, the versions, the layout of optimizer states and the machine."""
+        about = {"command": command, "versions": versions(), "state_layout": STATE_LAYOUT, "machine": machine()}
+        self.write("run.json", about)
+
+    def require_layout(self) -> None:
+        """The checkpoints of the run hold states in the layout of this version.
+
+        Raises:
+            InputError: saying which version wrote them.
+        """
+        found = self.about.get("state_layout", 1)
+        if found != STATE_LAYOUT:
+            writer = f"optchain {self.about['versions']['optchain']}, whose optimizer states have layout {found}"
+            cure = "carry the state over with optchain.migrate_state in Python, or begin a new run with another --out"
+            raise InputError(f"{self.folder} was written by {writer}; this version reads layout {STATE_LAYOUT}: {cure}")
 
     def write(self, name: str, content: dict[str, Any]) -> None:
         """Write a JSON file at once or not at all."""
@@ -91,9 +106,11 @@ def reopen(folder: Path, resolved: tables.Config) -> Run:
     carried over from the checkpoint, see `resume`.
 
     Raises:
-        InputError: the folder holds no run, or one of another configuration.
+        InputError: the folder holds no run, one of another configuration, or one whose checkpoints another version of
+            optchain wrote in another layout.
     """
     run = find(folder)
+    run.require_layout()
     old = run.config
     changes = config.differences(old, resolved)
     longer = resolved.train.steps > old.train.steps
@@ -146,9 +163,8 @@ def find(folder: Path) -> Run:
 
 def versions() -> dict[str, str]:
     """The versions on which the numbers depend."""
-    return {"python": platform.python_version()} | {
-        name: version(name) for name in ("optchain", "jax", "flax", "optax")
-    }
+    others = {name: version(name) for name in ("jax", "flax", "optax")}
+    return {"python": platform.python_version(), "optchain": __version__, **others}
 
 
 def machine() -> dict[str, Any]:

@@ -9,23 +9,25 @@ import optax
 from optchain.averaging.averaged_params import averaged_params as averaged_params
 from optchain.control.guard import loss_scale as loss_scale
 from optchain.core.chain import chain as chain
-from optchain.core.dense import lift as lift
+from optchain.core.lift import lift as lift
 from optchain.core.mask import Without as Without
 from optchain.core.mask import is_kernel as is_kernel
 from optchain.core.mask import is_matrix as is_matrix
-from optchain.core.metrics import metrics as metrics
-from optchain.core.metrics import with_metrics as with_metrics
-from optchain.core.metrics import without_metrics as without_metrics
+from optchain.core.routing import Partial as Partial
 from optchain.core.row_gradient import RowGradient as RowGradient
 from optchain.core.rule import rule as rule
 from optchain.core.schedule import Schedule
 from optchain.core.schedule import schedule as schedule
+from optchain.core.states import metrics as metrics
+from optchain.core.states import with_metrics as with_metrics
+from optchain.core.states import without_metrics as without_metrics
 from optchain.core.transform import Transform
 from optchain.core.transform import apply as apply
-from optchain.core.transform import row_tables as row_tables
-from optchain.core.transform import shardings as shardings
 from optchain.embeddings.catch_up import awake_params as awake_params
 from optchain.embeddings.look_up import look_up as look_up
+from optchain.embeddings.rows import row_tables as row_tables
+from optchain.embeddings.sleep import Rests as Rests
+from optchain.embeddings.sleep import Sleeps as Sleeps
 from optchain.embeddings.value_and_grad import row_value_and_grad as row_value_and_grad
 from optchain.inspect.catalogue import optimizers as optimizers
 from optchain.inspect.config import from_config as from_config
@@ -39,16 +41,17 @@ from optchain.masking.rules import FROZEN as FROZEN
 from optchain.masking.sparse_update import nonzero as nonzero
 from optchain.moments.gauss_newton import gauss_newton_bartlett as gauss_newton_bartlett
 from optchain.moments.hutchinson import hutchinson as hutchinson
-from optchain.precision.precision import lost_updates as lost_updates
-from optchain.sparse.bits import pack_bits as pack_bits
-from optchain.sparse.bits import unpack_bits as unpack_bits
-from optchain.sparse.gradual import Gradual
-from optchain.sparse.masked_params import masked_params as masked_params
-from optchain.sparse.one_shot import OneShot
-from optchain.sparse.regrow import Regrow
-from optchain.sparse.schedule import MaskSchedule
-from optchain.sparse.sparsity import sparsity as sparsity
-from optchain.sparse.straight_through import StraightThrough
+from optchain.pruning.bits import pack_bits as pack_bits
+from optchain.pruning.bits import unpack_bits as unpack_bits
+from optchain.pruning.gradual import Gradual
+from optchain.pruning.masked_params import masked_params as masked_params
+from optchain.pruning.one_shot import OneShot
+from optchain.pruning.regrow import Regrow
+from optchain.pruning.schedule import MaskSchedule
+from optchain.pruning.sparsity import sparsity as sparsity
+from optchain.pruning.straight_through import StraightThrough
+from optchain.sharding.shardings import shardings as shardings
+from optchain.storage.precision import lost_updates as lost_updates
 from optchain.typing import Mask, Number
 from optchain.version import __version__ as __version__
 
@@ -71,8 +74,9 @@ def average_params(
             made than are averaged, it is nearly their plain mean.
         start: updates before the mean begins, at least 0 (tail averaging); until then a is the parameter.
 
-    Shapes and dtypes: any; the slot `average` is like the parameter and begins as its copy, in float32 or wider. It
-    reads the parameters: `update` without them is an error.
+    Shapes and dtypes: any; the slot `average` is like the parameter and begins as its copy; debiased, a leaf also keeps
+    the weight that its mean has seen, :math:`1 - \prod b` since its start, as the numbers `log` and `lost`. All are in
+    float32 or wider. It reads the parameters: `update` without them is an error.
 
     Differs from the paper: the weights decay, where the paper gives all steps the same.
 
@@ -120,7 +124,7 @@ def lookahead(tx: optax.GradientTransformation, sync_period: int, slow_step_size
         \phi \leftarrow \phi + \alpha (\theta - \phi), \; \theta \leftarrow \phi \quad\text{every } k \text{ steps}
 
     The parameters are the fast weights :math:`\theta`, an ordinary tree; `averaged_params(state)` gives the slow ones
-    :math:`\phi`, which are to be evaluated. The state of `tx` goes on as it is.
+    :math:`\phi`, which are to be evaluated. A slow step does not change the state of `tx`.
 
     Args:
         tx: any transformation, with its learning rate.
@@ -200,7 +204,7 @@ def polyak_average(start: Number = 0.0, every: Number = 1.0, mask: Mask | None =
     Shapes and dtypes: any; the slot `average` is like the parameter and begins as its copy, in float32 or wider. It
     reads the parameters: `update` without them is an error.
 
-    Differs from the paper: nothing; statistics of batch normalization are to be computed anew for the mean.
+    Differs from the paper: nothing; statistics of batch normalization must be computed again for the mean.
 
     References:
         Polyak and Juditsky, 1992, equation 6. doi:10.1137/0330046
@@ -235,7 +239,7 @@ def schedule_free(
     Metrics: `schedule_free.b1`, `schedule_free.weight_sum`.
 
     Shapes and dtypes: any; `z` is like the parameter, in float32 or wider. The average is found again from y and z, so
-    low-precision parameters want `precision` around this.
+    low-precision parameters need `precision` around this.
 
     Differs from the paper: nothing; its code weighs by the largest rate so far, which is the same until the rate falls.
 
@@ -583,7 +587,8 @@ def accumulate(tx: optax.GradientTransformation, every: Number, rows: int | None
     Shapes and dtypes: any; the running mean is like the parameters, in float32 or wider.
 
     Raises:
-        ValueError: `every` below 1; `rows` where nothing takes them; while tracing, more look-ups than `rows`.
+        ValueError: `every` below 1; `rows` where nothing takes them; while tracing, more look-ups than `rows`, or
+            gradients of single examples.
 
     >>> import optchain as oc
     >>> tx = oc.accumulate(oc.adamw(1e-3), every=8)
@@ -665,15 +670,15 @@ def scale_on_plateau(
 
     Args:
         factor: f, in (0, 1).
-        patience: values without a better one that are borne, at least 0.
+        patience: how many values without a better one are tolerated, at least 0.
         tolerance: :math:`\epsilon`, in [0, 1).
         cooldown: values after a fall that are not counted, at least 0.
         minimum: :math:`c_{min}`, in [0, 1].
         raise_by: r, at least 1.
         against: compare with the "best" value so far, or with the "last".
 
-    `update` and `oc.apply` take the extra argument `validation` or, without it, `value`. A NaN, an infinity or nothing
-    at all is no news: feed a validation loss once, and NaN until there is a new one.
+    `update` and `oc.apply` take the extra argument `validation` or, without it, `value`. A NaN, an infinity or no
+    argument at all changes nothing: feed a validation loss once, and NaN until there is a new one.
 
     Metrics: `factor`, `best`, `stale`.
 
@@ -999,7 +1004,7 @@ def rows(
     tables: str | Sequence[str] = "*embedding",
     mode: str = "decay_corrected",
 ) -> Transform:
-    r"""Runs a transformation on the rows of tables that a step looks up, and on all other parameters as they are.
+    r"""Runs a transformation on the rows of tables that a step looks up, and on all other parameters as usual.
 
     The touched rows and their slots are gathered, updated as a small table, and scattered back, in place where the
     buffers are donated: time and temporary memory depend on the number of look-ups, not on the table. `optchain.apply`
@@ -1018,14 +1023,14 @@ def rows(
     - `"exact"`: there is nothing to make up for, and this is the dense algorithm (SGD, Adagrad, row-wise Adagrad,
       FTRL); an error where it is not.
 
-    Where a step looks up so many rows that all are read faster (`CROSSOVER` in `optchain/embeddings/touched.py`), the
-    table is updated as a whole with the same result. A dense gradient of a table is taken as one that touches all rows.
+    Where a step looks up so large a share of the rows that reading all of them is faster (`CROSSOVER` in
+    `optchain/embeddings/touched.py`), the table is updated as a whole with the same result. A dense gradient of a table
+    touches all rows.
 
     Args:
-        tx: a technique, or a chain or groups of techniques, that does not look across the rows of a table (`core_ndim`
-            0 or 1; a clip by global norm may). `guard` and `accumulate` stand outside: `guard(rows(tx))`.
-        tables: a pattern on paths, or several. They have their rows along the first axis;
-            scalars are none.
+        tx: a technique, or a chain or groups of techniques, that does not mix the rows of a table (`core_ndim` 0 or 1;
+            a clip by global norm may). `guard` and `accumulate` stand outside: `guard(rows(tx))`.
+        tables: a pattern on paths, or several. Tables have their rows along the first axis; a scalar is not one.
         mode: one of the three words above.
 
     Shapes and dtypes: tables with one axis or more. The state has the slots of `tx` for whole tables, and if rows catch
@@ -1035,8 +1040,8 @@ def rows(
     form is that of torch's SparseAdam.
 
     Raises:
-        ValueError: an unknown mode; a link that looks across rows, is not of this library, or has no law for rows at
-            rest; while tracing, a gradient of rows for a parameter that is no table.
+        ValueError: an unknown mode; a link that mixes rows, is not one of optchain's, or has no law for rows at rest;
+            while tracing, a gradient of rows for a parameter that is not a table.
 
     References:
         Duchi and Singer, 2009 (sparse high-dimensional gradients). Journal of Machine Learning Research 10:2899-2934
@@ -1084,7 +1089,9 @@ def groups(tx: optax.GradientTransformation, rules: Mapping[Any, Any] | Sequence
     The rules are tried in order, and the first that matches takes the parameter. What a rule says is
 
     - a table of factors for numbers of `tx` by name, `{"learning_rate": 0.1, "weight_decay": 0.0}`: in the step of
-      these leaves every number of that name is multiplied; `{}` leaves all as it is;
+      these leaves every number of that name is multiplied; `{}` leaves all as it is. A bare
+      name is that of the links that make the update; another one, such as the slow step of a lookahead, has a dotted
+      name (`"slow.learning_rate"`), and patterns (`"*.learning_rate"`) match whole names;
     - `optchain.FROZEN`: no step and not one byte of state;
     - another transformation, which then steps these leaves instead of `tx`.
 
@@ -1093,7 +1100,7 @@ def groups(tx: optax.GradientTransformation, rules: Mapping[Any, Any] | Sequence
     in a chain. All transformations step at the same updates.
 
     Args:
-        tx: the transformation of all groups that have factors; they reach its links through our wrappers and optax's.
+        tx: the transformation of all groups that have factors; they reach its links through all wrappers.
         rules: from a mask (a pattern on paths such as `"*/bias"`, a tuple of patterns, or, in a list of pairs, a
             predicate of (path, leaf)) to what happens. Factors are at least 0 and may be traced.
 
@@ -1290,7 +1297,8 @@ def scale_by_apollo(
         seed: of the sketches, which are drawn again at each step rather than kept.
 
     Shapes and dtypes: matrices; the slots `mu` and `nu` have `rank` numbers for each channel, `size` is a number, in
-    float32 or wider.
+    float32 or wider. The link keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes,
+    :math:`1 - \prod b`, as two numbers each.
 
     Raises:
         ValueError: `rank` or `update_proj_gap` below 1, or another scaling.
@@ -1414,7 +1422,9 @@ def scale_by_galore(
         b2: decay of Adam's mean square, in [0, 1).
         eps: added to Adam's root, in the units of g, at least 0.
 
-    Shapes and dtypes: matrices; the slots have `rank` numbers for each row or column, in float32 or wider.
+    Shapes and dtypes: matrices; the slots have `rank` numbers for each row or column, in float32 or wider. The link
+    keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers
+    each.
 
     Raises:
         ValueError: `rank` or `update_proj_gap` below 1.
@@ -1460,7 +1470,9 @@ def scale_by_kl_soap(
         floor: the least eigenvalue that is divided by, as a part of the largest, at least 0.
 
     Shapes and dtypes: matrices; `mu` and `nu` are like the parameter, the others square or one number for each row or
-    column, all in float32 or wider.
+    column, and `mu_missed` and `nu_missed`, the weights of the gradient that the means leave out, are numbers, all in
+    float32 or wider. The link keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes,
+    :math:`1 - \prod b`, as two numbers each.
 
     Raises:
         ValueError: `every` below 1.
@@ -1499,7 +1511,9 @@ def scale_by_kron(
         every: the factors are fitted at the first step and then every so many steps, at least 1.
         seed: of the normal numbers :math:`v`, which are the same for all parameters of one shape.
 
-    Shapes and dtypes: matrices; the slot `mu` is like the parameter, the factors are square, in float32 or wider.
+    Shapes and dtypes: matrices; the slot `mu` is like the parameter, the factors are square, in float32 or wider. The
+    link keeps the weight that the mean of decay `b1` has seen, :math:`1 - b^t` or, where b changes,
+    :math:`1 - \prod b`, as two numbers.
 
     Raises:
         ValueError: `every` below 1.
@@ -1714,7 +1728,9 @@ def scale_by_soap(
         max_dim: sides longer than this keep the standard basis, and have no preconditioner.
 
     Shapes and dtypes: matrices; `mu` and `nu` are like the parameter, the other slots square for each side of at most
-    `max_dim`, all in float32 or wider.
+    `max_dim`, and `mu_missed` and `nu_missed`, the weights of the gradient that the means leave out, are numbers, all
+    in float32 or wider. The link keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes,
+    :math:`1 - \prod b`, as two numbers each.
 
     Raises:
         ValueError: `every` or `max_dim` below 1.
@@ -1751,7 +1767,9 @@ def scale_by_acprop(
         eps: added to the root, in the units of g, at least 0.
         eps_root: added to the slot `nu` at each step, in the units of g**2, at least 0.
 
-    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider.
+    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, `weight`, what the last `nu` had seen, is
+    one number for the leaf, in float32 or wider. The link keeps the weight that the mean of decay `b2` has seen,
+    :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers.
 
     Differs from the paper: debiased, and both eps are one number there. optax takes the deviation from the old mean,
     which is :math:`1 / b_1` times as large.
@@ -1780,7 +1798,8 @@ def scale_by_belief(
         eps: added to the root, in the units of g, at least 0.
         eps_root: added to the slot `nu` at each step, in the units of g**2, at least 0.
 
-    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider.
+    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider. The link keeps the
+    weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers each.
 
     Differs from the paper: both eps are one number there.
 
@@ -1816,7 +1835,8 @@ def scale_by_adabound(
         amsgrad: AMSBound: divide by the largest :math:`\nu` so far.
 
     Shapes and dtypes: any; the slots `mu` and `nu`, with `amsgrad` also `nu_max`, are like the parameter, in float32 or
-    wider.
+    wider. The link keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`,
+    as two numbers each.
 
     Differs from the paper: debiased, and with eps, as in the authors' program; Algorithm 2 and 3 are
     `bias_correction=False, eps=0.0` with a learning rate that falls as :math:`1 / \sqrt t`. The bounds are in units of
@@ -1892,8 +1912,9 @@ def scale_by_adahessian(
         eps: added to the divisor, in the units of h, positive.
         hessian_power: k, from 0 (the gradient) to 1 (Newton's step).
 
-    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, `seen` (:math:`1 - b_2^n`) is one number for
-    the leaf, in float32 or wider.
+    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, `weight` (:math:`1 - b_2^n`) is one number
+    for the leaf, in float32 or wider. The link keeps the weight that the mean of decay `b1` has seen, :math:`1 - b^t`
+    or, where b changes, :math:`1 - \prod b`, as two numbers.
 
     Differs from the paper: the estimate is not averaged over blocks, such as the entries of one filter of a
     convolution; it may be averaged before it is given. Without an estimate the authors' program counts on; here
@@ -1922,7 +1943,8 @@ def scale_by_adam(
         eps: added to the root, in the units of g, at least 0.
         eps_root: added inside the root, in the units of g**2, at least 0; positive to differentiate through the update.
 
-    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider.
+    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider. The link keeps the
+    weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers each.
 
     Differs from the paper: `eps_root`, absent there, is 0 by default.
 
@@ -1956,6 +1978,8 @@ def scale_by_adam_mini(
         block: "leaf", "row" (slices of the first axis) or "column" (slices of the last axis).
 
     Shapes and dtypes: any; the slot `mu` is like the parameter, `nu` one number for each block, in float32 or wider.
+    The link keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two
+    numbers each.
 
     Differs from the paper: which parameters are embeddings, queries, keys and the rest is told by masks, not found in
     their names; weight decay is a link of its own (`add_decayed_weights`).
@@ -1979,7 +2003,9 @@ def scale_by_adamax(b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-08, m
         b2: decay of the maximum, in [0, 1).
         eps: added to the size of g, in the units of g, at least 0.
 
-    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider.
+    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider. The link keeps the
+    weight that the mean of decay `b1` has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two
+    numbers.
 
     Differs from the paper: eps, absent there; with 0 an entry that never had a gradient stays.
 
@@ -2010,7 +2036,9 @@ def scale_by_adan(
         eps: added to the root, in the units of g, at least 0.
         eps_root: added inside the root, in the units of g**2, at least 0.
 
-    Shapes and dtypes: any; the slots `mu`, `delta`, `nu` and `last` are like the parameter, in float32 or wider.
+    Shapes and dtypes: any; the slots `mu`, `delta`, `nu` and `last` are like the parameter, in float32 or wider. The
+    link keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two
+    numbers each.
 
     Differs from the paper: its :math:`\beta` are :math:`1 - b` here; the means begin at 0 and are debiased, as in the
     authors' program, instead of at the first gradient and its square; the decay of the parameters is a link of its own.
@@ -2048,7 +2076,9 @@ def scale_by_ademamix(
         eps: added to the root, in the units of g, at least 0.
         eps_root: added inside the root, in the units of g**2, at least 0.
 
-    Shapes and dtypes: any; the slots `mu`, `slow` (m above) and `nu` are like the parameter, in float32 or wider.
+    Shapes and dtypes: any; the slots `mu`, `slow` (m above) and `nu` are like the parameter, in float32 or wider. The
+    link keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two
+    numbers each.
 
     Differs from the paper: `eps_root`, absent there, is 0 by default; :math:`\alpha` is 5 in its Algorithm 1.
 
@@ -2110,7 +2140,9 @@ def scale_by_amsgrad(
         bias_correction_mu: divide the mean by :math:`1 - b_1^t`.
         bias_correction_nu: divide the mean square by :math:`1 - b_2^t` before the maximum is taken.
 
-    Shapes and dtypes: any; the slots `mu`, `nu` and `nu_max` are like the parameter, in float32 or wider.
+    Shapes and dtypes: any; the slots `mu`, `nu` and `nu_max` are like the parameter, in float32 or wider. The link
+    keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers
+    each.
 
     Differs from the paper: there neither mean is debiased, which is `bias_correction_mu=False` and
     `bias_correction_nu=False`, and there is no eps. PyTorch debiases after the maximum, so that its steps may grow.
@@ -2175,7 +2207,8 @@ def ema(decay: Number, debias: bool = True, mask: Mask | None = None) -> Transfo
         decay: b, in [0, 1); about :math:`1 / (1 - b)` updates are averaged.
         debias: divide by the weight :math:`1 - b^t` that the average has seen.
 
-    Shapes and dtypes: any; the slot `mu` is like the parameter, in float32 or wider.
+    Shapes and dtypes: any; the slot `mu` is like the parameter, in float32 or wider. The link keeps the weight that the
+    mean of decay `decay` has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers.
 
     Differs from the paper: nothing; debiased it is the numerator of Adam.
 
@@ -2270,7 +2303,8 @@ def scale_by_laprop(b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-15, m
         b2: decay of the mean square, in [0, 1).
         eps: added to the root, in the units of g, at least 0.
 
-    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider.
+    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider. The link keeps the
+    weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers each.
 
     Differs from the paper: the learning rate multiplies the mean, not each term; equal where the rate is constant.
 
@@ -2372,7 +2406,8 @@ def scale_by_nadam(
         momentum_decay: :math:`\psi`, how fast the missing share vanishes, per step, at least 0.
 
     Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider; `weight`,
-    :math:`1 - \prod m_i`, is a scalar for each leaf.
+    :math:`1 - \prod m_i`, is a scalar for each leaf. The link keeps the weight that the mean of decay `b2` has seen,
+    :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers.
 
     Differs from the paper: without its momentum schedule by default, as `optax.nadam`; `warmup=0.5` is it. The second
     mean is debiased as in Adam, without a further factor :math:`b_2`. PyTorch takes :math:`m_t` in the update, but
@@ -2460,7 +2495,9 @@ def scale_by_radam(
         eps_root: added inside the root, in the units of g**2, at least 0.
         threshold: :math:`\rho_{min}`, the samples that the mean square must be worth, at least 4.
 
-    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider.
+    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider. The link keeps the
+    weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers each. A
+    change of :math:`b_2` does not touch the means; :math:`\rho_t` becomes that of t samples at the new decay.
 
     Differs from the paper: its threshold is 4, and it has neither eps.
 
@@ -2489,7 +2526,8 @@ def scale_by_rms(
         eps_in_sqrt: add eps inside the root, or to the root.
         bias_correction: divide :math:`\nu` by :math:`1 - b^t`.
 
-    Shapes and dtypes: any; the slot `nu` is like the parameter, in float32 or wider.
+    Shapes and dtypes: any; the slot `nu` is like the parameter, in float32 or wider. The link keeps the weight that the
+    mean of decay `decay` has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers.
 
     Differs from the paper: there is no eps in the lecture; its decay is 0.9.
 
@@ -2613,7 +2651,9 @@ def scale_by_simplified_ademamix(
         eps: added to the root, in the units of g, at least 0.
         eps_root: added inside the root, in the units of g**2, at least 0.
 
-    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider.
+    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider. The link keeps the
+    weight that the mean of decay `b2` has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two
+    numbers.
 
     Differs from the paper: `eps_root`, absent there, is 0 by default.
 
@@ -2702,7 +2742,8 @@ def scale_by_stable_adam(
         weight_decay: :math:`\lambda`, per unit of the learning rate, at least 0; the clipping scales it too.
 
     Shapes and dtypes: any; RMS is one number for the leaf. The slots `mu` and `nu` are like the parameter, in float32
-    or wider, and those of `scale_by_adam`. It reads the parameters: `update` without them is an error.
+    or wider, and those of `scale_by_adam`. It reads the parameters: `update` without them is an error. The link keeps
+    the weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers each.
 
     Differs from the paper: nothing; it stores the debiased means, here they are debiased when read.
 
@@ -2732,7 +2773,8 @@ def scale_by_stddev(
         bias_correction: divide both means by :math:`1 - b^t`.
 
     Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider. Where rounding makes
-    the variance negative it counts as 0.
+    the variance negative it counts as 0. The link keeps the weight that the mean of decay `decay` has seen,
+    :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers.
 
     Differs from the paper: the momentum of its equation 40 is a link of its own (`trace`); eps is 1e-4 there.
 
@@ -2786,57 +2828,15 @@ def scale_by_yogi(
         initial_accumulator_value: :math:`\nu` before the first update, in the units of g**2, at least 0.
         bias_correction: divide :math:`\mu` by :math:`1 - b_1^t` and :math:`\nu` by :math:`1 - b_2^t`.
 
-    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider.
+    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider. The link keeps the
+    weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers each.
+    :math:`\nu` is not a mean, so that a change of :math:`b_2` changes the quotient of a constant gradient too.
 
     Differs from the paper: debiased by default; Algorithm 2 is `bias_correction=False`. optax begins `mu` too at
     `initial_accumulator_value`, and so moves entries that never had a gradient; here it begins at 0.
 
     References:
         Zaheer et al., 2018, Algorithm 2. Adaptive Methods for Nonconvex Optimization, NeurIPS 31
-    """
-
-def precision(
-    tx: optax.GradientTransformation,
-    params: str = "nearest",
-    slots: str = "float32",
-    seed: int = 0,
-    watch: bool = False,
-) -> Transform:
-    """Stores parameters narrower than float32, and slots, so that small updates are not lost.
-
-    The wrapped transformation computes in float32, on the parameters as exactly as they are known. What it leads to is
-    stored, for parameters in bfloat16 or float16, by
-
-    - `"nearest"`: rounding, as without this wrapper: an update below half a unit in the last place is lost;
-    - `"stochastic"`: rounding up or down at random, exact on average (bfloat16 only, no memory);
-    - `"kahan"`: rounding, the remainder kept in a second array of the same dtype and added at the next step;
-    - `"master"`: rounding, from a float32 copy in the state.
-
-    It is the outermost wrapper, or stands within others of ours: a chain hands its links float32 parameters. `oc.apply`
-    stores exactly this. `update` returns the float32 step there, which `optax.apply_updates` lands on the same value
-    wherever float32 can express it; what it misses the next step corrects.
-
-    Args:
-        tx: any transformation.
-        params: one of the four words above.
-        slots: "float32", or "bfloat16" with stochastic rounding for every array in the state of `tx` that has axes.
-        seed: of the random bits, which are a hash of seed, step, path and element: the same however arrays are sharded.
-        watch: count the entries whose update would round to nothing, as the metric `precision.lost`; one more pass.
-
-    Shapes and dtypes: any; parameters in float32 are stored as ever.
-
-    Differs from the paper: the compensation of Kahan is that of the stored parameter alone, with no running error of
-    the compensation itself.
-
-    Raises:
-        ValueError: an unknown word, or a seed that is no whole number.
-
-    References:
-        Zamirai et al., 2020, Algorithms 2 and 3. https://arxiv.org/abs/2010.06192
-        Micikevicius et al., 2017, section 3.1 (master weights). https://arxiv.org/abs/1710.03740
-
-    >>> import optchain as oc
-    >>> tx = oc.precision(oc.adamw(1e-3), params="stochastic", slots="bfloat16")
     """
 
 def muon_clip(
@@ -2851,7 +2851,7 @@ def muon_clip(
 ) -> Transform:
     r"""MuonClip: the links of `muon`, with the scale of Adam's updates and without the look-ahead, and `clip_qk`.
 
-    Kernels of queries and keys that are no matrices need a view: `as_matrices(oc.muon_clip(...), views)`.
+    Kernels of queries and keys that are not matrices need a view: `as_matrices(oc.muon_clip(...), views)`.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
@@ -4561,6 +4561,193 @@ def mars(
     >>> tx = oc.mars(3e-3)
     """
 
+def gradual(begin: int, end: int, every: int, initial: float = 0.0, power: float = 3.0) -> Gradual:
+    r"""Prunes more and more: fast at first, while much is superfluous, then slower, to the final sparsity.
+
+    .. math::
+        s_t = s_f + (s_i - s_f) \left(1 - \frac{t - t_0}{t_1 - t_0}\right)^p
+        \qquad t \in \{t_0, t_0 + \Delta t, t_0 + 2 \Delta t, \dots, t_1\}
+
+    A weight that is pruned stays so. With the score `"magnitude"` this is GMP.
+
+    Args:
+        begin: :math:`t_0`, the step of the first pruning, counted from 0; before it all weights are kept.
+        end: :math:`t_1`, the step of the last pruning, after `begin`.
+        every: :math:`\Delta t`, the steps between two prunings, at least 1; `end` is one in any case.
+        initial: :math:`s_i`, the sparsity at `begin`, in [0, 1); where a parameter is to be less sparse than that in
+            the end, its own final one.
+        power: p, positive; 3 in the paper.
+
+    Differs from the paper: nothing.
+
+    Raises:
+        ValueError: a number out of its range.
+
+    References:
+        Zhu and Gupta, 2017, equation 1. https://arxiv.org/abs/1710.01878
+
+    >>> import optchain as oc
+    >>> tx = oc.sparse(oc.adamw(1e-3), 0.9, schedule=oc.gradual(begin=100, end=700, every=20))
+    """
+
+def one_shot(step: int = 0) -> OneShot:
+    """Prunes once and for ever: all that is pruned goes at one step.
+
+    Args:
+        step: the step, counted from 0, before which all weights are kept. At 0 the masks are there from `init` on, but
+            for a score that reads gradients: then the first step chooses them by its own (with the score `"saliency"`
+            that is SNIP).
+
+    Differs from the paper: nothing, but SNIP's gradients are those of one batch of training.
+
+    Raises:
+        ValueError: a step that is not a whole number of at least 0.
+
+    References:
+        Lee et al., 2018, Algorithm 1. https://arxiv.org/abs/1810.02340
+
+    >>> import optchain as oc
+    >>> tx = oc.sparse(oc.adamw(1e-3), 0.9, schedule=oc.one_shot(step=1000))
+    """
+
+def regrow(
+    every: int,
+    fraction: Number = 0.3,
+    grow: str | Callable[[jax.Array, jax.Array], jax.Array] = "gradient",
+    drop: str | Callable[[jax.Array, jax.Array], jax.Array] = "magnitude",
+    end: int | None = None,
+) -> Regrow:
+    r"""Drops the least weights every few steps and grows as many others, which begin at 0.
+
+    .. math::
+        K = \operatorname{top}_{n - d}\{|p_i| : i \in M\}, \qquad M \leftarrow K \cup \operatorname{top}_d\{|g_i| : i
+        \notin K\}, \qquad d = f_t n
+
+    where n weights of a parameter are in the mask M. With the gradients g of the step, those of pruned weights too,
+    this is RigL; with `grow="random"` it is SET. The first mask is made by the score of `sparse`: `"random"` in both.
+
+    Args:
+        every: the steps between two changes, at least 1.
+        fraction: :math:`f_t`, the part of the kept weights that is dropped, in [0, 1], or a schedule of the step: RigL
+            has `oc.cosine(0.3, steps=end)`.
+        grow: the score by which weights are grown.
+        drop: the score of the weights that are not dropped.
+        end: the step from which on the masks stay; None for never.
+
+    Differs from the paper: the step at which masks change is a step of training too. A weight that is dropped and at
+    once grown again continues as it was.
+
+    Raises:
+        ValueError: a number out of its range, an unknown score.
+
+    References:
+        Evci et al., 2019, section 3. https://arxiv.org/abs/1911.11134
+        Mocanu et al., 2017, Algorithm 1 (SET). https://arxiv.org/abs/1707.04780
+
+    >>> import optchain as oc
+    >>> rigl = oc.regrow(every=100, fraction=oc.cosine(0.3, steps=7500), end=7500)
+    >>> tx = oc.sparse(oc.adamw(1e-3), 0.9, score="random", distribution="erk", schedule=rigl)
+    """
+
+def sparse(
+    tx: optax.GradientTransformation,
+    sparsity: float | jax.Array | None = None,
+    mask: Mask | None = is_kernel,
+    score: str | Callable[[jax.Array, jax.Array], jax.Array] = "magnitude",
+    distribution: str | Mapping[str, float] = "uniform",
+    schedule: MaskSchedule | None = None,
+    structure: str | Sequence[int] = "unstructured",
+    axis: int | None = None,
+    seed: int = 0,
+) -> Transform:
+    r"""Trains some of the weights and holds the others at exactly 0, regardless of the transformation.
+
+    .. math::
+        p \leftarrow \begin{cases} p + \mathrm{tx}(m g, m p) & \text{where } m \\ 0 & \text{elsewhere} \end{cases}
+
+    The mask m is chosen along four axes that go with one another:
+
+    ================  ==================================================================================================
+    `score`           what a weight is worth: `"magnitude"` :math:`|p|`, `"gradient"` :math:`|g|`, `"saliency"`
+                      :math:`|p g|`, `"random"`, or a function of (parameter, gradient)
+    `distribution`    how much of which parameter is pruned: `"uniform"`; `"erk"`, less where a layer is narrow, in
+                      proportion to the sum over the product of its shape; `"global"`, the least scores of all
+                      parameters together; or a table from patterns on paths to sparsities, for all others `sparsity`
+    `schedule`        when: `one_shot`, `gradual`, `regrow` or `straight_through`
+    `structure`       what is pruned together: `"unstructured"`, single entries; `"2:4"`, entries of which 2 are kept in
+                      each 4 neighbors along an axis; `[4, 4]`, blocks of this shape on the last axes; `"channels"`, all
+                      that has one index on an axis. Units are ranked by the mean score of their entries.
+    ================  ==================================================================================================
+
+    Exactly as many units are kept as the sparsity says, rounded; equal scores are told apart by their place. `tx` sees
+    masked gradients and parameters, and remembers nothing of what is pruned: at the beginning of each step its slots
+    like the parameter are there what its `init` makes of 0, so that a regrown weight starts again from 0.
+    What `averaged_params` reads is masked too; an average costs least after `sparse`, in a chain around both.
+
+    The masks are in the state from `init` on, but the parameters are the caller's: before the first step
+    `masked_params(state, params)` are those that will be trained. It is the outermost wrapper or the last link of a
+    chain, and stands around `precision` or within `guard` and `accumulate`. Through `update` a pruned weight gets the
+    update -p, in a dtype in which `optax.apply_updates` makes it 0.
+
+    Args:
+        tx: any transformation, with its learning rate.
+        sparsity: the part of the weights that is pruned in the end, in [0, 1); left out for `"2:4"`, which says it.
+        mask: the parameters that have masks, as in every technique; by default kernels and embeddings.
+        score: as above.
+        distribution: as above.
+        schedule: as above; `one_shot()` if left out.
+        structure: as above.
+        axis: the axis of groups, by default the last but one, which a dense layer sums over; or that of channels, by
+            default the last one, its outputs. Axes that `over_layers` declares are not counted, and each layer is
+            pruned as if it were alone.
+        seed: of random scores, which are a hash of seed, step, path and element: the same however arrays are sharded.
+
+    Metrics: `sparse.sparsity`, the part of the weights that is pruned, of the parameters with masks;
+    `sparse.changed`, how many the last step pruned or grew.
+
+    Shapes and dtypes: any; the masks are bools like the parameters. Between changes they cost one byte read for each
+    array that is read and masked, and no temporaries; masks that change need some 14 bytes for each weight, to sort the
+    scores.
+
+    Differs from the paper: nothing; see the schedules.
+
+    Raises:
+        ValueError: a sparsity outside [0, 1), an unknown word; at `init`, a parameter whose shape does not fit the
+            structure, or a pattern that matches none.
+
+    References:
+        Evci et al., 2019, section 3 (ERK). https://arxiv.org/abs/1911.11134
+        Zhou et al., 2021, section 2 (N:M). https://arxiv.org/abs/2102.04010
+
+    >>> import optchain as oc
+    >>> tx = oc.sparse(oc.adamw(1e-3), 0.9, distribution="erk", schedule=oc.gradual(begin=100, end=700, every=20))
+    """
+
+def straight_through(every: int = 1) -> StraightThrough:
+    r"""Keeps the dense weights in the state and trains them all; the parameters are their masked values.
+
+    .. math::
+        w \leftarrow w + \mathrm{tx}(g(p), w), \qquad p = \begin{cases} w & \text{in the mask} \\ 0 & \text{else}
+        \end{cases}
+
+    The gradient of the sparse parameters moves all weights, as if the mask were not there, so that what was pruned may
+    come back with the value that it has by then.
+
+    Args:
+        every: the steps between two choices of the masks, at least 1.
+
+    Differs from the paper: the gradient passes to all weights, which the paper does for hard thresholds of units.
+
+    Raises:
+        ValueError: a number out of its range.
+
+    References:
+        Bengio et al., 2013, section 4. https://arxiv.org/abs/1308.3432
+
+    >>> import optchain as oc
+    >>> tx = oc.sparse(oc.adamw(1e-3), structure="2:4", schedule=oc.straight_through(every=10))
+    """
+
 def constant(value: Number) -> Schedule:
     r"""The same value at every step.
 
@@ -5202,7 +5389,7 @@ def asam(tx: optax.GradientTransformation, rho: Number = 0.5, eta: float = 0.01)
 
     Shapes and dtypes: as `sam`.
 
-    Differs from the paper: nothing; its code leaves biases unscaled, here all parameters are alike.
+    Differs from the paper: nothing; its code leaves biases unscaled, here all parameters are scaled in the same way.
 
     Raises:
         ValueError: as `sam`.
@@ -5272,7 +5459,7 @@ def looksam(tx: optax.GradientTransformation, rho: Number = 0.05, k: int = 5, al
     Differs from the paper: nothing.
 
     Raises:
-        ValueError: as `sam`; a k that is no whole number from 1.
+        ValueError: as `sam`; a k that is not a whole number of at least 1.
 
     References:
         Liu et al., 2022, Algorithm 1. https://arxiv.org/abs/2203.02714
@@ -5309,193 +5496,6 @@ def sam(tx: optax.GradientTransformation, rho: Number = 0.05) -> Transform:
 
     >>> import optchain as oc
     >>> tx = oc.sam(oc.sgd(0.1, momentum=0.9), rho=0.05)
-    """
-
-def gradual(begin: int, end: int, every: int, initial: float = 0.0, power: float = 3.0) -> Gradual:
-    r"""Prunes more and more: fast at first, while much is superfluous, then slower, to the final sparsity.
-
-    .. math::
-        s_t = s_f + (s_i - s_f) \left(1 - \frac{t - t_0}{t_1 - t_0}\right)^p
-        \qquad t \in \{t_0, t_0 + \Delta t, t_0 + 2 \Delta t, \dots, t_1\}
-
-    A weight that is pruned stays so. With the score `"magnitude"` this is GMP.
-
-    Args:
-        begin: :math:`t_0`, the step of the first pruning, counted from 0; before it all weights are kept.
-        end: :math:`t_1`, the step of the last pruning, after `begin`.
-        every: :math:`\Delta t`, the steps between two prunings, at least 1; `end` is one in any case.
-        initial: :math:`s_i`, the sparsity at `begin`, in [0, 1); where a parameter is to be less sparse than that in
-            the end, its own final one.
-        power: p, positive; 3 in the paper.
-
-    Differs from the paper: nothing.
-
-    Raises:
-        ValueError: a number out of its range.
-
-    References:
-        Zhu and Gupta, 2017, equation 1. https://arxiv.org/abs/1710.01878
-
-    >>> import optchain as oc
-    >>> tx = oc.sparse(oc.adamw(1e-3), 0.9, schedule=oc.gradual(begin=100, end=700, every=20))
-    """
-
-def one_shot(step: int = 0) -> OneShot:
-    """Prunes once and for ever: all that is pruned goes at one step.
-
-    Args:
-        step: the step, counted from 0, before which all weights are kept. At 0 the masks are there from `init` on, but
-            for a score that reads gradients: then the first step chooses them by its own (with the score `"saliency"`
-            that is SNIP).
-
-    Differs from the paper: nothing, but SNIP's gradients are those of one batch of training.
-
-    Raises:
-        ValueError: a step that is no whole number of at least 0.
-
-    References:
-        Lee et al., 2018, Algorithm 1. https://arxiv.org/abs/1810.02340
-
-    >>> import optchain as oc
-    >>> tx = oc.sparse(oc.adamw(1e-3), 0.9, schedule=oc.one_shot(step=1000))
-    """
-
-def regrow(
-    every: int,
-    fraction: Number = 0.3,
-    grow: str | Callable[[jax.Array, jax.Array], jax.Array] = "gradient",
-    drop: str | Callable[[jax.Array, jax.Array], jax.Array] = "magnitude",
-    end: int | None = None,
-) -> Regrow:
-    r"""Drops the least weights every few steps and grows as many others, which begin at 0.
-
-    .. math::
-        K = \operatorname{top}_{n - d}\{|p_i| : i \in M\}, \qquad M \leftarrow K \cup \operatorname{top}_d\{|g_i| : i
-        \notin K\}, \qquad d = f_t n
-
-    where n weights of a parameter are in the mask M. With the gradients g of the step, those of pruned weights too,
-    this is RigL; with `grow="random"` it is SET. The first mask is made by the score of `sparse`: `"random"` in both.
-
-    Args:
-        every: the steps between two changes, at least 1.
-        fraction: :math:`f_t`, the part of the kept weights that is dropped, in [0, 1], or a schedule of the step: RigL
-            has `oc.cosine(0.3, steps=end)`.
-        grow: the score by which weights are grown.
-        drop: the score of the weights that are not dropped.
-        end: the step from which on the masks stay; None for never.
-
-    Differs from the paper: the step at which masks change is a step of training too. A weight that is dropped and at
-    once grown again goes on as it was.
-
-    Raises:
-        ValueError: a number out of its range, an unknown score.
-
-    References:
-        Evci et al., 2019, section 3. https://arxiv.org/abs/1911.11134
-        Mocanu et al., 2017, Algorithm 1 (SET). https://arxiv.org/abs/1707.04780
-
-    >>> import optchain as oc
-    >>> rigl = oc.regrow(every=100, fraction=oc.cosine(0.3, steps=7500), end=7500)
-    >>> tx = oc.sparse(oc.adamw(1e-3), 0.9, score="random", distribution="erk", schedule=rigl)
-    """
-
-def sparse(
-    tx: optax.GradientTransformation,
-    sparsity: float | jax.Array | None = None,
-    mask: Mask | None = is_kernel,
-    score: str | Callable[[jax.Array, jax.Array], jax.Array] = "magnitude",
-    distribution: str | Mapping[str, float] = "uniform",
-    schedule: MaskSchedule | None = None,
-    structure: str | Sequence[int] = "unstructured",
-    axis: int | None = None,
-    seed: int = 0,
-) -> Transform:
-    r"""Trains some of the weights and holds the others at exactly 0, whatever the transformation does.
-
-    .. math::
-        p \leftarrow \begin{cases} p + \mathrm{tx}(m g, m p) & \text{where } m \\ 0 & \text{elsewhere} \end{cases}
-
-    The mask m is chosen along four axes that go with one another:
-
-    ================  ==================================================================================================
-    `score`           what a weight is worth: `"magnitude"` :math:`|p|`, `"gradient"` :math:`|g|`, `"saliency"`
-                      :math:`|p g|`, `"random"`, or a function of (parameter, gradient)
-    `distribution`    how much of which parameter is pruned: `"uniform"`; `"erk"`, less where a layer is narrow, in
-                      proportion to the sum over the product of its shape; `"global"`, whatever has the least scores of
-                      all; or a table from patterns on paths to sparsities, for all others `sparsity`
-    `schedule`        when: `one_shot`, `gradual`, `regrow` or `straight_through`
-    `structure`       what is pruned together: `"unstructured"`, single entries; `"2:4"`, entries of which 2 are kept in
-                      each 4 neighbors along an axis; `[4, 4]`, blocks of this shape on the last axes; `"channels"`, all
-                      that has one index on an axis. Units are ranked by the mean score of their entries.
-    ================  ==================================================================================================
-
-    Exactly as many units are kept as the sparsity says, rounded; equal scores are told apart by their place. `tx` sees
-    masked gradients and parameters, and remembers nothing of what is pruned: at the beginning of each step its slots
-    like the parameter are there what its `init` makes of 0, so that a weight that is grown again begins anew, at 0.
-    What `averaged_params` reads is masked too; an average costs least after `sparse`, in a chain around both.
-
-    The masks are in the state from `init` on, but the parameters are the caller's: before the first step
-    `masked_params(state, params)` are those that will be trained. It is the outermost wrapper or the last link of a
-    chain, and stands around `precision` or within `guard` and `accumulate`. Through `update` a pruned weight gets the
-    update -p, in a dtype in which `optax.apply_updates` makes it 0.
-
-    Args:
-        tx: any transformation, with its learning rate.
-        sparsity: the part of the weights that is pruned in the end, in [0, 1); left out for `"2:4"`, which says it.
-        mask: the parameters that have masks, as in every technique; by default kernels and embeddings.
-        score: as above.
-        distribution: as above.
-        schedule: as above; `one_shot()` if left out.
-        structure: as above.
-        axis: the axis of groups, by default the last but one, which a dense layer sums over; or that of channels, by
-            default the last one, its outputs. Axes that `over_layers` declares are not counted, and each layer is
-            pruned as if it were alone.
-        seed: of random scores, which are a hash of seed, step, path and element: the same however arrays are sharded.
-
-    Metrics: `sparse.sparsity`, the part of the weights that is pruned, of the parameters with masks;
-    `sparse.changed`, how many the last step pruned or grew.
-
-    Shapes and dtypes: any; the masks are bools like the parameters. Between changes they cost one byte read for each
-    array that is read and masked, and no temporaries; masks that change need some 14 bytes for each weight, to sort the
-    scores.
-
-    Differs from the paper: nothing; see the schedules.
-
-    Raises:
-        ValueError: a sparsity outside [0, 1), an unknown word; at `init`, a parameter whose shape does not fit the
-            structure, or a pattern that matches none.
-
-    References:
-        Evci et al., 2019, section 3 (ERK). https://arxiv.org/abs/1911.11134
-        Zhou et al., 2021, section 2 (N:M). https://arxiv.org/abs/2102.04010
-
-    >>> import optchain as oc
-    >>> tx = oc.sparse(oc.adamw(1e-3), 0.9, distribution="erk", schedule=oc.gradual(begin=100, end=700, every=20))
-    """
-
-def straight_through(every: int = 1) -> StraightThrough:
-    r"""Keeps the dense weights in the state and trains them all; the parameters are their masked values.
-
-    .. math::
-        w \leftarrow w + \mathrm{tx}(g(p), w), \qquad p = \begin{cases} w & \text{in the mask} \\ 0 & \text{else}
-        \end{cases}
-
-    The gradient of the sparse parameters moves all weights, as if the mask were not there, so that what was pruned may
-    come back with the value that it has by then.
-
-    Args:
-        every: the steps between two choices of the masks, at least 1.
-
-    Differs from the paper: the gradient passes to all weights, which the paper does for hard thresholds of units.
-
-    Raises:
-        ValueError: a number out of its range.
-
-    References:
-        Bengio et al., 2013, section 4. https://arxiv.org/abs/1308.3432
-
-    >>> import optchain as oc
-    >>> tx = oc.sparse(oc.adamw(1e-3), structure="2:4", schedule=oc.straight_through(every=10))
     """
 
 def centralize(mask: Mask | None = None) -> Transform:
@@ -5581,7 +5581,10 @@ def scale_by_dadapt_adam(
 
     Metrics: `d`, the estimate that the next step uses.
 
-    Shapes and dtypes: any; the slots are in float32 or wider. It reads the parameters.
+    Shapes and dtypes: any; the slots are in float32 or wider. It reads the parameters. The link keeps the weight that
+    each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers each. Both r and s have
+    one weight, but :math:`1 - \sqrt{b_2}` is that of the step: a :math:`b_2` that rises raises the estimate, and d
+    keeps its largest.
 
     Differs from the paper: `weight_decay` and `bias_correction` are those of the authors' code, off by default. The
     code divides by the old root in r.
@@ -5864,7 +5867,7 @@ def mechanize(
         s_init: the first scale, > 0; smaller than the one that is looked for.
         num_betas: n, how many decays :math:`b_i`, at least 1.
 
-    Metrics: `mechanic.scale`, s.
+    Metrics: `mechanize.scale`, s.
 
     Shapes and dtypes: any; the slot `moved`, :math:`\Delta`, is like the parameters, in float32 or wider.
 
@@ -5960,7 +5963,8 @@ def scale_by_momo_adam(
 
     Metrics: `step`, :math:`\tau`, and `bound`, :math:`f_{min}`.
 
-    Shapes and dtypes: any; the slots are in float32 or wider. It reads the parameters.
+    Shapes and dtypes: any; the slots are in float32 or wider. It reads the parameters. The link keeps the weight that
+    each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers each.
 
     Differs from the paper: nothing.
 
@@ -6058,7 +6062,9 @@ def scale_by_prodigy(
 
     Metrics: `d`, the estimate that the next step uses.
 
-    Shapes and dtypes: any; the slots are in float32 or wider. It reads the parameters.
+    Shapes and dtypes: any; the slots are in float32 or wider. It reads the parameters. The link keeps the weight that
+    each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers each. r and s have one
+    weight, which their quotient takes out, whatever :math:`b_2` has been; d never falls when it changes.
 
     Differs from the paper: `estim_lr_coef`, `weight_decay`, `safeguard_warmup` and `bias_correction` are those of the
     authors' code, and leave the paper's law alone by default; the code adds :math:`d \epsilon` with the new d.
@@ -6160,4 +6166,48 @@ def normalize_by_update_norm(scale_factor: Number = 1.0, eps: Number = 1e-06, ma
 
     >>> import optchain as oc
     >>> tx = oc.chain(oc.normalize_by_update_norm(), oc.scale_by_learning_rate(0.1))
+    """
+
+def precision(
+    tx: optax.GradientTransformation,
+    params: str = "nearest",
+    slots: str = "float32",
+    seed: int = 0,
+    watch: bool = False,
+) -> Transform:
+    """Stores parameters narrower than float32, and slots, so that small updates are not lost.
+
+    The wrapped transformation computes in float32, on the parameters as exactly as they are known. What it leads to is
+    stored, for parameters in bfloat16 or float16, by
+
+    - `"nearest"`: rounding, as without this wrapper: an update below half a unit in the last place is lost;
+    - `"stochastic"`: rounding up or down at random, exact on average (bfloat16 only, no memory);
+    - `"kahan"`: rounding, the remainder kept in a second array of the same dtype and added at the next step;
+    - `"master"`: rounding, from a float32 copy in the state.
+
+    It is the outermost wrapper, or stands within other wrappers of optchain: a chain hands its links float32
+    parameters. `oc.apply` stores exactly this. `update` returns the float32 step there, which `optax.apply_updates`
+    lands on the same value wherever float32 can express it; what it misses the next step corrects.
+
+    Args:
+        tx: any transformation.
+        params: one of the four words above.
+        slots: "float32", or "bfloat16" with stochastic rounding for every array in the state of `tx` that has axes.
+        seed: of the random bits, which are a hash of seed, step, path and element: the same however arrays are sharded.
+        watch: count the entries whose update would round to nothing, as the metric `precision.lost`; one more pass.
+
+    Shapes and dtypes: any; parameters in float32 are stored as usual.
+
+    Differs from the paper: the compensation of Kahan is that of the stored parameter alone, with no running error of
+    the compensation itself.
+
+    Raises:
+        ValueError: an unknown word, or a seed that is not a whole number.
+
+    References:
+        Zamirai et al., 2020, Algorithms 2 and 3. https://arxiv.org/abs/2010.06192
+        Micikevicius et al., 2017, section 3.1 (master weights). https://arxiv.org/abs/1710.03740
+
+    >>> import optchain as oc
+    >>> tx = oc.precision(oc.adamw(1e-3), params="stochastic", slots="bfloat16")
     """

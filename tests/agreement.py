@@ -7,6 +7,7 @@ import chex
 import jax
 import numpy as np
 from recorded_gradients import joined, parted
+from techniques import own
 
 # Over the recorded gradients, with constant hyperparameters, in float32; a twin that multiplies by 0.999 in float32
 # at each step, as optax does, is itself 2e-6 off.
@@ -25,7 +26,7 @@ def run(tx, recorded, rate=1.0, promotion="strict") -> Run:
     """Apply a transformation to gradients that are fixed beforehand; the parameters move by `rate` times the update."""
     with jax.numpy_dtype_promotion(promotion):
         (params, state), updates = compiled(tx, rate)(*joined(recorded))
-    return parted(Run(params, state, updates), recorded)
+    return parted(Run(params, own(state), updates), recorded)
 
 
 @functools.lru_cache(maxsize=8)

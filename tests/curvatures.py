@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from recorded_gradients import joined, parted
+from techniques import own
 from torch_twin import run_torch
 
 import optchain as oc
@@ -34,7 +35,8 @@ def trained(tx, recorded, every=EVERY):
     params, grads = joined(recorded)
     _, hs = joined(recorded._replace(grads=estimates(recorded)))
     scanned = jax.jit(lambda start, *xs: jax.lax.scan(step, start, xs)[0])
-    return parted(scanned((params, tx.init(params)), steps, grads, hs), recorded)
+    params, state = scanned((params, tx.init(params)), steps, grads, hs)
+    return parted((params, own(state)), recorded)
 
 
 def run_torch_told(make, recorded, every=EVERY):

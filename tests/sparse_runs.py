@@ -9,6 +9,7 @@ import optax
 from agreement import QUICKLY
 
 import optchain as oc
+from optchain.core.states import kept
 from optchain.inspect.laws.steps import told
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float16}
@@ -56,12 +57,8 @@ def many_steps(tx: Any, params: Any, steps: int, update: bool = False) -> Found:
 
 
 def sparse_state(state: Any) -> Any:
-    """The state of the one `sparse` in a state."""
-
-    def is_sparse(x: Any) -> bool:
-        return isinstance(x, dict) and {"masks", "sparsity", "changed"} <= set(x)
-
-    (found,) = [x for x in jax.tree.leaves(state, is_leaf=is_sparse) if is_sparse(x)]
+    """What the one `sparse` in a state keeps."""
+    (found,) = kept(state, "sparse")
     return found
 
 

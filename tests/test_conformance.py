@@ -3,6 +3,7 @@
 import copy
 import functools
 import inspect
+import math
 import pickle
 
 import chex
@@ -12,15 +13,21 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from techniques import PRESETS, RULES, TECHNIQUES, build, chained, tree, updated
+from techniques import PRESETS, REGISTERED, RULES, TECHNIQUES, build, chained, kind, tree, updated
+from tiers import one_of_each
 
 import optchain as oc
-from optchain.core.rule import numbers
+from optchain.core.holes import is_hole
+from optchain.core.numbers import numbers
+from optchain.sharding.axes import followed
 
 every_technique = pytest.mark.parametrize("name", TECHNIQUES)
 # What holds for each link holds for a chain of them: the presets' own tests and laws see them together.
 every_link = pytest.mark.parametrize("name", [name for name in TECHNIQUES if name not in PRESETS])
 every_rule = pytest.mark.parametrize("name", RULES)
+# What is said of the runner, and compiled, is said in `make test` of one technique of each kind.
+each_kind_of_link = pytest.mark.parametrize("name", one_of_each([n for n in TECHNIQUES if n not in PRESETS], kind))
+each_kind_of_rule = pytest.mark.parametrize("name", one_of_each(RULES, kind))
 
 
 def avals(x):
@@ -52,7 +59,7 @@ def test_state_is_float32_whatever_the_dtypes_of_parameters_and_gradients(name, 
     assert all(x.dtype in (jnp.float32, jnp.int32, jnp.bool) for x in jax.tree.leaves(state))
 
 
-@every_rule
+@each_kind_of_rule
 def test_other_numbers_make_no_second_trace(name):
     rule = build(name).link.rule
     names = [f"link.{number}" for number in numbers(rule)]
@@ -70,10 +77,10 @@ def test_other_numbers_make_no_second_trace(name):
             np.testing.assert_allclose(metrics[key], hyper[key], rtol=1e-6)
 
 
-@every_rule
+@each_kind_of_rule
 def test_a_sweep_by_vmap_equals_a_loop(name):
     example = {**{k: p.default for k, p in inspect.signature(TECHNIQUES[name]).parameters.items()}}
-    example |= TECHNIQUES[name].example
+    example |= REGISTERED[name].example
     values = {key: float(example[key]) for key in numbers(build(name).link.rule)}
 
     def train(factor):
@@ -85,7 +92,7 @@ def test_a_sweep_by_vmap_equals_a_loop(name):
         chex.assert_trees_all_close(jax.tree.map(lambda x, i=i: x[i], swept(factors)), updates, rtol=2e-5, atol=1e-6)
 
 
-@every_rule
+@each_kind_of_rule
 def test_a_schedule_drives_any_number(name):
     values = numbers(build(name).link.rule)
     schedules = {number: lambda step, value=value: value * 0.5**step for number, value in values.items()}
@@ -100,10 +107,10 @@ def test_a_schedule_drives_any_number(name):
 
 def floats(name):
     """The numbers among the arguments of a technique's example."""
-    return {key: x for key, x in TECHNIQUES[name].example.items() if isinstance(x, float)}
+    return {key: x for key, x in REGISTERED[name].example.items() if isinstance(x, float)}
 
 
-@pytest.mark.parametrize("name", [name for name in TECHNIQUES if floats(name)])
+@pytest.mark.parametrize("name", one_of_each([name for name in TECHNIQUES if floats(name)], kind))
 def test_gradients_flow_to_the_numbers(name):
     def loss(numbers):
         return sum(jnp.sum(u * u) for u in jax.tree.leaves(last_updates(build(name, **numbers))))
@@ -112,7 +119,8 @@ def test_gradients_flow_to_the_numbers(name):
     assert all(np.isfinite(g) for g in grads.values())
 
 
-@pytest.mark.parametrize("name", sorted(set(TECHNIQUES) - {"add_noise"}))  # its random numbers depend on the path
+# Those of `add_noise` depend on the path.
+@pytest.mark.parametrize("name", one_of_each(sorted(set(TECHNIQUES) - {"add_noise"}), kind))
 def test_a_bare_array_is_a_tree(name):
     p, tx = jnp.array([1.0, 2.0]), build(name)
     nested = {"x": p}
@@ -121,7 +129,7 @@ def test_a_bare_array_is_a_tree(name):
     np.testing.assert_array_equal(one, other["x"])
 
 
-@every_rule
+@each_kind_of_rule
 def test_core_ndim_by_perturbation(name):
     """One perturbed entry leaves every other core block bit-identical; core None is the whole leaf."""
     link = build(name).link
@@ -140,7 +148,7 @@ def test_core_ndim_by_perturbation(name):
     assert not any((x & outside).any() for x in jax.tree.leaves(changed) if x.shape == (4, 3))
 
 
-@every_link
+@each_kind_of_link
 def test_parameters_are_asked_for_where_they_are_read(name):
     tx, params = build(name), tree(0)
     try:
@@ -152,7 +160,7 @@ def test_parameters_are_asked_for_where_they_are_read(name):
         chex.assert_trees_all_equal(without, updates)
 
 
-@every_link
+@each_kind_of_link
 def test_map_params_and_shardings(name):
     mesh = jax.make_mesh((4,), ("x",), (jax.sharding.AxisType.Auto,))
     rows = jax.NamedSharding(mesh, jax.P("x"))
@@ -162,9 +170,13 @@ def test_map_params_and_shardings(name):
     tx = build(name)
     layouts = oc.shardings(tx, params)
     state = jax.jit(tx.init, out_shardings=layouts)(params)
-    shapes = {p.shape[:n] for p in jax.tree.leaves(params) for n in range(1, p.ndim + 1)}
-    for x in jax.tree.leaves(state):
-        assert x.sharding.is_equivalent_to(rows if x.shape in shapes else jax.NamedSharding(mesh, jax.P()), x.ndim)
+    for x, follows in zip(jax.tree.leaves(state, is_leaf=is_hole), followed(tx, state, params), strict=True):
+        if follows is not None and 0 in follows.axes:
+            along = [None] * follows.axes.index(0) + ["x"]
+            assert x.sharding.is_equivalent_to(jax.NamedSharding(mesh, jax.P(*along)), x.ndim)
+        elif not is_hole(x):  # matrices that do not follow the rows are split too, where their sides can be
+            parts = 4 if x.ndim >= 2 and any(n % 4 == 0 for n in x.shape) else 1
+            assert math.prod(x.sharding.shard_shape(x.shape)) * parts == x.size
     updates, after = jax.jit(functools.partial(updated, tx), out_shardings=(rows, layouts))(grads, state, params)
     local, g = jax.tree.map(np.asarray, (params, grads))
     # Inverse roots multiply rounding.
@@ -174,7 +186,7 @@ def test_map_params_and_shardings(name):
     assert set(jax.tree.leaves(tagged)) <= {"slot", "other"}
 
 
-@every_link
+@each_kind_of_link
 def test_explicit_sharding_is_kept(name):
     mesh = jax.make_mesh((4,), ("x",), (jax.sharding.AxisType.Explicit,))
     with jax.set_mesh(mesh):
@@ -230,8 +242,8 @@ def test_docstrings_say_what_they_must(name):
 def test_signature_is_that_of_the_rule(name):
     make = TECHNIQUES[name]
     *fields, mask = inspect.signature(make).parameters
-    assert fields == list(make.rule.__dataclass_fields__) and mask == "mask"
-    assert make.__doc__ == make.rule.__doc__ and make.__name__ == name
+    assert fields == list(RULES[name].__dataclass_fields__) and mask == "mask"
+    assert make.__doc__ == RULES[name].__doc__ and make.__name__ == name
 
 
 MODULES = ["optchain.presets.classic", "optchain.presets.memory", "optchain.presets.variance"]

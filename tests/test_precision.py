@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from recorded_gradients import drawn
-from techniques import RULES, build
+from techniques import RULES, build, own
 
 import optchain as oc
 
@@ -44,9 +44,9 @@ def test_float64_stays_float64(name):
     with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"):
         wide = jax.tree.map(lambda x: x.astype("float64") * 1.1, given)
         us, state = steps(build(name), wide)
-        slots = [x for key, slot in state.items() if key != "count" for x in jax.tree.leaves(slot)]
+        slots = [x for key, slot in own(state).items() if key != "count" for x in jax.tree.leaves(slot)]
         chex.assert_type([*jax.tree.leaves(us), *slots], np.float64)
-        # Any of them: some count, or wait for what they are told.
+        # Any of them: some count, or wait for an extra argument.
         assert not slots or any(np.any(np.asarray(x) != np.float32(x)) for x in slots)
 
 

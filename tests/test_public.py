@@ -39,6 +39,17 @@ def test_dependencies_point_one_way(source):
             assert parts <= set.union(*LAYERS[: i + 1]), f"{source} imports {parts}"
 
 
+TESTS = Path(__file__).parent
+# Those of the experiments, and what only these use.
+OF_EXPERIMENTS = [TESTS / "experiments", TESTS / "small_runs.py", TESTS / "small_studies.py", TESTS / "sparse_runs.py"]
+
+
+def test_tests_of_the_library_do_without_the_experiments():
+    sources = [x for x in TESTS.rglob("*.py") if not any(x.is_relative_to(own) for own in OF_EXPERIMENTS)]
+    assert len(sources) > 100
+    assert [x.name for x in sources if "experiments" in {name.split(".")[0] for name in imports(x)}] == []
+
+
 def test_exports_are_explicit_and_sorted():
     lines = [line for line in (ROOT / "__init__.py").read_text().splitlines() if line.startswith("from")]
     assert lines == sorted(lines)

@@ -8,9 +8,9 @@ import pytest
 from techniques import RULES, build
 
 import optchain as oc
-from optchain.core.rule import Range, ranges
+from optchain.core.numbers import Range, ranges
 
-NUMBERS = [(name, *number) for name in RULES for number in ranges(getattr(oc, name).rule).items()]
+NUMBERS = [(name, *number) for name in RULES for number in ranges(RULES[name]).items()]
 every_number = pytest.mark.parametrize(
     "name, argument, allowed", NUMBERS, ids=lambda x: x.interval if isinstance(x, Range) else x
 )
@@ -89,6 +89,6 @@ def test_does_not_check_traced_values():
 
 @pytest.mark.parametrize("name", dict.fromkeys(name for name, _, _ in NUMBERS))
 def test_names_the_nearest_argument(name):
-    argument = next(iter(ranges(getattr(oc, name).rule)))
+    argument = next(iter(ranges(RULES[name])))
     with pytest.raises(ValueError, match=f"{name} has no argument '{argument}s'; did you mean '{argument}'"):
         getattr(oc, name)(**{f"{argument}s": 0.5})

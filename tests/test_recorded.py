@@ -1,4 +1,7 @@
-"""What version 0.1 computed is still computed: updates, parameters, metrics, and the compiler's counts."""
+"""What version 0.1 computed is still computed: updates, parameters, metrics, and the compiler's counts.
+
+Its states are read by `migrate_state`: see `tests/inspect`.
+"""
 
 import json
 
@@ -6,7 +9,7 @@ import chex
 import jax
 import numpy as np
 import pytest
-from recorded import counted, runs, states, storage
+from recorded import counted, runs, storage
 from recorded.compositions import compositions
 from recorded.inputs import HERE
 from techniques import TECHNIQUES
@@ -25,7 +28,13 @@ EXCEPTIONS |= {"precision of adamw": (8e-3, 8e-3, "a float32 sum at a tie rounds
 CASES = {name: runs.export(name) for name in TECHNIQUES} | compositions()
 COUNTS = json.loads((HERE / "counts.json").read_text())
 COUNTED = counted.cases()
-STATES = states.recorded_states()
+# Metrics that have another name now.
+RENAMED = {"link.mechanic.scale": "link.mechanize.scale"}
+# Runs that are meant to differ after their first step, and why.
+CHANGED = {
+    "nested chains, overridden": "a mean stays a mean while its decay changes: it is divided by the weight seen",
+    "precision of adamw": "the random bits of narrow slots are a hash of their path, which has one level more",
+}
 
 
 def difference(found: np.ndarray, recorded: storage.Leaf) -> float:
@@ -53,10 +62,17 @@ def differences(name: str) -> tuple[dict[str, float], dict[str, float]]:
 def test_a_run_ends_where_it_did_in_version_0_1(name):
     of_updates, of_others, _ = EXCEPTIONS.get(name, (TOLERANCE, TOLERANCE, ""))
     found, metrics = differences(name)
-    assert not {leaf: x for leaf, x in found.items() if x > (of_updates if leaf.startswith("update") else of_others)}
-    recorded = storage.index()[name]["metrics"]
+    if name in CHANGED:
+        assert any(x > 1e-3 for x in found.values())
+        found = {leaf: x for leaf, x in found.items() if leaf.startswith("update 1 ")}
+    assert found and not {
+        leaf: x for leaf, x in found.items() if x > (of_updates if leaf.startswith("update") else of_others)
+    }
+    recorded = {RENAMED.get(key, key): x for key, x in storage.index()[name]["metrics"].items()}
     assert sorted(metrics) == sorted(recorded)
     for metric, value in recorded.items():
+        if name in CHANGED and metric.endswith("norm"):
+            continue
         np.testing.assert_allclose(metrics[metric], value, rtol=1e-4, err_msg=metric)
 
 
@@ -66,21 +82,16 @@ def test_every_recorded_run_and_count_is_replayed():
     assert not set(COUNTS["counts"]) - set(COUNTED)
 
 
+# Bytes for each parameter of a 512 x 512 matrix that a step may cost more: rows and columns are read once more for
+# a finite derivative of the roots of 0.
+MORE = dict.fromkeys(["scale_by_factored_rms", "adafactor", "big_vision_adafactor", "scale_by_came", "came"], 0.07)
+MORE |= dict.fromkeys(["scale_by_fira", "scale_by_kl_soap", "kl_soap"], 0.05)
+
+
 @pytest.mark.skipif(jax.__version__ != COUNTS["jax"], reason=f"the counts are those of JAX {COUNTS['jax']}")
 @pytest.mark.parametrize("name", COUNTS["counts"])
 def test_a_step_costs_no_more_than_in_version_0_1(name):
     accessed, temporary = COUNTS["counts"][name]
     found = counted.counts_of(COUNTED[name])
-    assert found.accessed <= accessed + 0.01
+    assert found.accessed <= accessed + MORE.get(name, 0.01)
     assert found.temporary <= temporary + 0.01
-
-
-@pytest.mark.parametrize("name", STATES)
-def test_a_recorded_state_is_of_the_type_that_its_transformation_begins_with(name):
-    """As long as the core is that of version 0.1; after it, the state is to be migrated."""
-    fresh = states.transformations()[name].init(states.begun(name))
-    chex.assert_trees_all_equal_structs(STATES[name].state, fresh)
-    chex.assert_trees_all_equal_shapes_and_dtypes(STATES[name].state, fresh)
-    chex.assert_trees_all_equal_shapes_and_dtypes(STATES[name].params, STATES[name].after, STATES[name].grads)
-    moved = jax.tree.map(lambda x, y: bool((x != y).any()), STATES[name].params, STATES[name].after)
-    assert any(jax.tree.leaves(moved))

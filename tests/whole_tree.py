@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from agreement import Run
 from recorded_gradients import joined, parted
+from techniques import own
 
 # A rate that grows as long as gradients point along the way would grow for ever on gradients fixed beforehand: here a
 # spring that pulls back to the start is added to the recorded ones, as if the loss had a bowl around it.
@@ -51,7 +52,7 @@ def run(tx, recorded, rate=1.0, values=None, promotion="strict") -> Run:
     with jax.numpy_dtype_promotion(promotion):
         start, grads = joined(recorded)
         (params, state), updates = compiled(tx, rate)(start, (grads, told))
-    return parted(Run(params, state, updates), recorded)
+    return parted(Run(params, own(state), updates), recorded)
 
 
 @functools.lru_cache(maxsize=8)

@@ -1,4 +1,4 @@
-"""Which laws of composition hold, for all of optchain's and optax's, and what comes of known defects."""
+"""Which laws of composition hold, for all of optchain and optax, and what comes of known defects."""
 
 import inspect
 from collections import Counter
@@ -12,6 +12,7 @@ import optax
 import optchain as oc
 from experiments.benchmarks import record
 from experiments.benchmarks.defects import DEFECTS
+from experiments.benchmarks.twins import techniques
 
 MARKS = {"holds": ".", "broken": "X", "skipped": "-"}
 
@@ -44,10 +45,9 @@ def defects() -> list[record.Row]:
 
 
 def transformations() -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Every technique of ours, and everything of optax's that is made from a learning rate alone."""
-    for name, make in vars(oc).items():
-        if hasattr(make, "example"):
-            yield f"oc.{name}", lambda make=make: make(**make.example)
+    """Every technique of optchain, and everything of optax's that is made from a learning rate alone."""
+    for name, technique in techniques():
+        yield f"oc.{name}", lambda technique=technique: technique.make(**technique.example)
     for module, prefix in ((optax, "optax"), (optax.contrib, "optax.contrib")):
         yield from ((f"{prefix}.{name}", make) for name, make in optimizers(module))
 

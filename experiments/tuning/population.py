@@ -80,6 +80,8 @@ class Population:
         self.step, self.losses = step, [math.inf] * len(members)
         self.histories: list[History] = [[{"step": 0, "from": i, **one.labels}] for i, one in enumerate(members)]
         if saved:
+            for lane in self.lanes.running:
+                lane.run.require_layout()
             self.lanes.carry, _, progress = self.checkpoints.restore(self.lanes.carry)
             self.histories = progress["histories"]
             for lane, seconds in zip(self.lanes.running, progress["seconds"], strict=True):

@@ -5,13 +5,23 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.numerics import ema, weight
-from optchain.core.rule import Decay, NonNegative, Static, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import Decay, NonNegative, Static
+from optchain.core.numerics import ema
+from optchain.core.rule import rule
+from optchain.core.seen import nothing_seen, weight, with_sample
 
 
 class Average(NamedTuple):
     average: jax.Array  # like p, running mean of p + u
+
+
+class WeightedAverage(NamedTuple):
+    """A mean that begins later than its link, with the weight that it has seen, see `optchain.core.seen`."""
+
+    average: jax.Array  # like p, running mean of p + u over its weight
+    log: jax.Array  # scalar, the logarithm of the weight that is missing
+    lost: jax.Array  # scalar, what the rounding of `log` lost
 
 
 @rule
@@ -29,8 +39,9 @@ class ParameterAverage:
             made than are averaged, it is nearly their plain mean.
         start: updates before the mean begins, at least 0 (tail averaging); until then a is the parameter.
 
-    Shapes and dtypes: any; the slot `average` is like the parameter and begins as its copy, in float32 or wider. It
-    reads the parameters: `update` without them is an error.
+    Shapes and dtypes: any; the slot `average` is like the parameter and begins as its copy; debiased, a leaf also keeps
+    the weight that its mean has seen, :math:`1 - \prod b` since its start, as the numbers `log` and `lost`. All are in
+    float32 or wider. It reads the parameters: `update` without them is an error.
 
     Differs from the paper: the weights decay, where the paper gives all steps the same.
 
@@ -46,15 +57,18 @@ class ParameterAverage:
 
     def init(self, p):
         # A copy of its own: a buffer shared with the parameter could not be donated together with it.
-        return Average(jnp.copy(p))
+        copy = jnp.copy(p)
+        return WeightedAverage(copy, **nothing_seen(p.dtype)) if self.debias else Average(copy)
 
     def update(self, g, s, p, t):
-        after = p + g
+        after, begun = p + g, t > self.start
         if not self.debias:
-            return g, Average(jnp.where(t > self.start, ema(after, s.average, self.decay), after))
+            return g, Average(jnp.where(begun, ema(after, s.average, self.decay), after))
+        new = with_sample({"log": s.log, "lost": s.lost}, self.decay)
+        seen = {name: jnp.where(begun, new[name], 0) for name in new}
         # The debiased mean itself is stored: each sample enters with its share in the weight that has been seen.
-        share = (1 - self.decay) / weight(self.decay, jnp.maximum(t - self.start, 1))
-        return g, Average(s.average + share * (after - s.average))
+        share = jnp.where(begun, (1 - self.decay) / weight(new), 1)
+        return g, WeightedAverage(s.average + share * (after - s.average), **seen)
 
 
 average_params = lift(ParameterAverage, "average_params")

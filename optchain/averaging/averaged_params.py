@@ -1,11 +1,10 @@
-"""The parameters to be evaluated, from the state of whatever averages them."""
+"""The parameters to be evaluated, from the state of the technique that averages them."""
 
+from collections.abc import Callable
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
 from optchain.averaging import ema_nesterov, schedule_free
+from optchain.core.states import owners
 from optchain.pruning.masked_params import masked_params, masks_in
 
 
@@ -23,39 +22,26 @@ def averaged_params(state: Any, params: Any = None) -> Any | None:
     Raises:
         ValueError: more than one link keeps an average, or one that needs the parameters, which were not given.
     """
-    found = [x for x in jax.tree.leaves(state, is_leaf=_is_kept) if _is_kept(x)]
-    if len(found) > 1:
-        raise ValueError(f"{len(found)} links keep an average; read the one you mean from state['links']")
-    if not found:
+    averages = [(name, own) for _, name, own in owners(state) if name in READERS]
+    if len(averages) > 1:
+        raise ValueError(f"{len(averages)} links keep an average; read the one you mean from state['links']")
+    if not averages:
         return None
-    kind = _kind(found[0])
-    if kind not in DISPLACED:
-        average = found[0][kind]
-    elif params is None:
+    name, own = averages[0]
+    reader = READERS[name]
+    if callable(reader) and params is None:
         raise ValueError("the average is found from the parameters and the state: averaged_params(state, params)")
-    else:
-        average = DISPLACED[kind](found[0], params)
+    average = reader(own, params) if callable(reader) else own[reader]
     return masked_params(state, average) if masks_in(state) else average
 
 
-DISPLACED = {"z": schedule_free.averaged, "mu": ema_nesterov.iterate}
-
-# By all keys of the state, for a link or a parameter may be called `average` too; and the one that is wanted.
-KEYS = {
-    frozenset({"count", "average"}): "average",
-    frozenset({"count", "snapshot"}): "snapshot",
-    frozenset({"count", "slow", "inner", "others", "metrics"}): "slow",
-    frozenset({"count", "outer", "inner", "others", "metrics"}): "outer",
-    frozenset({"count", "z", "weight_sum", "b1", "inner", "metrics"}): "z",
-    frozenset({"count", "mu", "beta", "inner", "metrics"}): "mu",
+# By technique: the slot that is the average, or how it is found from the parameters that are displaced.
+READERS: dict[str, str | Callable[[Any, Any], Any]] = {
+    "average_params": "average",
+    "polyak_average": "average",
+    "snapshot_params": "snapshot",
+    "lookahead": "slow",
+    "outer_nesterov": "outer",
+    "schedule_free": schedule_free.averaged,
+    "ema_nesterov": ema_nesterov.iterate,
 }
-
-
-def _kind(x: Any) -> str | None:
-    if not isinstance(x, dict) or frozenset(x) not in KEYS or isinstance(x["count"], dict):
-        return None
-    return KEYS[frozenset(x)] if jnp.shape(x["count"]) == () else None
-
-
-def _is_kept(x: Any) -> bool:
-    return _kind(x) is not None

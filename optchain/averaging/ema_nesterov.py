@@ -7,18 +7,21 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optchain.core.modifier import Modifier, at
-from optchain.core.numerics import ema
-from optchain.core.rule import Number, Range, checked
-from optchain.core.transform import Transform, technique, transform
+from optchain.core.around import Around
+from optchain.core.lift import technique
+from optchain.core.numbers import Number, Range, at, checked
+from optchain.core.numerics import ema, incremented
+from optchain.core.routing import Given
+from optchain.core.transform import Transform, transform
 from optchain.stepsize.scale import scale
 
 
 @dataclasses.dataclass(frozen=True)
-class EmaNesterov(Modifier):
+class EmaNesterov(Around):
     """Steps by `inner` from a point ahead of the iterate.
 
-    State: `count`; `mu`, a tree like the parameters; `beta`, how far ahead of the iterate the parameters are.
+    State under its name: `count`; `mu`, a tree like the parameters; `beta`, how far ahead of the iterate the
+    parameters are.
     """
 
     beta: Number
@@ -27,37 +30,37 @@ class EmaNesterov(Modifier):
     name = "ema_nesterov"
     needs_params = True
 
-    def start(self, params: Any) -> dict[str, Any]:
+    def begin(self, params: Any) -> dict[str, Any]:
         return {
             "count": jnp.zeros((), jnp.int32),
             "mu": jax.tree.map(jnp.zeros_like, params),
             "beta": jnp.zeros((), jnp.float32),
         }
 
-    def shown(self, state: dict[str, Any]) -> dict[str, jax.Array]:
-        return {"beta": state["beta"]}
+    def shown(self, own: dict[str, Any]) -> dict[str, Any]:
+        return {"beta": own["beta"]}
 
-    def modify(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        step = extra.get("step", state["count"])
-        new, inner = self.run_one("inner", updates, state, params, extra)
-        # The parameters after this step stand ahead by what the next one wants.
+    def modify(self, updates: Any, state: Any, params: Any, routed: dict[str, Given]) -> tuple[Any, dict[str, Any]]:
+        own, step = state[self.name], routed[""].step
+        step = own["count"] if step is None else step
+        new, inner = self.inner_step(updates, state, params, routed)
+        # The parameters after this step stand ahead by the beta of the next one.
         beta = jnp.asarray(at(self.beta, step + 1), jnp.float32)
         decay = at(self.decay, step)
 
         # From the point ahead the iterate is left behind by `beta mu`: that is part of its step.
         def mean(u: jax.Array, mu: jax.Array) -> jax.Array:
             b = decay if isinstance(decay, float) else jnp.asarray(decay, mu.dtype)
-            return ema(u + state["beta"].astype(mu.dtype) * mu, mu, b)
+            return ema(u + own["beta"].astype(mu.dtype) * mu, mu, b)
 
-        mu = jax.tree.map(mean, new, state["mu"])
+        mu = jax.tree.map(mean, new, own["mu"])
         moved = jax.tree.map(lambda u, m: u + beta.astype(m.dtype) * m, new, mu)
-        count = jnp.asarray(optax.safe_increment(state["count"]))
-        return moved, {"count": count, "mu": mu, "beta": beta, "inner": inner}
+        return moved, {self.name: {"count": incremented(own["count"]), "mu": mu, "beta": beta}, "inner": inner}
 
 
-def iterate(state: dict[str, Any], params: Any) -> Any:
+def iterate(own: dict[str, Any], params: Any) -> Any:
     """The iterate, from the parameters that stand ahead of it."""
-    return jax.tree.map(lambda y, m: y.astype(m.dtype) - state["beta"].astype(m.dtype) * m, params, state["mu"])
+    return jax.tree.map(lambda y, m: y.astype(m.dtype) - own["beta"].astype(m.dtype) * m, params, own["mu"])
 
 
 @technique(tx=scale(-0.1), beta=0.5)

@@ -7,18 +7,20 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optchain.core.modifier import Modifier
-from optchain.core.rule import Number, Range, checked, whole
-from optchain.core.transform import Transform, technique, transform
+from optchain.core.around import Around
+from optchain.core.lift import technique
+from optchain.core.numbers import Number, Range, checked, whole
+from optchain.core.routing import Given
+from optchain.core.transform import Transform, transform
 from optchain.stepsize.learning_rate import scale_by_learning_rate
 from optchain.stepsize.scale import scale
 
 
 @dataclasses.dataclass(frozen=True)
-class Lookahead(Modifier):
+class Lookahead(Around):
     """Steps fast weights by `inner`; every few steps `outer` steps the slow ones, and the fast ones go back to them.
 
-    State: `count`, fast steps since the slow one; the slow weights, a tree like the parameters.
+    State under its name: `count`, fast steps since the slow one; `slow`, the slow weights, a tree like the parameters.
     """
 
     every: int
@@ -28,35 +30,36 @@ class Lookahead(Modifier):
     slot = "slow"
     needs_params = True
 
-    @property
     def others(self) -> dict[str, Any]:
         return {self.slot: self.outer}
 
-    def start(self, params: Any) -> dict[str, Any]:
+    def begin(self, params: Any) -> dict[str, Any]:
         # A copy of its own: a buffer shared with the parameter could not be donated together with it.
         return {"count": jnp.zeros((), jnp.int32), self.slot: jax.tree.map(jnp.copy, params)}
 
-    def shown(self, state: dict[str, Any]) -> dict[str, jax.Array]:
-        return {"count": state["count"]}
+    def shown(self, own: dict[str, Any]) -> dict[str, Any]:
+        return {"count": own["count"]}
 
-    def modify(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        new, inner = self.run_one("inner", updates, state, params, extra)
-        count = state["count"] + 1
+    def modify(self, updates: Any, state: Any, params: Any, routed: dict[str, Given]) -> tuple[Any, dict[str, Any]]:
+        new, inner = self.inner_step(updates, state, params, routed)
+        own = state[self.name]
+        count = own["count"] + 1
+        # The slow step counts its own steps.
+        routed = routed | {self.slot: routed[self.slot].at(None)}
 
         def synchronized(slow: Any, other: Any) -> Any:
             fast = jax.tree.map(jnp.add, params, new)
             way = jax.tree.map(jnp.subtract, slow, fast)
-            told = {key: x for key, x in extra.items() if key != "step"}
-            moved, other = self.run_one(self.slot, way, state | {"others": {self.slot: other}}, slow, told)
+            moved, other = self.other_step(self.slot, way, {"others": {self.slot: other}}, slow, routed)
             slow = jax.tree.map(jnp.add, slow, moved)
             return jax.tree.map(jnp.subtract, slow, params), slow, other
 
         due = count >= self.every
         moved, slow, other = jax.lax.cond(
-            due, synchronized, lambda slow, other: (new, slow, other), state[self.slot], state["others"][self.slot]
+            due, synchronized, lambda slow, other: (new, slow, other), own[self.slot], state["others"][self.slot]
         )
-        count = jnp.where(due, 0, count)
-        return moved, {"count": count, self.slot: slow, "inner": inner, "others": {self.slot: other}}
+        after = {"count": jnp.where(due, 0, count), self.slot: slow}
+        return moved, {self.name: after, "inner": inner, "others": {self.slot: other}}
 
 
 @technique(tx=scale(-0.1), sync_period=2, slow_step_size=0.5)
@@ -68,7 +71,7 @@ def lookahead(tx: optax.GradientTransformation, sync_period: int, slow_step_size
         \phi \leftarrow \phi + \alpha (\theta - \phi), \; \theta \leftarrow \phi \quad\text{every } k \text{ steps}
 
     The parameters are the fast weights :math:`\theta`, an ordinary tree; `averaged_params(state)` gives the slow ones
-    :math:`\phi`, which are to be evaluated. The state of `tx` goes on as it is.
+    :math:`\phi`, which are to be evaluated. A slow step does not change the state of `tx`.
 
     Args:
         tx: any transformation, with its learning rate.

@@ -6,8 +6,9 @@ import optax
 
 from optchain.averaging.lookahead import Lookahead
 from optchain.core.chain import chain
-from optchain.core.rule import Number, whole
-from optchain.core.transform import Transform, technique, transform
+from optchain.core.lift import technique
+from optchain.core.numbers import Number, whole
+from optchain.core.transform import Transform, transform
 from optchain.moments.momentum import trace
 from optchain.stepsize.learning_rate import scale_by_learning_rate
 from optchain.stepsize.scale import scale
@@ -15,7 +16,7 @@ from optchain.stepsize.scale import scale
 
 @dataclasses.dataclass(frozen=True)
 class OuterNesterov(Lookahead):
-    """Lookahead whose slow weights move with momentum."""
+    """Lookahead whose slow weights, here `outer`, move with momentum."""
 
     name = "outer_nesterov"
     slot = "outer"

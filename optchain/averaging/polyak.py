@@ -5,8 +5,9 @@ from typing import Annotated
 import jax.numpy as jnp
 
 from optchain.averaging.average import Average
-from optchain.core.dense import lift
-from optchain.core.rule import NonNegative, Range, Scalar, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import NonNegative, Range, Scalar
+from optchain.core.rule import rule
 
 
 @rule
@@ -28,7 +29,7 @@ class EqualAverage:
     Shapes and dtypes: any; the slot `average` is like the parameter and begins as its copy, in float32 or wider. It
     reads the parameters: `update` without them is an error.
 
-    Differs from the paper: nothing; statistics of batch normalization are to be computed anew for the mean.
+    Differs from the paper: nothing; statistics of batch normalization must be computed again for the mean.
 
     References:
         Polyak and Juditsky, 1992, equation 6. doi:10.1137/0330046

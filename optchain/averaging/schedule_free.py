@@ -7,17 +7,21 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optchain.core.modifier import Modifier, at
-from optchain.core.rule import Number, Range, checked
-from optchain.core.transform import Transform, technique, transform
+from optchain.core.around import Around
+from optchain.core.lift import technique
+from optchain.core.numbers import Number, Range, at, checked
+from optchain.core.numerics import incremented
+from optchain.core.routing import Given
+from optchain.core.transform import Transform, transform
 from optchain.stepsize.scale import scale
 
 
 @dataclasses.dataclass(frozen=True)
-class ScheduleFree(Modifier):
+class ScheduleFree(Around):
     """Steps z by `inner`, averages it, and trains on a point between the two.
 
-    State: `count`; `z`, a tree like the parameters; `weight_sum`; `b1`, with which the parameters were interpolated.
+    State under its name: `count`; `z`, a tree like the parameters; `weight_sum`; `b1`, with which the parameters were
+    interpolated.
     """
 
     learning_rate: Number
@@ -27,7 +31,7 @@ class ScheduleFree(Modifier):
     name = "schedule_free"
     needs_params = True
 
-    def start(self, params: Any) -> dict[str, Any]:
+    def begin(self, params: Any) -> dict[str, Any]:
         zero = jnp.zeros((), jnp.float32)
         # A copy of its own: a buffer shared with the parameter could not be donated together with it.
         return {
@@ -37,43 +41,39 @@ class ScheduleFree(Modifier):
             "b1": jnp.asarray(at(self.b1, jnp.zeros((), jnp.int32)), jnp.float32),
         }
 
-    def shown(self, state: dict[str, Any]) -> dict[str, jax.Array]:
-        return {"b1": state["b1"], "weight_sum": state["weight_sum"]}
+    def shown(self, own: dict[str, Any]) -> dict[str, Any]:
+        return {"b1": own["b1"], "weight_sum": own["weight_sum"]}
 
-    def modify(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        step = extra.get("step", state["count"])
-        new, inner = self.run_one("inner", updates, state, params, extra)
+    def modify(self, updates: Any, state: Any, params: Any, routed: dict[str, Given]) -> tuple[Any, dict[str, Any]]:
+        own, step = state[self.name], routed[""].step
+        step = own["count"] if step is None else step
+        new, inner = self.inner_step(updates, state, params, routed)
         rate, power, b1 = (jnp.asarray(at(x, step), jnp.float32) for x in self._numbers())
         weight = rate**power
-        weights = state["weight_sum"] + weight
+        weights = own["weight_sum"] + weight
         share = weight / jnp.where(weights > 0, weights, 1)
-        x = averaged(state, params)
-        z = jax.tree.map(jnp.add, state["z"], new)
+        x = averaged(own, params)
+        z = jax.tree.map(jnp.add, own["z"], new)
 
         def move(x: jax.Array, z: jax.Array, y: jax.Array) -> jax.Array:
             # What x goes towards z, and y stands b1 of the way from z to x.
             return z + b1.astype(z.dtype) * (1 - share.astype(z.dtype)) * (x - z) - y
 
-        return jax.tree.map(move, x, z, params), {
-            "count": jnp.asarray(optax.safe_increment(state["count"])),
-            "z": z,
-            "weight_sum": weights,
-            "b1": b1,
-            "inner": inner,
-        }
+        after = {"count": incremented(own["count"]), "z": z, "weight_sum": weights, "b1": b1}
+        return jax.tree.map(move, x, z, params), {self.name: after, "inner": inner}
 
     def _numbers(self) -> tuple[Number, Number, Number]:
         return self.learning_rate, self.weight_lr_power, self.b1
 
 
-def averaged(state: dict[str, Any], params: Any) -> Any:
+def averaged(own: dict[str, Any], params: Any) -> Any:
     """The average x, from the parameters that were interpolated between it and z."""
 
     def leaf(z: jax.Array, y: jax.Array) -> jax.Array:
-        b1 = state["b1"].astype(z.dtype)
+        b1 = own["b1"].astype(z.dtype)
         return z + (y.astype(z.dtype) - z) / b1
 
-    return jax.tree.map(leaf, state["z"], params)
+    return jax.tree.map(leaf, own["z"], params)
 
 
 @technique(tx=scale(-0.1), learning_rate=0.1)
@@ -102,7 +102,7 @@ def schedule_free(
     Metrics: `schedule_free.b1`, `schedule_free.weight_sum`.
 
     Shapes and dtypes: any; `z` is like the parameter, in float32 or wider. The average is found again from y and z, so
-    low-precision parameters want `precision` around this.
+    low-precision parameters need `precision` around this.
 
     Differs from the paper: nothing; its code weighs by the largest rate so far, which is the same until the rate falls.
 

@@ -5,8 +5,9 @@ from typing import Annotated, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.rule import Range, Scalar, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import Range, Scalar
+from optchain.core.rule import rule
 
 
 class Snapshot(NamedTuple):

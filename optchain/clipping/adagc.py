@@ -5,9 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
+from optchain.core.lift import lift
+from optchain.core.numbers import Decay, Positive, Static
 from optchain.core.numerics import clip_factor, ema, norm
-from optchain.core.rule import Decay, Positive, Static, rule
+from optchain.core.rule import rule
 
 
 class History(NamedTuple):
@@ -54,6 +55,9 @@ class NormHistoryClip:
 
     def init(self, p):
         return History(jnp.zeros_like(norm(p)))
+
+    def axes(self, p):
+        return {"gamma": ()}
 
     def update(self, g, s, p, t):
         n = norm(g)

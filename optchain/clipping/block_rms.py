@@ -2,9 +2,10 @@
 
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.numerics import clip_factor, wide
-from optchain.core.rule import Positive, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import Positive
+from optchain.core.numerics import clip_factor, sqrt, wide
+from optchain.core.rule import rule
 
 
 @rule
@@ -37,7 +38,7 @@ class BlockRmsClip:
 
     def update(self, g, s, p, t):
         # The mean of an empty leaf would be NaN.
-        return (g * clip_factor(jnp.sqrt(jnp.mean(jnp.square(wide(g)))), self.threshold) if g.size else g), s
+        return (g * clip_factor(sqrt(jnp.mean(jnp.square(wide(g)))), self.threshold) if g.size else g), s
 
 
 clip_by_block_rms = lift(BlockRmsClip, "clip_by_block_rms")

@@ -2,14 +2,16 @@
 
 import jax
 
-from optchain.core.dense import lift
 from optchain.core.joint import Joint
+from optchain.core.lift import lift
+from optchain.core.numbers import Positive
 from optchain.core.numerics import clip_factor, global_norm
-from optchain.core.rule import Positive, rule, unchanged
+from optchain.core.rule import rule
+from optchain.embeddings.sleep import Rests
 
 
 @rule
-class GlobalNormClip:
+class GlobalNormClip(Rests):
     r"""Scales all updates down together, where their common norm exceeds a bound.
 
     .. math::
@@ -37,8 +39,6 @@ class GlobalNormClip:
     ignores_zeros = True
     metrics = ("norm", "scale")
     example = {"max_norm": 1.0}
-
-    sleep = unchanged
 
     def update(self, g, s, p, t):
         n = global_norm(g)

@@ -1,8 +1,9 @@
 """Clipping by the norm of each leaf."""
 
-from optchain.core.dense import lift
+from optchain.core.lift import lift
+from optchain.core.numbers import Positive
 from optchain.core.numerics import clip_factor, norm
-from optchain.core.rule import Positive, rule
+from optchain.core.rule import rule
 
 
 @rule

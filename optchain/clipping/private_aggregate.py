@@ -7,13 +7,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
+from optchain.core.definition import Result
 from optchain.core.joint import Joint
+from optchain.core.lift import lift
 from optchain.core.mask import select
-from optchain.core.numerics import clip_factor, wide
+from optchain.core.numbers import NonNegative, Positive, Static
+from optchain.core.numerics import clip_factor, sqrt, wide
 from optchain.core.paths import path_of
-from optchain.core.rule import NonNegative, Positive, Static, rule
-from optchain.core.runner import Result
+from optchain.core.routing import Given
+from optchain.core.rule import rule
 
 
 class PerExample(Joint):
@@ -22,15 +24,17 @@ class PerExample(Joint):
     Gradients in the parameters' own shapes are a batch of one example.
     """
 
-    def step(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> Result:
-        """One update that stays in float32 or wider, in the shapes of the parameters."""
-        if params is None:
-            raise ValueError(f"{self.name} reads the parameters: call update(grads, state, params)")
+    def takes(self) -> frozenset[str]:
+        return frozenset({"examples"})
+
+    def step(self, updates: Any, state: Any, params: Any, given: Given) -> Result:
+        """One update in float32 or wider, in the shapes of the parameters."""
+        self.require_params(params)
         batched, mask = self._batched(updates, params), self.mask
         if mask is not None:  # which must not take the axis of the examples for one of the parameter's
             mask = jax.tree.unflatten(jax.tree.structure(params), select(mask, params))
         own = dataclasses.replace(self, mask=mask)
-        new, state, metrics = super(PerExample, own).step(batched, state, None, extra)
+        new, state, metrics = super(PerExample, own).step(batched, state, None, given)
         # What the mask leaves out is averaged and no more.
         return jax.tree.map(lambda u, p: u if u.ndim == p.ndim else wide(u).mean(0), new, params), state, metrics
 
@@ -101,7 +105,7 @@ class PrivateAggregate:
         if not leaves:
             return g, s, {"clipped": jnp.zeros(())}
         squares = [jnp.sum(jnp.square(wide(x)), axis=tuple(range(1, x.ndim))) for x in leaves]
-        norms = jnp.sqrt(sum(squares[1:], squares[0]))
+        norms = sqrt(sum(squares[1:], squares[0]))
         factors = clip_factor(norms, self.l2_norm_clip)
         std = self.noise_multiplier * self.l2_norm_clip
 

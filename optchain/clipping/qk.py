@@ -8,12 +8,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from optchain.core.definition import Result
+from optchain.core.factors import factors_of, multiplied
+from optchain.core.holes import is_hole
+from optchain.core.lift import technique
 from optchain.core.mask import matches
+from optchain.core.numbers import Number, Positive, Range, checked
 from optchain.core.numerics import wide
 from optchain.core.paths import nearest, path_of
-from optchain.core.rule import Number, Positive, Range, checked, rule
-from optchain.core.runner import Result, Runner, Told, left_out
-from optchain.core.transform import Transform, technique, transform
+from optchain.core.rule import rule
+from optchain.core.runner import Now, Runner
+from optchain.core.transform import Transform, transform
 
 Heads = Mapping[str, int]  # from patterns on paths to the axis that counts heads
 
@@ -35,13 +40,13 @@ class QKClip(Runner):
     kernels: Heads = dataclasses.field(default_factory=dict)
     rotary: Heads = dataclasses.field(default_factory=dict)
 
-    def start(self, rule: Any, params: Any) -> dict[str, Any]:
+    def slots(self, rule: Any, params: Any) -> dict[str, Any]:
         self._axes(params)
         return {}
 
-    def run(self, rule: Any, updates: Any, slots: Any, params: Any, t: jax.Array, told: Told) -> Result:
+    def run(self, rule: Any, updates: Any, slots: Any, params: Any, now: Now) -> Result:
         leaves, treedef = jax.tree.flatten_with_path(updates)
-        modules, axes = by_module(told.trees["max_logits"]), self._axes(updates)
+        modules, axes = by_module(now.given.extra.get("max_logits")), self._axes(updates)
         if not modules:
             return updates, {}, {"max_logit": jnp.zeros(())}
         new = []
@@ -50,7 +55,7 @@ class QKClip(Runner):
             if path in axes:
                 axis, power = axes[path]
                 logits = over_heads(self._logits_of(path, modules), g.shape, axis, f"{self.name}: leaf {path!r}")
-                tau = told.multiplied(rule, path).tau
+                tau = multiplied(self.name, rule, factors_of(now.given.factors, path), path).tau
                 # One that is not finite, as where an overflow met a mask, says nothing about the weights.
                 above = (logits > tau) & jnp.isfinite(logits)
                 factor = (jnp.where(above, tau / jnp.where(above, logits, 1), 1) ** power).astype(g.dtype)
@@ -60,13 +65,9 @@ class QKClip(Runner):
         largest = [jnp.max(x) for x in modules.values()]
         return treedef.unflatten(new), {}, {"max_logit": jnp.max(jnp.stack(largest))}
 
-    def _told(self, updates: Any, extra: dict[str, Any], values: dict[str, Any]) -> Told:
-        told = super()._told(updates, extra, values)
-        return dataclasses.replace(told, trees={"max_logits": extra.get("max_logits")})
-
     def _axes(self, tree: Any) -> dict[str, tuple[int, float]]:
         """The axis of the heads and the power of the factor, for each path that a pattern matches."""
-        paths = [path_of(keys) for keys, _ in jax.tree.leaves_with_path(tree, is_leaf=left_out)]
+        paths = [path_of(keys) for keys, _ in jax.tree.leaves_with_path(tree, is_leaf=is_hole)]
         found = {}
         for table, power in ((self.rotary, 1.0), (self.kernels, 0.5)):
             for pattern, axis in table.items():

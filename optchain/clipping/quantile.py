@@ -2,9 +2,10 @@
 
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
 from optchain.core.gather import gathered
-from optchain.core.rule import Fraction, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import Fraction
+from optchain.core.rule import rule
 
 
 @rule

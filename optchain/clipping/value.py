@@ -2,12 +2,14 @@
 
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.rule import Positive, rule, unchanged
+from optchain.core.lift import lift
+from optchain.core.numbers import Positive
+from optchain.core.rule import rule
+from optchain.embeddings.sleep import Rests
 
 
 @rule
-class ValueClip:
+class ValueClip(Rests):
     r"""Limits every entry of the update to an interval around 0.
 
     .. math::
@@ -27,8 +29,6 @@ class ValueClip:
     max_delta: Positive
 
     example = {"max_delta": 0.1}
-
-    sleep = unchanged
 
     def update(self, g, s, p, t):
         return jnp.clip(g, -self.max_delta, self.max_delta), s

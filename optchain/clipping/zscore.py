@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
 from optchain.core.joint import Joint
-from optchain.core.numerics import ema, global_norm
-from optchain.core.rule import Decay, Positive, Static, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import Decay, Positive, Static
+from optchain.core.numerics import ema, global_norm, sqrt
+from optchain.core.rule import rule
 from optchain.core.trees import widest
 
 
@@ -17,7 +18,7 @@ class Norms(NamedTuple):
 
     mean: jax.Array
     var: jax.Array
-    seen: jax.Array  # how many norms
+    norms: jax.Array  # how many have been seen
 
 
 @rule
@@ -68,8 +69,8 @@ class ZScoreClip:
 
     def update(self, g, s, p, t):
         n = global_norm(g)
-        warming, over = s.seen < max(self.warmup_steps, 1), n - s.mean
-        spike = ~warming & (over > self.z_threshold * jnp.sqrt(s.var))
+        warming, over = s.norms < max(self.warmup_steps, 1), n - s.mean
+        spike = ~warming & (over > self.z_threshold * sqrt(s.var))
         target = s.mean + self.z_threshold**2 * s.var / jnp.where(spike, over, 1)
         kept = jnp.where(spike, target, n)
         scale = jnp.where(spike, target / jnp.where(spike, n, 1), 1)
@@ -79,7 +80,7 @@ class ZScoreClip:
 
     def _history(self, n: Any, s: Any, warming: Any) -> Any:
         """The statistics after one more norm."""
-        seen = s.seen + 1
+        seen = s.norms + 1
         mean = jnp.where(warming, s.mean + (n - s.mean) / seen, ema(n, s.mean, self.alpha))
         spread = (n - s.mean) * (n - mean)  # Welford's, which sums to the variance of all without a second pass
         var = jnp.where(warming, s.var + (spread - s.var) / seen, ema((n - mean) ** 2, s.var, self.alpha))

@@ -7,97 +7,104 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optchain.core.numerics import all_finite, wide
+from optchain.core.gate import Gate, Take
+from optchain.core.holes import is_hole, part
+from optchain.core.lift import technique
+from optchain.core.mask import select
+from optchain.core.numbers import Number, Range, at, checked, whole
+from optchain.core.numerics import all_finite, incremented, wide
 from optchain.core.paths import path_of
+from optchain.core.routing import Given
 from optchain.core.row_gradient import RowGradient, is_row_gradient
-from optchain.core.rule import Number, Range, checked, whole
-from optchain.core.runner import left_out, prune
-from optchain.core.transform import Transform, row_tables, technique, transform
-from optchain.core.wrapper import Take, Wrapper
+from optchain.core.transform import Transform, transform
+from optchain.embeddings.rows import row_tables
 from optchain.stepsize.scale import scale
 
 
 @dataclasses.dataclass(frozen=True)
-class Accumulate(Wrapper):
+class Accumulate(Gate):
     """Averages micro-batches and steps on their mean.
 
-    State: `micro`, micro-batches seen since the last step; `weight`, the total weight of those that are in `mean`;
-    `emitted`, steps made; `dropped`, micro-batches refused; `mean`, a tree like the parameters.
+    State under its name: `micro`, micro-batches seen since the last step; `weight`, the total weight of those that
+    are in `mean`; `emitted`, steps made; `dropped`, micro-batches refused; `mean`, a tree like the parameters.
     """
 
     every: Number
     rows: int | None
 
-    takes_rows = True
+    name = "accumulate"
 
-    def start(self, params: Any) -> dict[str, Any]:
+    def takes(self) -> frozenset[str]:
+        # The mean of the i-th examples of all micro-batches is no example, and to clip it protects none.
+        return super().takes() - {"examples"}
+
+    def begin(self, params: Any) -> dict[str, Any]:
         counts = {name: jnp.zeros((), jnp.int32) for name in ("micro", "emitted", "dropped")}
         mean = jax.tree.map(jnp.zeros_like, params)
-        if self.rows is not None:
+        if self.rows is not None and isinstance(self.every, float):
             room = round(self.every) * self.rows
-            tables = prune(row_tables(self.inner), params)
-            mean = jax.tree.map(lambda x, p: x if left_out(p) else RowGradient.none(p, room), mean, tables)
+            tables = part(params, select(row_tables(self.inner), params))
+            mean = jax.tree.map(lambda x, p: x if is_hole(p) else RowGradient.none(p, room), mean, tables)
         return counts | {"weight": jnp.zeros((), jnp.float32), "mean": mean}
 
-    def shown(self, state: dict[str, Any]) -> dict[str, jax.Array]:
-        return {name: state[name] for name in ("micro", "emitted", "dropped")} | {"every": self._every(state)}
+    def shown(self, own: dict[str, Any]) -> dict[str, Any]:
+        return {name: own[name] for name in ("micro", "emitted", "dropped")} | {"every": self._every(own)}
 
-    def run(self, updates: Any, state: Any, extra: dict[str, Any], nothing: Any, take: Take) -> tuple[Any, Any]:
-        weight = jnp.asarray(extra.get("weight", 1.0), jnp.float32)
-        finite = all_finite(updates) & jnp.isfinite(weight)
+    def run(self, grads: Any, state: Any, given: Given, nothing: Any, take: Take) -> tuple[Any, Any]:
+        own = state[self.name]
+        weight = jnp.asarray(given.extra.get("weight", 1.0), jnp.float32)
+        finite = all_finite(grads) & jnp.isfinite(weight)
         counts = finite & (weight > 0)
-        weights = jnp.where(counts, state["weight"] + weight, state["weight"])
+        weights = jnp.where(counts, own["weight"] + weight, own["weight"])
         # A running mean instead of a sum: nothing is left to divide at a step, so XLA stores no second tree; and with
-        # the share 1 of a first micro-batch it begins anew, so that no step need write zeros.
+        # the share 1 of a first micro-batch it starts again, so that no step need write zeros.
         share = weight / jnp.where(counts, weights, 1)
 
         def add(mean: Any, g: Any) -> Any:
             r = share.astype(mean.dtype)
             if not is_row_gradient(mean):
                 return jnp.where(counts, (1 - r) * mean + r * wide(g), mean)
-            # Each micro-batch has a place of its own, written anew before every step: none need be cleared.
+            # Each micro-batch has a place of its own, written again before every step: none need be cleared.
             weighed = jnp.where(counts, (1 - r) * mean.values, mean.values)
-            rows = RowGradient(g.bounded(), r * wide(g.values), g.num_rows).padded(self.rows)
-            own = jnp.where(counts, rows.indices, g.num_rows), jnp.where(counts, rows.values, 0)
-            at = state["micro"] * self.rows
-            put = jax.lax.dynamic_update_slice_in_dim
-            return RowGradient(put(mean.indices, own[0], at, 0), put(weighed, own[1], at, 0), mean.num_rows)
+            rows = RowGradient(g.bounded(), r * wide(g.values), g.num_rows).padded(self.rows or 0)
+            indices, values = jnp.where(counts, rows.indices, g.num_rows), jnp.where(counts, rows.values, 0)
+            place, put = own["micro"] * self.rows, jax.lax.dynamic_update_slice_in_dim
+            return RowGradient(put(mean.indices, indices, place, 0), put(weighed, values, place, 0), mean.num_rows)
 
-        self._require_room(updates, state["mean"])
-        mean = jax.tree.map(add, state["mean"], updates, is_leaf=is_row_gradient)
+        self._require_room(grads, own["mean"])
+        mean = jax.tree.map(add, own["mean"], grads, is_leaf=is_row_gradient)
         nothing = jax.tree.map(_nothing, nothing, mean, is_leaf=is_row_gradient)
-        micro = optax.safe_increment(state["micro"])
-        full = micro >= self._every(state)
+        micro = incremented(own["micro"])
+        full = micro >= self._every(own)
         emits = full & (weights > 0)
 
         def emit(inner: Any) -> tuple[Any, Any]:
-            return take(mean, inner, extra | {"step": state["emitted"]})
+            return take(mean, inner, given.at(own["emitted"]))
 
         result, inner = jax.lax.cond(emits, emit, lambda inner: (nothing, inner), state["inner"])
-        return result, {
+        after = {
             "micro": jnp.where(full, 0, micro),
-            "emitted": state["emitted"] + emits.astype(jnp.int32),
-            "dropped": state["dropped"] + (~finite).astype(jnp.int32),
+            "emitted": own["emitted"] + emits.astype(jnp.int32),
+            "dropped": own["dropped"] + (~finite).astype(jnp.int32),
             "weight": jnp.where(full, 0, weights),
             "mean": mean,
-            "inner": inner,
         }
+        return result, {self.name: after, "inner": inner}
 
-    def _require_room(self, updates: Any, mean: Any) -> None:
+    def _require_room(self, grads: Any, mean: Any) -> None:
         """The gradients of rows, and no others, have a place in the mean that is large enough."""
         rooms = dict(jax.tree.leaves_with_path(mean, is_leaf=is_row_gradient))
-        for path, g in jax.tree.leaves_with_path(updates, is_leaf=is_row_gradient):
+        for path, g in jax.tree.leaves_with_path(grads, is_leaf=is_row_gradient):
             leaf = f"accumulate: leaf {path_of(path)!r} has"
             if is_row_gradient(g) and not is_row_gradient(rooms[path]):
-                wanted = f"accumulate(rows(tx, tables), every, rows={len(g.indices)}) makes room for them"
-                raise ValueError(f"{leaf} a gradient of rows; {wanted}")
-            if is_row_gradient(rooms[path]) and len(getattr(g, "indices", g)) > self.rows:
+                expected = f"accumulate(rows(tx, tables), every, rows={len(g.indices)}) makes room for them"
+                raise ValueError(f"{leaf} a gradient of rows; {expected}")
+            if is_row_gradient(rooms[path]) and len(getattr(g, "indices", g)) > (self.rows or 0):
                 found = f"{len(g.indices)} rows" if is_row_gradient(g) else "a dense gradient"
                 raise ValueError(f"{leaf} {found}, but there is room for {self.rows} rows")
 
-    def _every(self, state: dict[str, Any]) -> jax.Array:
-        every = self.every(state["emitted"]) if callable(self.every) else self.every
-        return jnp.round(jnp.asarray(every, jnp.float32)).astype(jnp.int32)
+    def _every(self, own: dict[str, Any]) -> jax.Array:
+        return jnp.round(jnp.asarray(at(self.every, own["emitted"]), jnp.float32)).astype(jnp.int32)
 
 
 def _nothing(nothing: Any, mean: Any) -> Any:
@@ -133,7 +140,8 @@ def accumulate(tx: optax.GradientTransformation, every: Number, rows: int | None
     Shapes and dtypes: any; the running mean is like the parameters, in float32 or wider.
 
     Raises:
-        ValueError: `every` below 1; `rows` where nothing takes them; while tracing, more look-ups than `rows`.
+        ValueError: `every` below 1; `rows` where nothing takes them; while tracing, more look-ups than `rows`, or
+            gradients of single examples.
 
     >>> import optchain as oc
     >>> tx = oc.accumulate(oc.adamw(1e-3), every=8)

@@ -2,17 +2,21 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from optchain.core.gate import Gate, Take
+from optchain.core.lift import technique
+from optchain.core.numbers import Range, checked, whole
 from optchain.core.numerics import ema, global_norm, wide
+from optchain.core.routing import Given
 from optchain.core.row_gradient import summed
-from optchain.core.rule import Range, checked, whole
-from optchain.core.transform import Transform, technique, transform
-from optchain.core.wrapper import Take, Wrapper
+from optchain.core.states import kept
+from optchain.core.transform import Transform, transform
 from optchain.stepsize.scale import scale
 
 # What `guard.reason` says of the last step: the index of the first reason that applies.
@@ -28,17 +32,17 @@ REASONS = (
 )
 
 
-# The least deviation, as a share of the mean: where all samples are alike, rounding alone would make a spike.
+# The least deviation, as a share of the mean: where all samples are the same, rounding alone would make a spike.
 FLOOR = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
-class Guard(Wrapper):
-    """Steps only where nothing speaks against it.
+class Guard(Gate):
+    """Takes a step only if no check rejects it.
 
-    State: `accepted` and `rejected`, steps; `streak`, rejections in a row; `reason`, an index of `REASONS`; `norm` and
-    `value`, running statistics `{"mean", "square", "count"}`; `last_norm`; and, where it scales the loss, `loss_scale`
-    and `grown`, steps since that changed.
+    State under its name: `accepted` and `rejected`, steps; `streak`, rejections in a row; `reason`, an index of
+    `REASONS`; `norm` and `value`, running statistics `{"mean", "square", "count"}`; `last_norm`; and, where it scales
+    the loss, `loss_scale` and `grown`, steps since that changed.
     """
 
     check_outputs: bool
@@ -51,55 +55,55 @@ class Guard(Wrapper):
     loss_scale: float | None
     growth: int
 
-    takes_rows = True
+    name = "guard"
 
-    def start(self, params: Any) -> dict[str, Any]:
+    def begin(self, params: Any) -> dict[str, Any]:
         own = {name: jnp.zeros((), jnp.int32) for name in ("accepted", "rejected", "streak", "reason")}
         own |= {"norm": _statistics(), "value": _statistics(), "last_norm": jnp.zeros((), jnp.float32)}
         if self.loss_scale is None:
             return own
         return own | {"loss_scale": jnp.array(self.loss_scale, jnp.float32), "grown": jnp.zeros((), jnp.int32)}
 
-    def shown(self, state: dict[str, Any]) -> dict[str, jax.Array]:
-        found = {name: state[name] for name in ("accepted", "rejected", "streak", "reason")}
-        found |= {"norm": state["last_norm"], "exhausted": state["streak"] >= self.patience}
-        return found | ({} if self.loss_scale is None else {"loss_scale": state["loss_scale"]})
+    def shown(self, own: dict[str, Any]) -> dict[str, Any]:
+        counts = {name: own[name] for name in ("accepted", "rejected", "streak", "reason")}
+        counts |= {"norm": own["last_norm"], "exhausted": own["streak"] >= self.patience}
+        return counts | ({} if self.loss_scale is None else {"loss_scale": own["loss_scale"]})
 
-    def run(self, updates: Any, state: Any, extra: dict[str, Any], nothing: Any, take: Take) -> tuple[Any, Any]:
-        extra = extra | {"step": state["accepted"]}
-        norm, value = self._unscaled(global_norm(summed(updates)), state), extra.get("value")
+    def run(self, grads: Any, state: Any, given: Given, nothing: Any, take: Take) -> tuple[Any, Any]:
+        own, given = state[self.name], given.at(state[self.name]["accepted"])
+        norm, value = self._unscaled(global_norm(summed(grads)), own), given.extra.get("value")
         value = None if value is None else jnp.asarray(value, jnp.float32)
 
-        def step(updates: Any, inner: Any, extra: dict[str, Any]) -> tuple[Any, Any]:
+        def step(grads: Any, inner: Any) -> tuple[Any, Any]:
             # Divided here, where the step reads them, so that no second tree of gradients is stored.
-            return take(jax.tree.map(lambda g: self._unscaled(g, state), updates), inner, extra)
+            return take(jax.tree.map(lambda g: self._unscaled(g, own), grads), inner, given)
 
-        output = self._output_is_finite(updates, state, extra, step) if self.check_outputs else None
-        reason = self._reason(norm, value, output, state)
+        output = self._output_is_finite(grads, state["inner"], step) if self.check_outputs else None
+        reason = self._reason(norm, value, output, own)
         ok = reason == 0
         result, inner = jax.lax.cond(
-            ok, lambda inner: step(updates, inner, extra), lambda inner: (nothing, inner), state["inner"]
+            ok, lambda inner: step(grads, inner), lambda inner: (nothing, inner), state["inner"]
         )
-        return result, {
-            "accepted": state["accepted"] + ok.astype(jnp.int32),
-            "rejected": state["rejected"] + (~ok).astype(jnp.int32),
-            "streak": jnp.where(ok, 0, state["streak"] + 1),
+        after = {
+            "accepted": own["accepted"] + ok.astype(jnp.int32),
+            "rejected": own["rejected"] + (~ok).astype(jnp.int32),
+            "streak": jnp.where(ok, 0, own["streak"] + 1),
             "reason": reason,
-            "norm": self._seen(norm, state["norm"]),
-            "value": state["value"] if value is None else self._seen(value, state["value"]),
+            "norm": self._seen(norm, own["norm"]),
+            "value": own["value"] if value is None else self._seen(value, own["value"]),
             "last_norm": norm.astype(jnp.float32),
-            "inner": inner,
-        } | self._scaled(jnp.isfinite(norm), state)
+        }
+        return result, {self.name: after | self._scaled(jnp.isfinite(norm), own), "inner": inner}
 
-    def _output_is_finite(self, updates: Any, state: Any, extra: dict[str, Any], take: Take) -> jax.Array:
+    def _output_is_finite(self, grads: Any, inner: Any, step: Callable[[Any, Any], Any]) -> jax.Array:
         """Whether the step would give finite numbers. It is computed once more within the `cond`, but never stored."""
         # Without the barrier XLA shares parts of the two steps and stores them; and on CPU it stores what a sum or a
         # maximum reads after a division, where for the logical or it stores one byte.
-        updates, inner = jax.lax.optimization_barrier((updates, state["inner"]))
-        bad = [jnp.any(~jnp.isfinite(x)) for x in jax.tree.leaves(take(updates, inner, extra)[0])]
+        grads, inner = jax.lax.optimization_barrier((grads, inner))
+        bad = [jnp.any(~jnp.isfinite(x)) for x in jax.tree.leaves(step(grads, inner)[0])]
         return ~functools.reduce(jnp.logical_or, bad, jnp.zeros((), bool))
 
-    def _reason(self, norm: jax.Array, value: Any, output: Any, state: Any) -> jax.Array:
+    def _reason(self, norm: jax.Array, value: Any, output: Any, own: Any) -> jax.Array:
         """The index of the first reason to reject, or 0."""
         never = jnp.zeros((), bool)
         against = [
@@ -107,8 +111,8 @@ class Guard(Wrapper):
             never if value is None else ~jnp.isfinite(value),
             never if self.max_norm is None else norm > self.max_norm,
             never if value is None or self.max_value is None else value > self.max_value,
-            self._is_spike(norm, state["norm"]),
-            never if value is None else self._is_spike(value, state["value"]),
+            self._is_spike(norm, own["norm"]),
+            never if value is None else self._is_spike(value, own["value"]),
             never if output is None else ~output,
         ]
         return jnp.select(against, range(1, len(REASONS)), 0).astype(jnp.int32)
@@ -132,17 +136,17 @@ class Guard(Wrapper):
         new = {"mean": ema(x, seen["mean"], b), "square": ema(x**2, seen["square"], b), "count": count + 1}
         return jax.tree.map(lambda new, old: jnp.where(finite, new, old), new, seen)
 
-    def _unscaled(self, x: jax.Array, state: Any) -> jax.Array:
+    def _unscaled(self, x: jax.Array, own: Any) -> jax.Array:
         """The array in float32 or wider, without the scale of the loss; the numbers of rows have none."""
         if self.loss_scale is None or jnp.issubdtype(x.dtype, jnp.integer):
             return x
-        return wide(x) / state["loss_scale"].astype(wide(x).dtype)
+        return wide(x) / own["loss_scale"].astype(wide(x).dtype)
 
-    def _scaled(self, finite: jax.Array, state: Any) -> dict[str, jax.Array]:
+    def _scaled(self, finite: jax.Array, own: Any) -> dict[str, jax.Array]:
         """The loss scale: halved after an overflow, doubled after `growth` steps without one."""
         if self.loss_scale is None:
             return {}
-        scale, grown = state["loss_scale"], jnp.where(finite, state["grown"] + 1, 0)
+        scale, grown = own["loss_scale"], jnp.where(finite, own["grown"] + 1, 0)
         doubles = grown >= self.growth
         scale = jnp.where(finite, jnp.where(doubles, 2 * scale, scale), jnp.maximum(scale / 2, 1.0))
         return {"loss_scale": scale, "grown": jnp.where(doubles, 0, grown)}
@@ -219,16 +223,14 @@ def guard(
 def loss_scale(state: Any) -> jax.Array:
     """The factor to multiply the loss with before differentiation, from an optimizer state with a guard that scales it.
 
+    Args:
+        state: of a transformation with one such guard in it.
+
     Raises:
         ValueError: no guard in the state scales the loss, or more than one does.
     """
-    found = [x["loss_scale"] for x in jax.tree.leaves(state, is_leaf=_scales) if _scales(x)]
-    if len(found) != 1:
-        wanted = "wanted one, as of guard(tx, loss_scale=2.0**15)"
-        raise ValueError(f"{len(found)} guards in the state scale the loss; {wanted}")
-    return found[0]
-
-
-def _scales(x: Any) -> bool:
-    # By several keys: a link or a parameter may be called `loss_scale` too.
-    return isinstance(x, dict) and {"loss_scale", "grown", "streak", "inner", "metrics"} <= set(x)
+    scales = [own["loss_scale"] for own in kept(state, Guard.name) if "loss_scale" in own]
+    if len(scales) != 1:
+        expected = "expected one, as of guard(tx, loss_scale=2.0**15)"
+        raise ValueError(f"{len(scales)} guards in the state scale the loss; {expected}")
+    return scales[0]

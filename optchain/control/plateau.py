@@ -5,20 +5,21 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
-from optchain.core.describe import table
-from optchain.core.rule import Range, checked, whole
-from optchain.core.runner import Result, like
-from optchain.core.transform import Transform, technique, transform, widened
+from optchain.core.definition import Definition, Result
+from optchain.core.lift import technique
+from optchain.core.numbers import Range, checked, whole
+from optchain.core.numerics import incremented
+from optchain.core.routing import Given
+from optchain.core.transform import Transform, transform
 
 
 @dataclasses.dataclass(frozen=True)
-class Plateau:
+class Plateau(Definition):
     """Scales updates by a factor that the loss moves.
 
-    State: `factor`; `heard`, values so far; `best`, the value that the next one is compared with; `stale`, values since
-    it; `rest` of the cooldown.
+    State under its name: `factor`; `heard`, values so far; `best`, the value that the next one is compared with;
+    `stale`, values since it; `rest` of the cooldown.
     """
 
     factor: float
@@ -31,42 +32,30 @@ class Plateau:
 
     name = "scale_on_plateau"
 
-    def __str__(self) -> str:
-        return table(self)
+    def metrics(self) -> dict[str, Any]:
+        return self._shown(self.begin(None))
 
-    def names(self) -> list[str]:
-        """Nothing here may be overridden."""
-        return []
-
-    def metrics(self) -> dict[str, jax.Array]:
-        """The metrics before the first update."""
-        return self._shown(self.init(None))
-
-    def init(self, params: Any) -> dict[str, jax.Array]:
+    def begin(self, params: Any) -> dict[str, jax.Array]:
         counts = {name: jnp.zeros((), jnp.int32) for name in ("heard", "stale", "rest")}
         return counts | {"factor": jnp.ones((), jnp.float32), "best": jnp.zeros((), jnp.float32)}
 
-    def update(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        new, state, _ = self.step(updates, state, params, extra)
-        return like(new, updates), state
-
-    def step(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> Result:
-        """One update that stays in float32 or wider."""
-        value = extra.get("validation", extra.get("value", jnp.nan))
-        state = self._heard(jnp.asarray(value, jnp.float32), state)
-        new = jax.tree.map(lambda g: g * state["factor"].astype(g.dtype), widened(updates))
-        return new, state, self._shown(state)
+    def step(self, updates: Any, state: Any, params: Any, given: Given) -> Result:
+        self.require_state(state)
+        value = given.extra.get("validation", given.extra.get("value", jnp.nan))
+        own = self._heard(jnp.asarray(value, jnp.float32), state[self.name])
+        new = jax.tree.map(lambda g: g * own["factor"].astype(g.dtype), updates)
+        return new, {self.name: own}, self._shown(own)
 
     def _heard(self, value: jax.Array, state: dict[str, jax.Array]) -> dict[str, jax.Array]:
         """The state after one value; one that is not finite says nothing."""
         best, first, resting = state["best"], state["heard"] == 0, state["rest"] > 0
-        # The margin is in the units of the value's size, whatever its sign: a negative loss falls too.
+        # The margin is in the units of the value's size, so that a negative loss can improve too.
         better = first | (value < best - self.tolerance * jnp.abs(best))
         stale = jnp.where(better | resting, 0, state["stale"] + 1)
         lowers = stale > self.patience
         factor = state["factor"] * jnp.where(lowers, self.factor, jnp.where(better & ~first, self.raise_by, 1.0))
         new = {
-            "heard": optax.safe_increment(state["heard"]),
+            "heard": incremented(state["heard"]),
             "factor": jnp.maximum(factor, self.minimum),
             "best": jnp.where(better | (self.against == "last"), value, best),
             "stale": jnp.where(lowers, 0, stale),
@@ -75,7 +64,7 @@ class Plateau:
         return jax.tree.map(lambda new, old: jnp.where(jnp.isfinite(value), new, old).astype(old.dtype), new, state)
 
     def _shown(self, state: dict[str, jax.Array]) -> dict[str, jax.Array]:
-        return {name: state[name].astype(jnp.float32) for name in ("factor", "best", "stale")}
+        return {name: state[name] for name in ("factor", "best", "stale")}
 
 
 @technique()
@@ -101,15 +90,15 @@ def scale_on_plateau(
 
     Args:
         factor: f, in (0, 1).
-        patience: values without a better one that are borne, at least 0.
+        patience: how many values without a better one are tolerated, at least 0.
         tolerance: :math:`\epsilon`, in [0, 1).
         cooldown: values after a fall that are not counted, at least 0.
         minimum: :math:`c_{min}`, in [0, 1].
         raise_by: r, at least 1.
         against: compare with the "best" value so far, or with the "last".
 
-    `update` and `oc.apply` take the extra argument `validation` or, without it, `value`. A NaN, an infinity or nothing
-    at all is no news: feed a validation loss once, and NaN until there is a new one.
+    `update` and `oc.apply` take the extra argument `validation` or, without it, `value`. A NaN, an infinity or no
+    argument at all changes nothing: feed a validation loss once, and NaN until there is a new one.
 
     Metrics: `factor`, `best`, `stale`.
 

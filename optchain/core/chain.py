@@ -1,28 +1,23 @@
-"""Chains: named links, one step, metrics and overrides by dotted name."""
+"""Chains: named links, one after the other; metrics and overrides by dotted name."""
 
-import contextlib
 import dataclasses
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
-import optax
 
-from optchain.core.describe import table
-from optchain.core.metrics import has_links, names_within
-from optchain.core.numerics import global_norm
+from optchain.core.definition import Definition, Result
+from optchain.core.describe import maker
+from optchain.core.numerics import global_norm, incremented
 from optchain.core.paths import nearest
-from optchain.core.row_gradient import require_taken
-from optchain.core.runner import Result, like
-from optchain.core.transform import Transform, add_update, names, ours, step, transform, widened
-
-Tx = optax.GradientTransformation
+from optchain.core.routing import Given
+from optchain.core.states import as_metrics, is_chain_state
+from optchain.core.transform import Transform, Tx, definition_of, start, step, takes, transform
 
 
 @dataclasses.dataclass(frozen=True)
-class Chain:
+class Chain(Definition):
     """Links applied one after the other. Updates between links are float32 or wider; the last result is cast once.
 
     State: `{"step": i32[], "links": {name: state}, "metrics": {name: f32[]}}`.
@@ -32,77 +27,50 @@ class Chain:
     watch: tuple[str, ...] = ()
     name: str = "chain"
 
-    def __str__(self) -> str:
-        return table(self)
+    def children(self) -> dict[str, Any]:
+        return dict(self.links)
 
-    def names(self) -> list[str]:
-        """The dotted names that `hyper` may override."""
-        return [f"{name}.{number}" for name, tx in self.links for number in names(tx)]
+    def takes(self) -> frozenset[str]:
+        return takes(self.links[0][1]) & {"examples"} if self.links else frozenset()
 
-    def init(self, params: Any) -> dict[str, Any]:
-        links = {}
+    def start(self, params: Any) -> dict[str, Any]:
+        links, shown = {}, {}
         for name, tx in self.links:
-            with self._noting(name):
-                links[name] = tx.init(widened(params))
-        return {"step": jnp.zeros((), jnp.int32), "links": links, "metrics": self.metrics()}
+            try:
+                links[name] = start(tx, params)
+            except (TypeError, ValueError) as error:
+                self._note(error, name)
+                raise
+            link = definition_of(tx)
+            shown |= {} if link is None else {f"{name}.{key}": value for key, value in link.metrics().items()}
+        shown |= {f"{name}.out_norm": 0.0 for name in self.watch}
+        return {"step": jnp.zeros((), jnp.int32), "links": links, "metrics": as_metrics(shown)}
 
-    def metrics(self) -> dict[str, jax.Array]:
-        """This chain's own metrics before the first update; a nested chain keeps its own in its state."""
-        found = {}
+    def step(self, updates: Any, state: Any, params: Any, given: Given) -> Result:
+        self.require_state(state)
+        routed = (given if given.step is not None else given.at(state["step"])).split(dict(self.links))
+        links, shown = {}, {}
         for name, tx in self.links:
-            if ours(tx) and not isinstance(tx.link, Chain):  # pyright: ignore
-                found |= {f"{name}.{key}": value for key, value in tx.link.metrics().items()}  # pyright: ignore
-        return found | {f"{name}.out_norm": jnp.zeros((), jnp.float32) for name in self.watch}
-
-    def update(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        new, state, _ = self.step(updates, state, params, extra)
-        return like(new, updates), state
-
-    def apply(self, grads: Any, state: Any, params: Any, **extra: Any) -> tuple[Any, Any]:
-        """One step that rounds to the parameters' dtype once."""
-        updates, state, _ = self.step(grads, state, params, extra)
-        return jax.tree.map(add_update, params, updates), state
-
-    def step(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> Result:
-        """One update that stays in float32 or wider; the metrics stay in the state."""
-        if not has_links(state) or set(state["links"]) != set(dict(self.links)):
-            found = sorted(state["links"]) if has_links(state) else type(state).__name__
-            wanted = f"a state with the links {sorted(dict(self.links))}: call update(grads, state, params)"
-            raise ValueError(f"{self.name}: the state is {found}, wanted {wanted}")
-        require_taken(self, updates)
-        routed = self._route(extra.get("hyper") or {}, state["links"])
-        extra = {"step": state["step"]} | {key: value for key, value in extra.items() if key != "hyper"}
-        updates, params, links, metrics = widened(updates), widened(params), {}, {}
-        for name, tx in self.links:
-            own = extra | ({"hyper": routed[name]} if name in routed else {})
-            with self._noting(name):
-                updates, links[name], found = step(tx, updates, state["links"][name], params, own)
-            metrics |= {f"{name}.{key}": value for key, value in found.items()}
+            try:
+                updates, links[name], computed = step(tx, updates, state["links"][name], params, routed[name])
+            except (TypeError, ValueError) as error:
+                self._note(error, name)
+                raise
+            for key, value in computed.items():
+                shown[f"{name}.{key}"] = value
             if name in self.watch:
-                metrics[f"{name}.out_norm"] = global_norm(updates)
-        return updates, {"step": optax.safe_increment(state["step"]), "links": links, "metrics": metrics}, {}
+                shown[f"{name}.out_norm"] = global_norm(updates)
+        return updates, {"step": incremented(state["step"]), "links": links, "metrics": as_metrics(shown)}, {}
 
-    def _route(self, hyper: dict[str, Any], states: dict[str, Any]) -> dict[str, dict[str, Any]]:
-        """The overrides of each link. One marked `?` may belong elsewhere, as all that go through optax's wrappers."""
-        foreign = {f"{name}.{x}" for name, tx in self.links if not ours(tx) for x in names_within(states[name])}
-        valid, routed = {*self.names(), *foreign}, {}
-        for name, value in hyper.items():
-            dotted = name.removeprefix("?")
-            link, _, rest = dotted.partition(".")
-            if dotted in valid:
-                routed.setdefault(link, {})[f"?{rest}" if name != dotted or dotted in foreign else rest] = value
-            elif name == dotted:
-                raise ValueError(f"{self.name} has no number {name!r} to override; {nearest(name, valid)}")
-        return routed
+    def require_state(self, state: Any) -> None:
+        if not is_chain_state(state) or state["links"].keys() != dict(self.links).keys():
+            found = sorted(state["links"]) if is_chain_state(state) else type(state).__name__
+            expected = f"a state with the links {sorted(dict(self.links))}: call update(grads, state, params)"
+            raise ValueError(f"{self.name}: the state is {found}, expected {expected}")
 
-    @contextlib.contextmanager
-    def _noting(self, link: str) -> Iterator[None]:
-        """Errors of a link name it."""
-        try:
-            yield
-        except (TypeError, ValueError) as error:
-            error.add_note(f"in link {link!r} of {self.name}")
-            raise
+    def _note(self, error: Exception, link: str) -> None:
+        """The error of a link names it."""
+        error.add_note(f"in link {link!r} of {self.name}")
 
 
 def chain(*links: Tx, watch: bool | str | Sequence[str] = (), **named: Tx) -> Transform:
@@ -110,10 +78,10 @@ def chain(*links: Tx, watch: bool | str | Sequence[str] = (), **named: Tx) -> Tr
 
     Positional links come first and are named after their technique (`scale_by_adam`, then `scale_by_adam_2`). Any optax
     transformation is a link, a chain is too. `update` and `oc.apply` take `hyper`, a dict from dotted names
-    (`"lr.learning_rate"`, `"inner.adam.b1"`) to numbers that replace constants and schedules in this step. With the
-    same names and types, other values are no new trace. Within a wrapper of optax's a name goes to every chain that has
-    it (`"groups.lr.learning_rate"` for all groups of a partition). Where such a wrapper is outermost, mark a name that
-    only some of its chains have with a question mark: `"?adam.b1"`.
+    (`"lr.learning_rate"`, `"inner.adam.b1"`) or patterns of them (`"*.learning_rate"`) to numbers that replace
+    constants and schedules in this step. Changing values does not retrigger compilation while names and types stay.
+    Within a wrapper of optax a name goes to every chain that has it (`"groups.lr.learning_rate"` for all groups of a
+    partition). Where such a wrapper is outermost, give names that only some of its chains have as `oc.Partial({...})`.
 
     Args:
         *links: transformations to be named automatically.
@@ -126,7 +94,8 @@ def chain(*links: Tx, watch: bool | str | Sequence[str] = (), **named: Tx) -> Tr
         of all links read `step`, the number of updates made before, or the extra argument `step` where one is given.
 
     Raises:
-        ValueError: a name that is no `[a-z][a-z0-9_]*`, something that is no transformation, an unknown watched link.
+        ValueError: a name that is not of the form `[a-z][a-z0-9_]*`, a link that is not a transformation, an unknown
+            watched link.
 
     >>> import optchain as oc
     >>> tx = oc.chain(clip=oc.clip_by_global_norm(1.0), lr=oc.scale_by_learning_rate(0.1))
@@ -135,15 +104,14 @@ def chain(*links: Tx, watch: bool | str | Sequence[str] = (), **named: Tx) -> Tr
     """
     pairs: list[tuple[str, Tx]] = []
     for tx in links:
-        base, taken = automatic_name(tx), {name for name, _ in pairs} | set(named)
-        numbered = (base if n == 1 else f"{base}_{n}" for n in range(1, len(links) + len(named) + 2))
-        pairs.append((next(name for name in numbered if name not in taken), tx))
+        pairs.append((unused_name(tx, {name for name, _ in pairs} | set(named)), tx))
     pairs += named.items()
     for name, tx in pairs:
         if not re.fullmatch("[a-z][a-z0-9_]*", name):
-            raise ValueError(f"link name {name!r}: wanted lower case letters, digits and underscores, a letter first")
+            expected = "use lower-case letters, digits and underscores, a letter first"
+            raise ValueError(f"{name!r} is not a valid link name; {expected}")
         if not (callable(getattr(tx, "init", None)) and callable(getattr(tx, "update", None))):
-            raise ValueError(f"link {name!r} is {tx!r}; wanted a gradient transformation with init and update")
+            raise ValueError(f"link {name!r} is {tx!r}; expected a gradient transformation with init and update")
     if isinstance(watch, Tx) or not isinstance(watch, (bool, str, list, tuple)):
         raise ValueError(f"watch takes True or names of links, got {watch!r}; no link can be called `watch`")
     names = [name for name, _ in pairs]
@@ -154,7 +122,18 @@ def chain(*links: Tx, watch: bool | str | Sequence[str] = (), **named: Tx) -> Tr
     return transform(Chain(tuple(pairs), tuple(watched)))
 
 
+def unused_name(tx: Tx, taken: set[str]) -> str:
+    """The name of a transformation's technique, with a number where it is taken."""
+    base, n = automatic_name(tx), 1
+    name = base
+    while name in taken:
+        n += 1
+        name = f"{base}_{n}"
+    return name
+
+
 def automatic_name(tx: Tx) -> str:
     """The name of a transformation's technique: that of the function that made it."""
-    maker = tx.link.name if ours(tx) else getattr(getattr(tx, "update", None), "__qualname__", "link").split(".")[0]  # pyright: ignore
-    return maker if re.fullmatch("[a-z][a-z0-9_]*", maker) else "link"
+    link = definition_of(tx)
+    name = link.name if link is not None else maker(tx) if isinstance(tx, Tx) else "link"
+    return name if re.fullmatch("[a-z][a-z0-9_]*", name) else "link"

@@ -1,21 +1,17 @@
-"""Declarations: what is said once of a whole transformation and holds in each of its links."""
+"""Declarations: what is said once of a whole transformation and holds in each definition that can hold it."""
 
 import dataclasses
 from typing import Any
 
-from optchain.core.dense import Dense
-from optchain.core.transform import Transform, transform
+from optchain.core.transform import Transform
+from optchain.core.walk import rewritten
 
 
-def declared(x: Any, **fields: Any) -> Any:
-    """A transformation, or what holds some, with these fields in every link that has them."""
-    if isinstance(x, Transform):
-        return transform(declared(x.link, **fields))
-    if type(x) is tuple:
-        return tuple(declared(item, **fields) for item in x)
-    if not dataclasses.is_dataclass(x) or isinstance(x, type):
-        return x
-    if isinstance(x, Dense):
-        return dataclasses.replace(x, **fields)
-    own = {field.name: declared(getattr(x, field.name), **fields) for field in dataclasses.fields(x)}
-    return dataclasses.replace(x, **own | {name: value for name, value in fields.items() if name in own})
+def declared(tx: Any, **fields: Any) -> Transform:
+    """The transformation with these fields in every definition that has them, such as `layers` and `views`."""
+
+    def change(link: Any) -> Any:
+        own = {field.name for field in dataclasses.fields(link)} & fields.keys()
+        return dataclasses.replace(link, **{name: fields[name] for name in own})
+
+    return rewritten(tx, change)

@@ -1,22 +1,25 @@
-"""The reference runner: a rule on every leaf of the tree; and `lift`, which makes a rule a public function."""
+"""The reference runner: the law of a rule on every leaf of the tree."""
 
 import dataclasses
-import inspect
-import re
-from collections.abc import Callable
+import functools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
-from optchain.core.form import Form, forms
-from optchain.core.gather import scattered
-from optchain.core.layers import Layers
+from optchain.core.axes import Axes, slot_axes
+from optchain.core.batches import batched
+from optchain.core.boxes import Boxes, boxes_of
+from optchain.core.definition import Result
+from optchain.core.factors import factors_of, multiplied
+from optchain.core.form import PLAIN, Form, forms
+from optchain.core.gather import layout
+from optchain.core.holes import HOLE, is_hole
+from optchain.core.law import Law, plain
+from optchain.core.layers import Layers, depths
 from optchain.core.paths import path_of
-from optchain.core.rule import bind, constraints, core_of
-from optchain.core.runner import Result, Runner, Told, left_out
-from optchain.core.transform import Transform, transform
+from optchain.core.rule import KEPT_BY_THE_LINK, core_of
+from optchain.core.runner import Now, Runner
 from optchain.core.views import Views
 
 
@@ -27,88 +30,147 @@ class Dense(Runner):
     layers: Layers | None = None
     views: Views = dataclasses.field(default_factory=dict)
 
-    def start(self, rule: Any, params: Any) -> dict[str, Any]:
+    def slots(self, rule: Any, params: Any) -> dict[str, Any]:
+        depths(self.layers, params)  # a wrong declaration is an error for an elementwise rule too
         leaves, treedef = jax.tree.flatten(params)
-        seen = forms(self.name, rule, self.layers, self.views, params)
-        slots = [form.over(rule.init)(p) for form, p in zip(seen, leaves, strict=True)]
-        return self._columns(slots_of(rule), slots, treedef)
+        rows = [form.over(rule.init)(p) for form, p in zip(self._forms(params), leaves, strict=True)]
+        columns, boxes = self._columns([row or () for row in rows], treedef), boxes_of(treedef)
+        if boxes is None:
+            return columns
+        axes = self.axes(params)
+        return {slot: boxes.named(tree, [own.get(slot) for own in axes], leaves) for slot, tree in columns.items()}
 
-    def run(self, rule: Any, updates: Any, slots: Any, params: Any, t: jax.Array, told: Told) -> Result:
-        Slots = slots_of(rule)
-        if set(Slots._fields) != set(slots):
-            raise ValueError(f"{self.name}: the state has the slots {sorted(slots)}, wanted {sorted(Slots._fields)}")
-        paths, treedef = jax.tree.flatten_with_path(updates)
-        names = [path_of(path) for path, _ in paths]
-        seen = forms(self.name, rule, self.layers, self.views, updates)
-        trees = {"g": updates, "p": params} | told.trees
-        columns = {
-            key: [None] * len(names) if tree is None else treedef.flatten_up_to(tree) for key, tree in trees.items()
-        }
-        slot_columns = [treedef.flatten_up_to(slots[name]) for name in Slots._fields]
-        columns["s"] = [
-            Slots(*(None if left_out(column[i]) else column[i] for column in slot_columns)) for i in range(len(names))
-        ]
-        us, news = [None] * len(names), [None] * len(names)
-        for group in self._batches(columns["g"], seen, [told.factors_of(name) for name in names]):
-            first = names[group[0]]
-            rows = [seen[i].gathered({key: column[i] for key, column in columns.items()}) for i in group]
-            own = told.multiplied(rule, first)
-            if first in told.slept:
-                rows[0]["slept"] = seen[group[0]].counted(told.slept[first], rows[0]["g"])
-            law = seen[group[0]].over(self._law(own, rows[0]["g"].dtype, t, told.others(first)))
-            if len(group) == 1:
-                made = [self._checked(first, law(rows[0]), rows[0])]
-            else:
-                stacked = jax.tree.map(lambda *xs: jnp.stack(xs), *rows)
-                together = self._checked(first, jax.vmap(law)(stacked), stacked)
-                made = [jax.tree.map(lambda x, n=n: x[n], together) for n in range(len(group))]
-            for i, found in zip(group, made, strict=True):
-                us[i], news[i] = jax.tree.map(scattered, found, (columns["g"][i], columns["s"][i]))
-        return treedef.unflatten(us), self._columns(Slots, news, treedef), {}
+    def run(self, rule: Any, updates: Any, slots: Any, params: Any, now: Now) -> Result:
+        gs, treedef = jax.tree.flatten(updates)
+        ps = [None] * len(gs) if params is None else treedef.flatten_up_to(params)
+        boxes = boxes_of(treedef)
+        olds = self._rows(slots, treedef, boxes)
+        extras = [{}] * len(gs)
+        if now.trees:
+            columns = zip(*map(treedef.flatten_up_to, now.trees.values()), strict=True)
+            extras = [dict(zip(now.trees, column, strict=True)) for column in columns]
+        rows = list(zip(gs, olds, ps, extras, strict=True))
+        if now.given.factors or now.given.around or "path" in rule.extras:
+            made = [law(*row) for law, row in zip(self._own_laws(rule, updates, now), rows, strict=True)]
+        else:
+            shared = functools.cache(lambda dtype: self.law(rule, dtype, now))
+            made = self._made(rule, [shared(g.dtype) for g in gs], updates, rows)
+        us, news = self._checked(made, rows, updates)
+        columns = self._columns(news, treedef) if slots else {}
+        if boxes is not None:
+            columns = {slot: boxes.put_as(slots[slot], tree) for slot, tree in columns.items()}
+        return treedef.unflatten(us), columns, {}
 
-    def one(self, rule: Any, g: jax.Array, s: Any, p: Any, t: jax.Array, **extras: Any) -> tuple[jax.Array, Any]:
-        """The update and the new slots of one array."""
-        return rule.update(g, s, p, t, **extras)
+    def axes(self, params: Any) -> list[dict[str, Axes]]:
+        """For each parameter with slots, the axes that each slot of it follows."""
+        rule, _ = self._at(jnp.zeros((), jnp.int32), {})
+        pairs = zip(self._forms(params), jax.tree.leaves(params), strict=True)
+        return [slot_axes(self.name, rule, form, p) for form, p in pairs]
 
-    def _law(self, rule: Any, dtype: Any, t: jax.Array, others: dict[str, Any]) -> Callable[[Any], Any]:
-        """The rule's law as a function of all arrays of a leaf, in their dtype."""
-        own = jax.tree.map(lambda number: number if isinstance(number, float) else number.astype(dtype), rule)
+    def law(self, rule: Any, dtype: Any, now: Now) -> Law:
+        """The law of one leaf of a dtype, for one array."""
+        return plain(rule, dtype, now)
 
-        def law(leaf: dict[str, Any]) -> Any:
-            extras = {key: x for key, x in leaf.items() if key not in ("g", "s", "p", "slept")} | others
-            s = own.sleep(leaf["s"], leaf["slept"].astype(dtype)) if "slept" in leaf else leaf["s"]
-            result = self.one(own, leaf["g"], s, leaf["p"], t.astype(dtype), **extras)
-            if isinstance(result, tuple) and len(result) == 2:
-                return result
-            raise ValueError(f"{self.name}: update must return the update and the slots, got {type(result).__name__}")
+    @functools.cached_property
+    def _Slots(self) -> type[Any]:
+        return slots_of(self._at(jnp.zeros((), jnp.int32), {})[0])
 
-        return law
+    def _made(self, rule: Any, laws: list[Law], updates: Any, rows: list[Any]) -> list[tuple[Any, Any]]:
+        """The update and the slots of each leaf, where leaves of one dtype have one law."""
+        if rule.core_ndim == 0:
+            return [law(*row) for law, row in zip(laws, rows, strict=True)]
+        shapes = self._forms(updates)
+        laws = [law if form is PLAIN else form.around(law) for law, form in zip(laws, shapes, strict=True)]
+        if not rule.batched:
+            return [law(*row) for law, row in zip(laws, rows, strict=True)]
+        # Arrays with other layouts do not stack on a mesh with explicit axes.
+        keys = [(row[0].shape, row[0].dtype, layout(row[0]), form) for row, form in zip(rows, shapes, strict=True)]
+        return batched(laws, rows, keys)
 
-    def _checked(self, name: str, made: Any, own: dict[str, Any]) -> Any:
-        """The update and the slots, which have the shapes that came in, in the dtypes that came in."""
-        (u, new), g, s = made, own["g"], own["s"]
-        found, wanted = jax.tree.map(jnp.shape, (u, tuple(new))), jax.tree.map(jnp.shape, (g, tuple(s)))
-        if found != wanted:
-            raise ValueError(f"{self.name} turns leaf {name!r} and its slots {wanted} into {found}")
-        return u.astype(g.dtype), jax.tree.map(lambda x, old: x.astype(old.dtype), type(s)(*new), s)
+    def _own_laws(self, rule: Any, updates: Any, now: Now) -> list[Law]:
+        """The law of each leaf, where it is the leaf's own."""
+        laws = []
+        for (path, g), form in zip(jax.tree.leaves_with_path(updates), self._forms(updates), strict=True):
+            leaf = path_of(path)
+            own = multiplied(self.name, rule, factors_of(now.given.factors, leaf), leaf)
+            hers = now
+            if "path" in rule.extras:
+                hers = dataclasses.replace(now, scalars={**now.scalars, "path": leaf})
+            law = self.law(own, g.dtype, hers)
+            law = law if form is PLAIN else form.around(law)
+            laws.append(law if now.given.around is None else now.given.around(law, own, leaf, g, form))
+        return laws
 
-    def _batches(self, gs: list[Any], seen: list[Form], factors: list[Any]) -> list[list[int]]:
-        """The indices of the leaves that run in one call: those of the same shape where the rule wants it."""
-        alike: dict[Any, list[int]] = {}
-        batched = self.rule.batched and "path" not in self.rule.extras
-        for i, (g, form, own) in enumerate(zip(gs, seen, factors, strict=True)):
-            key = (g.shape, g.dtype, form) if batched and not own else i
-            alike.setdefault(key, []).append(i)
-        return list(alike.values())
+    def _forms(self, tree: Any) -> list[Form]:
+        """The form of each leaf; an elementwise rule sees all as they are."""
+        if self.rule.core_ndim == 0:
+            return [PLAIN] * len(jax.tree.leaves(tree))
+        return forms(self.name, self.rule, self.layers, self.views, tree)
 
-    def _columns(self, Slots: type[Any], rows: list[Any], treedef: Any) -> dict[str, Any]:
-        """The slots as trees by name; what a leaf has not is left out there."""
-        return {
-            name: treedef.unflatten(
-                [optax.MaskedNode() if getattr(s, name) is None else getattr(s, name) for s in rows]
-            )
-            for name in Slots._fields
-        }
+    def _rows(self, slots: dict[str, Any], treedef: Any, boxes: Boxes | None) -> list[Any]:
+        """The slots of each leaf, None for one that it does not have."""
+        Slots = self._Slots
+        if slots.keys() != set(Slots._fields):
+            raise ValueError(f"{self.name}: the state has the slots {sorted(slots)}, expected {sorted(Slots._fields)}")
+        if not slots:
+            return [Slots()] * treedef.num_leaves
+        columns = [self._column(name, slots[name], treedef, boxes) for name in Slots._fields]
+        for i, column in enumerate(columns):
+            if type(HOLE) in set(map(type, column)):
+                columns[i] = [None if is_hole(x) else x for x in column]
+        return list(map(Slots, *columns))
+
+    def _column(self, slot: str, tree: Any, treedef: Any, boxes: Boxes | None) -> list[Any]:
+        """The arrays of one slot in the order of the updates."""
+        try:
+            return treedef.flatten_up_to(tree) if boxes is None else boxes.contents(tree)
+        except ValueError:
+            raise self._unheld(slot, tree, treedef.unflatten(range(treedef.num_leaves))) from None
+
+    def _unheld(self, slot: str, tree: Any, updates: Any) -> ValueError:
+        """Which leaf has a slot and no update, or the other way round."""
+        held, given = ({path_of(path) for path, _ in jax.tree.leaves_with_path(x)} for x in (tree, updates))
+        leaf = next(iter(sorted(held ^ given)), "")
+        state = "held" if leaf in held else "not held"
+        problem = (
+            f"the slot {slot!r} is {state} for leaf {leaf!r}, which is {'left out' if leaf in held else 'there'} now"
+        )
+        return ValueError(f"{self.name}: {problem}; update with the structure that init had, and with the parameters")
+
+    def _columns(self, rows: list[Any], treedef: Any) -> dict[str, Any]:
+        """The slots as trees by name, with a hole where a leaf does not have one."""
+        columns = {}
+        for i, name in enumerate(self._Slots._fields):
+            columns[name] = treedef.unflatten([HOLE if row[i] is None else row[i] for row in rows])
+        return columns
+
+    def _checked(self, made: list[Any], rows: list[Any], updates: Any) -> tuple[list[Any], list[Any]]:
+        """The updates and slots, which have the shapes that came in, in the dtypes that came in."""
+        us, rest = [], []
+        # No call for a leaf that is as it should be: this runs for every leaf of every link.
+        for i, (result, (g, olds, _, _)) in enumerate(zip(made, rows, strict=True)):
+            if type(result) is not tuple or len(result) != 2:
+                found = type(result).__name__
+                raise ValueError(f"{self.name}: update must return the update and the slots, got {found}")
+            u, news = result
+            if len(news) != len(olds) or u.shape != g.shape:
+                raise self._misshapen(i, result, rows[i], updates)
+            narrow = u.dtype != g.dtype
+            for new, old in zip(news, olds, strict=True):
+                if new is not old:
+                    if new is None or old is None or new.shape != old.shape:
+                        raise self._misshapen(i, result, rows[i], updates)
+                    narrow = narrow or new.dtype != old.dtype
+            if narrow:
+                u, news = u.astype(g.dtype), jax.tree.map(lambda x, old: x.astype(old.dtype), type(olds)(*news), olds)
+            us.append(u)
+            rest.append(news)
+        return us, rest
+
+    def _misshapen(self, i: int, result: Any, row: Any, updates: Any) -> ValueError:
+        leaf = path_of(jax.tree.leaves_with_path(updates)[i][0])
+        expected, found = (jax.tree.map(jnp.shape, (u, tuple(s))) for u, s in (row[:2], result))
+        return ValueError(f"{self.name} turns leaf {leaf!r} and its slots {expected} into {found}")
 
 
 class NoSlots(NamedTuple):
@@ -116,46 +178,11 @@ class NoSlots(NamedTuple):
 
 
 def slots_of(rule: Any) -> type[Any]:
-    """The NamedTuple of a rule's slots, found without a parameter: placeholder trees have no leaf to ask."""
+    """The NamedTuple of a rule's slots."""
     slots = jax.eval_shape(rule.init, jax.ShapeDtypeStruct((1,) * (core_of(rule, 2) or 0), jnp.float32))
     if slots != () and not hasattr(slots, "_fields"):
-        found = type(slots).__name__
-        raise ValueError(f"{type(rule).__name__}.init must return a NamedTuple of arrays or (), got {found}")
+        made = type(slots).__name__
+        raise ValueError(f"{type(rule).__name__}.init must return a NamedTuple of arrays or (), got {made}")
+    for name in set(getattr(slots, "_fields", ())) & set(KEPT_BY_THE_LINK):
+        raise ValueError(f"{type(rule).__name__}: no slot can be called {name!r}, which the link keeps; rename it")
     return type(slots) if slots else NoSlots
-
-
-def lift(rule: type, name: str, runner: type[Runner] = Dense) -> Callable[..., Transform]:
-    """The public function of a rule: its fields as arguments, its docstring, and a `mask`.
-
-    Any number may be given as a schedule. The function's `mask` chooses the leaves that the technique applies to: see
-    `optchain.core.mask.select`.
-
-    Args:
-        rule: a class made by `rule`.
-        name: the technique's name, which is the function's and the default name of its link.
-        runner: how the rule is run over a tree.
-    """
-
-    if not re.fullmatch("[a-z][a-z0-9_]*", name):
-        raise ValueError(f"lift: {name!r} is no name of a link; wanted lower case letters, digits and underscores")
-
-    def parameter(argument: str, default: Any) -> inspect.Parameter:
-        given = inspect.Parameter.empty if default is dataclasses.MISSING else default
-        return inspect.Parameter(argument, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=given)
-
-    fields = [parameter(field.name, field.default) for field in dataclasses.fields(rule)]
-    signature = inspect.Signature([*fields, parameter("mask", None)])
-    allowed = constraints(rule)
-
-    def technique(*args: Any, **kwargs: Any) -> Transform:
-        arguments = bind(name, signature, allowed, args, kwargs)
-        mask = arguments.pop("mask")
-        return transform(runner(rule(**arguments), name, mask))
-
-    technique.__name__ = technique.__qualname__ = name
-    technique.__module__ = rule.__module__
-    technique.__doc__ = rule.__doc__
-    technique.__signature__ = signature  # pyright: ignore
-    technique.rule = rule  # pyright: ignore
-    technique.example = getattr(rule, "example", {})  # pyright: ignore
-    return technique

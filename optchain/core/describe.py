@@ -1,24 +1,34 @@
-"""The table that `print(tx)` shows: one row for each link."""
+"""The table that `print(tx)` shows: one row for each definition within, by the prefix of its numbers' names."""
 
 import dataclasses
+import functools
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import optax
 from jax.core import Tracer
 
+from optchain.core.transform import definition_of
+from optchain.core.walk import walk
+
 HEADER = ("link", "technique", "hyperparameters", "slots", "bytes/param")
+WIDTH = 120  # columns of the table
+HIDDEN = ("rule", "name", "links", "rules", "inner")  # fields with rows of their own, or none
 
 
-def table(link: Any) -> str:
-    """A plain text table of a chain's links, nested ones by their dotted names, or of one link."""
-    return aligned([HEADER, *_rows("", link.name, link)])
+def table(tx: Any) -> str:
+    """A plain text table of a transformation: a row for each technique and wrapper within."""
+    rows = [_row(prefix, inner) for prefix, inner in walk(tx) if not _is_only_links(inner)]
+    return aligned([HEADER, *rows])
 
 
 def aligned(rows: list[tuple[str, ...]]) -> str:
-    """Rows as plain text in columns, the first one as the header."""
-    lines = in_columns(rows)
+    """Rows as plain text in columns, the first one as the header; the longest column wraps where a line is too long."""
+    lines = in_columns(_wrapped(rows))
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
 
@@ -26,46 +36,6 @@ def in_columns(rows: Sequence[Sequence[str]]) -> list[str]:
     """A line for each row, with the cells of a column below each other."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-
-
-def _rows(prefix: str, label: str, link: Any) -> list[tuple[str, ...]]:
-    """The rows of a link: those of a chain's links, or its own and those of what it wraps, under the same prefix."""
-    if hasattr(link, "links"):
-        return [row for name, tx in link.links for row in _rows(f"{prefix}{name}.", f"{prefix}{name}", _definition(tx))]
-    own = _row(label, link)
-    if not hasattr(link, "inner"):
-        return [own]
-    inner = _definition(link.inner)
-    wrapped = _rows(prefix, f"{prefix}{getattr(inner, 'name', 'inner')}", inner)
-    others = [(f"{prefix}{name}", _definition(tx)) for name, tx in getattr(link, "others", {}).items()]
-    return [own, *wrapped, *(row for label, other in others for row in _rows(f"{label}.", label, other))]
-
-
-def _definition(tx: Any) -> Any:
-    return getattr(tx, "link", tx)
-
-
-def _row(name: str, link: Any) -> tuple[str, ...]:
-    return (name, _technique(link), _hyperparameters(link), *_slots(link))
-
-
-def _technique(link: Any) -> str:
-    if hasattr(link, "name"):
-        return link.name
-    module, maker = link.update.__module__.split(".")[0], link.update.__qualname__.split(".")[0]
-    return f"{module}.{maker}"
-
-
-def _hyperparameters(link: Any) -> str:
-    owners = [getattr(link, "rule", None), link]
-    fields = {name: getattr(x, name) for x in owners for name in getattr(x, "__dataclass_fields__", ())}
-    hidden = [("mask", None), ("layers", None), ("views", {})]
-    fields = {
-        name: x
-        for name, x in fields.items()
-        if name not in ("rule", "name", "inner", "law") and (name, x) not in hidden and not hasattr(x, "init")
-    }
-    return " ".join(f"{name}={shown(value)}" for name, value in fields.items())
 
 
 def shown(value: Any) -> str:
@@ -76,34 +46,96 @@ def shown(value: Any) -> str:
         return f"{value.dtype}{list(value.shape)}"
     if isinstance(value, (float, jax.Array)):
         return f"{float(value):g}"
-    if isinstance(value, (str, int, list, tuple)) or value is None or not callable(value):
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {shown(x)}" for key, x in value.items()) + "}"
+    if isinstance(value, (list, tuple)) and any(callable(x) or isinstance(x, dict) for x in value):
+        return "(" + ", ".join(map(shown, value)) + ",)"
+    if isinstance(value, functools.partial):
+        return shown(value.func)
+    if isinstance(value, (str, int)) or value is None or not callable(value):
         return str(value)
     return getattr(value, "__name__", str(value))
 
 
-def _slots(link: Any) -> tuple[str, str]:
+def technique(tx: Any) -> str:
+    """The name of what a transformation does; that of one of optax is that of the function that made it."""
+    if not isinstance(tx, optax.GradientTransformation):
+        return f"optax.{type(tx).__name__}"
+    link = definition_of(tx)
+    return link.name if link is not None else f"{tx.update.__module__.split('.')[0]}.{maker(tx)}"
+
+
+def maker(tx: Any) -> str:
+    """The name of the function that made a transformation of optax."""
+    return tx.update.__qualname__.split(".")[0]
+
+
+def _wrapped(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The rows with the cells of the widest column broken over several lines, so that a line fits."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    excess = sum(widths) + 2 * (len(widths) - 1) - WIDTH
+    widest = max(range(len(widths)), key=widths.__getitem__)
+    room = max(widths[widest] - excess, 24)
+    if excess <= 0:
+        return rows
+    lines = []
+    for row in rows:
+        parts = textwrap.wrap(row[widest], room) or [""]
+        for i, cell in enumerate(parts):
+            lines.append(tuple(cell if j == widest else x if i == 0 else "" for j, x in enumerate(row)))
+    return lines
+
+
+def _is_only_links(tx: Any) -> bool:
+    """Whether this has no row of its own: a chain, which is its links."""
+    link = definition_of(tx)
+    return link is not None and bool(link.children()) and "" not in link.children()
+
+
+def _row(prefix: str, tx: Any) -> tuple[str, ...]:
+    link = definition_of(tx)
+    if link is None:
+        return prefix or maker_or_type(tx), technique(tx), "", *_slots(tx.init, None)
+    return prefix or link.name, link.name, _fields(link), *_own_slots(link)
+
+
+def maker_or_type(tx: Any) -> str:
+    """The name of a transformation of optax that stands alone."""
+    return technique(tx).partition(".")[2]
+
+
+def _fields(link: Any) -> str:
+    """The arguments of a definition and of its rule, without what has rows of its own and what is left out."""
+    own = {field.name: getattr(link, field.name) for field in dataclasses.fields(link)}
+    rule = own.get("rule")
+    numbers = {field.name: getattr(rule, field.name) for field in dataclasses.fields(rule)} if rule is not None else {}
+    fields = {name: x for name, x in (numbers | own).items() if name not in HIDDEN and not _is_transformation(x)}
+    fields = {name: x for name, x in fields.items() if name not in ("mask", "layers", "views") or x not in (None, {})}
+    return " ".join(f"{name}={shown(value)}" for name, value in fields.items())
+
+
+def _is_transformation(x: Any) -> bool:
+    return isinstance(x, optax.GradientTransformation)
+
+
+def _own_slots(link: Any) -> tuple[str, str]:
+    """The slots of a definition, without those of what stands within it, which has rows of its own."""
+    declared = {field.name for field in dataclasses.fields(link)} & {"mask", "layers"}
+    bare = dataclasses.replace(link, **dict.fromkeys(declared))
+    # Where children stand within, only the own arrays are asked for: they may know just the leaves of their own model.
+    return _slots(bare.begin if link.children() else bare.start, link.name if not link.children() else None)
+
+
+def _slots(start: Any, key: str | None) -> tuple[str, str]:
     """Names of the slots and their bytes for each parameter, measured on one float32 matrix."""
-    if hasattr(link, "rules"):
-        return "", "0"  # groups hold nothing of their own, and know only the leaves of their own model
-    if getattr(link, "mask", None) is not None:
-        link = dataclasses.replace(link, mask=None)
-    if getattr(link, "layers", None) is not None:
-        link = dataclasses.replace(link, layers=None)
     try:
-        state = jax.eval_shape(lambda p: _own(link.init(p)), {"w": jax.ShapeDtypeStruct((32, 32), jnp.float32)})
+        state = jax.eval_shape(start, {"w": jax.ShapeDtypeStruct((32, 32), jnp.float32)})
     except (TypeError, ValueError, KeyError, AttributeError):
-        return "?", "?"  # a mask or a wrapper that knows only the leaves of its own model
-    slots = [(path, x) for path, x in jax.tree.leaves_with_path(state) if x.ndim]
+        return "?", "?"  # it knows only the leaves of its own model
+    slots = [(path, x) for path, x in jax.tree.leaves_with_path(state if key is None else state[key]) if x.ndim]
     names = [
         [str(getattr(key, "name", getattr(key, "key", ""))) for key in path if str(getattr(key, "key", "")) != "w"]
         for path, _ in slots
     ]
-    size = sum(x.size * x.dtype.itemsize for _, x in slots) / 32**2
+    size = sum(np.prod(x.shape) * x.dtype.itemsize for _, x in slots) / 32**2
     return " ".join(dict.fromkeys(keys[-1] for keys in names if keys)), f"{size:g}"
-
-
-def _own(state: Any) -> Any:
-    """The state of a wrapper without that of what it wraps, which has rows of its own."""
-    return (
-        {name: x for name, x in state.items() if name not in ("inner", "others")} if isinstance(state, dict) else state
-    )

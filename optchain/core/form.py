@@ -1,13 +1,13 @@
-"""How a law sees a leaf: one layer at a time, and each through its matrix view."""
+"""How a law sees a leaf: whole on each device, one layer at a time, and each layer through its matrix view."""
 
 import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
-from optchain.core.gather import gathered
+from optchain.core.gather import gathered, scattered
+from optchain.core.law import Law
 from optchain.core.layers import Layers, depths
 from optchain.core.mask import matches
 from optchain.core.paths import path_of
@@ -19,7 +19,7 @@ from optchain.core.views import View, Views, view
 class Form:
     """The leading axes that count layers, the view of what follows, and how many axes of that count layers again.
 
-    `whole` tells that the law multiplies across the matrix, which must then be whole on each device.
+    `whole` says that the law multiplies across the matrix, which must then be whole on each device.
     """
 
     depth: int = 0
@@ -27,17 +27,9 @@ class Form:
     shown_depth: int = 0
     whole: bool = False
 
-    def gathered(self, leaf: Any) -> Any:
-        """The arrays of a leaf as the law needs them: whole but for the axes that count layers, or as they are."""
-        return jax.tree.map(lambda x: gathered(x, self.depth), leaf) if self.whole else leaf
-
-    def counted(self, x: jax.Array, leaf: jax.Array) -> jax.Array:
-        """An array with a number for each entry of the first axis of a leaf, as the law of one layer broadcasts it."""
-        return x if self.depth else jnp.expand_dims(x, range(1, leaf.ndim))
-
-    def over(self, law: Callable[..., Any]) -> Callable[..., Any]:
-        """A law of one array (or matrix that a view shows) as the law of the whole leaf, whose arguments are trees."""
-        seen, own = self.view, _mapped(law, self.shown_depth)
+    def over(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A function of one array (or matrix that a view shows) as one of the whole leaf; its arguments are trees."""
+        seen, own = self.view, _mapped(function, self.shown_depth)
         if seen is None:
             return _mapped(own, self.depth)
 
@@ -46,11 +38,24 @@ class Form:
 
         return _mapped(through, self.depth)
 
+    def around(self, law: Law) -> Law:
+        """The law of a leaf, from that of one array: gather, layers, view, law, and back to the leaf's own layout."""
+        over = self.over(law)
 
-def _mapped(law: Callable[..., Any], times: int) -> Callable[..., Any]:
+        def law_of_leaf(*leaf: Any) -> tuple[Any, Any]:
+            inside = jax.tree.map(lambda x: gathered(x, self.depth, leaf[0]), leaf) if self.whole else leaf
+            return jax.tree.map(scattered, over(*inside), leaf[:2])
+
+        return law_of_leaf
+
+
+PLAIN = Form()
+
+
+def _mapped(function: Callable[..., Any], times: int) -> Callable[..., Any]:
     for _ in range(times):
-        law = jax.vmap(law)
-    return law
+        function = jax.vmap(function)
+    return function
 
 
 def forms(name: str, rule: Any, layers: Layers | None, views: Views, tree: Any) -> list[Form]:
@@ -68,11 +73,11 @@ def forms(name: str, rule: Any, layers: Layers | None, views: Views, tree: Any) 
         rank = len(shape) if seen is None else 2
         core = core_of(rule, rank)
         if core in (1, 2) and rank != core and not (core == 1 and (rule.any_rank or seen is not None)):
-            shown = f"leaf {leaf!r} has shape {x.shape}" + (f", {depth} of it layers" if depth else "")
+            described = f"leaf {leaf!r} has shape {x.shape}" + (f", {depth} of it layers" if depth else "")
             cure = "declare layers with over_layers or a view with as_matrices, or leave it out with a mask"
-            raise ValueError(f"{name} looks across {core} axes: {shown}; {cure}")
+            raise ValueError(f"{name} looks across {core} axes: {described}; {cure}")
         shown_depth = 0 if seen is None else len(seen.shown) - (1 if core == 1 else 2)
-        found.append(Form() if core == 0 else Form(depth, seen, shown_depth, whole=core == 2))
+        found.append(PLAIN if core == 0 else Form(depth, seen, shown_depth, whole=core == 2))
     return found
 
 

@@ -5,20 +5,28 @@ from typing import Any
 import jax
 
 
-def gathered(x: jax.Array, depth: int) -> jax.Array:
-    """The array with all axes but the first `depth` whole, on a mesh with explicit axes."""
-    spec = jax.typeof(x).sharding.spec
-    return _laid_out(x, (*spec[:depth], *[None] * (x.ndim - depth)))
+def gathered(x: jax.Array, depth: int, like: Any = None) -> jax.Array:
+    """The array with all axes but the first `depth` whole, and these as in `like`, on a mesh with explicit axes."""
+    like = x if like is None else like
+    return _laid_out(x, like, (*jax.typeof(like).sharding.spec[:depth], *[None] * (x.ndim - depth)))
+
+
+def layout(x: jax.Array) -> Any:
+    """How the axes of an array are laid out on a mesh with explicit axes."""
+    return jax.typeof(x).sharding.spec
 
 
 def scattered(x: jax.Array, old: Any) -> jax.Array:
     """The array in the layout of another of its shape."""
-    return _laid_out(x, jax.typeof(old).sharding.spec)
+    return _laid_out(x, old, jax.typeof(old).sharding.spec)
 
 
-def _laid_out(x: jax.Array, spec: Any) -> jax.Array:
-    wanted = jax.P(*spec)
-    return x if jax.typeof(x).sharding.spec == wanted else jax.sharding.reshard(x, wanted)
+def _laid_out(x: jax.Array, old: Any, spec: Any) -> jax.Array:
+    layout = jax.P(*spec)
+    if jax.typeof(x).sharding.spec == layout:
+        return x
+    # Arrays bring their own mesh: no context need name it.
+    return jax.sharding.reshard(x, jax.NamedSharding(jax.typeof(old).sharding.mesh, layout))
 
 
 def looked_up(x: jax.Array, rows: jax.Array, **how: Any) -> jax.Array:

@@ -5,9 +5,9 @@ from typing import Any
 
 import jax
 
+from optchain.core.holes import is_hole
 from optchain.core.mask import matches
 from optchain.core.paths import nearest, path_of
-from optchain.core.runner import left_out
 
 Layers = str | Sequence[str] | Mapping[str, int] | Callable[[str, jax.Array], int]
 
@@ -18,8 +18,8 @@ def depths(layers: Layers | None, tree: Any) -> list[int]:
     Raises:
         ValueError: a pattern that matches no leaf, not even one that is left out here; more axes than a leaf has.
     """
-    leaves = jax.tree.leaves_with_path(tree, is_leaf=left_out)
-    present = [(path_of(path), x) for path, x in leaves if not left_out(x)]
+    leaves = jax.tree.leaves_with_path(tree, is_leaf=is_hole)
+    present = [(path_of(path), x) for path, x in leaves if not is_hole(x)]
     if layers is None or not leaves:
         return [0] * len(present)
     if callable(layers):

@@ -1,15 +1,46 @@
 """Arithmetic shared by the rules; every reduction is made in float32 or wider."""
 
-import math
+import functools
+import operator
+from collections.abc import Iterable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+FLOATS = ("float32", "float64", "bfloat16", "float16")
+LARGEST = {jnp.dtype(name): float(jnp.finfo(name).max) for name in FLOATS}
+TINY = {jnp.dtype(name): float(jnp.finfo(name).tiny) for name in FLOATS}
+WIDE = {jnp.dtype(name) for name in ("float32", "float64")}
+LARGEST_COUNT = 2**31 - 1
 
-def wide(x: jax.Array) -> jax.Array:
+
+def wide(x: Any) -> jax.Array:
     """The array in the dtype that arithmetic is done in: float32, or float64 where it is one."""
+    if isinstance(x, jax.Array) and x.dtype in WIDE:
+        return x
     return jnp.asarray(x, jnp.float64 if jnp.asarray(x).dtype == jnp.float64 else jnp.float32)
+
+
+def incremented(count: jax.Array) -> jax.Array:
+    """A count plus one; at the largest number it stays, where it would turn negative."""
+    return jnp.minimum(count, LARGEST_COUNT - 1) + 1
+
+
+def square(x: jax.Array) -> jax.Array:
+    """The square, at most the largest finite number, so that a mean of squares never forms inf - inf."""
+    return jnp.minimum(x * x, LARGEST[x.dtype])
+
+
+def root(square: jax.Array) -> jax.Array:
+    """The root. Below the smallest normal number it is that of this number, so that its derivative is finite at 0."""
+    return jnp.sqrt(jnp.maximum(square, TINY[square.dtype]))
+
+
+def sqrt(square: jax.Array) -> jax.Array:
+    """The root. At 0 it is 0, and so is its derivative."""
+    none = square == 0
+    return jnp.where(none, 0, jnp.sqrt(jnp.where(none, 1, square)))
 
 
 def ema(x: jax.Array, mean: jax.Array, b: Any) -> jax.Array:
@@ -29,43 +60,30 @@ def second_ema(x: jax.Array, old: jax.Array, new: jax.Array, b: Any, b_new: Any)
     return ema(x, new, b / b_new)
 
 
-def log_decay(b: Any) -> Any:
-    """The logarithm of a decay; of a constant in double precision."""
-    return (math.log(b) if b else -math.inf) if isinstance(b, float) else jnp.log(b)
+def over_root(x: jax.Array, square: jax.Array, eps: Any, eps_in_sqrt: bool = False) -> jax.Array:
+    """The quotient `x / (sqrt(square) + eps)`, or `x / sqrt(square + eps)`; 0 where x and the square are 0.
 
-
-def weight(b: Any, t: jax.Array) -> jax.Array:
-    """The weight `1 - b**t` that an average which began at zero has seen after `t` samples."""
-    # expm1 keeps full precision where b**t is near 1.
-    return -jnp.expm1(t * log_decay(b))
-
-
-def decayed(mean: jax.Array, b: Any, k: jax.Array) -> jax.Array:
-    """An average, or a decaying sum, after k samples of 0."""
-    return mean * jnp.where(k > 0, jnp.exp(k * log_decay(b)), 1).astype(mean.dtype)
-
-
-def debias(mean: jax.Array, b: Any, t: jax.Array) -> jax.Array:
-    """An average that began at zero, divided by the weight that it has seen."""
-    return mean / weight(b, t)
-
-
-def over_root(g: jax.Array, square: jax.Array, eps: Any, eps_in_sqrt: bool) -> jax.Array:
-    """The quotient `g / sqrt(square + eps)`, or `g / (sqrt(square) + eps)`; 0 where the divisor is."""
-    root = jnp.sqrt(square + eps) if eps_in_sqrt else jnp.sqrt(square) + eps
-    return quotient(g, root)
+    The root is meant to bound x, as that of a mean of squares does; where the two are unrelated use `quotient`.
+    """
+    return x / (root(square + eps) if eps_in_sqrt else root(square) + eps)
 
 
 def norm(x: jax.Array) -> jax.Array:
     """The Euclidean norm of one array."""
-    return jnp.sqrt(jnp.sum(jnp.square(wide(x))))
+    return sqrt(jnp.sum(jnp.square(wide(x))))
 
 
 def global_norm(tree: Any) -> jax.Array:
     """The Euclidean norm of all leaves together, in the widest of their dtypes or float32; 0 for an empty tree."""
-    squares = [jnp.sum(jnp.square(wide(x))) for x in jax.tree.leaves(tree)]
-    dtype = jnp.float64 if any(x.dtype == jnp.float64 for x in squares) else jnp.float32
-    return jnp.sqrt(sum((x.astype(dtype) for x in squares), jnp.zeros((), dtype)))
+    return sqrt(added(jnp.sum(jnp.square(wide(x))) for x in jax.tree.leaves(tree)))
+
+
+def added(numbers: Iterable[jax.Array]) -> jax.Array:
+    """The sum of scalars in float32, or in float64 where one of them is; 0 where there is none."""
+    numbers = list(numbers)
+    if len({x.dtype for x in numbers}) > 1:
+        numbers = [x.astype(jnp.float64) for x in numbers]
+    return functools.reduce(operator.add, numbers) if numbers else jnp.zeros((), jnp.float32)
 
 
 def unit_norm(x: jax.Array) -> jax.Array:
@@ -74,7 +92,7 @@ def unit_norm(x: jax.Array) -> jax.Array:
     The axes that are summed stay, with length 1.
     """
     axes = tuple(range(max(x.ndim - 1, min(x.ndim, 1))))
-    return jnp.sqrt(jnp.sum(jnp.square(wide(x)), axis=axes, keepdims=True))
+    return sqrt(jnp.sum(jnp.square(wide(x)), axis=axes, keepdims=True))
 
 
 def ratio(norm: jax.Array, other: jax.Array) -> jax.Array:
@@ -84,13 +102,14 @@ def ratio(norm: jax.Array, other: jax.Array) -> jax.Array:
 
 
 def unit_factor(norm: jax.Array, scale: Any, eps: Any) -> jax.Array:
-    """The factor `scale / (norm + eps)` that brings a norm to `scale`; 0 where the divisor is."""
+    """The factor `scale / (norm + eps)` that brings a norm to `scale`; 0 where the divisor is 0."""
     return quotient(scale, norm + eps)
 
 
 def quotient(a: Any, b: jax.Array) -> jax.Array:
-    """`a / b`; 0 where the divisor is."""
-    return jnp.where(b == 0, 0, a / jnp.where(b == 0, 1, b))
+    """`a / b`; 0 where the divisor is 0."""
+    none = b == 0
+    return jnp.where(none, 0, a / jnp.where(none, 1, b))
 
 
 def all_finite(tree: Any) -> jax.Array:

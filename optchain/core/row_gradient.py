@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 
 from optchain.core.numerics import wide
-from optchain.core.paths import path_of
 
 
 @jax.tree_util.register_dataclass
@@ -24,8 +23,9 @@ class RowGradient:
         values: what is added to each, of shape (n, ...) with the axes of one row after the first.
         num_rows: rows of the table, a Python number.
 
-    It is no `jax.experimental.sparse.BCOO`, which could hold the same arrays: JAX develops that no further and advises
-    against it where performance counts, and its counts of batch, sparse and dense axes would be checked at every door.
+    It is not a `jax.experimental.sparse.BCOO`, which could hold the same arrays: JAX does not develop that any further
+    and advises against it where performance counts, and its counts of batch, sparse and dense axes would have to be
+    checked everywhere.
     """
 
     indices: jax.Array
@@ -33,8 +33,8 @@ class RowGradient:
     num_rows: int = dataclasses.field(metadata={"static": True})
 
     @classmethod
-    def none(cls, table: jax.Array, rows: int) -> "RowGradient":
-        """So many rows of padding, for a table."""
+    def none(cls, table: "jax.Array | RowGradient", rows: int) -> "RowGradient":
+        """A gradient of n rows of padding, for a table."""
         n, *row = table.shape
         return cls(jnp.full(rows, n, jnp.int32), jnp.zeros((rows, *row), table.dtype), n)
 
@@ -74,7 +74,7 @@ class RowGradient:
         return RowGradient(*joined, self.num_rows)
 
     def padded(self, rows: int) -> "RowGradient":
-        """The same gradient with padding up to so many rows."""
+        """The same gradient with padding up to `rows` rows."""
         return self + RowGradient.none(self, rows - len(self.indices))
 
     def bounded(self) -> jax.Array:
@@ -102,19 +102,3 @@ def is_row_gradient(x: Any) -> bool:
 def summed(tree: Any) -> Any:
     """A tree of gradients with the summed rows of a table for its gradient: what norms are taken of."""
     return jax.tree.map(lambda x: x.summed().values if is_row_gradient(x) else x, tree, is_leaf=is_row_gradient)
-
-
-def require_taken(definition: Any, tree: Any) -> None:
-    """Gradients of rows go to definitions that say by `takes_rows` that they take them, or an error names the first.
-
-    Args:
-        definition: the link of a transformation; None for one of optax's.
-        tree: gradients.
-    """
-    if getattr(definition, "takes_rows", False):
-        return
-    name = getattr(definition, "name", "a transformation of optax's")
-    for path, x in jax.tree.leaves_with_path(tree, is_leaf=is_row_gradient):
-        if is_row_gradient(x):
-            cure = "wrap the whole transformation: oc.rows(tx, tables), with guards and accumulation outside"
-            raise ValueError(f"{name} takes no gradients of rows, and leaf {path_of(path)!r} is one; {cure}")

@@ -1,176 +1,140 @@
-"""What every runner does for its rule: count, evaluate schedules and overrides, mask, and decide dtypes."""
+"""From a rule to a definition: its numbers at this step, its link's own count, and what its means have seen."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
+import numpy as np
 
-from optchain.core.describe import table
-from optchain.core.mask import Mask, select
-from optchain.core.numerics import wide
-from optchain.core.paths import nearest, path_of
-from optchain.core.row_gradient import is_row_gradient, require_taken
-from optchain.core.rule import checked, numbers, ranges, resolve
-
-Result = tuple[Any, dict[str, Any], dict[str, jax.Array]]  # updates, slots or state, metrics
-Factors = dict[str, dict[str, Any]]  # by a number's name and a leaf's path; 1 for a leaf that is not there
-
-
-@dataclasses.dataclass(frozen=True)
-class Told:
-    """What a rule is told besides updates, slots and parameters: extra arguments, and the factors of its numbers."""
-
-    trees: dict[str, Any]
-    scalars: dict[str, Any]
-    factors: Factors
-    wants_path: bool
-    slept: dict[str, jax.Array]  # by a leaf's path, for each of its rows the updates that it has slept through
-
-    def factors_of(self, leaf: str) -> dict[str, Any]:
-        """The factors of one leaf by the names of the numbers."""
-        return {name: by_path[leaf] for name, by_path in self.factors.items() if leaf in by_path}
-
-    def multiplied(self, rule: Any, leaf: str) -> Any:
-        """The rule for one leaf, whose numbers are multiplied by the leaf's own factors."""
-        own = self.factors_of(leaf)
-        return dataclasses.replace(rule, **{name: getattr(rule, name) * factor for name, factor in own.items()})
-
-    def others(self, leaf: str) -> dict[str, Any]:
-        """The extra arguments that are no trees, the leaf's path among them."""
-        return self.scalars | ({"path": leaf} if self.wants_path else {})
+from optchain.core.definition import Definition, Result
+from optchain.core.door import require_shapes, widened
+from optchain.core.holes import holed, merged, part
+from optchain.core.mask import Mask, chooses, select
+from optchain.core.numbers import means, numbers, resolved
+from optchain.core.numerics import incremented, wide
+from optchain.core.routing import Given
+from optchain.core.seen import nothing_seen, weight, with_sample
+from optchain.core.trees import widest
 
 
 @dataclasses.dataclass(frozen=True)
-class Runner:
-    """A rule run over a tree; subclasses say how the slots are made (`start`) and how the updates (`run`).
+class Now:
+    """What a law receives besides its arrays: its count, what its means have seen, and the rest of the call."""
 
-    State: `{"count": i32[], slot: tree like the parameters, ...}`. Leaves outside `mask` pass unchanged, without slots.
+    t: jax.Array
+    seen: dict[str, jax.Array]
+    given: Given
+    trees: dict[str, Any]  # the extra arguments that are trees, with the holes of the updates
+    scalars: dict[str, Any]  # the others, None where the caller gives none
+
+
+@dataclasses.dataclass(frozen=True)
+class Runner(Definition):
+    """A rule run over a tree; subclasses say how the slots are made (`slots`) and how the updates (`run`).
+
+    State: `{name: {"count": i32[], "seen": {decay: {"log", "lost"}}, slot: tree like the parameters, ...}}`, `seen`
+    where the rule has a `Mean`. Leaves outside `mask` pass unchanged, without slots.
     """
 
     rule: Any
     name: str
     mask: Mask | None = None
 
-    def start(self, rule: Any, params: Any) -> dict[str, Any]:
-        """The slots by name, for parameters in float32 or wider."""
+    def slots(self, rule: Any, params: Any) -> dict[str, Any]:
+        """The slots by name."""
         raise NotImplementedError
 
-    def run(self, rule: Any, updates: Any, slots: Any, params: Any, t: jax.Array, told: Told) -> Result:
+    def run(self, rule: Any, updates: Any, slots: Any, params: Any, now: Now) -> Result:
         """The updates, the new slots, and the metrics that the rule computes anyway."""
         raise NotImplementedError
 
-    def __str__(self) -> str:
-        return table(self)
+    @functools.cached_property
+    def numbers(self) -> dict[str, Any]:  # pyright: ignore
+        """The numbers that `hyper` may override, as they were given."""
+        return numbers(self.rule)
 
-    def names(self) -> list[str]:
-        """The numbers that `hyper` may override."""
-        return list(numbers(self.rule))
+    @functools.cached_property
+    def _is_constant(self) -> bool:
+        return all(type(value) is float for value in self.numbers.values())
 
-    def metrics(self) -> dict[str, jax.Array]:
-        """The metrics before the first update."""
-        computed = dict.fromkeys(getattr(self.rule, "metrics", ()), 0.0)
-        return as_metrics(resolve(self.rule, jnp.zeros((), jnp.int32), {}) | computed)
+    def metrics(self) -> dict[str, Any]:
+        return self._at(jnp.zeros((), jnp.int32), {})[1] | dict.fromkeys(self.rule.metrics, 0.0)
 
-    def init(self, params: Any) -> dict[str, Any]:
-        rule = dataclasses.replace(self.rule, **resolve(self.rule, jnp.zeros((), jnp.int32), {}))
-        return {"count": jnp.zeros((), jnp.int32)} | self.start(rule, self._widened(prune(self.mask, params)))
+    def start(self, params: Any) -> dict[str, Any]:
+        params = widened(params)
+        rule, _ = self._at(jnp.zeros((), jnp.int32), {})
+        seen = {name: nothing_seen(widest(params)) for name in means(type(self.rule))}
+        chosen = params if self.mask is None else part(params, select(self.mask, params))
+        return {self.name: self._state(jnp.zeros((), jnp.int32), seen, self.slots(rule, chosen))}
 
-    def update(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        new, state, _ = self.step(updates, state, params, extra)
-        return like(new, updates), state
+    def step(self, updates: Any, state: Any, params: Any, given: Given) -> Result:
+        self.require_state(state)
+        if self.rule.needs_params:
+            self.require_params(params)
+        if given.unmovable:
+            self._require_movable(given.unmovable)
+        own, before = state[self.name], state[self.name]["count"]
+        rule, values = self._at(before if given.step is None else given.step, given.hyper)
+        count = incremented(before)
+        slots, seen, weights = dict(own), {}, {}
+        del slots["count"]
+        for name, old in slots.pop("seen", {}).items():
+            seen[name] = with_sample(old, values[name])
+            weights[name] = weight(seen[name])
+        inside = None if self.mask is None else select(self.mask, updates)
+        chosen = updates if inside is None else part(updates, inside)
+        ps = params if inside is None or params is None else part(params, inside)
+        now = Now(count.astype(jnp.float32), weights, given, {}, {})
+        if self.rule.extras:
+            now = self._with_extras(now, chosen)
+        new, slots, computed = self.run(rule, chosen, slots, ps, now)
+        if inside is not None:
+            new = merged(new, updates)
+        return new, {self.name: self._state(count, seen, slots)}, values | computed if computed else values
 
-    def step(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> Result:
-        """One update that stays in float32 or wider, the new state, and the metrics."""
-        require_taken(self, updates)
-        if params is not None:
-            require_aligned(self.name, updates, params)
-        elif self.rule.needs_params:
-            raise ValueError(f"{self.name} reads the parameters: call update(grads, state, params)")
-        values = resolve(self.rule, extra.get("step", state["count"]), self._overrides(extra.get("hyper") or {}))
-        count = jnp.asarray(optax.safe_increment(state["count"]))
-        new, slots, computed = self.run(
-            dataclasses.replace(self.rule, **values),
-            self._widened(prune(self.mask, updates)),
-            {name: slot for name, slot in state.items() if name != "count"},
-            None if params is None else self._widened(prune(self.mask, params)),
-            count.astype(jnp.float32),
-            self._told(updates, extra, values),
-        )
-        kept = jax.tree.map(lambda u, g: g if left_out(u) else u, new, updates, is_leaf=left_out)
-        return kept, {"count": count} | slots, as_metrics(values | computed)
+    def _state(self, count: jax.Array, seen: dict[str, Any], slots: dict[str, Any]) -> dict[str, Any]:
+        return {"count": count, "seen": seen, **slots} if seen else {"count": count, **slots}
 
-    def _told(self, updates: Any, extra: dict[str, Any], values: dict[str, Any]) -> Told:
-        """The extra arguments that the rule asks for, and the factors of its numbers."""
+    def _at(self, step: Any, hyper: Any) -> tuple[Any, dict[str, Any]]:
+        """The rule and its numbers at one step."""
+        if self._is_constant and not hyper:
+            return self.rule, self.numbers
+        values = resolved(self.name, self.rule, step, hyper)
+        return dataclasses.replace(self.rule, **values), values
+
+    def _with_extras(self, now: Now, updates: Any) -> Now:
+        """What a law receives, with the extra arguments that the rule asks for: scalars, and trees like the updates."""
         trees, scalars = {}, {}
         for name in self.rule.extras:
-            x = extra.get(name)
+            x = now.given.extra.get(name)
             if name == "path":
                 continue
-            if x is None or (hasattr(x, "ndim") and x.ndim == 0) or isinstance(x, (int, float)):
-                scalars[name] = None if x is None else wide(jnp.asarray(x))
+            if x is None:
+                scalars[name] = None
+            elif isinstance(x, (int, float, jax.Array, np.ndarray, np.generic)) and jnp.ndim(x) == 0:
+                scalars[name] = wide(jnp.asarray(x))
             else:
-                require_aligned(self.name, updates, x, f"values of {name}")
-                trees[name] = self._widened(prune(self.mask, x))
-        factors = {name: by_path for name, by_path in extra.get("factors", {}).items() if name in values}
-        return Told(trees, scalars, factors, "path" in self.rule.extras, extra.get("slept", {}))
+                trees[name] = self._fitted(name, x, updates)
+        return dataclasses.replace(now, trees=trees, scalars=scalars)
 
-    def _overrides(self, hyper: dict[str, Any]) -> dict[str, Any]:
-        allowed, found = ranges(type(self.rule)), {}
-        for name, value in hyper.items():
-            number = name.removeprefix("?")
-            if number in allowed:
-                found[number] = checked(self.name, number, value, allowed[number])
-            elif number == name:
-                raise ValueError(f"{self.name} has no number {name!r} to override; {nearest(name, allowed)}")
-        return found
+    def _fitted(self, name: str, tree: Any, updates: Any) -> Any:
+        """An extra argument with the leaves, holes and shapes of the updates, or an error that names the first leaf."""
+        try:
+            fitted = widened(holed(tree, updates))
+        except ValueError:
+            fitted = tree
+        require_shapes(self.name, updates, fitted, f"values of {name}")
+        return fitted
 
-    def _widened(self, tree: Any) -> Any:
-        def leaf(path: Any, x: Any) -> jax.Array:
-            dtype = getattr(x, "dtype", None) or jnp.asarray(x).dtype
-            if not jnp.issubdtype(dtype, jnp.floating):
-                found = "float0" if dtype == jax.dtypes.float0 else dtype
-                wanted = "wanted a real floating dtype; leave it out with a mask"
-                raise ValueError(f"{self.name}: leaf {path_of(path)!r} is {found}; {wanted}")
-            return wide(x)
+    def _require_movable(self, unmovable: tuple[tuple[str, Any], ...]) -> None:
+        """This technique leaves out all leaves that no law can move."""
+        for leaf, g in unmovable:
+            if self.mask is None or chooses(self.mask, leaf, g):
+                cure = "leave it out with a mask, a group or a gradient of None"
+                raise ValueError(f"{self.name}: leaf {leaf!r} is {g.dtype}, expected a real floating dtype; {cure}")
 
-        return jax.tree.map_with_path(leaf, tree)
-
-
-def left_out(x: Any) -> bool:
-    """Whether this is what stands in a tree for a leaf that a mask leaves out."""
-    return isinstance(x, optax.MaskedNode)
-
-
-def prune(mask: Mask | None, tree: Any) -> Any:
-    """The tree without the leaves outside the mask."""
-    if mask is None:
-        return tree
-    leaves, treedef = jax.tree.flatten(tree)
-    chosen = zip(leaves, select(mask, tree), strict=True)
-    return treedef.unflatten([x if inside else optax.MaskedNode() for x, inside in chosen])
-
-
-def like(updates: Any, grads: Any) -> Any:
-    """The updates in the dtypes of the gradients."""
-    return jax.tree.map(lambda u, g: jnp.asarray(u, jnp.asarray(g).dtype), updates, grads)
-
-
-def as_metrics(values: dict[str, Any]) -> dict[str, jax.Array]:
-    """Numbers as float32 arrays of fixed type; copies, for a donated state must not take the user's own array along."""
-    return {name: jnp.array(value, jnp.float32) for name, value in values.items()}
-
-
-def require_aligned(name: str, updates: Any, params: Any, called: str = "parameters") -> None:
-    """Updates and parameters have the same leaves and shapes, or an error names the first that differs."""
-    us, ps = (
-        {path_of(path): x.shape if is_row_gradient(x) else jnp.shape(x) for path, x in leaves}
-        for leaves in (jax.tree.leaves_with_path(tree, is_leaf=is_row_gradient) for tree in (updates, params))
-    )
-    for one, other, a, b in (("updates", called, us, ps), (called, "updates", ps, us)):
-        for path, shape in a.items():
-            if path not in b:
-                raise ValueError(f"{name}: the {one} have a leaf {path!r} that the {other} lack; {nearest(path, b)}")
-            if shape != b[path]:
-                raise ValueError(f"{name}: leaf {path!r} has shape {shape} in the {one}, {b[path]} in the {other}")
+    def __getstate__(self) -> dict[str, Any]:
+        # What is cached is found again.
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

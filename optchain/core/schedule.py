@@ -12,7 +12,8 @@ import numpy as np
 from jax.core import Tracer
 
 from optchain.core.describe import shown
-from optchain.core.rule import bind, checked, ranges
+from optchain.core.numbers import bind, checked, ranges
+from optchain.core.registry import SCHEDULE, Registered, register
 
 
 @jax.tree_util.register_dataclass
@@ -71,7 +72,7 @@ def schedule(
             or None. It compares only what `known` calls constant.
 
     >>> import optchain as oc
-    >>> from optchain.core.rule import Positive, Rate
+    >>> from optchain.core.numbers import Positive, Rate
     >>> @oc.schedule(example={"start": 1.0, "steps": 10})
     ... def halving(step, start: Rate, steps: Positive):
     ...     return start * 0.5 ** (step / steps)
@@ -105,10 +106,10 @@ def schedule(
             raise ValueError(f"{name}: {problem}")
         return Schedule(make, arguments)
 
-    # On the law: a public function with an `example` of its own is a technique, and makes a transformation.
-    law.numbers, law.example = numbers, dict(example or {})  # pyright: ignore
+    law.numbers = numbers  # pyright: ignore
     make.law = law  # pyright: ignore
     make.__signature__ = signature  # pyright: ignore
+    register(Registered(make, SCHEDULE, dict(example or {})))
     return make
 
 

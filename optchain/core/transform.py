@@ -1,25 +1,24 @@
-"""What a user holds: an optax transformation that knows its own definition."""
+"""What a user holds: an optax transformation whose two functions are the bound methods of a definition."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.core import Tracer
 
-from optchain.core.numerics import wide
+from optchain.core.door import no_rows, rounded_sum, widened
 from optchain.core.paths import path_of
-from optchain.core.row_gradient import require_taken
-from optchain.core.runner import Result, left_out
+from optchain.core.row_gradient import is_row_gradient
+
+Tx = optax.GradientTransformation
 
 
 class Transform(optax.GradientTransformationExtraArgs):
-    """An optax transformation whose two functions are the bound methods of a definition.
+    """An optax transformation that knows its definition, a frozen dataclass (`Dense`, `Chain`, ...) found as `link`.
 
-    The definition (`Dense`, `Chain`, ...) is a frozen dataclass, found again as `link`. So a transformation survives
-    `_replace`, tree maps, pickling and deep copies, prints, and equals another one of the same definition.
+    So a transformation survives `_replace`, tree maps, pickling and deep copies, prints, and equals another one of the
+    same definition.
     """
 
     __slots__ = ()
@@ -47,21 +46,98 @@ class Transform(optax.GradientTransformationExtraArgs):
 
 
 def transform(definition: Any) -> Transform:
-    """The transformation of a definition with the methods `init` and `update`."""
+    """The transformation of a definition."""
     return Transform(definition.init, definition.update)
 
 
-def technique(**example: Any) -> Callable[[Callable[..., Transform]], Callable[..., Transform]]:
-    """Mark a public function as a technique, with arguments that the tests may call it with."""
+def ours(tx: Any) -> bool:
+    """Whether this transformation has a definition."""
+    return isinstance(tx, Transform)
 
-    def mark(function: Callable[..., Transform]) -> Callable[..., Transform]:
-        function.example = example  # pyright: ignore
-        return function
 
-    return mark
+def definition_of(tx: Any) -> Any:
+    """The definition of a transformation; None for one of optax, which has none."""
+    return tx.link if isinstance(tx, Transform) else None
+
+
+def start(tx: Any, params: Any) -> Any:
+    """The state of any transformation within another; optax's keep float32 or wider."""
+    return tx.link.start(params) if isinstance(tx, Transform) else tx.init(widened(params))
+
+
+def step(tx: Any, updates: Any, state: Any, params: Any, given: Any) -> Any:
+    """One update of any transformation within another, in float32 or wider; its new state, and its metrics."""
+    if isinstance(tx, Transform):
+        return tx.update.__self__.step(updates, state, params, given)  # pyright: ignore
+    return _optax_update(tx, updates, state, params, given)
+
+
+def propose(tx: Any, grads: Any, state: Any, params: Any, given: Any) -> Any:
+    """As `step`, for gradients and parameters in their own dtypes."""
+    if isinstance(tx, Transform):
+        return tx.link.propose(grads, state, params, given)
+    return _optax_update(tx, widened(grads), state, widened(params), given)
+
+
+def advance(tx: Any, grads: Any, state: Any, params: Any, given: Any) -> Any:
+    """The parameters and the state after one step of any transformation within another, and its metrics."""
+    if isinstance(tx, Transform):
+        return tx.link.advance(grads, state, params, given)
+    updates, state, metrics = propose(tx, grads, state, params, given)
+    return rounded_sum(params, updates), state, metrics
+
+
+def moving(tx: Any, params: Any) -> Any:
+    """The parameters with holes for those that a transformation never moves."""
+    return tx.link.moving(params) if isinstance(tx, Transform) else params
+
+
+def takes(tx: Any) -> frozenset[str]:
+    """What else than arrays like the parameters a transformation takes for gradients; optax's may take examples."""
+    return tx.link.takes() if isinstance(tx, Transform) else frozenset({"examples"})
+
+
+def forwarding(tx: Any) -> Any:
+    """A transformation that takes extra arguments. `optax.MultiSteps` does already, though it is no tuple."""
+    return optax.with_extra_args_support(tx) if isinstance(tx, Tx) else tx
+
+
+def apply(tx: optax.GradientTransformation, grads: Any, state: Any, params: Any, **extra: Any) -> tuple[Any, Any]:
+    """Take one step: the new parameters and the new state of any optax transformation.
+
+    For a transformation of optax this is `update` followed by `apply_updates`. A transformation of optchain that can do
+    better with the parameters at hand (a chain adds its float32 update before the one rounding) does so here.
+
+    Donate the buffers of a compiled step in the order of its results, `step(params, state, ...) -> params, state` with
+    `donate_argnums=(0, 1)`: JAX pairs them in order, and copies what it pairs wrongly.
+
+    Args:
+        tx: any optax transformation.
+        grads: gradients with the structure of `params`.
+        state: what `tx.init(params)` or the last step returned.
+        params: the parameters.
+        **extra: extra arguments, such as `hyper={"lr.learning_rate": 1e-4}` for a chain.
+    """
+    if isinstance(tx, Transform):
+        return tx.link.apply(grads, state, params, **extra)
+    for path, g in jax.tree.leaves_with_path(grads, is_leaf=is_row_gradient):
+        if is_row_gradient(g):
+            raise no_rows("a transformation of optax", path_of(path))
+    updates, state = forwarding(tx).update(grads, state, params, **extra)
+    return optax.apply_updates(params, updates), state
+
+
+def _optax_update(tx: Any, updates: Any, state: Any, params: Any, given: Any) -> Any:
+    """The update of a transformation that has no definition, in float32 or wider, its new state, and no metrics."""
+    for leaf, g in given.unmovable:
+        if jax.numpy.iscomplexobj(g):
+            raise ValueError(f"leaf {leaf!r} is {g.dtype}: optchain moves real parameters; use optax alone for it")
+    new, state = forwarding(tx).update(updates, state, params, **given.forwarded())
+    return widened(new), state, {}
 
 
 def _same(a: Any, b: Any) -> bool:
+    """Whether two definitions, or fields of them, say the same."""
     if a is b:
         return True
     if type(a) is not type(b) or isinstance(a, Tracer):
@@ -77,125 +153,3 @@ def _same(a: Any, b: Any) -> bool:
     if hasattr(a, "__dataclass_fields__"):
         return all(_same(getattr(a, name), getattr(b, name)) for name in a.__dataclass_fields__)
     return bool(a == b)
-
-
-def forwarding(tx: Any) -> Any:
-    """A transformation that takes extra arguments. `optax.MultiSteps` does already, though it is no tuple."""
-    return optax.with_extra_args_support(tx) if isinstance(tx, optax.GradientTransformation) else tx
-
-
-def ours(tx: Any) -> bool:
-    """Whether this transformation has a definition of ours, which steps in float32 and knows its numbers."""
-    return isinstance(tx, Transform) and hasattr(tx.link, "step")
-
-
-def names(tx: Any) -> list[str]:
-    """The dotted names that `hyper` may override; a transformation of optax's has none."""
-    return tx.link.names() if ours(tx) else []
-
-
-def widened(tree: Any) -> Any:
-    """The floating leaves in float32 or wider, so that what optax's transformations keep is in float32 too."""
-    return jax.tree.map(lambda x: wide(x) if jnp.issubdtype(jnp.asarray(x).dtype, jnp.floating) else x, tree)
-
-
-def step(tx: Any, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> Result:
-    """One update of any transformation that stays in float32 or wider, its new state, and its metrics.
-
-    A transformation of optax's must have been initialized with `widened` parameters.
-    """
-    if ours(tx):
-        return tx.link.step(updates, state, params, extra)
-    new, state = forwarding(tx).update(widened(updates), state, widened(params), **extra)
-    return new, state, {}
-
-
-def advance(tx: Any, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, Any]:
-    """The parameters and the state after one step of a transformation that stands within another."""
-    require_taken(getattr(tx, "link", None), updates)
-    if hasattr(getattr(tx, "link", None), "apply"):
-        return tx.link.apply(updates, state, params, **extra)
-    new, state, _ = step(tx, updates, state, params, extra)
-    return jax.tree.map(add_update, params, new), state
-
-
-def add_update(p: Any, u: Any) -> Any:
-    """The parameter after an update: the sum is rounded once, to the parameter's dtype."""
-    return (wide(p) + wide(u)).astype(jnp.asarray(p).dtype)
-
-
-def apply(tx: optax.GradientTransformation, grads: Any, state: Any, params: Any, **extra: Any) -> tuple[Any, Any]:
-    """Take one step: the new parameters and the new state of any optax transformation.
-
-    For a transformation of optax's this is `update` followed by `apply_updates`. Those of ours that can do better with
-    the parameters at hand (a chain adds its float32 update before the one rounding) do so here.
-
-    Donate the buffers of a compiled step in the order of its results, `step(params, state, ...) -> params, state` with
-    `donate_argnums=(0, 1)`: JAX pairs them in order, and copies what it pairs wrongly.
-
-    Args:
-        tx: any optax transformation.
-        grads: gradients with the structure of `params`.
-        state: what `tx.init(params)` or the last step returned.
-        params: the parameters.
-        **extra: extra arguments, such as `hyper={"lr.learning_rate": 1e-4}` for a chain.
-    """
-    require_taken(getattr(tx, "link", None), grads)
-    if hasattr(getattr(tx, "link", None), "apply"):
-        return tx.link.apply(grads, state, params, **extra)  # pyright: ignore
-    updates, state = forwarding(tx).update(grads, state, params, **extra)
-    return optax.apply_updates(params, updates), state
-
-
-def row_tables(tx: optax.GradientTransformation) -> tuple[str, ...]:
-    """The patterns of the tables whose gradients a transformation takes as rows, such as those of `oc.rows`; or none.
-
-    Args:
-        tx: any optax transformation.
-    """
-    link: Any = getattr(tx, "link", None)
-    if not getattr(link, "takes_rows", False):
-        return ()
-    return link.tables if hasattr(link, "tables") else row_tables(link.inner)
-
-
-def shardings(tx: optax.GradientTransformation, params: Any) -> Any:
-    """The sharding of every array of `tx.init(params)`, for `out_shardings`.
-
-    A slot with the shape of its parameter, or with the first of its axes (one number for each row), is laid out as the
-    parameter; everything else is replicated on its devices.
-
-    Args:
-        tx: any optax transformation.
-        params: arrays, or `jax.ShapeDtypeStruct`s with a sharding.
-
-    Raises:
-        ValueError: a parameter without a sharding.
-    """
-    for path, p in jax.tree.leaves_with_path(params):
-        if getattr(p, "sharding", None) is None:
-            raise ValueError(f"parameter {path_of(path)!r} has no sharding; place the parameters first")
-    layouts = {p.sharding for p in jax.tree.leaves(params)}
-    meshes = {layout.mesh for layout in layouts if isinstance(layout, jax.NamedSharding)}
-    if len(meshes) > 1:
-        raise ValueError(f"the parameters live on {len(meshes)} meshes; their state has no common layout")
-    replicated = jax.NamedSharding(meshes.pop(), jax.P()) if meshes else next(iter(layouts), None)
-
-    def layout(slot: Any, p: Any) -> Any:
-        if left_out(slot):
-            return slot
-        if slot.shape == p.shape:
-            return p.sharding
-        if slot.ndim and slot.shape == p.shape[: slot.ndim] and isinstance(p.sharding, jax.NamedSharding):
-            return jax.NamedSharding(p.sharding.mesh, jax.P(*p.sharding.spec[: slot.ndim]))
-        return replicated
-
-    state = jax.eval_shape(tx.init, params)
-    return optax.tree.map_params(
-        tx,
-        layout,
-        state,
-        params,
-        transform_non_params=lambda _: replicated,
-        is_leaf=left_out,
-    )

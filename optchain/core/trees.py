@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from optchain.core.numerics import wide
+from optchain.core.numerics import added, wide
 
 
 def widest(tree: Any) -> Any:
@@ -15,8 +15,7 @@ def widest(tree: Any) -> Any:
 
 def total(tree: Any) -> jax.Array:
     """The sum of all entries of all leaves, in float32 or wider; 0 for an empty tree."""
-    dtype = widest(tree)
-    return sum((jnp.sum(wide(x)).astype(dtype) for x in jax.tree.leaves(tree)), jnp.zeros((), dtype))
+    return added(jnp.sum(wide(x)) for x in jax.tree.leaves(tree))
 
 
 def dot(a: Any, b: Any) -> jax.Array:

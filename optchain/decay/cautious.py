@@ -2,8 +2,9 @@
 
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.rule import NonNegative, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import NonNegative
+from optchain.core.rule import rule
 
 
 @rule

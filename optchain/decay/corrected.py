@@ -1,11 +1,13 @@
 """Weight decay corrected for the schedule of the learning rate."""
 
-from optchain.core.dense import lift
-from optchain.core.rule import NonNegative, Positive, rule, unchanged
+from optchain.core.lift import lift
+from optchain.core.numbers import NonNegative, Positive
+from optchain.core.rule import rule
+from optchain.embeddings.sleep import Rests
 
 
 @rule
-class CorrectedWeightDecay:
+class CorrectedWeightDecay(Rests):
     r"""Adds a multiple of the parameter to the update that falls with the learning rate.
 
     .. math::
@@ -36,8 +38,6 @@ class CorrectedWeightDecay:
     needs_params = True
     shrinks = True
     example = {"weight_decay": 0.1, "learning_rate": 0.05, "peak": 0.1}
-
-    sleep = unchanged
 
     def update(self, g, s, p, t):
         return g + self.weight_decay * (self.learning_rate / self.peak) * p, s

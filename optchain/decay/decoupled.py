@@ -1,11 +1,13 @@
 """Weight decay."""
 
-from optchain.core.dense import lift
-from optchain.core.rule import NonNegative, rule, unchanged
+from optchain.core.lift import lift
+from optchain.core.numbers import NonNegative
+from optchain.core.rule import rule
+from optchain.embeddings.sleep import Rests
 
 
 @rule
-class WeightDecay:
+class WeightDecay(Rests):
     r"""Adds a multiple of the parameter to the update.
 
     .. math::
@@ -32,8 +34,6 @@ class WeightDecay:
     needs_params = True
     shrinks = True
     example = {"weight_decay": 0.1}
-
-    sleep = unchanged
 
     def update(self, g, s, p, t):
         return g + self.weight_decay * p, s

@@ -1,8 +1,9 @@
 """A bound on the weights that enter each output."""
 
-from optchain.core.dense import lift
+from optchain.core.lift import lift
+from optchain.core.numbers import Positive
 from optchain.core.numerics import clip_factor, unit_norm
-from optchain.core.rule import Positive, rule
+from optchain.core.rule import rule
 
 
 @rule

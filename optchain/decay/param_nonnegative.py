@@ -2,12 +2,13 @@
 
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.rule import rule, unchanged
+from optchain.core.lift import lift
+from optchain.core.rule import rule
+from optchain.embeddings.sleep import Rests
 
 
 @rule
-class NonNegativeParameters:
+class NonNegativeParameters(Rests):
     r"""Shortens the update so that no entry of the parameter falls below 0.
 
     .. math::
@@ -30,8 +31,6 @@ class NonNegativeParameters:
     """
 
     needs_params = True
-
-    sleep = unchanged
 
     def update(self, g, s, p, t):
         return jnp.where(p + g < 0, -p, g), s

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax
 
-from optchain.core.dense import lift
+from optchain.core.lift import lift
 from optchain.core.numerics import norm, ratio
 from optchain.core.rule import rule
 
@@ -47,6 +47,9 @@ class ConstantNorm:
 
     def init(self, p):
         return Radius(norm(p))
+
+    def axes(self, p):
+        return {"radius": ()}
 
     def update(self, g, s, p, t):
         factor = ratio(s.radius, norm(p + g))

@@ -2,12 +2,14 @@
 
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.rule import Rate, rule, unchanged
+from optchain.core.lift import lift
+from optchain.core.numbers import Rate
+from optchain.core.rule import rule
+from optchain.embeddings.sleep import Rests
 
 
 @rule
-class ParameterRange:
+class ParameterRange(Rests):
     r"""Shortens the update so that no entry of the parameter leaves an interval.
 
     .. math::
@@ -37,8 +39,6 @@ class ParameterRange:
 
     needs_params = True
     example = {"low": -1.0, "high": 1.0}
-
-    sleep = unchanged
 
     def update(self, g, s, p, t):
         moved = p + g

@@ -6,10 +6,13 @@ from typing import Any
 import jax.numpy as jnp
 import optax
 
+from optchain.core.around import Around
 from optchain.core.dense import Dense
-from optchain.core.modifier import Modifier
+from optchain.core.lift import technique
+from optchain.core.routing import Given
 from optchain.core.rule import rule
-from optchain.core.transform import Transform, names, technique, transform
+from optchain.core.transform import Transform, transform
+from optchain.core.walk import numbers_of
 from optchain.moments.adam import scale_by_adam
 
 
@@ -28,15 +31,21 @@ class Alignment:
 
 
 @dataclasses.dataclass(frozen=True)
-class Cautious(Modifier):
+class Cautious(Around):
     """Runs a technique and keeps what agrees with the gradient."""
 
-    law: Dense = Dense(Alignment(), "cautious")
+    alignment: Any = transform(Dense(Alignment(), "alignment"))
 
-    def modify(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        new, inner = self.run_one("inner", updates, state, params, extra)
-        kept, _, _ = self.law.step(new, self.law.init({}), params, {"gradient": updates})
-        return kept, state | {"inner": inner}
+    name = "cautious"
+
+    def others(self) -> dict[str, Any]:
+        return {"alignment": self.alignment}
+
+    def modify(self, updates: Any, state: Any, params: Any, routed: dict[str, Given]) -> tuple[Any, dict[str, Any]]:
+        new, inner = self.inner_step(updates, state, params, routed)
+        routed = routed | {"alignment": routed["alignment"].telling(gradient=updates)}
+        kept, alignment = self.other_step("alignment", new, state, params, routed)
+        return kept, {self.name: {}, "inner": inner, "others": {"alignment": alignment}}
 
 
 @technique(tx=scale_by_adam())
@@ -66,7 +75,7 @@ def cautious(tx: optax.GradientTransformation) -> Transform:
     >>> import optchain as oc
     >>> tx = oc.chain(oc.cautious(oc.scale_by_lion()), oc.scale_by_learning_rate(1e-4))
     """
-    for name in names(tx):
+    for name in numbers_of(tx):
         if name.split(".")[-1] == "learning_rate":
             raise ValueError(f"cautious: tx has the learning rate {name!r}; put it after cautious, with the decay")
     return transform(Cautious(tx))

@@ -6,11 +6,13 @@ from typing import Any
 import jax.numpy as jnp
 import optax
 
+from optchain.core.around import Around
 from optchain.core.dense import Dense
-from optchain.core.modifier import Modifier
+from optchain.core.lift import technique
 from optchain.core.numerics import norm
+from optchain.core.routing import Given
 from optchain.core.rule import rule
-from optchain.core.transform import Transform, technique, transform
+from optchain.core.transform import Transform, transform
 from optchain.moments.adam import scale_by_adam
 from optchain.stepsize.scale import scale
 
@@ -31,21 +33,23 @@ class Rescaling:
 
 
 @dataclasses.dataclass(frozen=True)
-class Graft(Modifier):
+class Graft(Around):
     """Runs two techniques, and gives the update of `inner` the norms of the other's."""
 
     magnitude: Any
-    law: Dense = Dense(Rescaling(), "graft")
+    rescaling: Any = transform(Dense(Rescaling(), "rescaling"))
 
-    @property
+    name = "graft"
+
     def others(self) -> dict[str, Any]:
-        return {"magnitude": self.magnitude}
+        return {"magnitude": self.magnitude, "rescaling": self.rescaling}
 
-    def modify(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        direction, inner = self.run_one("inner", updates, state, params, extra)
-        length, other = self.run_one("magnitude", updates, state, params, extra)
-        new, _, _ = self.law.step(direction, self.law.init({}), params, {"magnitude": length})
-        return new, state | {"inner": inner, "others": {"magnitude": other}}
+    def modify(self, updates: Any, state: Any, params: Any, routed: dict[str, Given]) -> tuple[Any, dict[str, Any]]:
+        direction, inner = self.inner_step(updates, state, params, routed)
+        length, magnitude = self.other_step("magnitude", updates, state, params, routed)
+        routed = routed | {"rescaling": routed["rescaling"].telling(magnitude=length)}
+        new, rescaling = self.other_step("rescaling", direction, state, params, routed)
+        return new, {self.name: {}, "inner": inner, "others": {"magnitude": magnitude, "rescaling": rescaling}}
 
 
 @technique(magnitude=scale(0.1), direction=scale_by_adam())

@@ -5,9 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
+from optchain.core.lift import lift
+from optchain.core.numbers import Decay, NonNegative
 from optchain.core.numerics import ema
-from optchain.core.rule import Decay, NonNegative, rule
+from optchain.core.rule import rule
 
 
 class Mean(NamedTuple):

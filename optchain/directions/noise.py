@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import ndtri
 
-from optchain.core.dense import lift
-from optchain.core.rule import NonNegative, Static, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import NonNegative, Static
+from optchain.core.numerics import sqrt
+from optchain.core.rule import rule
 from optchain.storage.rounding import random_bits
 
 
@@ -39,7 +41,7 @@ class Noise:
 
     def update(self, g, s, p, t, path):
         noise = normal(random_bits(g.shape, self.key, t, path)).astype(g.dtype)
-        return g + jnp.sqrt(self.eta / t**self.gamma) * noise, s
+        return g + sqrt(self.eta / t**self.gamma) * noise, s
 
 
 def normal(bits: jax.Array) -> jax.Array:

@@ -5,9 +5,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import get_opaque_trace_state
 
 from optchain.core.gather import looked_up
+
+
+def _trace() -> Any:
+    """The trace that is going on."""
+    # Not imported with the module: it takes 50 ms, and older versions of JAX lack it.
+    from jax.extend.core import get_opaque_trace_state
+
+    return get_opaque_trace_state(convention="nnx")
 
 
 class Record:
@@ -17,13 +24,13 @@ class Record:
         self.path, self.taps = path, taps
         self.ids: list[jax.Array] = []
         self.used_whole = False
-        self._within = get_opaque_trace_state(convention="nnx")
+        self._within = _trace()
 
     def tap(self, rows: jax.Array, ids: jax.Array) -> jax.Array:
         """The rows that were looked up, plus the zeros whose gradient is theirs."""
-        if get_opaque_trace_state(convention="nnx") != self._within:
-            wanted = "rows must be looked up outside of jit, scan, vmap, remat and the like within the function"
-            raise ValueError(f"table {self.path!r} is looked up in a transformation of its own; {wanted}")
+        if _trace() != self._within:
+            expected = "rows must be looked up outside of jit, scan, vmap, remat and the like within the function"
+            raise ValueError(f"table {self.path!r} is looked up in a transformation of its own; {expected}")
         self.ids.append(ids)
         return rows if self.taps is None else rows + self.taps[len(self.ids) - 1]
 
@@ -69,7 +76,7 @@ def look_up(table: Any, ids: jax.Array) -> jax.Array:
         An array of shape `(*ids.shape, *table.shape[1:])`.
 
     Raises:
-        ValueError: ids that are no integers.
+        ValueError: ids that are not integers.
 
     >>> import jax.numpy as jnp
     >>> import optchain as oc

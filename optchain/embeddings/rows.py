@@ -7,12 +7,18 @@ from typing import Any
 import jax
 import optax
 
+from optchain.core.around import Around
+from optchain.core.definition import Result
+from optchain.core.door import rounded_sum, widened
+from optchain.core.holes import is_hole
+from optchain.core.lift import technique
 from optchain.core.numerics import wide
 from optchain.core.paths import nearest, path_of
+from optchain.core.places import at_places
+from optchain.core.routing import Given
 from optchain.core.row_gradient import RowGradient, is_row_gradient
-from optchain.core.runner import Result, left_out, require_aligned
-from optchain.core.transform import Transform, add_update, ours, step, technique, transform
-from optchain.core.wrapper import Wrapper
+from optchain.core.transform import Transform, ours, step, takes, transform
+from optchain.core.walk import definitions
 from optchain.embeddings.catch_up import CatchUp
 from optchain.embeddings.requirements import are_tables, require_rows
 from optchain.embeddings.touched import Touched, touched
@@ -22,56 +28,61 @@ MODES = ("decay_corrected", "lazy", "exact")
 
 
 @dataclasses.dataclass(frozen=True)
-class Rows(Wrapper):
-    """Runs `inner` on the rows of the tables that a step touches, and on all other parameters as they are."""
+class Rows(Around):
+    """Runs `inner` on the rows of the tables that a step touches, and on all other parameters as usual."""
 
     tables: tuple[str, ...]
     mode: str
 
-    takes_rows = True
+    name = "rows"
 
-    def start(self, params: Any) -> dict[str, Any]:
+    def takes(self) -> frozenset[str]:
+        return frozenset({"rows"})
+
+    def begin(self, params: Any) -> dict[str, Any]:
         are_tables(self.tables, params)  # so that a pattern that matches nothing is an error at once
         return {}
 
-    def step(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> Result:
+    def step(self, updates: Any, state: Any, params: Any, given: Given) -> Result:
+        return self.propose(updates, state, params, given)
+
+    def propose(self, grads: Any, state: Any, params: Any, given: Given) -> Result:
         """One update; that of a table is a gradient of rows where its gradient is one."""
-        if params is None:
-            raise ValueError("rows reads the parameters: call update(grads, state, params)")
-        found, us, state = self._run(updates, state, params, extra, few=True)
+        self.require_params(params)
+        found, us, state = self._run(grads, state, params, given, few=True)
 
         def update(g: Any, pick: Touched | None, u: jax.Array) -> Any:
             return RowGradient(pick.rows, u, g.num_rows) if is_row_gradient(g) else u  # pyright: ignore
 
-        return jax.tree.map(update, updates, found, us, is_leaf=is_row_gradient), state, {}
+        return jax.tree.map(update, grads, found, us, is_leaf=is_row_gradient), state, {}
 
-    def apply(self, grads: Any, state: Any, params: Any, **extra: Any) -> tuple[Any, Any]:
+    def advance(self, grads: Any, state: Any, params: Any, given: Given) -> Result:
         """One step that writes the touched rows in place, where the buffers are donated."""
-        found, us, state = self._run(grads, state, params, extra, few=False)
+        found, us, state = self._run(grads, state, params, given, few=False)
 
         def stored(p: Any, pick: Touched | None, u: jax.Array) -> jax.Array:
-            return add_update(p, u) if pick is None else pick.put(p, wide(pick.take(p)) + u)
+            return rounded_sum(p, u) if pick is None else pick.put(p, wide(pick.take(p)) + u)
 
-        return jax.tree.map(stored, params, found, us), state
+        return jax.tree.map(stored, params, found, us), state, {}
 
-    def _run(self, grads: Any, state: Any, params: Any, extra: dict[str, Any], few: bool) -> tuple[Any, Any, Any]:
+    def _run(self, grads: Any, state: Any, params: Any, given: Given, few: bool) -> tuple[Any, Any, Any]:
         """The touched rows of each table (None for another leaf), the updates of these rows, and the new state."""
-        require_aligned("rows", grads, params)
+        self.require_state(state)
         found = self._touched(grads, params, few)
         rows = jax.tree.map(lambda p, pick: p if pick is None else pick.take(p), params, found)
         us = jax.tree.map(lambda g, pick: pick.gradient if pick else g, grads, found, is_leaf=is_row_gradient)
-        slots = optax.tree.map_params(
+        slots = at_places(
             self.inner,
-            _Slot,
+            lambda x, p, pick: _Slot(x, pick),
             state["inner"],
+            params,
             found,
-            transform_non_params=lambda x: _Slot(x, None),
-            is_leaf=left_out,
+            otherwise=lambda x: _Slot(x, None),
         )
         taken = jax.tree.map(_Slot.take, slots, is_leaf=_is_slot)
-        us, new, _ = step(self.inner, us, taken, rows, extra)
+        us, new, _ = step(self.inner, widened(us), taken, widened(rows), given.split(self.children())[""])
         inner = jax.tree.map(_Slot.put, slots, new, is_leaf=_is_slot)
-        return found, us, self._with_metrics(state | {"inner": inner})
+        return found, us, self.with_shown(state | {"inner": inner})
 
     def _touched(self, grads: Any, params: Any, few: bool) -> Any:
         """For each table the rows that its gradient touches, in the structure of the parameters; None elsewhere."""
@@ -93,10 +104,10 @@ class _Slot:
     pick: Touched | None
 
     def take(self) -> Any:
-        return self.x if self.pick is None or left_out(self.x) or not self.x.ndim else self.pick.take(self.x)
+        return self.x if self.pick is None or is_hole(self.x) or not self.x.ndim else self.pick.take(self.x)
 
     def put(self, new: Any) -> Any:
-        return new if self.pick is None or left_out(self.x) or not self.x.ndim else self.pick.put(self.x, new)
+        return new if self.pick is None or is_hole(self.x) or not self.x.ndim else self.pick.put(self.x, new)
 
 
 def _is_slot(x: Any) -> bool:
@@ -107,7 +118,7 @@ def _is_slot(x: Any) -> bool:
 def rows(
     tx: optax.GradientTransformation, tables: str | Sequence[str] = "*embedding", mode: str = "decay_corrected"
 ) -> Transform:
-    r"""Runs a transformation on the rows of tables that a step looks up, and on all other parameters as they are.
+    r"""Runs a transformation on the rows of tables that a step looks up, and on all other parameters as usual.
 
     The touched rows and their slots are gathered, updated as a small table, and scattered back, in place where the
     buffers are donated: time and temporary memory depend on the number of look-ups, not on the table. `optchain.apply`
@@ -126,14 +137,14 @@ def rows(
     - `"exact"`: there is nothing to make up for, and this is the dense algorithm (SGD, Adagrad, row-wise Adagrad,
       FTRL); an error where it is not.
 
-    Where a step looks up so many rows that all are read faster (`CROSSOVER` in `optchain/embeddings/touched.py`), the
-    table is updated as a whole with the same result. A dense gradient of a table is taken as one that touches all rows.
+    Where a step looks up so large a share of the rows that reading all of them is faster (`CROSSOVER` in
+    `optchain/embeddings/touched.py`), the table is updated as a whole with the same result. A dense gradient of a table
+    touches all rows.
 
     Args:
-        tx: a technique, or a chain or groups of techniques, that does not look across the rows of a table (`core_ndim`
-            0 or 1; a clip by global norm may). `guard` and `accumulate` stand outside: `guard(rows(tx))`.
-        tables: a pattern on paths, or several. They have their rows along the first axis;
-            scalars are none.
+        tx: a technique, or a chain or groups of techniques, that does not mix the rows of a table (`core_ndim` 0 or 1;
+            a clip by global norm may). `guard` and `accumulate` stand outside: `guard(rows(tx))`.
+        tables: a pattern on paths, or several. Tables have their rows along the first axis; a scalar is not one.
         mode: one of the three words above.
 
     Shapes and dtypes: tables with one axis or more. The state has the slots of `tx` for whole tables, and if rows catch
@@ -143,8 +154,8 @@ def rows(
     form is that of torch's SparseAdam.
 
     Raises:
-        ValueError: an unknown mode; a link that looks across rows, is not of this library, or has no law for rows at
-            rest; while tracing, a gradient of rows for a parameter that is no table.
+        ValueError: an unknown mode; a link that mixes rows, is not one of optchain's, or has no law for rows at rest;
+            while tracing, a gradient of rows for a parameter that is not a table.
 
     References:
         Duchi and Singer, 2009 (sparse high-dimensional gradients). Journal of Machine Learning Research 10:2899-2934
@@ -153,7 +164,7 @@ def rows(
     >>> tx = oc.guard(oc.rows(oc.chain(oc.clip_by_global_norm(1.0), oc.adamw(1e-3)), tables="*/embedding"))
     """
     if not ours(tx):
-        raise ValueError(f"rows: tx must be of ours, for its links say what they look across, got {tx!r}")
+        raise ValueError(f"rows: tx must be built from optchain techniques, which declare what they mix, got {tx!r}")
     if mode not in MODES:
         raise ValueError(f"rows: mode is {mode!r}; {nearest(str(mode), MODES)}")
     patterns = (tables,) if isinstance(tables, str) else tables
@@ -163,3 +174,13 @@ def rows(
     patterns = tuple(patterns)
     inner = transform(CatchUp(tx, patterns)) if mode == "decay_corrected" else tx
     return transform(Rows(inner, patterns, mode))
+
+
+def row_tables(tx: optax.GradientTransformation) -> tuple[str, ...]:
+    """The patterns of the tables whose gradients a transformation takes as rows, such as those of `oc.rows`; or none.
+
+    Args:
+        tx: any optax transformation.
+    """
+    tables = [link.tables for _, link in definitions(tx) if isinstance(link, Rows)]
+    return tables[0] if tables and "rows" in takes(tx) else ()

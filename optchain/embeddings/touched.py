@@ -48,7 +48,7 @@ class Some:
 
 @dataclasses.dataclass(frozen=True)
 class Marked:
-    """So many rows that all are taken, and those that a mark stands at are put."""
+    """Reads the whole table and writes back only the marked rows."""
 
     gradient: jax.Array
     marks: jax.Array
@@ -62,7 +62,7 @@ class Marked:
 
 @dataclasses.dataclass(frozen=True)
 class All:
-    """All rows: the gradient is no gradient of rows."""
+    """All rows: the gradient is dense."""
 
     gradient: jax.Array
 

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import jax
 
 from optchain.core.mask import Mask
-from optchain.core.rule import Number, Range, Scalar
+from optchain.core.numbers import Number, Range, Scalar
+from optchain.core.registry import registered
 
 JAX_ARRAY = "jax.Array"
 
@@ -28,10 +29,10 @@ class Imports(dict[str, set[str]]):
 
 def hints(function: Callable[..., Any]) -> dict[str, Any]:
     """The hint of each argument of a public function, with its range; those of a technique stand in its rule."""
-    found = typing.get_type_hints(getattr(function, "rule", function), include_extras=True)
-    if hasattr(function, "rule"):
-        found["mask"] = Mask | None
-    return found
+    rule = registered()[function.__name__].rule
+    if rule is None:
+        return typing.get_type_hints(function, include_extras=True)
+    return {**typing.get_type_hints(rule, include_extras=True), "mask": Mask | None}
 
 
 def text(hint: Any, imports: Imports) -> str:

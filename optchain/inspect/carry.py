@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from optchain.core.paths import lasting
-from optchain.inspect.entries import Entry, Keys
+from optchain.inspect.entries import Entry
+from optchain.inspect.nested import Keys
 from optchain.inspect.pairing import Entries
 
 
@@ -22,7 +23,7 @@ class Carried:
     problems: list[str] = dataclasses.field(default_factory=list)
 
 
-def carry(carried: Carried, old: Entry, new: Entry, leaves: list[tuple[Any, Any]]) -> None:
+def carry(carried: Carried, old: Entry, new: Entry, leaves: list[tuple[Any, Any]], told: bool) -> None:
     """Add the arrays of one entry to what is carried over.
 
     Args:
@@ -30,13 +31,19 @@ def carry(carried: Carried, old: Entry, new: Entry, leaves: list[tuple[Any, Any]
         old: the entry with its arrays.
         new: the entry that continues it, with the numbers of the leaves.
         leaves: the leaves of the fresh state with their paths.
+        told: whether the user has said that the one continues the other.
     """
     a, b = old.slots, new.slots
-    slots, wanted = ({keys[:1] for keys in x} for x in (a, b))
+    slots, expected = ({keys[:1] for keys in x} for x in (a, b))
     again = f"start it anew with renames={{{old.name!r}: None}}"
-    if new.is_link and (slots != wanted or (set(a) != set(b) and _is_foreign(new, leaves))):
-        found = f"{new.name!r} held {_names(a)} and is to hold {_names(b)}"
-        carried.problems.append(f"{found}: another technique under the same name; rename it, or {again}")
+    is_other = None not in (old.technique, new.technique) and old.technique != new.technique
+    held = [f"{names(x.slots)} of {x.technique}" if is_other else names(x.slots) for x in (old, new)]
+    found = f"{new.name!r} held {held[0]} and is to hold {held[1]}: another technique under the same name"
+    if new.is_link and (slots != expected or (set(a) != set(b) and _is_foreign(new, leaves))):
+        carried.problems.append(f"{found}; rename it, or {again}")
+        return
+    if new.is_link and is_other and not told and slots != {("count",)}:
+        carried.problems.append(f"{found}; go on with renames={{{old.name!r}: {new.name!r}}}, or {again}")
         return
     unknown = [keys for keys in b if keys not in a and keys[:1] in slots]
     if unknown:
@@ -48,7 +55,7 @@ def carry(carried: Carried, old: Entry, new: Entry, leaves: list[tuple[Any, Any]
         if keys in a:
             x, like = _same_bits(a[keys], leaves[i][1]), leaves[i][1]
             if _kind(x) != _kind(like):
-                found = f"{_array(new, keys)} is {_kind(x)}, wanted {_kind(like)}"
+                found = f"{_array(new, keys)} is {_kind(x)}, expected {_kind(like)}"
                 carried.problems.append(f"{found}; convert it in the old state, or {again}")
             else:
                 carried.values[i] = _placed(x, like)
@@ -61,15 +68,15 @@ def clocks(
     before: Entries, after: Entries, pairs: dict[str, str], leaves: list[tuple[Any, Any]], carried: Carried
 ) -> list[tuple[str, int]]:
     """Set each count that schedules read to what it was for the links that go on; those that had to be set."""
-    wanted: dict[int, dict[int, str]] = {}
+    expected: dict[int, dict[int, str]] = {}
     for new, old in pairs.items():
         clock = before[old].clock
         reads = after[new].is_link or new.endswith("(chain)")
         if reads and clock is not None and after[new].clock is not None:
-            wanted.setdefault(after[new].clock, {}).setdefault(int(clock), new)
+            expected.setdefault(after[new].clock, {}).setdefault(int(clock), new)
     owners = {i: (entry, keys) for entry in after.values() for keys, i in entry.slots.items()}
     changed = []
-    for i, counts in wanted.items():
+    for i, counts in expected.items():
         entry, keys = owners[i]
         (count, name), *others = counts.items()
         if others:
@@ -99,7 +106,8 @@ def _array(entry: Entry, keys: Keys) -> str:
     return "/".join([slot, *keys[1:]])
 
 
-def _names(slots: dict[Keys, Any]) -> str:
+def names(slots: dict[Keys, Any]) -> str:
+    """The slots of an entry in a line."""
     return ", ".join(dict.fromkeys("/".join(keys[:2]) if keys[0].isdigit() else keys[0] for keys in slots if keys))
 
 

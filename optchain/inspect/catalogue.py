@@ -9,9 +9,12 @@ import jax.numpy as jnp
 import optax
 
 from optchain.core.describe import aligned
+from optchain.core.registry import registered
 from optchain.core.rule import core_of
+from optchain.core.runner import Runner
+from optchain.core.transform import definition_of
 from optchain.inspect.config import techniques
-from optchain.masking.rules import links_of
+from optchain.presets.line_search import Borrowed
 
 GENERIC = ("WeightDecay", "LearningRate", "Scale")
 LOOKS_ACROSS = {0: "entry", 1: "row", 2: "matrix", None: "array"}
@@ -54,9 +57,9 @@ def optimizers() -> Catalogue:
 
 
 def _row(name: str, make: Any) -> Row:
-    tx = make(**make.example)
-    rules = [link.rule for link in links_of(tx)]
-    links = tuple(name for name, _ in getattr(tx.link, "links", ())) or (tx.link.name,)
+    tx = make(**registered()[name].example)
+    rules, children = rules_of(tx), tx.link.children()
+    links = (tx.link.name,) if "" in children else tuple(children) or (tx.link.name,)
     # What every optimizer may have is not what it is: decay and rate count only where there is nothing else.
     own = sorted(rules, key=lambda rule: type(rule).__name__ in GENERIC)
     papers = [found for x in (make, *map(type, own)) if (found := paper(x.__doc__ or ""))]
@@ -69,11 +72,27 @@ def slots(tx: optax.GradientTransformation) -> float:
     return sum(x.size for x in jax.tree.leaves(state) if x.ndim) / 64**2
 
 
+def rules_of(tx: Any) -> list[Any]:
+    """The rules of a transformation's links, without those that stand beside them."""
+    return [link.rule for link in links_of(tx) if isinstance(link, Runner)]
+
+
+def links_of(tx: Any) -> list[Any]:
+    """The definitions of the links that make the update of a transformation; those of optax have none."""
+    link = definition_of(tx)
+    if link is None:
+        return []
+    children = link.children()
+    inner = [children[""]] if "" in children else list(children.values())
+    return [found for child in inner for found in links_of(child)] if children else [link]
+
+
 def looks_across(tx: Any) -> str:
     """The largest part of a parameter that one entry of the update depends on."""
-    cores = {core_of(link.rule, 2) for link in links_of(tx)}
-    # What is no rule may say so itself.
-    cores |= {getattr(link.link, "core_ndim", 0) for _, link in getattr(tx.link, "links", ())}
+    links = links_of(tx)
+    cores = {core_of(link.rule, 2) for link in links if isinstance(link, Runner)}
+    # What is no rule of ours is a number for all entries, unless it is a search through all of them.
+    cores |= {None for link in links if isinstance(link, Borrowed)}
     return LOOKS_ACROSS[next((core for core in (None, 2, 1) if core in cores), 0)]
 
 

@@ -7,9 +7,9 @@ from typing import Any, cast
 import jax
 import optax
 
-import optchain
 from optchain.core.chain import chain
 from optchain.core.paths import nearest
+from optchain.core.registry import MASK_SCHEDULE, SCHEDULE, TECHNIQUE, registered
 from optchain.core.transform import Transform
 from optchain.stepsize.learning_rate import scale_by_learning_rate
 
@@ -17,10 +17,11 @@ from optchain.stepsize.learning_rate import scale_by_learning_rate
 def from_config(links: dict[str, Any], path: str = "optimizer") -> Transform:
     """Build a chain, or one technique that surrounds all, from nested tables of plain data.
 
-    Each sub-table is a link, in order: `use` names a technique, a preset or a schedule of optchain's, or, as
-    `optax.NAME`, any function of optax or `optax.contrib`; its other keys are the arguments. Where an argument is a
-    table with a `use` of its own, it is built first. A link that uses a schedule stands for `scale_by_learning_rate` of
-    it. A link without `use` is a chain of its own. The key `watch` is the argument of `chain`.
+    Each sub-table is a link, in order: `use` names a technique, a preset or a schedule, optchain's or one of your own
+    that is registered (`lift`), or, as `optax.NAME`, any function of optax or `optax.contrib`; its other keys are the
+    arguments. Where an argument is a table with a `use` of its own, it is built first. A link that uses a schedule
+    stands for `scale_by_learning_rate` of it. A link without `use` is a chain of its own. The key `watch` is the
+    argument of `chain`.
 
     Where `use` stands in the outermost table it is one technique and no chain: a wrapper around its `tx`, such as
     `precision`, which must surround the chain to see the parameters in the dtype they are stored in. One that is
@@ -40,11 +41,11 @@ def from_config(links: dict[str, Any], path: str = "optimizer") -> Transform:
     ['adam', 'lr']
     """
     if not isinstance(links, dict):
-        raise ValueError(f"{path}: wanted a table of links, got {links!r}")
+        raise ValueError(f"{path}: expected a table of links, got {links!r}")
     if isinstance(links.get("use"), str):
         made = _link(links, path)
-        # Wrappers and chains step on the parameters themselves, and keep metrics.
-        return made if hasattr(getattr(made, "link", None), "apply") else chain(made)  # pyright: ignore
+        # Wrappers and chains, within which others stand, keep metrics themselves.
+        return made if isinstance(made, Transform) and made.link.children() else chain(made)
     built = {name: _link(table, f"{path}.{name}") for name, table in links.items() if name != "watch"}
     if not built:
         raise ValueError(f"{path}: the chain has no link")
@@ -76,7 +77,7 @@ def _link(table: Any, path: str) -> optax.GradientTransformation:
 def _build(table: Any, path: str) -> Any:
     """What a table with `use` stands for: a transformation or a schedule."""
     if not isinstance(table, dict) or not isinstance(table.get("use"), str):
-        raise ValueError(f'{path}: wanted a table with `use = "technique"`, got {table!r}')
+        raise ValueError(f'{path}: expected a table with `use = "technique"`, got {table!r}')
     make = _function(table["use"], f"{path}.use")
     arguments = {name: _argument(value, f"{path}.{name}") for name, value in table.items() if name not in ("use", "tx")}
     if "tx" in table:  # what a wrapper stands around: one technique, or a chain of its own
@@ -106,13 +107,18 @@ def _call(make: Callable[..., Any], arguments: dict[str, Any], path: str) -> Any
 
 
 def techniques() -> dict[str, Callable[..., Any]]:
-    """Every technique, preset and schedule of optchain's by name."""
-    return {name: x for name, x in vars(optchain).items() if hasattr(x, "example") or hasattr(x, "law")}
+    """Every technique, preset and schedule of optchain by name."""
+    return _made(TECHNIQUE) | _made(SCHEDULE)
 
 
 def mask_schedules() -> dict[str, Callable[..., Any]]:
     """Every schedule of masks, which `sparse` takes, by name."""
-    return {name: x for name, x in vars(optchain).items() if hasattr(x, "makes_masks")}
+    return _made(MASK_SCHEDULE)
+
+
+def _made(kind: str) -> dict[str, Callable[..., Any]]:
+    """What optchain itself has registered of one kind, by name."""
+    return {name: entry.make for name, entry in registered().items() if entry.kind == kind and entry.is_builtin}
 
 
 def _function(name: str, path: str) -> Callable[..., Any]:
@@ -121,7 +127,7 @@ def _function(name: str, path: str) -> Callable[..., Any]:
         found = {**_factories(optax.contrib), **_factories(optax)}
         rest = rest.removeprefix("contrib.")
     else:
-        found, rest = techniques() | mask_schedules(), name
+        found, rest = {own: entry.make for own, entry in registered().items()}, name
     if rest not in found:
         raise ValueError(f"{path}: there is no technique {name!r}; {nearest(rest, found)}")
     return found[rest]

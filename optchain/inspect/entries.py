@@ -1,25 +1,17 @@
 """What a state holds, by name: an entry for each link, and for what wrappers and chains keep themselves."""
 
 import dataclasses
-import functools
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
-from optchain.core.metrics import without_metrics
-from optchain.core.paths import lasting
-from optchain.inspect.config import techniques
-
-Keys = tuple[str, ...]
-
-# One key of a path as `jax.tree_util.keystr` writes it.
-KEY = re.compile(r"""\['([^']*)'\]|\["([^"]*)"\]|\[(\d+)\]|\.(\w+)""")
+from optchain.core.states import STRUCTURE
+from optchain.inspect.kinds import FOREIGN, is_chain, is_technique, is_wrapper, within
+from optchain.inspect.nested import Keys, nested
 
 # The count that a wrapper hands to the links within as their `step`.
 CLOCKS = {"accumulate": "emitted", "guard": "accepted"}
+# Wrappers beside whose `inner` others stand that count their own steps.
+APART = ("lookahead", "outer_nesterov")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,12 +19,14 @@ class Entry:
     """The arrays of one link by their keys within it, or those of a wrapper or chain without what stands within.
 
     `name` is the dotted path of links; wrappers and chains add their kind, `"(guard)"`, `"outer.(chain)"`. `clock` is
-    the count that schedules there read, None where nothing counts.
+    the count that schedules there read, None where nothing counts. `technique` is the name that a link's arrays are
+    kept under, None for one of optax.
     """
 
     name: str
     slots: dict[Keys, Any]
     clock: Any
+    technique: str | None = None
 
     @property
     def is_link(self) -> bool:
@@ -48,8 +42,13 @@ def entries(state: Any) -> dict[str, Entry]:
     Raises:
         ValueError: two links of one name.
     """
+    return entries_within(nested(state))
+
+
+def entries_within(node: Any) -> dict[str, Entry]:
+    """The entries of a state in nested tables."""
     found: dict[str, Entry] = {}
-    for entry in _walk(without_metrics(_nested(keyed(state))), "", None):
+    for entry in _walk(node, "", None):
         name, n = entry.name, 1
         while name in found:
             if entry.is_link:
@@ -60,64 +59,49 @@ def entries(state: Any) -> dict[str, Entry]:
     return found
 
 
-def keyed(state: Any) -> list[tuple[Keys, Any]]:
-    """The arrays of a state with the keys that lead to them, whatever the containers."""
-    if isinstance(state, Mapping) and state and all(_is_keystr(name) for name in state):
-        return [(_parsed(name), state[name]) for name in state]
-    return [(keys_of(path), x) for path, x in jax.tree.leaves_with_path(without_metrics(state))]
-
-
-def keys_of(keypath: tuple[Any, ...]) -> Keys:
-    """A path as strings, without the `.value` of nnx at its end."""
-    return tuple(jax.tree_util.keystr((key,), simple=True) for key in lasting(keypath))
-
-
 def joined(*names: str) -> str:
     """A dotted path of links."""
     return ".".join(name for name in names if name)
 
 
-def _is_keystr(name: Any) -> bool:
-    return isinstance(name, str) and re.fullmatch(f"({KEY.pattern})+", name) is not None
-
-
-def _parsed(name: str) -> Keys:
-    keys = [key.group(key.lastindex) for key in KEY.finditer(name)]  # pyright: ignore
-    return tuple(keys[:-1] if name.endswith(".value") else keys)
-
-
-def _nested(pairs: Iterable[tuple[Keys, Any]]) -> Any:
-    root: dict[str, Any] = {}
-    for keys, x in pairs:
-        *parents, last = ("state", *keys)
-        node = root
-        for key in parents:
-            node = node.setdefault(key, {})
-        node[last] = x
-    return root.get("state", {})
+def prefix_of(keys: Keys, found: list[Any]) -> str:
+    """What the names of a state within a container of optax begin with: nothing where it is the only one."""
+    return ".".join(keys) if len(found) > 1 else ""
 
 
 def _walk(node: Any, path: str, clock: Any) -> Iterator[Entry]:
     """The entries of the state of a transformation; `clock` is the count that is handed to it."""
-    keys = set(node) - {"metrics"} if isinstance(node, dict) else set()
-    if keys in ({"step"}, {"step", "links"}) and not isinstance(node["step"], dict):
+    if is_chain(node):
         clock = node["step"] if clock is None else clock
         yield Entry(joined(path, "(chain)"), {("step",): node["step"]}, clock)
         for name, link in node.get("links", {}).items():
             yield from _walk(link, joined(path, name), clock)
-    elif keys == {"others"} or isinstance(node, dict) and isinstance(node.get("inner"), dict):
-        own = {name: x for name, x in node.items() if name not in ("inner", "others", "metrics")}
+    elif is_wrapper(node):
+        kind, own = next(((name, own) for name, own in node.items() if name not in STRUCTURE), ("", {}))
+        clock = own[CLOCKS[kind]] if kind in CLOCKS else clock
         if own:
-            kind = _kind(set(own))
-            clock = own[CLOCKS[kind]] if kind in CLOCKS else clock
-            yield Entry(joined(path, f"({kind})"), dict(_leaves(own)), clock)
+            yield Entry(joined(path, f"({kind})"), dict(_leaves(own)), clock, kind)
         yield from _walk(node.get("inner", {}), path, clock)
         for name, other in node.get("others", {}).items():
-            yield from _walk(other, joined(path, name), clock)
+            yield from _walk(other, joined(path, name), None if kind in APART else clock)
+    elif is_technique(node):
+        ((name, own),) = node.items()
+        slots = dict(_leaves(own))
+        yield Entry(path, slots, slots.get(("count",)) if clock is None else clock, name)
     else:
-        slots = dict(_leaves(node))
-        if slots:
-            yield Entry(path, slots, slots.get(("count",)) if clock is None else clock)
+        yield from _foreign(node, path, clock)
+
+
+def _foreign(node: Any, path: str, clock: Any) -> Iterator[Entry]:
+    """The entries of the state of a transformation of optax: one, and those of the states of ours within."""
+    found = within(node)
+    slots = {keys: x for keys, x in _leaves(node) if not any(keys[: len(own)] == own for own, _ in found)}
+    if slots and found:
+        yield Entry(joined(path, f"({FOREIGN})"), slots, clock)
+    elif slots:
+        yield Entry(path, slots, slots.get(("count",)) if clock is None else clock)
+    for keys, own in found:
+        yield from _walk(own, joined(path, prefix_of(keys, found)), clock)
 
 
 def _leaves(node: Any, keys: Keys = ()) -> Iterator[tuple[Keys, Any]]:
@@ -126,22 +110,3 @@ def _leaves(node: Any, keys: Keys = ()) -> Iterator[tuple[Keys, Any]]:
             yield from _leaves(x, (*keys, key))
     else:
         yield keys, node
-
-
-def _kind(own: set[str]) -> str:
-    """The technique of a wrapper, told by the names of its own arrays; those names where it is none of ours."""
-    fitting = [(len(names), kind) for kind, names in _wrappers().items() if names <= own]
-    return max(fitting)[1] if fitting else " ".join(sorted(own))
-
-
-@functools.cache
-def _wrappers() -> dict[str, set[str]]:
-    """The names of the arrays that every wrapper of ours keeps itself, by technique."""
-    found, params = {}, {"w": jax.ShapeDtypeStruct((2, 2), jnp.float32)}
-    make: Any
-    for name, make in techniques().items():
-        tx = make(**make.example) if hasattr(make, "example") else None
-        if hasattr(getattr(tx, "link", None), "inner"):
-            state = jax.eval_shape(tx.init, params)  # pyright: ignore
-            found[name] = {keys[0] for keys, _ in keyed(state)} - {"inner", "others"}
-    return {name: own for name, own in found.items() if own}

@@ -1,16 +1,21 @@
 """The state of a running chain for an edited one: kept, created and dropped by name."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
 
-from optchain.inspect.carry import Carried, carry, clocks
-from optchain.inspect.entries import entries
-from optchain.inspect.pairing import numbered, pair, unclear
+from optchain.inspect.carry import Carried, carry, clocks, names
+from optchain.inspect.earlier_weight import with_weights
+from optchain.inspect.entries import Entry, entries, entries_within
+from optchain.inspect.from_0_1 import from_0_1
+from optchain.inspect.nested import nested
+from optchain.inspect.pairing import numbered, pair, target, unclear
 
 SHOWN = 12  # names in a line of the report
+# Techniques that stand within a wrapper whatever its arguments, and only count.
+PARTS = ("alignment", "rescaling")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,13 +75,18 @@ def migrate_state(
     Shapes and dtypes: those of `tx.init(params)`; arrays that are kept must have them already.
 
     What a state cannot tell: two links of one kind that swapped their numbered names (`trace`, `trace_2`) while nothing
-    else changed, and a technique that became another with the same slots under the same name. Name your links.
+    else changed. Name your links.
+
+    A state of version 0.1 is read too. It does not say which techniques it is of: a link that is another technique
+    with the same slots goes on, and the weight that means have seen is found from the link's count and the decays of
+    `tx`, for a schedule those of the steps that the link has counted. Of what stands within optax's wrappers, only
+    chains that are nothing else than before go on.
 
     Raises:
         ValueError: no such link in `renames`; a link that is gone and a new one with the same slots; numbered names in
-            a chain whose links have changed; a kept link with other slots, shapes or dtypes, or with a parameter that
-            is new to it (a link has one count for all of its parameters); links that counted differently under one
-            count. All that is found is in one message.
+            a chain whose links have changed; a kept link with another technique, other slots, shapes or dtypes, or with
+            a parameter that is new to it (a link has one count for all of its parameters); links that counted
+            differently under one count; nothing that is kept. All that is found is in one message.
 
     >>> import optchain as oc
     >>> import jax.numpy as jnp
@@ -90,27 +100,41 @@ def migrate_state(
     created    (accumulate), decay
     """
     leaves, treedef = jax.tree.flatten_with_path(tx.init(params))
-    before, after, renames = entries(old), entries(treedef.unflatten(range(len(leaves)))), renames or {}
+    after, renames = entries(treedef.unflatten(range(len(leaves)))), renames or {}
+    before = entries_within(from_0_1(nested(old), after, renames))
     if not before:
         raise ValueError("migrate_state: the old state holds no arrays")
     pairs, problems = pair(before, after, renames)
     problems += [*numbered(before, after, renames), *unclear(before, after, pairs, renames)]
+    if not pairs and not problems and after and any(target(name, renames) is not None for name in before):
+        held, expected = _described(before), _described(after)
+        problems.append(f"nothing of the old state would be kept: it holds {held}; expected {expected}")
     carried = Carried()
     for new, name in pairs.items():
-        carry(carried, before[name], after[new], leaves)
+        earlier = with_weights(before[name], after[new], tx, leaves)
+        carry(carried, earlier, after[new], leaves, told=name in renames)
     continued = clocks(before, after, pairs, leaves, carried)
     problems += carried.problems
     if problems:
         raise ValueError("migrate_state: " + "\n  ".join(problems))
     state = treedef.unflatten([carried.values.get(i, x) for i, (_, x) in enumerate(leaves)])
-    moved = set(pairs.values())
     return state, Report(
         kept=tuple(new for new, name in pairs.items() if new == name),
-        created=(*(name for name in after if name not in pairs), *carried.created),
-        dropped=(*(name for name in before if name not in moved), *carried.dropped),
+        created=(*_without(after, pairs), *carried.created),
+        dropped=(*_without(before, set(pairs.values())), *carried.dropped),
         renamed=tuple((name, new) for new, name in pairs.items() if new != name),
         continued=tuple(continued),
     )
+
+
+def _without(found: dict[str, Entry], paired: Collection[str]) -> list[str]:
+    """The names of entries that have no counterpart, and hold something."""
+    return [name for name, entry in found.items() if name not in paired and entry.technique not in PARTS]
+
+
+def _described(found: dict[str, Entry]) -> str:
+    """The entries in a line, each with its slots."""
+    return _listed([f"{_shown(name)} ({names(entry.slots)})" for name, entry in found.items()])
 
 
 def _shown(name: str) -> str:

@@ -8,6 +8,7 @@ from optchain.inspect.entries import Entry, joined
 
 Entries = dict[str, Entry]
 Renames = Mapping[str, str | None]
+WEIGHTS = {"seen", "weight", "mu_missed", "nu_missed", "log", "lost"}
 
 
 def target(name: str, renames: Renames) -> str | None:
@@ -88,7 +89,8 @@ def _base(name: str) -> str:
 
 
 def _heads(entry: Entry) -> set[str]:
-    return {"".join(keys[:1]) for keys in entry.slots}
+    """The names of the slots, without the weights that means have seen, of which version 0.1 kept few."""
+    return {"".join(keys[:1]) for keys in entry.slots} - WEIGHTS
 
 
 def _only_counts(entry: Entry) -> bool:

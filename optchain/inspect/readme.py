@@ -8,9 +8,9 @@ from typing import Any
 
 import optax
 
-from optchain.inspect.catalogue import looks_across, optimizers, paper, slots
+from optchain.core.registry import TECHNIQUE, registered
+from optchain.inspect.catalogue import looks_across, optimizers, paper, rules_of, slots
 from optchain.inspect.config import mask_schedules, techniques
-from optchain.masking.rules import links_of
 
 BEGIN, END = "<!-- written by `make readme` -->", "<!-- end of what `make readme` writes -->"
 
@@ -24,7 +24,7 @@ def tables() -> str:
     for folder, found in folders.items():
         if folder == "presets":
             continue
-        made = {name: make for name, make in found.items() if hasattr(make, "example")}
+        made = {name: make for name, make in found.items() if registered()[name].kind == TECHNIQUE}
         others = {name: make for name, make in found.items() if name not in made}
         parts += [f"### {folder}/", *([_table(_techniques(made))] if made else [])]
         parts += [_table(_schedules(others))] if others else []
@@ -43,7 +43,7 @@ def written(text: str) -> str:
         ValueError: the marks do not stand in it once each.
     """
     if (text.count(BEGIN), text.count(END)) != (1, 1):
-        raise ValueError(f"wanted the lines {BEGIN!r} and {END!r} once each")
+        raise ValueError(f"expected the lines {BEGIN!r} and {END!r} once each")
     before, rest = text.split(BEGIN)
     return f"{before}{BEGIN}\n\n{tables()}\n\n{END}{rest.split(END)[1]}"
 
@@ -51,11 +51,12 @@ def written(text: str) -> str:
 def _techniques(found: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     yield "technique", "what it does", "slots", "looks across", "paper"
     for name, make in found.items():
-        tx = make(**make.example)
-        inner = [x for x in make.example.values() if isinstance(x, optax.GradientTransformation)]
+        example = registered()[name].example
+        tx = make(**example)
+        inner = [x for x in example.values() if isinstance(x, optax.GradientTransformation)]
         # A wrapper's own slots and reference are not those of what it stands around in the example.
         own = max(0.0, slots(tx) - sum(map(slots, inner)))
-        documents = [make, *(() if inner else (type(link.rule) for link in links_of(tx)))]
+        documents = [make, *(() if inner else map(type, rules_of(tx)))]
         references = [reference for x in documents if (reference := paper(x.__doc__ or ""))]
         across = "-" if inner else looks_across(tx)
         yield f"`{name}`", _first_line(make), f"{own:.2g}", across, references[0] if references else ""

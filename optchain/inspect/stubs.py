@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import optchain
+from optchain.core.registry import SCHEDULE, registered
 from optchain.core.schedule import Schedule
 from optchain.core.transform import Transform
 from optchain.inspect.annotations import Imports, hints, text
@@ -44,14 +45,14 @@ def exports() -> dict[str, str]:
 
 def is_made(x: Any) -> bool:
     """Whether a public name is a function that a decorator or `lift` made, whose arguments a checker cannot see."""
-    return any(hasattr(x, mark) for mark in ("example", "law", "makes_masks"))
+    return any(entry.make is x for entry in registered().values())
 
 
 def definition(name: str, function: Callable[..., Any], imports: Imports) -> str:
     """The signature and the docstring of a function, as ruff formats them."""
     known = hints(function)
     arguments = [argument(p, known[p.name], imports) for p in inspect.signature(function).parameters.values()]
-    result = text(Schedule if hasattr(function, "law") else known.get("return", Transform), imports)
+    result = text(Schedule if registered()[name].kind == SCHEDULE else known.get("return", Transform), imports)
     line = f"def {name}({', '.join(arguments)}) -> {result}:"
     if len(line) > WIDTH:
         line = "\n".join([f"def {name}(", *(f"    {x}," for x in arguments), f") -> {result}:"])

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import optax
 
 from optchain.core.declare import declared
-from optchain.core.transform import Transform, technique
+from optchain.core.lift import technique
+from optchain.core.transform import Transform
 from optchain.core.views import Views, sides
 from optchain.stepsize.scale import scale
 

@@ -1,6 +1,5 @@
 """The table of parameters and their groups."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -8,11 +7,14 @@ import jax.numpy as jnp
 
 from optchain.core.chain import automatic_name
 from optchain.core.describe import aligned, shown
-from optchain.core.mask import select
+from optchain.core.holes import part
+from optchain.core.mask import label, select
 from optchain.core.paths import path_of
-from optchain.core.rule import numbers
+from optchain.core.routing import addressed
+from optchain.core.runner import Runner
+from optchain.core.walk import definitions, dotted, main_numbers, numbers_of
 from optchain.masking.groups import Groups
-from optchain.masking.rules import Group, assign, label, links_of, part
+from optchain.masking.rules import Group, assign
 
 
 def group_table(tx: Any, params: Any) -> str:
@@ -38,15 +40,14 @@ def group_table(tx: Any, params: Any) -> str:
     embed   (9, 2)  embed (frozen)  -              -
     kernel  (2, 3)  *               0.0001         0.0001
     """
-    found = list(_groups_in(tx))
-    if len(found) != 1:
-        raise ValueError(f"group_table: wanted a transformation with one `groups` in it, found {len(found)} in {tx!r}")
-    link = found[0]
+    groups = [link for _, link in definitions(tx) if isinstance(link, Groups)]
+    if len(groups) != 1:
+        raise ValueError(f"group_table: expected a transformation with one `groups` in it, got {len(groups)} in {tx!r}")
+    link = groups[0]
     taken = assign(link.rules, params)
     cells = _cells(link, params, taken)
-    factored = [name for group in link.rules if isinstance(group.what, dict) for name in group.what]
     known = {name for row in cells for name in row}
-    columns = [name for name in dict.fromkeys(["learning_rate", "weight_decay", *factored]) if name in known]
+    columns = [name for name in dict.fromkeys(["learning_rate", "weight_decay", *_factored(link)]) if name in known]
     rows = [("path", "shape", "group", *columns)]
     for (path, p), i, row in zip(jax.tree.leaves_with_path(params), taken, cells, strict=True):
         own = [", ".join(dict.fromkeys(row.get(name, ["-"]))) for name in columns]
@@ -54,27 +55,32 @@ def group_table(tx: Any, params: Any) -> str:
     return aligned(rows)
 
 
-def _groups_in(tx: Any) -> Iterator[Groups]:
-    link: Any = getattr(tx, "link", None)
-    if isinstance(link, Groups):
-        yield link
-    for _, inner in getattr(link, "links", ()):
-        yield from _groups_in(inner)
-    if hasattr(link, "inner"):
-        yield from _groups_in(link.inner)
+def _factored(link: Groups) -> list[str]:
+    """The own names of the numbers that some rule has a factor for."""
+    return [name.rpartition(".")[2] for i in range(len(link.rules)) for name in _factors(link, i)]
+
+
+def _factors(link: Groups, i: int) -> dict[str, Any]:
+    """The factors of one rule by the dotted names of the numbers."""
+    what = link.rules[i].what
+    if not isinstance(what, dict):
+        return {}
+    return addressed("groups", what, numbers_of(link.inner), main_numbers(link.inner))
 
 
 def _cells(link: Groups, params: Any, taken: list[int]) -> list[dict[str, list[str]]]:
-    """For each leaf, by name, the numbers of all links that apply to it."""
+    """For each leaf, by their own names, the numbers of all links that apply to it."""
     cells: list[dict[str, list[str]]] = [{} for _ in taken]
     for _, tx, rules in link.members():
         own = [j for j, i in enumerate(taken) if i in rules]
         tree = part(params, [i in rules for i in taken])
-        for runner in links_of(tx):
+        for prefix, runner in definitions(tx):
+            if not isinstance(runner, Runner):
+                continue
             for j, applies in zip(own, select(runner.mask, tree), strict=True):
-                what = link.rules[taken[j]].what
-                for name, number in numbers(runner.rule).items() if applies else ():
-                    factor = what.get(name, 1.0) if isinstance(what, dict) else 1.0
+                factors = _factors(link, taken[j])
+                for name, number in runner.numbers.items() if applies else ():
+                    factor = factors.get(dotted(prefix, name), 1.0)
                     cells[j].setdefault(name, []).append(_multiplied(number, factor))
     return cells
 

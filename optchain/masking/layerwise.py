@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from optchain.core.rule import Range, checked
+from optchain.core.numbers import Range, checked
 
 
 def layerwise_decay(

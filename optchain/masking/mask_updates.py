@@ -6,10 +6,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
 from optchain.core.gather import scattered
+from optchain.core.lift import lift
+from optchain.core.numbers import Static
 from optchain.core.paths import nearest, path_of
-from optchain.core.rule import Static, rule
+from optchain.core.rule import rule
 from optchain.masking.indicator import checked_bools
 
 Indicator = Callable[[jax.Array, str, jax.Array, Any], jax.Array]

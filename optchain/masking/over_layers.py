@@ -6,8 +6,9 @@ import optax
 
 from optchain.core.declare import declared
 from optchain.core.layers import Layers
-from optchain.core.rule import whole
-from optchain.core.transform import Transform, technique
+from optchain.core.lift import technique
+from optchain.core.numbers import whole
+from optchain.core.transform import Transform
 from optchain.stepsize.scale import scale
 
 

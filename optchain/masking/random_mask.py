@@ -4,8 +4,9 @@ from typing import Annotated
 
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.rule import Range, Scalar, Static, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import Range, Scalar, Static
+from optchain.core.rule import rule
 from optchain.storage.rounding import random_bits
 
 

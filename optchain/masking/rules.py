@@ -1,16 +1,18 @@
-"""Rules of parameter groups: what they say, which parameters they take, and the links that their factors reach."""
+"""Rules of parameter groups: what they say, which parameters they take, and the numbers that their factors reach."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import optax
 
-from optchain.core.mask import Mask, select
+from optchain.core.holes import is_hole
+from optchain.core.mask import Mask, chooses, label, select
+from optchain.core.numbers import Range, checked, means, ranges
 from optchain.core.paths import nearest, path_of
-from optchain.core.rule import Range, checked, numbers, ranges
-from optchain.core.runner import Runner
+from optchain.core.routing import addressed
+from optchain.core.walk import definitions, dotted, main_numbers, numbers_of
 
 FROZEN = "frozen"
 
@@ -27,33 +29,6 @@ class Group:
         return f"{label(self.mask)}: {shown}"
 
 
-def label(mask: Mask) -> str:
-    """The name of a group: its pattern, or the name of its predicate."""
-    if isinstance(mask, str):
-        return mask
-    if isinstance(mask, (list, tuple)):
-        return " ".join(map(str, mask))
-    return getattr(mask, "__name__", type(mask).__name__)
-
-
-def part(tree: Any, inside: list[bool]) -> Any:
-    """The tree without the leaves that are not inside."""
-    leaves, treedef = jax.tree.flatten(tree)
-    return treedef.unflatten([x if own else optax.MaskedNode() for x, own in zip(leaves, inside, strict=True)])
-
-
-def links_of(tx: Any) -> Iterator[Runner]:
-    """The links with numbers in a transformation, those within its wrappers too."""
-    link: Any = getattr(tx, "link", None)
-    if isinstance(link, Runner):
-        yield link
-    elif hasattr(link, "links"):
-        for _, inner in link.links:
-            yield from links_of(inner)
-    elif hasattr(link, "inner"):
-        yield from links_of(link.inner)
-
-
 def assign(rules: Sequence[Group], tree: Any) -> list[int]:
     """The index of the rule that takes each leaf, the first that matches.
 
@@ -61,12 +36,13 @@ def assign(rules: Sequence[Group], tree: Any) -> list[int]:
         ValueError: a leaf that no rule takes, or a rule that takes none.
     """
     paths = [path_of(path) for path, _ in jax.tree.leaves_with_path(tree)]
-    if not paths:
+    if not jax.tree.leaves(tree, is_leaf=is_hole):
         return []
     columns = [_matched(group, tree) for group in rules]
     taken = [next((i for i, column in enumerate(columns) if column[j]), -1) for j in range(len(paths))]
     for i, group in enumerate(rules):
-        if i not in taken:
+        # A rule may have taken what has been left out before.
+        if i not in taken and len(paths) == len(jax.tree.leaves(tree, is_leaf=is_hole)):
             before = {label(rules[k].mask) for k, inside in zip(taken, columns[i], strict=True) if inside}
             problem = f"earlier rules take all that it matches: {', '.join(map(repr, sorted(before)))}"
             raise ValueError(f"groups: the rule {label(group.mask)!r} is never used; {problem}")
@@ -79,12 +55,17 @@ def assign(rules: Sequence[Group], tree: Any) -> list[int]:
     return taken
 
 
+def taker(rules: Sequence[Group], leaf: str, x: Any) -> int:
+    """The index of the rule that takes a leaf that stands outside of the tree; -1 for none."""
+    return next((i for i, group in enumerate(rules) if chooses(group.mask, leaf, x)), -1)
+
+
 def _matched(group: Group, tree: Any) -> list[bool]:
     try:
         inside = select(group.mask, tree)
     except ValueError as error:
         raise ValueError(f"groups, rule {label(group.mask)!r}: {error}") from None
-    if not any(inside):
+    if not any(inside) and not any(map(is_hole, jax.tree.leaves(tree, is_leaf=is_hole))):
         raise ValueError(f"groups: the rule {label(group.mask)!r} matches no parameter")
     return inside
 
@@ -93,20 +74,26 @@ def checked_rule(tx: Any, rule: str, what: Any) -> Any:
     """What a rule says, its factors checked against the numbers of the transformation."""
     if isinstance(what, optax.GradientTransformation) or (isinstance(what, str) and what == FROZEN):
         return what
+    owner = f"groups, rule {rule!r}"
     if not isinstance(what, Mapping):
-        wanted = "wanted a table of factors, FROZEN or a transformation"
-        raise ValueError(f"groups, rule {rule!r}: {wanted}, got {what!r}")
-    links = list(links_of(tx))
-    valid = {name for link in links for name in numbers(link.rule)}
+        expected = "expected a table of factors, FROZEN or a transformation"
+        raise ValueError(f"{owner}: {expected}, got {what!r}")
     for name, factor in what.items():
-        if name not in valid:
-            raise ValueError(f"groups, rule {rule!r}: no link of tx has a number {name!r}; {nearest(name, valid)}")
         if callable(factor):
-            raise ValueError(f"groups, rule {rule!r}: the factor of {name} must be a constant, got {factor!r}")
-    factors = {name: checked(f"groups, rule {rule!r}", name, x, Range("[0, inf)")) for name, x in what.items()}
-    for link in links:
-        for name, number in numbers(link.rule).items():
-            if name in factors and not callable(number):
-                owner = f"groups, rule {rule!r}: {link.name} times the factor"
-                checked(owner, name, number * factors[name], ranges(type(link.rule))[name])
+            raise ValueError(f"{owner}: the factor of {name} must be a constant, got {factor!r}")
+    factors = {name: checked(owner, name, x, Range("[0, inf)")) for name, x in what.items()}
+    for name, factor in addressed(f"{owner}: tx", factors, numbers_of(tx), main_numbers(tx)).items():
+        link, number = _owner(tx, name)
+        if number in means(type(link.rule)):
+            cure = "give these parameters a transformation of their own"
+            raise ValueError(f"{owner}: {name} is the decay of means that has no factors; {cure}")
+        if not callable(link.numbers[number]):
+            allowed = ranges(type(link.rule))[number]
+            checked(f"{owner}: {link.name} times the factor", number, link.numbers[number] * factor, allowed)
     return factors
+
+
+def _owner(tx: Any, name: str) -> tuple[Any, str]:
+    """The definition that has a number with this dotted name, and its own name for it."""
+    places = ((link, number, dotted(prefix, number)) for prefix, link in definitions(tx) for number in link.numbers)
+    return next((link, number) for link, number, place in places if place == name)

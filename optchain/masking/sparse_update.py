@@ -8,7 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from optchain.core.dense import Dense
-from optchain.core.transform import Transform, technique, transform
+from optchain.core.law import Law
+from optchain.core.lift import technique
+from optchain.core.runner import Now
+from optchain.core.transform import Transform, definition_of, transform
 from optchain.masking.indicator import checked_bools
 from optchain.moments.rms import scale_by_rms
 
@@ -16,7 +19,12 @@ Indicator = Callable[[jax.Array, Any], jax.Array]
 
 
 def nonzero(g: jax.Array, p: Any) -> jax.Array:
-    """An indicator: the entries whose gradient is not 0."""
+    """An indicator: the entries whose gradient is not 0.
+
+    Args:
+        g: the gradient of one leaf.
+        p: its parameter, which is not read.
+    """
     return g != 0
 
 
@@ -27,12 +35,17 @@ class SparseUpdate(Dense):
     indicator: Indicator = nonzero
     lazy: bool = False
 
-    def one(self, rule: Any, g: jax.Array, s: Any, p: Any, t: jax.Array, **extras: Any) -> tuple[jax.Array, Any]:
-        moves = checked_bools(self.name, self.indicator(g, p), g)
-        u, new = rule.update(g, s, p, t, **extras)
-        if self.lazy:
-            new = type(s)(*(jnp.where(moves, x, old) for x, old in zip(new, s, strict=True)))
-        return jnp.where(moves, u, 0), new
+    def law(self, rule: Any, dtype: Any, now: Now) -> Law:
+        law = super().law(rule, dtype, now)
+
+        def held(g: Any, s: Any, p: Any, extras: dict[str, Any]) -> tuple[Any, Any]:
+            moves = checked_bools(self.name, self.indicator(g, p), g)
+            u, new = law(g, s, p, extras)
+            if self.lazy:
+                new = type(s)(*(jnp.where(moves, x, old) for x, old in zip(new, s, strict=True)))
+            return jnp.where(moves, u, 0), new
+
+        return held
 
 
 @technique(tx=scale_by_rms())
@@ -63,7 +76,7 @@ def sparse_update(tx: Transform, indicator: Indicator = nonzero, lazy: bool = Fa
     >>> import optchain as oc
     >>> tx = oc.sparse_update(oc.scale_by_rms(0.9), lazy=True)
     """
-    link = getattr(tx, "link", None)
+    link = definition_of(tx)
     if type(link) is not Dense:
         raise ValueError(f"sparse_update takes one technique, such as scale_by_rms(), got {tx!r}")
     if link.rule.core_ndim != 0:

@@ -5,9 +5,10 @@ from typing import Annotated, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
 from optchain.core.gather import gathered, scattered
-from optchain.core.rule import Range, Scalar, Static, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import Range, Scalar, Static
+from optchain.core.rule import rule
 from optchain.masking.largest import largest, share
 
 

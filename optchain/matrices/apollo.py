@@ -5,11 +5,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
+from optchain.core.lift import lift
 from optchain.core.mask import is_kernel
-from optchain.core.numerics import debias, ema, over_root, quotient
+from optchain.core.numbers import Mean, NonNegative, Positive, Static, whole
+from optchain.core.numerics import ema, over_root, quotient, square
 from optchain.core.paths import nearest
-from optchain.core.rule import Decay, NonNegative, Positive, Static, rule, whole
+from optchain.core.rule import rule
 from optchain.matrices.galore import laid, lying
 from optchain.matrices.growth import growth_factor, norm
 
@@ -46,7 +47,8 @@ class Apollo:
         seed: of the sketches, which are drawn again at each step rather than kept.
 
     Shapes and dtypes: matrices; the slots `mu` and `nu` have `rank` numbers for each channel, `size` is a number, in
-    float32 or wider.
+    float32 or wider. The link keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes,
+    :math:`1 - \prod b`, as two numbers each.
 
     Raises:
         ValueError: `rank` or `update_proj_gap` below 1, or another scaling.
@@ -66,8 +68,8 @@ class Apollo:
     update_proj_gap: Static[int] = 200
     scaling: Static[str] = "channel"
     max_growth: Positive = 1.01
-    b1: Decay = 0.9
-    b2: Decay = 0.999
+    b1: Mean = 0.9
+    b2: Mean = 0.999
     eps: NonNegative = 1e-8
     seed: Static[int] = 0
 
@@ -81,16 +83,20 @@ class Apollo:
             known = nearest(self.scaling, SCALINGS)
             raise ValueError(f"scale_by_apollo: there is no scaling {self.scaling!r}; {known}")
         rank = min(whole("scale_by_apollo", "rank", self.rank, 1), *p.shape)
-        moments = jnp.zeros((rank, max(p.shape)), p.dtype)
-        return Sketch(moments, moments, jnp.zeros((), p.dtype))
+        mu, nu = (jnp.zeros((rank, max(p.shape)), p.dtype) for _ in range(2))
+        return Sketch(mu, nu, jnp.zeros((), p.dtype))
 
-    def update(self, g, s, p, t):
+    def axes(self, p):
+        long = 0 if p.shape[0] > p.shape[1] else 1
+        return {"mu": (None, long), "nu": (None, long), "size": ()}
+
+    def update(self, g, s, p, t, seen):
         wide = lying(g)
         rank, drawn = s.mu.shape[0], jnp.floor_divide(t - 1, self.update_proj_gap).astype(jnp.int32)
         key = jax.random.fold_in(jax.random.key(self.seed), drawn)
         low = jax.random.normal(key, (rank, wide.shape[0]), g.dtype) / rank**0.5 @ wide
-        mu, nu = ema(low, s.mu, self.b1), ema(low**2, s.nu, self.b2)
-        step = over_root(debias(mu, self.b1, t), debias(nu, self.b2, t), self.eps, eps_in_sqrt=False)
+        mu, nu = ema(low, s.mu, self.b1), ema(square(low), s.nu, self.b2)
+        step = over_root(mu / seen.b1, nu / seen.b2, self.eps)
         before, after = (norm(x, SCALINGS[self.scaling]) for x in (low, step))
         u = self.scale * quotient(after, before) * wide
         size = norm(u, None)[0, 0]

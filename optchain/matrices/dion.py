@@ -5,9 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
+from optchain.core.lift import lift
 from optchain.core.mask import is_kernel
-from optchain.core.rule import Decay, Static, rule, whole
+from optchain.core.numbers import Decay, Static, whole
+from optchain.core.numerics import sqrt
+from optchain.core.rule import rule
 from optchain.matrices.lapack import orthonormal
 from optchain.matrices.shape_scale import shape_scale
 
@@ -65,6 +67,9 @@ class Dion:
         shape_scale("scale_by_dion", self.scale, p.shape)
         return Factors(jnp.zeros_like(p), jax.random.normal(jax.random.key(self.seed), (p.shape[1], rank), p.dtype))
 
+    def axes(self, p):
+        return {"right": (1, None)}
+
     def update(self, g, s, p, t):
         momentum = s.mu + g
         left = orthonormal(momentum @ s.right)
@@ -72,7 +77,7 @@ class Dion:
         mu = momentum - (1 - self.b) * left @ right.T
         size = jnp.max(jnp.abs(right), axis=0, keepdims=True)
         scaled = right / jnp.where(size > 0, size, 1)  # a square of 1e-30 is 0 in float32
-        lengths = jnp.sqrt(jnp.sum(scaled**2, axis=0, keepdims=True))
+        lengths = sqrt(jnp.sum(scaled**2, axis=0, keepdims=True))
         columns = scaled / jnp.where(size > 0, lengths, 1)
         u = shape_scale("scale_by_dion", self.scale, g.shape) * left @ columns.T
         return u, Factors(mu, jnp.where(size > 0, columns, s.right))

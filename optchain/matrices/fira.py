@@ -1,13 +1,14 @@
 """Fira."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
+from optchain.core.lift import lift
+from optchain.core.numbers import Positive
 from optchain.core.numerics import quotient
-from optchain.core.rule import Positive, rule
+from optchain.core.rule import rule
 from optchain.matrices.galore import GaLore, laid, lying
 from optchain.matrices.growth import growth_factor, norm
 
@@ -59,13 +60,16 @@ class Fira(GaLore):
 
     public_name = "scale_by_fira"
 
-    def init(self, p):
+    def init(self, p) -> Any:
         first = super().init(p)
         return Completed(first.projector, first.mu, first.nu, jnp.zeros((), p.dtype))
 
-    def update(self, g, s, p, t):
+    def axes(self, p):
+        return {**super().axes(p), "size": ()}
+
+    def update(self, g, s, p, t, seen) -> tuple[Any, Any]:
         wide = lying(g)
-        now, low, step = self.within(wide, s, t)
+        now, low, step = self.within(wide, s, t, seen)
         rest = quotient(norm(step, 0), norm(low, 0)) * (wide - self.scale * now.projector @ low)
         size = norm(rest, None)[0, 0]
         shrunk = growth_factor(size, s.size, self.max_growth)

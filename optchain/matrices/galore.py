@@ -1,14 +1,15 @@
 """GaLore."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
+from optchain.core.lift import lift
 from optchain.core.mask import is_kernel
-from optchain.core.numerics import debias, ema, over_root
-from optchain.core.rule import Decay, NonNegative, Positive, Static, rule, whole
+from optchain.core.numbers import Mean, NonNegative, Positive, Static, whole
+from optchain.core.numerics import ema, over_root, square
+from optchain.core.rule import rule
 from optchain.matrices.lapack import left_singular_vectors
 
 
@@ -37,7 +38,9 @@ class GaLore:
         b2: decay of Adam's mean square, in [0, 1).
         eps: added to Adam's root, in the units of g, at least 0.
 
-    Shapes and dtypes: matrices; the slots have `rank` numbers for each row or column, in float32 or wider.
+    Shapes and dtypes: matrices; the slots have `rank` numbers for each row or column, in float32 or wider. The link
+    keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers
+    each.
 
     Raises:
         ValueError: `rank` or `update_proj_gap` below 1.
@@ -55,8 +58,8 @@ class GaLore:
     rank: Static[int] = 128
     update_proj_gap: Static[int] = 200
     scale: Positive = 1.0
-    b1: Decay = 0.9
-    b2: Decay = 0.999
+    b1: Mean = 0.9
+    b2: Mean = 0.999
     eps: NonNegative = 1e-8
 
     core_ndim = 2
@@ -64,23 +67,27 @@ class GaLore:
     example = {"rank": 2, "mask": is_kernel}
     public_name = "scale_by_galore"
 
-    def init(self, p) -> Any:
+    def init(self, p):
         whole(self.public_name, "update_proj_gap", self.update_proj_gap, 1)
         short, long = min(p.shape), max(p.shape)
         rank = min(whole(self.public_name, "rank", self.rank, 1), short)
         return Projected(*(jnp.zeros(shape, p.dtype) for shape in ((short, rank), (rank, long), (rank, long))))
 
-    def update(self, g, s, p, t) -> tuple[Any, Any]:
-        now, _, step = self.within(lying(g), s, t)
+    def axes(self, p):
+        short, long = (1, 0) if p.shape[0] > p.shape[1] else (0, 1)
+        return {"projector": (short, None), "mu": (None, long), "nu": (None, long)}
+
+    def update(self, g, s, p, t, seen):
+        now, _, step = self.within(lying(g), s, t, seen)
         return laid(self.scale * now.projector @ step, g), now
 
-    def within(self, wide, s, t):
+    def within(self, wide, s, t, seen):
         """The new slots, the projected gradient, and Adam's step there, of a matrix with no more rows than columns."""
         due = jnp.mod(t - 1, self.update_proj_gap) == 0
         projector = jax.lax.cond(due, leading, same, wide, s.projector)
         low = projector.T @ wide
-        mu, nu = ema(low, s.mu, self.b1), ema(low**2, s.nu, self.b2)
-        step = over_root(debias(mu, self.b1, t), debias(nu, self.b2, t), self.eps, eps_in_sqrt=False)
+        mu, nu = ema(low, s.mu, self.b1), ema(square(low), s.nu, self.b2)
+        step = over_root(mu / seen.b1, nu / seen.b2, self.eps)
         return Projected(projector, mu, nu), low, step
 
 

@@ -5,13 +5,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from optchain.core.numerics import quotient
+from optchain.core.numerics import quotient, sqrt
 
 
 def norm(x: jax.Array, axis: int | None) -> jax.Array:
     """The norms of columns (axis 0) or of all of a matrix, with two axes, whatever the size of the entries."""
     largest = jnp.max(jnp.abs(x), axis=axis, keepdims=True)
-    return largest * jnp.sqrt(jnp.sum(quotient(x, largest) ** 2, axis=axis, keepdims=True))
+    return largest * sqrt(jnp.sum(quotient(x, largest) ** 2, axis=axis, keepdims=True))
 
 
 def growth_factor(size: jax.Array, last: jax.Array, max_growth: Any) -> jax.Array:

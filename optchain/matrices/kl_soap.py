@@ -5,10 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
+from optchain.core.lift import lift
 from optchain.core.mask import is_kernel
-from optchain.core.numerics import debias, ema, over_root
-from optchain.core.rule import Decay, NonNegative, Positive, Static, rule, whole
+from optchain.core.numbers import Mean, NonNegative, Positive, Static, whole
+from optchain.core.numerics import ema, over_root, sqrt, square
+from optchain.core.rule import rule
 from optchain.matrices.eigenbasis import first_bases, next_bases, rotated, rotated_back, same_bases
 
 
@@ -21,6 +22,8 @@ class Moments(NamedTuple):
     right_basis: jax.Array
     left_values: jax.Array  # (rows,), running variances along the basis
     right_values: jax.Array
+    mu_missed: jax.Array  # (), the weight that the first gradient would have in mu
+    nu_missed: jax.Array  # (), the same in nu
 
 
 @rule
@@ -47,7 +50,9 @@ class KLSOAP:
         floor: the least eigenvalue that is divided by, as a part of the largest, at least 0.
 
     Shapes and dtypes: matrices; `mu` and `nu` are like the parameter, the others square or one number for each row or
-    column, all in float32 or wider.
+    column, and `mu_missed` and `nu_missed`, the weights of the gradient that the means leave out, are numbers, all in
+    float32 or wider. The link keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes,
+    :math:`1 - \prod b`, as two numbers each.
 
     Raises:
         ValueError: `every` below 1.
@@ -62,8 +67,8 @@ class KLSOAP:
     >>> tx = oc.chain(oc.scale_by_kl_soap(mask="*/kernel"), oc.scale_by_learning_rate(3e-3))
     """
 
-    b1: Decay = 0.95
-    b2: Decay = 0.95
+    b1: Mean = 0.95
+    b2: Mean = 0.95
     eps: NonNegative = 1e-8
     every: Static[int] = 10
     initial_value: Positive = 0.1
@@ -75,30 +80,40 @@ class KLSOAP:
 
     def init(self, p):
         whole("scale_by_kl_soap", "every", self.every, 1)
-        squares = [jnp.zeros((n, n), p.dtype) for n in p.shape]
+        squares = [jnp.zeros((n, n), p.dtype) for n in (*p.shape, *p.shape)]
         values = [jnp.broadcast_to(jnp.asarray(self.initial_value, p.dtype), n) for n in p.shape]
-        return Moments(jnp.zeros_like(p), jnp.zeros_like(p), *squares, *squares, *values)
+        missed = jnp.zeros(2, p.dtype)
+        return Moments(jnp.zeros_like(p), jnp.zeros_like(p), *squares, *values, *missed)
 
-    def update(self, g, s, p, t):
+    def axes(self, p):
+        sides = {"left": (0, 0), "right": (1, 1), "left_basis": (0, None), "right_basis": (1, None)}
+        values = {"left_values": (None,), "right_values": (None,), "mu_missed": (), "nu_missed": ()}
+        return {"nu": (None, None), **sides, **values}
+
+    def update(self, g, s, p, t, seen):
         rows, columns = g.shape
         # In the bases of the first gradient that gradient is diagonal, and all else in it rounding, see SOAP.
-        seen, count = jnp.where(t == 1, 0, g), jnp.maximum(t - 1, 1)
+        first = t == 1
+        sample = jnp.where(first, 0, g)
         plain = (jnp.matmul(g, g.T, precision="highest"), jnp.matmul(g.T, g, precision="highest"))
-        bases = jax.lax.cond(t == 1, first_bases, same_bases, plain, (s.left_basis, s.right_basis))
+        bases = jax.lax.cond(first, first_bases, same_bases, plain, (s.left_basis, s.right_basis))
         turned = rotated(g, *bases)
         by_row, by_column = self._inverse(s.left_values)[:, None], self._inverse(s.right_values)[None]
-        half_right = rotated(g, None, bases[1]) * jnp.sqrt(by_column)
-        half_left = rotated(g, bases[0], None) * jnp.sqrt(by_row)
+        half_right = rotated(g, None, bases[1]) * sqrt(by_column)
+        half_left = rotated(g, bases[0], None) * sqrt(by_row)
         left = ema(jnp.matmul(half_right, half_right.T, precision="highest") / columns, s.left, self.b2)
         right = ema(jnp.matmul(half_left.T, half_left, precision="highest") / rows, s.right, self.b2)
         left_values = ema(jnp.mean(turned**2 * by_column, axis=1), s.left_values, self.b2)
         right_values = ema(jnp.mean(turned**2 * by_row, axis=0), s.right_values, self.b2)
-        mu, nu = ema(seen, s.mu, self.b1), ema(jnp.where(t == 1, 0, turned) ** 2, s.nu, self.b2)
-        mean = rotated(debias(mu, self.b1, count), *bases)
-        u = rotated_back(over_root(mean, debias(nu, self.b2, count), self.eps, eps_in_sqrt=False), *bases)
+        mu, nu = ema(sample, s.mu, self.b1), ema(square(jnp.where(first, 0, turned)), s.nu, self.b2)
+        mu_missed = jnp.where(first, 1 - self.b1, self.b1 * s.mu_missed)
+        nu_missed = jnp.where(first, 1 - self.b2, self.b2 * s.nu_missed)
+        mean = rotated(mu / jnp.where(first, 1, seen.b1 - mu_missed), *bases)
+        mean_square = nu / jnp.where(first, 1, seen.b2 - nu_missed)
+        u = rotated_back(over_root(mean, mean_square, self.eps), *bases)
         due = (jnp.mod(t - 1, self.every) == 0) & (t > 1)
         left_basis, right_basis = jax.lax.cond(due, next_bases, same_bases, (left, right), bases)
-        return u, Moments(mu, nu, left, right, left_basis, right_basis, left_values, right_values)
+        return u, Moments(mu, nu, left, right, left_basis, right_basis, left_values, right_values, mu_missed, nu_missed)
 
     def _inverse(self, values):
         """One over the eigenvalues; 0 where all are."""

@@ -5,10 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
+from optchain.core.lift import lift
 from optchain.core.mask import is_kernel
-from optchain.core.numerics import debias, ema
-from optchain.core.rule import Decay, Positive, Static, rule, whole
+from optchain.core.numbers import Mean, Positive, Static, whole
+from optchain.core.numerics import ema, quotient, sqrt
+from optchain.core.rule import rule
 from optchain.matrices.lapack import solved_transposed
 
 
@@ -37,7 +38,9 @@ class Kron:
         every: the factors are fitted at the first step and then every so many steps, at least 1.
         seed: of the normal numbers :math:`v`, which are the same for all parameters of one shape.
 
-    Shapes and dtypes: matrices; the slot `mu` is like the parameter, the factors are square, in float32 or wider.
+    Shapes and dtypes: matrices; the slot `mu` is like the parameter, the factors are square, in float32 or wider. The
+    link keeps the weight that the mean of decay `b1` has seen, :math:`1 - b^t` or, where b changes,
+    :math:`1 - \prod b`, as two numbers.
 
     Raises:
         ValueError: `every` below 1.
@@ -53,7 +56,7 @@ class Kron:
     >>> tx = oc.chain(oc.scale_by_kron(mask="*/kernel"), oc.scale_by_learning_rate(1e-3))
     """
 
-    b1: Decay = 0.9
+    b1: Mean = 0.9
     precond_lr: Positive = 0.1
     every: Static[int] = 1
     seed: Static[int] = 0
@@ -66,15 +69,18 @@ class Kron:
         whole("scale_by_kron", "every", self.every, 1)
         return Factors(jnp.zeros_like(p), *(jnp.eye(n, dtype=p.dtype) for n in p.shape))
 
-    def update(self, g, s, p, t):
+    def axes(self, p):
+        return {"left": (0, 0), "right": (1, 1)}
+
+    def update(self, g, s, p, t, seen):
         mu = ema(g, s.mu, self.b1)
-        mean = debias(mu, self.b1, t)
+        mean = mu / seen.b1
         due = (jnp.mod(t - 1, self.every) == 0) & jnp.any(mean != 0)
         key = jax.random.fold_in(jax.random.key(self.seed), t.astype(jnp.int32))
         left, right = jax.lax.cond(due, fitted, same, mean, s.left, s.right, key, self.precond_lr)
         u = left.T @ (left @ mean @ right.T) @ right
         largest = jnp.max(jnp.abs(u))
-        size = largest * jnp.sqrt(jnp.mean((u / jnp.where(largest > 0, largest, 1)) ** 2))
+        size = largest * sqrt(jnp.mean((u / jnp.where(largest > 0, largest, 1)) ** 2))
         return u * jnp.minimum(1.1 / jnp.where(size > 0, size, 1), 1), Factors(mu, left, right)
 
 
@@ -103,7 +109,7 @@ def lower_bound(a: jax.Array) -> jax.Array:
     largest = jnp.max(jnp.abs(a))
     scaled = a / jnp.where(largest > 0, largest, 1)
     vector = scaled @ scaled[:, jnp.argmax(jnp.sum(scaled**2, axis=0))]
-    return largest * jnp.sqrt(jnp.sum((scaled @ (vector / jnp.sqrt(jnp.sum(vector**2)))) ** 2))
+    return largest * sqrt(jnp.sum((scaled @ quotient(vector, sqrt(jnp.sum(vector**2)))) ** 2))
 
 
 scale_by_kron = lift(Kron, "scale_by_kron")

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 from jax.scipy.linalg import solve_triangular
 
+from optchain.core.gather import gathered
+
 
 def one_by_one(law: Callable[..., Any]) -> Callable[..., Any]:
     """A function of matrices that `vmap` runs on one after the other on CPUs, and together elsewhere.
@@ -19,11 +21,17 @@ def one_by_one(law: Callable[..., Any]) -> Callable[..., Any]:
 
     @alone.def_vmap
     def _(size: int, batched: list[bool], *xs: jax.Array) -> Any:
+        stack = next(x for x, own in zip(xs, batched, strict=True) if own)
         full = [x if own else jnp.broadcast_to(x, (size, *x.shape)) for x, own in zip(xs, batched, strict=True)]
+        full = [gathered(x, 1, stack) for x in full]
+
+        def in_turn(*xs: jax.Array) -> Any:
+            # A loop has no layout over an axis that is sharded.
+            found = jax.lax.map(lambda x: alone(*x), tuple(gathered(x, 0) for x in xs))
+            return jax.tree.map(lambda x: gathered(x, 1, stack), found)
+
         # The function itself would be batched again by a second `vmap`.
-        found = jax.lax.platform_dependent(
-            *full, cpu=lambda *xs: jax.lax.map(lambda x: alone(*x), xs), default=jax.vmap(law)
-        )
+        found = jax.lax.platform_dependent(*full, cpu=in_turn, default=jax.vmap(law))
         return found, jax.tree.map(lambda _: True, found)
 
     return alone

@@ -5,10 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
+from optchain.core.lift import lift
 from optchain.core.mask import is_kernel
+from optchain.core.numbers import Decay, NonNegative, Static
 from optchain.core.numerics import ema
-from optchain.core.rule import Decay, NonNegative, Static, rule
+from optchain.core.rule import rule
 from optchain.matrices.newton_schulz import orthogonalized, polynomials
 from optchain.matrices.shape_scale import shape_scale
 

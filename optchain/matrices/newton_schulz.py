@@ -3,8 +3,9 @@
 import jax
 import jax.numpy as jnp
 
+from optchain.core.numbers import Scalar, whole
+from optchain.core.numerics import quotient, sqrt
 from optchain.core.paths import nearest
-from optchain.core.rule import Scalar, whole
 from optchain.matrices.polar_express import polar_express
 
 MUON = (3.4445, -4.7750, 2.0315)  # the steepest at 0 of those that keep singular values between about 0.7 and 1.2
@@ -46,5 +47,5 @@ def unit(x: jax.Array, eps: Scalar) -> jax.Array:
     """The matrix divided by its Frobenius norm plus `eps`, whatever the size of its entries; zero stays zero."""
     largest = jnp.max(jnp.abs(x), initial=0)
     scaled = x / jnp.where(largest > 0, largest, 1)  # entries of 1e20 have no squares in float32
-    norm = jnp.sqrt(jnp.sum(scaled**2))
-    return scaled * jnp.where(largest > 0, largest / (norm * largest + eps), 0)
+    norm = sqrt(jnp.sum(scaled**2))
+    return scaled * quotient(largest, norm * largest + eps)

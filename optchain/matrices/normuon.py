@@ -5,10 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
+from optchain.core.lift import lift
 from optchain.core.mask import is_kernel
-from optchain.core.numerics import ema, over_root
-from optchain.core.rule import Decay, NonNegative, Static, rule
+from optchain.core.numbers import Decay, NonNegative, Static
+from optchain.core.numerics import ema, over_root, quotient, sqrt
+from optchain.core.rule import rule
 from optchain.matrices.newton_schulz import orthogonalized, polynomials
 
 
@@ -67,16 +68,17 @@ class NorMuon:
         polynomials("scale_by_normuon", self.method, self.ns_steps)
         return Moments(jnp.zeros_like(p), jnp.zeros(p.shape[1], p.dtype))
 
+    def axes(self, p):
+        return {"nu": (1,)}
+
     def update(self, g, s, p, t):
         mu = ema(g, s.mu, self.b1)
         ahead = ema(g, mu, self.b1) if self.nesterov else mu
         # The guard of the norm is not a field: a step of 1e-8 would be no step that the paper takes.
         o = orthogonalized(ahead, polynomials("scale_by_normuon", self.method, self.ns_steps), 0.0)
         nu = ema(jnp.mean(o**2, axis=0), s.nu, self.b2)
-        normed = over_root(o, jnp.broadcast_to(nu, o.shape), self.eps, eps_in_sqrt=False)
-        norm = jnp.sqrt(jnp.sum(normed**2))
-        u = normed * jnp.where(norm > 0, 0.2 * o.size**0.5 / jnp.where(norm > 0, norm, 1), 0)
-        return u, Moments(mu, nu)
+        normed = over_root(o, jnp.broadcast_to(nu, o.shape), self.eps)
+        return normed * quotient(0.2 * o.size**0.5, sqrt(jnp.sum(normed**2))), Moments(mu, nu)
 
 
 scale_by_normuon = lift(NorMuon, "scale_by_normuon")

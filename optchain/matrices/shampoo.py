@@ -5,9 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
+from optchain.core.lift import lift
 from optchain.core.mask import is_kernel
-from optchain.core.rule import Fraction, NonNegative, Positive, Static, rule, whole
+from optchain.core.numbers import Fraction, NonNegative, Positive, Static, whole
+from optchain.core.rule import rule
 from optchain.matrices.blocks import cut, joined
 from optchain.matrices.inverse_root import inverse_root
 
@@ -68,8 +69,13 @@ class Shampoo:
         whole("scale_by_shampoo", "every", self.every, 1)
         whole("scale_by_shampoo", "block_size", self.block_size, 1)
         number, rows, columns = jax.eval_shape(lambda p: cut(p, self.block_size), p).shape
-        left, right = jnp.zeros((number, rows, rows), p.dtype), jnp.zeros((number, columns, columns), p.dtype)
-        return Preconditioners(left, right, left, right)
+        sides = (rows, columns, rows, columns)
+        return Preconditioners(*(jnp.zeros((number, n, n), p.dtype) for n in sides))
+
+    def axes(self, p):
+        rows, columns = (side if n <= self.block_size else None for side, n in enumerate(p.shape))
+        left, right = (None, rows, rows), (None, columns, columns)
+        return {"left": left, "right": right, "left_root": left, "right_root": right}
 
     def update(self, g, s, p, t):
         blocks = cut(g, self.block_size)

@@ -5,10 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
+from optchain.core.lift import lift
 from optchain.core.mask import is_kernel
-from optchain.core.numerics import debias, ema, over_root
-from optchain.core.rule import Decay, NonNegative, Static, rule, whole
+from optchain.core.numbers import Mean, NonNegative, Static, whole
+from optchain.core.numerics import ema, over_root, square
+from optchain.core.rule import rule
 from optchain.matrices.eigenbasis import first_bases, next_bases, rotated, rotated_back, same_bases
 
 
@@ -19,6 +20,8 @@ class Moments(NamedTuple):
     right: jax.Array | None  # (columns, columns), running mean of g^T g
     left_basis: jax.Array | None  # (rows, rows), orthogonal
     right_basis: jax.Array | None
+    mu_missed: jax.Array  # (), the weight that the first gradient would have in mu
+    nu_missed: jax.Array  # (), the same in nu
 
 
 @rule
@@ -43,7 +46,9 @@ class SOAP:
         max_dim: sides longer than this keep the standard basis, and have no preconditioner.
 
     Shapes and dtypes: matrices; `mu` and `nu` are like the parameter, the other slots square for each side of at most
-    `max_dim`, all in float32 or wider.
+    `max_dim`, and `mu_missed` and `nu_missed`, the weights of the gradient that the means leave out, are numbers, all
+    in float32 or wider. The link keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes,
+    :math:`1 - \prod b`, as two numbers each.
 
     Raises:
         ValueError: `every` or `max_dim` below 1.
@@ -58,8 +63,8 @@ class SOAP:
     >>> tx = oc.chain(oc.scale_by_soap(mask="*/kernel"), oc.scale_by_learning_rate(3e-3))
     """
 
-    b1: Decay = 0.95
-    b2: Decay = 0.95
+    b1: Mean = 0.95
+    b2: Mean = 0.95
     eps: NonNegative = 1e-8
     every: Static[int] = 10
     max_dim: Static[int] = 10_000
@@ -71,22 +76,35 @@ class SOAP:
     def init(self, p):
         whole("scale_by_soap", "every", self.every, 1)
         limit = whole("scale_by_soap", "max_dim", self.max_dim, 1)
-        squares = [jnp.zeros((n, n), p.dtype) if n <= limit else None for n in p.shape]
-        return Moments(jnp.zeros_like(p), jnp.zeros_like(p), *squares, *squares)
+        left, right, left_basis, right_basis = (
+            jnp.zeros((n, n), p.dtype) if n <= limit else None for n in (*p.shape, *p.shape)
+        )
+        mu_missed, nu_missed = jnp.zeros(2, p.dtype)
+        return Moments(jnp.zeros_like(p), jnp.zeros_like(p), left, right, left_basis, right_basis, mu_missed, nu_missed)
 
-    def update(self, g, s, p, t):
+    def axes(self, p):
+        sides = {"left": (0, 0), "right": (1, 1), "left_basis": (0, None), "right_basis": (1, None)}
+        turned = tuple(None if n <= self.max_dim else side for side, n in enumerate(p.shape))
+        return {"nu": turned, **sides, "mu_missed": (), "nu_missed": ()}
+
+    def update(self, g, s, p, t, seen):
         # In the bases of the first gradient that gradient is diagonal, and all else in it rounding, which Adam would
         # make as large as the rest.
-        seen, count = jnp.where(t == 1, 0, g), jnp.maximum(t - 1, 1)
+        first = t == 1
+        sample = jnp.where(first, 0, g)
         left = None if s.left is None else ema(jnp.matmul(g, g.T, precision="highest"), s.left, self.b2)
         right = None if s.right is None else ema(jnp.matmul(g.T, g, precision="highest"), s.right, self.b2)
         sides = (left, right)
-        bases = jax.lax.cond(t == 1, first_bases, same_bases, sides, (s.left_basis, s.right_basis))
-        mu, nu = ema(seen, s.mu, self.b1), ema(rotated(seen, *bases) ** 2, s.nu, self.b2)
-        mean = rotated(debias(mu, self.b1, count), *bases)
-        u = rotated_back(over_root(mean, debias(nu, self.b2, count), self.eps, eps_in_sqrt=False), *bases)
+        bases = jax.lax.cond(first, first_bases, same_bases, sides, (s.left_basis, s.right_basis))
+        mu, nu = ema(sample, s.mu, self.b1), ema(square(rotated(sample, *bases)), s.nu, self.b2)
+        mu_missed = jnp.where(first, 1 - self.b1, self.b1 * s.mu_missed)
+        nu_missed = jnp.where(first, 1 - self.b2, self.b2 * s.nu_missed)
+        mean = rotated(mu / jnp.where(first, 1, seen.b1 - mu_missed), *bases)
+        mean_square = nu / jnp.where(first, 1, seen.b2 - nu_missed)
+        u = rotated_back(over_root(mean, mean_square, self.eps), *bases)
         due = (jnp.mod(t - 1, self.every) == 0) & (t > 1)
-        return u, Moments(mu, nu, *sides, *jax.lax.cond(due, next_bases, same_bases, sides, bases))
+        left_basis, right_basis = jax.lax.cond(due, next_bases, same_bases, sides, bases)
+        return u, Moments(mu, nu, left, right, left_basis, right_basis, mu_missed, nu_missed)
 
 
 scale_by_soap = lift(SOAP, "scale_by_soap")

@@ -2,9 +2,10 @@
 
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.numerics import debias, ema, over_root
-from optchain.core.rule import Decay, NonNegative, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import Mean, NonNegative
+from optchain.core.numerics import ema, quotient, sqrt, square
+from optchain.core.rule import rule
 from optchain.moments.adam import Moments
 
 
@@ -23,7 +24,8 @@ class AdaBelief:
         eps: added to the root, in the units of g, at least 0.
         eps_root: added to the slot `nu` at each step, in the units of g**2, at least 0.
 
-    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider.
+    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider. The link keeps the
+    weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers each.
 
     Differs from the paper: both eps are one number there.
 
@@ -31,19 +33,19 @@ class AdaBelief:
         Zhuang et al., 2020, Algorithm 2. https://arxiv.org/abs/2010.07468
     """
 
-    b1: Decay = 0.9
-    b2: Decay = 0.999
+    b1: Mean = 0.9
+    b2: Mean = 0.999
     eps: NonNegative = 1e-16
     eps_root: NonNegative = 1e-16
 
     def init(self, p):
         return Moments(jnp.zeros_like(p), jnp.zeros_like(p))
 
-    def update(self, g, s, p, t):
+    def update(self, g, s, p, t, seen):
         mu = ema(g, s.mu, self.b1)
         # eps_root is not added last: XLA would read the old average once more, and copy it, to save one addition.
-        nu = self.b2 * s.nu + self.eps_root + (1 - self.b2) * (g - mu) ** 2
-        return over_root(debias(mu, self.b1, t), debias(nu, self.b2, t), self.eps, eps_in_sqrt=False), Moments(mu, nu)
+        nu = self.b2 * s.nu + self.eps_root + (1 - self.b2) * square(g - mu)
+        return quotient(mu / seen.b1, sqrt(nu / seen.b2) + self.eps), Moments(mu, nu)
 
 
 scale_by_belief = lift(AdaBelief, "scale_by_belief")

@@ -2,9 +2,10 @@
 
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.numerics import ema, weight
-from optchain.core.rule import Decay, NonNegative, Positive, Static, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import Mean, NonNegative, Positive, Static
+from optchain.core.numerics import ema, root, square
+from optchain.core.rule import rule
 from optchain.moments.adam import Moments
 from optchain.moments.amsgrad import MaxMoments
 
@@ -29,7 +30,8 @@ class AdaBound:
         amsgrad: AMSBound: divide by the largest :math:`\nu` so far.
 
     Shapes and dtypes: any; the slots `mu` and `nu`, with `amsgrad` also `nu_max`, are like the parameter, in float32 or
-    wider.
+    wider. The link keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`,
+    as two numbers each.
 
     Differs from the paper: debiased, and with eps, as in the authors' program; Algorithm 2 and 3 are
     `bias_correction=False, eps=0.0` with a learning rate that falls as :math:`1 / \sqrt t`. The bounds are in units of
@@ -39,8 +41,8 @@ class AdaBound:
         Luo et al., 2019, Algorithms 2 (AdaBound) and 3 (AMSBound). https://arxiv.org/abs/1902.09843
     """
 
-    b1: Decay = 0.9
-    b2: Decay = 0.999
+    b1: Mean = 0.9
+    b2: Mean = 0.999
     eps: NonNegative = 1e-8
     final_ratio: Positive = 100.0
     gamma: Positive = 1e-3
@@ -51,11 +53,11 @@ class AdaBound:
         moments = Moments(jnp.zeros_like(p), jnp.zeros_like(p))
         return MaxMoments(*moments, jnp.zeros_like(p)) if self.amsgrad else moments
 
-    def update(self, g, s, p, t):
-        mu, nu = ema(g, s.mu, self.b1), ema(g**2, s.nu, self.b2)
+    def update(self, g, s, p, t, seen):
+        mu, nu = ema(g, s.mu, self.b1), ema(square(g), s.nu, self.b2)
         slots = MaxMoments(mu, nu, jnp.maximum(s.nu_max, nu)) if self.amsgrad else Moments(mu, nu)
-        scale = jnp.sqrt(weight(self.b2, t)) / weight(self.b1, t) if self.bias_correction else 1.0
-        size = scale / (jnp.sqrt(slots[-1]) + self.eps)
+        scale = jnp.sqrt(seen.b2) / seen.b1 if self.bias_correction else 1.0
+        size = scale / (root(slots[-1]) + self.eps)
         passed = self.gamma * t
         low, high = self.final_ratio * passed / (passed + 1), self.final_ratio * (1 + 1 / passed)
         return mu * jnp.clip(size, low, high), slots

@@ -5,9 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.numerics import decayed, ema
-from optchain.core.rule import Decay, NonNegative, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import Decay, NonNegative
+from optchain.core.numerics import ema, quotient, sqrt, square
+from optchain.core.rule import rule
+from optchain.embeddings.sleep import Sleeps, decayed
 
 
 class Squares(NamedTuple):
@@ -16,7 +18,7 @@ class Squares(NamedTuple):
 
 
 @rule
-class Adadelta:
+class Adadelta(Sleeps):
     r"""Divides the update by its running root mean square, and multiplies it by that of the updates made so far.
 
     .. math::
@@ -45,14 +47,13 @@ class Adadelta:
         return Squares(decayed(s.e_g, self.rho, k), decayed(s.e_x, self.rho, k))
 
     def update(self, g, s, p, t):
-        e_g = ema(g**2, s.e_g, self.rho)
+        g_square = square(g)
+        e_g = ema(g_square, s.e_g, self.rho)
         divisor = e_g + self.eps
-        square = jnp.where(divisor == 0, 0, g**2 * (s.e_x + self.eps) / jnp.where(divisor == 0, 1, divisor))
-        e_x = ema(square, s.e_x, self.rho)
+        e_x = ema(quotient(g_square * (s.e_x + self.eps), divisor), s.e_x, self.rho)
         # The same update from the new E_x, solved for the old one: if it read the old, XLA would copy that.
-        divisor = self.rho * divisor + (1 - self.rho) * g**2
-        ratio = (e_x + self.rho * self.eps) / jnp.where(divisor == 0, 1, divisor)
-        return jnp.where(divisor == 0, 0, g * jnp.sqrt(ratio)), Squares(e_g, e_x)
+        divisor = self.rho * divisor + (1 - self.rho) * g_square
+        return g * sqrt(quotient(e_x + self.rho * self.eps, divisor)), Squares(e_g, e_x)
 
 
 scale_by_adadelta = lift(Adadelta, "scale_by_adadelta")

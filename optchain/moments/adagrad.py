@@ -5,9 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.numerics import over_root
-from optchain.core.rule import NonNegative, Static, rule, unchanged
+from optchain.core.lift import lift
+from optchain.core.numbers import NonNegative, Static
+from optchain.core.numerics import over_root, square
+from optchain.core.rule import rule
+from optchain.embeddings.sleep import Rests
 
 
 class SumOfSquares(NamedTuple):
@@ -15,7 +17,7 @@ class SumOfSquares(NamedTuple):
 
 
 @rule
-class Adagrad:
+class Adagrad(Rests):
     r"""Divides the update by the root of the sum of all its squares so far.
 
     .. math::
@@ -41,10 +43,8 @@ class Adagrad:
     def init(self, p):
         return SumOfSquares(jnp.full_like(p, self.initial_accumulator_value))
 
-    sleep = unchanged
-
     def update(self, g, s, p, t):
-        total = s.sum_of_squares + g**2
+        total = s.sum_of_squares + square(g)
         return over_root(g, total, self.eps, self.eps_in_sqrt), SumOfSquares(total)
 
 

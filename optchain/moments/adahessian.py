@@ -1,19 +1,20 @@
 """AdaHessian."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.numerics import debias, ema
-from optchain.core.rule import Decay, Fraction, Positive, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import Decay, Fraction, Mean, Positive
+from optchain.core.numerics import ema, square
+from optchain.core.rule import rule
 
 
 class SquaredCurvature(NamedTuple):
     mu: jax.Array  # like p, running mean of g
     nu: jax.Array  # like p, running mean of the squared estimates of the Hessian's diagonal
-    seen: jax.Array  # scalar, the weight that the second mean has seen
+    weight: jax.Array  # scalar, the weight that the second mean has seen
 
 
 @rule
@@ -34,8 +35,9 @@ class AdaHessian:
         eps: added to the divisor, in the units of h, positive.
         hessian_power: k, from 0 (the gradient) to 1 (Newton's step).
 
-    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, `seen` (:math:`1 - b_2^n`) is one number for
-    the leaf, in float32 or wider.
+    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, `weight` (:math:`1 - b_2^n`) is one number
+    for the leaf, in float32 or wider. The link keeps the weight that the mean of decay `b1` has seen, :math:`1 - b^t`
+    or, where b changes, :math:`1 - \prod b`, as two numbers.
 
     Differs from the paper: the estimate is not averaged over blocks, such as the entries of one filter of a
     convolution; it may be averaged before it is given. Without an estimate the authors' program counts on; here
@@ -45,7 +47,7 @@ class AdaHessian:
         Yao et al., 2020, Algorithm 1 and equations 11 to 13. https://arxiv.org/abs/2006.00719
     """
 
-    b1: Decay = 0.9
+    b1: Mean = 0.9
     b2: Decay = 0.999
     eps: Positive = 1e-8
     hessian_power: Fraction = 1.0
@@ -55,13 +57,22 @@ class AdaHessian:
     def init(self, p):
         return SquaredCurvature(jnp.zeros_like(p), jnp.zeros_like(p), jnp.zeros((), p.dtype))
 
-    def update(self, g, s, p, t, hessian):
-        mu, nu, seen = ema(g, s.mu, self.b1), s.nu, s.seen
+    def axes(self, p):
+        return {"weight": ()}
+
+    def update(self, g, s, p, t, seen, hessian):
+        mu, nu, weight = ema(g, s.mu, self.b1), s.nu, s.weight
         if hessian is not None:
-            nu, seen = ema(hessian**2, nu, self.b2), self.b2 * seen + (1 - self.b2)
-        square = nu / jnp.where(seen == 0, 1, seen)
-        divisor = jnp.where(seen == 0, 1, square ** (self.hessian_power / 2) + self.eps)
-        return debias(mu, self.b1, t) / divisor, SquaredCurvature(mu, nu, seen)
+            nu, weight = ema(square(hessian), nu, self.b2), self.b2 * weight + (1 - self.b2)
+        size = power(nu / jnp.where(weight == 0, 1, weight), self.hessian_power / 2)
+        divisor = jnp.where(weight == 0, 1, size + self.eps)
+        return mu / seen.b1 / divisor, SquaredCurvature(mu, nu, weight)
+
+
+def power(x: jax.Array, exponent: Any) -> jax.Array:
+    """The power of what is not negative, whose derivative at 0 is 0."""
+    none = x == 0
+    return jnp.where(none, jnp.where(exponent == 0, 1, 0), jnp.where(none, 1, x) ** exponent)
 
 
 scale_by_adahessian = lift(AdaHessian, "scale_by_adahessian")

@@ -5,9 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.numerics import debias, decayed, ema, over_root
-from optchain.core.rule import Decay, NonNegative, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import Mean, NonNegative
+from optchain.core.numerics import ema, over_root, square
+from optchain.core.rule import rule
+from optchain.embeddings.sleep import Sleeps, decayed
 
 
 class Moments(NamedTuple):
@@ -16,7 +18,7 @@ class Moments(NamedTuple):
 
 
 @rule
-class Adam:
+class Adam(Sleeps):
     r"""Divides the running mean of the gradients by the root of the running mean of their squares.
 
     .. math::
@@ -29,7 +31,8 @@ class Adam:
         eps: added to the root, in the units of g, at least 0.
         eps_root: added inside the root, in the units of g**2, at least 0; positive to differentiate through the update.
 
-    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider.
+    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider. The link keeps the
+    weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers each.
 
     Differs from the paper: `eps_root`, absent there, is 0 by default.
 
@@ -37,8 +40,8 @@ class Adam:
         Kingma and Ba, 2014, Algorithm 1. https://arxiv.org/abs/1412.6980
     """
 
-    b1: Decay = 0.9
-    b2: Decay = 0.999
+    b1: Mean = 0.9
+    b2: Mean = 0.999
     eps: NonNegative = 1e-8
     eps_root: NonNegative = 0.0
 
@@ -48,10 +51,9 @@ class Adam:
     def sleep(self, s, k):
         return Moments(decayed(s.mu, self.b1, k), decayed(s.nu, self.b2, k))
 
-    def update(self, g, s, p, t):
-        mu, nu = ema(g, s.mu, self.b1), ema(g**2, s.nu, self.b2)
-        square = debias(nu, self.b2, t) + self.eps_root
-        return over_root(debias(mu, self.b1, t), square, self.eps, eps_in_sqrt=False), Moments(mu, nu)
+    def update(self, g, s, p, t, seen):
+        mu, nu = ema(g, s.mu, self.b1), ema(square(g), s.nu, self.b2)
+        return over_root(mu / seen.b1, nu / seen.b2 + self.eps_root, self.eps), Moments(mu, nu)
 
 
 scale_by_adam = lift(Adam, "scale_by_adam")

@@ -4,10 +4,11 @@ import math
 
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.numerics import debias, ema, over_root
+from optchain.core.lift import lift
+from optchain.core.numbers import Mean, NonNegative, Static
+from optchain.core.numerics import ema, over_root, square
 from optchain.core.paths import nearest
-from optchain.core.rule import Decay, NonNegative, Static, rule
+from optchain.core.rule import rule
 from optchain.moments.adam import Moments
 
 BLOCKS = ("leaf", "row", "column")
@@ -34,6 +35,8 @@ class AdamMini:
         block: "leaf", "row" (slices of the first axis) or "column" (slices of the last axis).
 
     Shapes and dtypes: any; the slot `mu` is like the parameter, `nu` one number for each block, in float32 or wider.
+    The link keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two
+    numbers each.
 
     Differs from the paper: which parameters are embeddings, queries, keys and the rest is told by masks, not found in
     their names; weight decay is a link of its own (`add_decayed_weights`).
@@ -45,8 +48,8 @@ class AdamMini:
         Zhang et al., 2024, Algorithm 1. https://arxiv.org/abs/2406.16793
     """
 
-    b1: Decay = 0.9
-    b2: Decay = 0.999
+    b1: Mean = 0.9
+    b2: Mean = 0.999
     eps: NonNegative = 1e-8
     block: Static[str] = "leaf"
 
@@ -60,10 +63,14 @@ class AdamMini:
         zeros = jnp.zeros_like(p)
         return Moments(zeros, self.mean(zeros))
 
-    def update(self, g, s, p, t):
-        mu, nu = ema(g, s.mu, self.b1), ema(self.mean(g**2), s.nu, self.b2)
-        spread = jnp.expand_dims(debias(nu, self.b2, t), self.across(g))
-        return over_root(debias(mu, self.b1, t), spread, self.eps, eps_in_sqrt=False), Moments(mu, nu)
+    def axes(self, p):
+        across = self.across(p)
+        return {"nu": tuple(axis for axis in range(p.ndim) if axis not in across)}
+
+    def update(self, g, s, p, t, seen):
+        mu, nu = ema(g, s.mu, self.b1), ema(self.mean(square(g)), s.nu, self.b2)
+        spread = jnp.expand_dims(nu / seen.b2, self.across(g))
+        return over_root(mu / seen.b1, spread, self.eps), Moments(mu, nu)
 
     def across(self, x):
         """The axes of one block."""

@@ -5,9 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.numerics import debias, ema, over_root
-from optchain.core.rule import Decay, NonNegative, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import Mean, NonNegative
+from optchain.core.numerics import ema, over_root, square
+from optchain.core.rule import rule
 
 
 class Differences(NamedTuple):
@@ -34,7 +35,9 @@ class Adan:
         eps: added to the root, in the units of g, at least 0.
         eps_root: added inside the root, in the units of g**2, at least 0.
 
-    Shapes and dtypes: any; the slots `mu`, `delta`, `nu` and `last` are like the parameter, in float32 or wider.
+    Shapes and dtypes: any; the slots `mu`, `delta`, `nu` and `last` are like the parameter, in float32 or wider. The
+    link keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two
+    numbers each.
 
     Differs from the paper: its :math:`\beta` are :math:`1 - b` here; the means begin at 0 and are debiased, as in the
     authors' program, instead of at the first gradient and its square; the decay of the parameters is a link of its own.
@@ -45,21 +48,21 @@ class Adan:
         Xie et al., 2022, Algorithm 1. https://arxiv.org/abs/2208.06677
     """
 
-    b1: Decay = 0.98
-    b2: Decay = 0.92
-    b3: Decay = 0.99
+    b1: Mean = 0.98
+    b2: Mean = 0.92
+    b3: Mean = 0.99
     eps: NonNegative = 1e-8
     eps_root: NonNegative = 0.0
 
     def init(self, p):
         return Differences(*(jnp.zeros_like(p) for _ in Differences._fields))
 
-    def update(self, g, s, p, t):
+    def update(self, g, s, p, t, seen):
         difference = jnp.where(t == 1, 0, g - s.last)
         mu, delta = ema(g, s.mu, self.b1), ema(difference, s.delta, self.b2)
-        nu = ema((g + self.b2 * difference) ** 2, s.nu, self.b3)
-        ahead = debias(mu, self.b1, t) + self.b2 * debias(delta, self.b2, t)
-        u = over_root(ahead, debias(nu, self.b3, t) + self.eps_root, self.eps, eps_in_sqrt=False)
+        nu = ema(square(g + self.b2 * difference), s.nu, self.b3)
+        ahead = mu / seen.b1 + self.b2 * delta / seen.b2
+        u = over_root(ahead, nu / seen.b3 + self.eps_root, self.eps)
         return u, Differences(mu, delta, nu, g)
 
 

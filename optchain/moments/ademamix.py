@@ -5,9 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.numerics import debias, ema, over_root
-from optchain.core.rule import Decay, NonNegative, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import Decay, Mean, NonNegative
+from optchain.core.numerics import ema, over_root, square
+from optchain.core.rule import rule
 
 
 class TwoMeans(NamedTuple):
@@ -36,7 +37,9 @@ class Ademamix:
         eps: added to the root, in the units of g, at least 0.
         eps_root: added inside the root, in the units of g**2, at least 0.
 
-    Shapes and dtypes: any; the slots `mu`, `slow` (m above) and `nu` are like the parameter, in float32 or wider.
+    Shapes and dtypes: any; the slots `mu`, `slow` (m above) and `nu` are like the parameter, in float32 or wider. The
+    link keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two
+    numbers each.
 
     Differs from the paper: `eps_root`, absent there, is 0 by default; :math:`\alpha` is 5 in its Algorithm 1.
 
@@ -44,8 +47,8 @@ class Ademamix:
         Pagliardini, Ablin and Grangier, 2024, Algorithm 1. https://arxiv.org/abs/2409.03137
     """
 
-    b1: Decay = 0.9
-    b2: Decay = 0.999
+    b1: Mean = 0.9
+    b2: Mean = 0.999
     b3: Decay = 0.9999
     alpha: NonNegative = 6.0
     eps: NonNegative = 1e-8
@@ -54,10 +57,10 @@ class Ademamix:
     def init(self, p):
         return TwoMeans(jnp.zeros_like(p), jnp.zeros_like(p), jnp.zeros_like(p))
 
-    def update(self, g, s, p, t):
-        mu, slow, nu = ema(g, s.mu, self.b1), ema(g, s.slow, self.b3), ema(g**2, s.nu, self.b2)
-        mixed, square = debias(mu, self.b1, t) + self.alpha * slow, debias(nu, self.b2, t) + self.eps_root
-        return over_root(mixed, square, self.eps, eps_in_sqrt=False), TwoMeans(mu, slow, nu)
+    def update(self, g, s, p, t, seen):
+        mu, slow, nu = ema(g, s.mu, self.b1), ema(g, s.slow, self.b3), ema(square(g), s.nu, self.b2)
+        mixed, mean_square = mu / seen.b1 + self.alpha * slow, nu / seen.b2 + self.eps_root
+        return over_root(mixed, mean_square, self.eps), TwoMeans(mu, slow, nu)
 
 
 scale_by_ademamix = lift(Ademamix, "scale_by_ademamix")

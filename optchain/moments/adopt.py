@@ -2,9 +2,10 @@
 
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.numerics import ema
-from optchain.core.rule import Decay, Positive, Static, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import Decay, Positive, Static
+from optchain.core.numerics import ema, root, square
+from optchain.core.rule import rule
 from optchain.moments.adam import Moments
 
 
@@ -43,13 +44,14 @@ class Adopt:
 
     def update(self, g, s, p, t):
         first, bound = t == 1, (t - 1) ** 0.25
-        nu = jnp.where(first, g**2, ema(g**2, s.nu, self.b2))
+        g_square = square(g)
+        nu = jnp.where(first, g_square, ema(g_square, s.nu, self.b2))
         old = s.nu
         if self.use_clipping and isinstance(self.b2, float) and self.b2 >= 0.1:
             # The old average from the new one, for XLA copies what is read after it is overwritten. Digits are lost
             # only where g is so much larger that the quotient is clipped in any case.
-            old = jnp.maximum(nu - (1 - self.b2) * g**2, 0) / self.b2
-        quotient = g / jnp.maximum(jnp.sqrt(old), self.eps)
+            old = jnp.maximum(nu - (1 - self.b2) * g_square, 0) / self.b2
+        quotient = g / jnp.maximum(root(old), self.eps)
         if self.use_clipping:
             quotient = jnp.clip(quotient, -bound, bound)
         mu = jnp.where(first, s.mu, ema(quotient, s.mu, self.b1))

@@ -5,9 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.numerics import debias, decayed, ema, over_root
-from optchain.core.rule import Decay, NonNegative, Static, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import Mean, NonNegative, Static
+from optchain.core.numerics import ema, over_root, square
+from optchain.core.rule import rule
+from optchain.embeddings.sleep import Sleeps, decayed
 
 
 class MaxMoments(NamedTuple):
@@ -17,7 +19,7 @@ class MaxMoments(NamedTuple):
 
 
 @rule
-class Amsgrad:
+class Amsgrad(Sleeps):
     r"""Adam that divides by the largest root mean square so far, so that no step size ever grows again.
 
     .. math::
@@ -33,7 +35,9 @@ class Amsgrad:
         bias_correction_mu: divide the mean by :math:`1 - b_1^t`.
         bias_correction_nu: divide the mean square by :math:`1 - b_2^t` before the maximum is taken.
 
-    Shapes and dtypes: any; the slots `mu`, `nu` and `nu_max` are like the parameter, in float32 or wider.
+    Shapes and dtypes: any; the slots `mu`, `nu` and `nu_max` are like the parameter, in float32 or wider. The link
+    keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers
+    each.
 
     Differs from the paper: there neither mean is debiased, which is `bias_correction_mu=False` and
     `bias_correction_nu=False`, and there is no eps. PyTorch debiases after the maximum, so that its steps may grow.
@@ -42,8 +46,8 @@ class Amsgrad:
         Reddi, Kale and Kumar, 2018, Algorithm 2. https://arxiv.org/abs/1904.09237
     """
 
-    b1: Decay = 0.9
-    b2: Decay = 0.999
+    b1: Mean = 0.9
+    b2: Mean = 0.999
     eps: NonNegative = 1e-8
     eps_root: NonNegative = 0.0
     bias_correction_mu: Static[bool] = True
@@ -55,11 +59,11 @@ class Amsgrad:
     def sleep(self, s, k):
         return MaxMoments(decayed(s.mu, self.b1, k), decayed(s.nu, self.b2, k), s.nu_max)
 
-    def update(self, g, s, p, t):
-        mu, nu = ema(g, s.mu, self.b1), ema(g**2, s.nu, self.b2)
-        mean = debias(mu, self.b1, t) if self.bias_correction_mu else mu
-        nu_max = jnp.maximum(s.nu_max, debias(nu, self.b2, t) if self.bias_correction_nu else nu)
-        return over_root(mean, nu_max + self.eps_root, self.eps, eps_in_sqrt=False), MaxMoments(mu, nu, nu_max)
+    def update(self, g, s, p, t, seen):
+        mu, nu = ema(g, s.mu, self.b1), ema(square(g), s.nu, self.b2)
+        mean = mu / seen.b1 if self.bias_correction_mu else mu
+        nu_max = jnp.maximum(s.nu_max, nu / seen.b2 if self.bias_correction_nu else nu)
+        return over_root(mean, nu_max + self.eps_root, self.eps), MaxMoments(mu, nu, nu_max)
 
 
 scale_by_amsgrad = lift(Amsgrad, "scale_by_amsgrad")

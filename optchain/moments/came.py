@@ -5,10 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.numerics import ema
-from optchain.core.rule import Decay, Positive, Static, rule, whole
-from optchain.moments.factored import means, over_factored_root, two_largest
+from optchain.core.lift import lift
+from optchain.core.numbers import Decay, Positive, Static, whole
+from optchain.core.numerics import ema, root, sqrt, square
+from optchain.core.rule import rule
+from optchain.moments.factored import factor_axes, means, over_factored_root, two_largest
 
 
 class Confidence(NamedTuple):
@@ -77,17 +78,21 @@ class Came:
             return Confidence(zeros, None, None, jnp.zeros_like(p), None, None)
         return Confidence(zeros, *means(zeros, axes), None, *means(zeros, axes))
 
+    def axes(self, p):
+        factors = factor_axes(p.ndim, two_largest(p.shape, self.min_dim_size_to_factor))
+        return factors | {name.replace("nu", "residual"): axes for name, axes in factors.items()}
+
     def update(self, g, s, p, t):
-        square, axes = g**2 + self.eps, two_largest(g.shape, self.min_dim_size_to_factor)
+        g_square, axes = square(g) + self.eps, two_largest(g.shape, self.min_dim_size_to_factor)
         if axes is None:
-            nu = ema(square, s.nu, self.b2)
-            mu = ema(self.clipped(g / jnp.sqrt(nu)), s.mu, self.b1)
+            nu = ema(g_square, s.nu, self.b2)
+            mu = ema(self.clipped(g / root(nu)), s.mu, self.b1)
             return mu, Confidence(mu, None, None, nu, None, None)
-        row, col = self.averaged(square, (s.nu_row, s.nu_col), self.b2, axes)
+        row, col = self.averaged(g_square, (s.nu_row, s.nu_col), self.b2, axes)
         part = self.clipped(over_factored_root(g, row, col, axes))
         mu = ema(part, s.mu, self.b1)
         old = (s.residual_row, s.residual_col)
-        residual = self.averaged((part - mu) ** 2 + self.eps_residual, old, self.b3, axes)
+        residual = self.averaged(square(part - mu) + self.eps_residual, old, self.b3, axes)
         return over_factored_root(mu, *residual, axes), Confidence(mu, row, col, None, *residual)
 
     def averaged(self, x, old, b, axes):
@@ -97,7 +102,7 @@ class Came:
 
     def clipped(self, u):
         """The array with a bounded root mean square."""
-        return u / jnp.maximum(1.0, jnp.sqrt(jnp.mean(u**2)) / self.clipping_threshold)
+        return u / jnp.maximum(1.0, sqrt(jnp.mean(u**2)) / self.clipping_threshold)
 
 
 scale_by_came = lift(Came, "scale_by_came")

@@ -5,9 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.numerics import ema
-from optchain.core.rule import Decay, Fraction, Positive, Static, rule, whole
+from optchain.core.lift import lift
+from optchain.core.numbers import Decay, Fraction, Positive, Static, whole
+from optchain.core.numerics import ema, root, square
+from optchain.core.rule import rule
 
 Axes = tuple[int, int]  # of the columns' means and of the rows' means
 
@@ -29,12 +30,24 @@ def means(x: jax.Array, axes: Axes) -> tuple[jax.Array, jax.Array]:
     return jnp.mean(x, axes[1]), jnp.mean(x, axes[0])
 
 
+def factor_axes(ndim: int, axes: Axes | None) -> dict[str, tuple[int, ...]]:
+    """The axes that the means of rows and of columns follow: all but the one that they are taken over."""
+    if axes is None:
+        return {}
+    row, col = (tuple(axis for axis in range(ndim) if axis != over) for over in (axes[1], axes[0]))
+    return {"nu_row": row, "nu_col": col}
+
+
 def over_factored_root(g: jax.Array, row: jax.Array, col: jax.Array, axes: Axes) -> jax.Array:
     """The quotient of g and the root of the product of its factors, `row col / mean(row)`."""
-    first = axes[0] - (axes[0] > axes[1])  # where the first axis stands in `row`
-    share = row / jnp.mean(row, first, keepdims=True)
-    # Two roots: the product of both factors may leave the range of float32.
-    return g / jnp.expand_dims(jnp.sqrt(share), axes[1]) / jnp.expand_dims(jnp.sqrt(col), axes[0])
+    first, second = axes[0] - (axes[0] > axes[1]), axes[1] - (axes[1] > axes[0])  # where they stand in `row` and `col`
+    # In units of their means, which cancel: a derivative has squares of divisors, which may be as small as the root of
+    # eps, and the product of both factors may leave the range of float32.
+    unit, across = (jax.lax.stop_gradient(jnp.mean(x, i, keepdims=True)) for x, i in ((row, first), (col, second)))
+    share = row / unit
+    share = share / jnp.mean(share, first, keepdims=True)
+    part = g / jnp.expand_dims(root(across), axes[0])
+    return part / jnp.expand_dims(root(share), axes[1]) / jnp.expand_dims(root(col / across), axes[0])
 
 
 @rule
@@ -84,13 +97,16 @@ class FactoredRms:
         zeros, axes = jnp.zeros_like(p), two_largest(p.shape, self.min_dim_size_to_factor)
         return Factors(None, None, zeros) if axes is None else Factors(*means(zeros, axes), None)
 
+    def axes(self, p):
+        return factor_axes(p.ndim, two_largest(p.shape, self.min_dim_size_to_factor))
+
     def update(self, g, s, p, t):
         b = jnp.minimum(self.max_decay, -jnp.expm1(-self.decay_rate * jnp.log(t)))
-        square, axes = g**2 + self.eps, two_largest(g.shape, self.min_dim_size_to_factor)
+        g_square, axes = square(g) + self.eps, two_largest(g.shape, self.min_dim_size_to_factor)
         if axes is None:
-            nu = ema(square, s.nu, b)
-            return g / jnp.sqrt(nu), Factors(None, None, nu)
-        row, col = (ema(new, old, b) for new, old in zip(means(square, axes), (s.nu_row, s.nu_col), strict=True))
+            nu = ema(g_square, s.nu, b)
+            return g / root(nu), Factors(None, None, nu)
+        row, col = (ema(new, old, b) for new, old in zip(means(g_square, axes), (s.nu_row, s.nu_col), strict=True))
         return over_factored_root(g, row, col, axes), Factors(row, col, None)
 
 

@@ -5,8 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.rule import NonNegative, Positive, rule, unchanged
+from optchain.core.lift import lift
+from optchain.core.numbers import NonNegative, Positive
+from optchain.core.numerics import root, square
+from optchain.core.rule import rule
+from optchain.embeddings.sleep import Rests
 
 
 class Leader(NamedTuple):
@@ -15,7 +18,7 @@ class Leader(NamedTuple):
 
 
 @rule
-class Ftrl:
+class Ftrl(Rests):
     r"""Moves the parameter to where the sum of all linearized losses so far, with an L1 and L2 penalty, is least.
 
     .. math::
@@ -58,15 +61,13 @@ class Ftrl:
         # At n = 0 the divisor is beta / alpha + l2: this z leads to p.
         return Leader(-p * (self.beta / self.learning_rate + self.l2) - jnp.sign(p) * self.l1, jnp.zeros_like(p))
 
-    sleep = unchanged
-
     def update(self, g, s, p, t):
-        n = s.n + g**2
+        g_square = square(g)
+        n = s.n + g_square
         # The difference of the roots without cancellation.
-        roots = jnp.sqrt(n) + jnp.sqrt(s.n)
-        sigma = jnp.where(roots == 0, 0, g**2 / jnp.where(roots == 0, 1, roots)) / self.learning_rate
+        sigma = g_square / (root(n) + root(s.n)) / self.learning_rate
         z = s.z + g - sigma * p
-        divisor = (self.beta + jnp.sqrt(n)) / self.learning_rate + self.l2
+        divisor = (self.beta + root(n)) / self.learning_rate + self.l2
         shrunk = jnp.sign(z) * jnp.maximum(jnp.abs(z) - self.l1, 0)
         new = -shrunk / jnp.where(divisor == 0, 1, divisor)
         return jnp.where(g == 0, 0, new - p), Leader(z, n)

@@ -6,8 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from optchain.core.numbers import whole
 from optchain.core.numerics import wide
-from optchain.core.rule import whole
 from optchain.moments.hutchinson import averaged
 
 

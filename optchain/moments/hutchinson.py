@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from optchain.core.rule import whole
+from optchain.core.numbers import whole
 
 
 def hutchinson(loss_fn: Callable[[Any], jax.Array], params: Any, key: jax.Array, samples: int = 1) -> Any:

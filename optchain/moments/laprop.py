@@ -2,14 +2,16 @@
 
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.numerics import debias, decayed, ema, over_root
-from optchain.core.rule import Decay, NonNegative, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import Mean, NonNegative
+from optchain.core.numerics import ema, over_root, square
+from optchain.core.rule import rule
+from optchain.embeddings.sleep import Sleeps, decayed
 from optchain.moments.adam import Moments
 
 
 @rule
-class LaProp:
+class LaProp(Sleeps):
     r"""Takes the running mean of gradients that are already divided by their root mean square.
 
     .. math::
@@ -22,7 +24,8 @@ class LaProp:
         b2: decay of the mean square, in [0, 1).
         eps: added to the root, in the units of g, at least 0.
 
-    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider.
+    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider. The link keeps the
+    weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers each.
 
     Differs from the paper: the learning rate multiplies the mean, not each term; equal where the rate is constant.
 
@@ -30,8 +33,8 @@ class LaProp:
         Ziyin, Wang and Ueda, 2020, Algorithm 1. https://arxiv.org/abs/2002.04839
     """
 
-    b1: Decay = 0.9
-    b2: Decay = 0.999
+    b1: Mean = 0.9
+    b2: Mean = 0.999
     eps: NonNegative = 1e-15
 
     def init(self, p):
@@ -40,10 +43,10 @@ class LaProp:
     def sleep(self, s, k):
         return Moments(decayed(s.mu, self.b1, k), decayed(s.nu, self.b2, k))
 
-    def update(self, g, s, p, t):
-        nu = ema(g**2, s.nu, self.b2)
-        mu = ema(over_root(g, debias(nu, self.b2, t), self.eps, eps_in_sqrt=False), s.mu, self.b1)
-        return debias(mu, self.b1, t), Moments(mu, nu)
+    def update(self, g, s, p, t, seen):
+        nu = ema(square(g), s.nu, self.b2)
+        mu = ema(over_root(g, nu / seen.b2, self.eps), s.mu, self.b1)
+        return mu / seen.b1, Moments(mu, nu)
 
 
 scale_by_laprop = lift(LaProp, "scale_by_laprop")

@@ -5,17 +5,19 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.numerics import decayed, ema, second_ema
-from optchain.core.rule import Decay, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import Decay
+from optchain.core.numerics import ema, second_ema
+from optchain.core.rule import rule
+from optchain.embeddings.sleep import Sleeps, decayed
 
 
-class Mean(NamedTuple):
+class FirstMoment(NamedTuple):
     mu: jax.Array  # like p, running mean of g
 
 
 @rule
-class Lion:
+class Lion(Sleeps):
     r"""Steps by the sign of an interpolated momentum.
 
     .. math::
@@ -37,14 +39,14 @@ class Lion:
     b2: Decay = 0.99
 
     def init(self, p):
-        return Mean(jnp.zeros_like(p))
+        return FirstMoment(jnp.zeros_like(p))
 
     def sleep(self, s, k):
-        return Mean(decayed(s.mu, self.b2, k))
+        return FirstMoment(decayed(s.mu, self.b2, k))
 
     def update(self, g, s, p, t):
         mu = ema(g, s.mu, self.b2)
-        return jnp.sign(second_ema(g, s.mu, mu, self.b1, self.b2)), Mean(mu)
+        return jnp.sign(second_ema(g, s.mu, mu, self.b1, self.b2)), FirstMoment(mu)
 
 
 scale_by_lion = lift(Lion, "scale_by_lion")

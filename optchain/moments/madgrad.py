@@ -5,8 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.rule import Decay, NonNegative, Positive, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import Decay, NonNegative, Positive
+from optchain.core.numerics import TINY, square
+from optchain.core.rule import rule
 
 
 class DualAverages(NamedTuple):
@@ -54,8 +56,8 @@ class Madgrad:
 
     def update(self, g, s, p, t):
         rate = self.learning_rate * jnp.sqrt(t)
-        total, squares = s.sum + rate * g, s.sum_of_squares + rate * g**2
-        z = s.start - total / (jnp.cbrt(squares) + self.eps)
+        total, squares = s.sum + rate * g, s.sum_of_squares + rate * square(g)
+        z = s.start - total / (jnp.cbrt(jnp.maximum(squares, TINY[g.dtype])) + self.eps)
         return (1 - self.momentum) * (z - p), DualAverages(total, squares, s.start)
 
 

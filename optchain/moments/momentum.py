@@ -5,9 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.numerics import decayed
-from optchain.core.rule import Decay, Static, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import Decay, Static
+from optchain.core.rule import rule
+from optchain.embeddings.sleep import Sleeps, decayed
 
 
 class Velocity(NamedTuple):
@@ -15,7 +16,7 @@ class Velocity(NamedTuple):
 
 
 @rule
-class Momentum:
+class Momentum(Sleeps):
     r"""Replaces the update by a decaying sum of all updates so far.
 
     .. math::

@@ -5,9 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.numerics import debias, ema, over_root
-from optchain.core.rule import Decay, Fraction, NonNegative, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import Decay, Fraction, Mean, NonNegative
+from optchain.core.numerics import ema, over_root, square
+from optchain.core.rule import rule
 
 
 class WeightedMoments(NamedTuple):
@@ -36,7 +37,8 @@ class Nadam:
         momentum_decay: :math:`\psi`, how fast the missing share vanishes, per step, at least 0.
 
     Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider; `weight`,
-    :math:`1 - \prod m_i`, is a scalar for each leaf.
+    :math:`1 - \prod m_i`, is a scalar for each leaf. The link keeps the weight that the mean of decay `b2` has seen,
+    :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers.
 
     Differs from the paper: without its momentum schedule by default, as `optax.nadam`; `warmup=0.5` is it. The second
     mean is debiased as in Adam, without a further factor :math:`b_2`. PyTorch takes :math:`m_t` in the update, but
@@ -47,7 +49,7 @@ class Nadam:
     """
 
     b1: Decay = 0.9
-    b2: Decay = 0.999
+    b2: Mean = 0.999
     eps: NonNegative = 1e-8
     eps_root: NonNegative = 0.0
     warmup: Fraction = 0.0
@@ -56,13 +58,15 @@ class Nadam:
     def init(self, p):
         return WeightedMoments(jnp.zeros_like(p), jnp.zeros_like(p), jnp.zeros((), p.dtype))
 
-    def update(self, g, s, p, t):
+    def axes(self, p):
+        return {"weight": ()}
+
+    def update(self, g, s, p, t, seen):
         missing, missing_next = (self.b1 * self.warmup * 0.96 ** (self.momentum_decay * x) for x in (t, t + 1))
         new, new_next = 1 - self.b1 + missing, 1 - self.b1 + missing_next  # 1 - m, without cancellation
-        mu, nu, weight = s.mu + new * (g - s.mu), ema(g**2, s.nu, self.b2), s.weight + new * (1 - s.weight)
+        mu, nu, weight = s.mu + new * (g - s.mu), ema(square(g), s.nu, self.b2), s.weight + new * (1 - s.weight)
         ahead = (1 - new_next) / (weight + new_next * (1 - weight)) * mu + new / weight * g
-        square = debias(nu, self.b2, t) + self.eps_root
-        return over_root(ahead, square, self.eps, eps_in_sqrt=False), WeightedMoments(mu, nu, weight)
+        return over_root(ahead, nu / seen.b2 + self.eps_root, self.eps), WeightedMoments(mu, nu, weight)
 
 
 scale_by_nadam = lift(Nadam, "scale_by_nadam")

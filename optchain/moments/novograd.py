@@ -5,9 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.numerics import ema, over_root
-from optchain.core.rule import Decay, NonNegative, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import Decay, NonNegative
+from optchain.core.numerics import LARGEST, ema, over_root, square
+from optchain.core.rule import rule
 
 
 class LeafMoments(NamedTuple):
@@ -53,10 +54,13 @@ class NovoGrad:
     def init(self, p):
         return LeafMoments(jnp.zeros_like(p), jnp.zeros((), p.dtype))
 
+    def axes(self, p):
+        return {"nu": ()}
+
     def update(self, g, s, p, t):
-        square = jnp.sum(g**2)
-        nu = jnp.where(t == 1, square, ema(square, s.nu, self.b2))
-        mu = self.b1 * s.mu + over_root(g, nu + self.eps_root, self.eps, eps_in_sqrt=False) + self.weight_decay * p
+        total = jnp.minimum(jnp.sum(square(g)), LARGEST[g.dtype])
+        nu = jnp.where(t == 1, total, ema(total, s.nu, self.b2))
+        mu = self.b1 * s.mu + over_root(g, nu + self.eps_root, self.eps) + self.weight_decay * p
         return mu, LeafMoments(mu, nu)
 
 

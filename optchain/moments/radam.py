@@ -5,9 +5,12 @@ from typing import Annotated, Any
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.numerics import debias, decayed, ema, log_decay, over_root
-from optchain.core.rule import Decay, NonNegative, Range, Scalar, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import Mean, NonNegative, Range, Scalar
+from optchain.core.numerics import ema, over_root, square
+from optchain.core.rule import rule
+from optchain.core.seen import log_decay
+from optchain.embeddings.sleep import Sleeps, decayed
 from optchain.moments.adam import Moments
 
 
@@ -22,7 +25,7 @@ def length(b: Any, t: jax.Array) -> jax.Array:
 
 
 @rule
-class Radam:
+class Radam(Sleeps):
     r"""Adam that divides by its root mean square only once that is sure enough, and then less the surer it is.
 
     .. math::
@@ -42,7 +45,9 @@ class Radam:
         eps_root: added inside the root, in the units of g**2, at least 0.
         threshold: :math:`\rho_{min}`, the samples that the mean square must be worth, at least 4.
 
-    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider.
+    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider. The link keeps the
+    weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers each. A
+    change of :math:`b_2` does not touch the means; :math:`\rho_t` becomes that of t samples at the new decay.
 
     Differs from the paper: its threshold is 4, and it has neither eps.
 
@@ -50,8 +55,8 @@ class Radam:
         Liu et al., 2019, Algorithm 2. https://arxiv.org/abs/1908.03265
     """
 
-    b1: Decay = 0.9
-    b2: Decay = 0.999
+    b1: Mean = 0.9
+    b2: Mean = 0.999
     eps: NonNegative = 1e-8
     eps_root: NonNegative = 0.0
     threshold: Annotated[Scalar, Range("[4, inf)")] = 5.0
@@ -62,14 +67,14 @@ class Radam:
     def sleep(self, s, k):
         return Moments(decayed(s.mu, self.b1, k), decayed(s.nu, self.b2, k))
 
-    def update(self, g, s, p, t):
-        mu, nu = ema(g, s.mu, self.b1), ema(g**2, s.nu, self.b2)
-        mean, square = debias(mu, self.b1, t), debias(nu, self.b2, t) + self.eps_root
+    def update(self, g, s, p, t, seen):
+        mu, nu = ema(g, s.mu, self.b1), ema(square(g), s.nu, self.b2)
+        mean, mean_square = mu / seen.b1, nu / seen.b2 + self.eps_root
         longest, now = 2 / (1 - self.b2) - 1, length(self.b2, t)
         sure = now > jnp.maximum(self.threshold, 4.0)  # traced numbers are not checked
         rho = jnp.where(sure, now, longest)
         rectified = jnp.sqrt((rho - 4) * (rho - 2) * longest / ((longest - 4) * (longest - 2) * rho))
-        return jnp.where(sure, rectified * over_root(mean, square, self.eps, eps_in_sqrt=False), mean), Moments(mu, nu)
+        return jnp.where(sure, rectified * over_root(mean, mean_square, self.eps), mean), Moments(mu, nu)
 
 
 scale_by_radam = lift(Radam, "scale_by_radam")

@@ -5,9 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.numerics import debias, decayed, ema, over_root
-from optchain.core.rule import Decay, NonNegative, Static, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import Mean, NonNegative, Static
+from optchain.core.numerics import ema, over_root, square
+from optchain.core.rule import rule
+from optchain.embeddings.sleep import Sleeps, decayed
 
 
 class MeanSquare(NamedTuple):
@@ -15,7 +17,7 @@ class MeanSquare(NamedTuple):
 
 
 @rule
-class Rms:
+class Rms(Sleeps):
     r"""Divides the update by the root of the running mean of its squares.
 
     .. math::
@@ -29,7 +31,8 @@ class Rms:
         eps_in_sqrt: add eps inside the root, or to the root.
         bias_correction: divide :math:`\nu` by :math:`1 - b^t`.
 
-    Shapes and dtypes: any; the slot `nu` is like the parameter, in float32 or wider.
+    Shapes and dtypes: any; the slot `nu` is like the parameter, in float32 or wider. The link keeps the weight that the
+    mean of decay `decay` has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers.
 
     Differs from the paper: there is no eps in the lecture; its decay is 0.9.
 
@@ -37,7 +40,7 @@ class Rms:
         Tieleman and Hinton, 2012. Lecture 6.5 of Neural Networks for Machine Learning, Coursera
     """
 
-    decay: Decay = 0.9
+    decay: Mean = 0.9
     eps: NonNegative = 1e-8
     initial_scale: NonNegative = 0.0
     eps_in_sqrt: Static[bool] = True
@@ -49,10 +52,10 @@ class Rms:
     def sleep(self, s, k):
         return MeanSquare(decayed(s.nu, self.decay, k))
 
-    def update(self, g, s, p, t):
-        nu = ema(g**2, s.nu, self.decay)
-        square = debias(nu, self.decay, t) if self.bias_correction else nu
-        return over_root(g, square, self.eps, self.eps_in_sqrt), MeanSquare(nu)
+    def update(self, g, s, p, t, seen):
+        nu = ema(square(g), s.nu, self.decay)
+        mean_square = nu / seen.decay if self.bias_correction else nu
+        return over_root(g, mean_square, self.eps, self.eps_in_sqrt), MeanSquare(nu)
 
 
 scale_by_rms = lift(Rms, "scale_by_rms")

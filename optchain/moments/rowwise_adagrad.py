@@ -5,9 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.numerics import over_root
-from optchain.core.rule import NonNegative, rule, unchanged
+from optchain.core.lift import lift
+from optchain.core.numbers import NonNegative
+from optchain.core.numerics import over_root, square
+from optchain.core.rule import rule
+from optchain.embeddings.sleep import Rests
 
 
 class RowSum(NamedTuple):
@@ -15,7 +17,7 @@ class RowSum(NamedTuple):
 
 
 @rule
-class RowwiseAdagrad:
+class RowwiseAdagrad(Rests):
     r"""Divides the update of a row by the root of the sum of all its mean squares so far.
 
     .. math::
@@ -46,12 +48,13 @@ class RowwiseAdagrad:
     def init(self, p):
         return RowSum(jnp.full(p.shape[:-1], self.initial_accumulator_value, p.dtype))
 
-    sleep = unchanged
+    def axes(self, p):
+        return {"sum_of_squares": tuple(range(p.ndim - 1))}
 
     def update(self, g, s, p, t):
-        total = s.sum_of_squares + jnp.mean(g**2, axis=-1 if g.ndim else None)
+        total = s.sum_of_squares + jnp.mean(square(g), axis=-1 if g.ndim else None)
         divisor = jnp.expand_dims(total, -1) if g.ndim else total
-        return over_root(g, divisor, self.eps, eps_in_sqrt=False), RowSum(total)
+        return over_root(g, divisor, self.eps), RowSum(total)
 
 
 scale_by_rowwise_adagrad = lift(RowwiseAdagrad, "scale_by_rowwise_adagrad")

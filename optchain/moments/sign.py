@@ -2,12 +2,13 @@
 
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.rule import rule, unchanged
+from optchain.core.lift import lift
+from optchain.core.rule import rule
+from optchain.embeddings.sleep import Rests
 
 
 @rule
-class Sign:
+class Sign(Rests):
     r"""Steps by the sign of the gradient.
 
     .. math::
@@ -22,8 +23,6 @@ class Sign:
     References:
         Bernstein et al., 2018, Algorithm 1. https://arxiv.org/abs/1802.04434
     """
-
-    sleep = unchanged
 
     def update(self, g, s, p, t):
         return jnp.sign(g), s

@@ -2,14 +2,16 @@
 
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.numerics import decayed, ema
-from optchain.core.rule import Decay, rule
-from optchain.moments.lion import Mean
+from optchain.core.lift import lift
+from optchain.core.numbers import Decay
+from optchain.core.numerics import ema
+from optchain.core.rule import rule
+from optchain.embeddings.sleep import Sleeps, decayed
+from optchain.moments.lion import FirstMoment
 
 
 @rule
-class Signum:
+class Signum(Sleeps):
     r"""Steps by the sign of the running mean of the gradients.
 
     .. math::
@@ -29,14 +31,14 @@ class Signum:
     beta: Decay = 0.9
 
     def init(self, p):
-        return Mean(jnp.zeros_like(p))
+        return FirstMoment(jnp.zeros_like(p))
 
     def sleep(self, s, k):
-        return Mean(decayed(s.mu, self.beta, k))
+        return FirstMoment(decayed(s.mu, self.beta, k))
 
     def update(self, g, s, p, t):
         mu = ema(g, s.mu, self.beta)
-        return jnp.sign(mu), Mean(mu)
+        return jnp.sign(mu), FirstMoment(mu)
 
 
 scale_by_signum = lift(Signum, "scale_by_signum")

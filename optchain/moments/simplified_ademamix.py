@@ -2,9 +2,10 @@
 
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.numerics import debias, ema, over_root
-from optchain.core.rule import Decay, NonNegative, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import Decay, Mean, NonNegative
+from optchain.core.numerics import ema, over_root, square
+from optchain.core.rule import rule
 from optchain.moments.adam import Moments
 
 
@@ -23,7 +24,9 @@ class SimplifiedAdemamix:
         eps: added to the root, in the units of g, at least 0.
         eps_root: added inside the root, in the units of g**2, at least 0.
 
-    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider.
+    Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider. The link keeps the
+    weight that the mean of decay `b2` has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two
+    numbers.
 
     Differs from the paper: `eps_root`, absent there, is 0 by default.
 
@@ -32,7 +35,7 @@ class SimplifiedAdemamix:
     """
 
     b1: Decay = 0.99
-    b2: Decay = 0.95
+    b2: Mean = 0.95
     alpha: NonNegative = 0.0
     eps: NonNegative = 1e-8
     eps_root: NonNegative = 0.0
@@ -40,10 +43,9 @@ class SimplifiedAdemamix:
     def init(self, p):
         return Moments(jnp.zeros_like(p), jnp.zeros_like(p))
 
-    def update(self, g, s, p, t):
-        mu, nu = self.b1 * s.mu + g, ema(g**2, s.nu, self.b2)
-        square = debias(nu, self.b2, t) + self.eps_root
-        return over_root(mu + self.alpha * g, square, self.eps, eps_in_sqrt=False), Moments(mu, nu)
+    def update(self, g, s, p, t, seen):
+        mu, nu = self.b1 * s.mu + g, ema(square(g), s.nu, self.b2)
+        return over_root(mu + self.alpha * g, nu / seen.b2 + self.eps_root, self.eps), Moments(mu, nu)
 
 
 scale_by_simplified_ademamix = lift(SimplifiedAdemamix, "scale_by_simplified_ademamix")

@@ -5,9 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.numerics import over_root
-from optchain.core.rule import NonNegative, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import NonNegative
+from optchain.core.numerics import over_root, square
+from optchain.core.rule import rule
 
 
 class Cover(NamedTuple):
@@ -47,12 +48,15 @@ class Sm3:
         zeros = jnp.zeros_like(p)
         return Cover(None, None, zeros) if p.ndim < 2 else Cover(*bounds(zeros), None)
 
+    def axes(self, p):
+        return {"nu_row": tuple(range(p.ndim - 1)), "nu_col": (p.ndim - 1,)}
+
     def update(self, g, s, p, t):
         if g.ndim < 2:
-            nu = s.nu + g**2
+            nu = s.nu + square(g)
             return over_root(g, nu, self.eps, eps_in_sqrt=True), Cover(None, None, nu)
         columns = jnp.expand_dims(s.nu_col, tuple(range(g.ndim - 1)))
-        nu = jnp.minimum(s.nu_row[..., None], columns) + g**2
+        nu = jnp.minimum(s.nu_row[..., None], columns) + square(g)
         return over_root(g, nu, self.eps, eps_in_sqrt=True), Cover(*bounds(nu), None)
 
 

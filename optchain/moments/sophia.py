@@ -5,9 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
+from optchain.core.lift import lift
+from optchain.core.numbers import Decay, Positive
 from optchain.core.numerics import ema
-from optchain.core.rule import Decay, Positive, rule
+from optchain.core.rule import rule
 
 
 class Curvature(NamedTuple):

@@ -2,9 +2,10 @@
 
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.numerics import debias, ema, over_root
-from optchain.core.rule import Decay, NonNegative, Positive, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import Mean, NonNegative, Positive
+from optchain.core.numerics import ema, over_root, root, sqrt, square
+from optchain.core.rule import rule
 from optchain.moments.adam import Moments
 
 
@@ -26,7 +27,8 @@ class StableAdam:
         weight_decay: :math:`\lambda`, per unit of the learning rate, at least 0; the clipping scales it too.
 
     Shapes and dtypes: any; RMS is one number for the leaf. The slots `mu` and `nu` are like the parameter, in float32
-    or wider, and those of `scale_by_adam`. It reads the parameters: `update` without them is an error.
+    or wider, and those of `scale_by_adam`. It reads the parameters: `update` without them is an error. The link keeps
+    the weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers each.
 
     Differs from the paper: nothing; it stores the debiased means, here they are debiased when read.
 
@@ -34,8 +36,8 @@ class StableAdam:
         Wortsman et al., 2023, Algorithm 2. https://arxiv.org/abs/2304.13013
     """
 
-    b1: Decay = 0.9
-    b2: Decay = 0.99
+    b1: Mean = 0.9
+    b2: Mean = 0.99
     eps: Positive = 1e-6
     weight_decay: NonNegative = 0.0
 
@@ -45,12 +47,12 @@ class StableAdam:
     def init(self, p):
         return Moments(jnp.zeros_like(p), jnp.zeros_like(p))
 
-    def update(self, g, s, p, t):
-        mu, nu = ema(g, s.mu, self.b1), ema(g**2, s.nu, self.b2)
-        mean, square = debias(mu, self.b1, t), debias(nu, self.b2, t)
+    def update(self, g, s, p, t, seen):
+        mu, nu = ema(g, s.mu, self.b1), ema(square(g), s.nu, self.b2)
+        mean, mean_square = mu / seen.b1, nu / seen.b2
         # A quotient before the square: neither eps**2 nor g**2 needs to be in the range of float32.
-        rms = jnp.sqrt(jnp.mean((g / jnp.maximum(jnp.sqrt(square), self.eps)) ** 2))
-        u = over_root(mean, square, self.eps, eps_in_sqrt=False) + self.weight_decay * p
+        rms = sqrt(jnp.mean((g / jnp.maximum(root(mean_square), self.eps)) ** 2))
+        u = over_root(mean, mean_square, self.eps) + self.weight_decay * p
         return u / jnp.maximum(rms, 1.0), Moments(mu, nu)
 
 

@@ -2,14 +2,16 @@
 
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.numerics import debias, decayed, ema, over_root
-from optchain.core.rule import Decay, NonNegative, Static, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import Mean, NonNegative, Static
+from optchain.core.numerics import ema, quotient, sqrt, square
+from optchain.core.rule import rule
+from optchain.embeddings.sleep import Sleeps, decayed
 from optchain.moments.adam import Moments
 
 
 @rule
-class StdDev:
+class StdDev(Sleeps):
     r"""Divides the update by its running standard deviation.
 
     .. math::
@@ -24,7 +26,8 @@ class StdDev:
         bias_correction: divide both means by :math:`1 - b^t`.
 
     Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider. Where rounding makes
-    the variance negative it counts as 0.
+    the variance negative it counts as 0. The link keeps the weight that the mean of decay `decay` has seen,
+    :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers.
 
     Differs from the paper: the momentum of its equation 40 is a link of its own (`trace`); eps is 1e-4 there.
 
@@ -32,7 +35,7 @@ class StdDev:
         Graves, 2013, equations 38 to 40. https://arxiv.org/abs/1308.0850
     """
 
-    decay: Decay = 0.9
+    decay: Mean = 0.9
     eps: NonNegative = 1e-8
     initial_scale: NonNegative = 0.0
     eps_in_sqrt: Static[bool] = True
@@ -44,11 +47,12 @@ class StdDev:
     def sleep(self, s, k):
         return Moments(decayed(s.mu, self.decay, k), decayed(s.nu, self.decay, k))
 
-    def update(self, g, s, p, t):
-        mu, nu = ema(g, s.mu, self.decay), ema(g**2, s.nu, self.decay)
-        mean, square = (debias(mu, self.decay, t), debias(nu, self.decay, t)) if self.bias_correction else (mu, nu)
-        variance = jnp.maximum(square - mean**2, 0)
-        return over_root(g, variance, self.eps, self.eps_in_sqrt), Moments(mu, nu)
+    def update(self, g, s, p, t, seen):
+        mu, nu = ema(g, s.mu, self.decay), ema(square(g), s.nu, self.decay)
+        mean, mean_square = (mu / seen.decay, nu / seen.decay) if self.bias_correction else (mu, nu)
+        variance = jnp.maximum(mean_square - square(mean), 0)
+        divisor = sqrt(variance + self.eps) if self.eps_in_sqrt else sqrt(variance) + self.eps
+        return quotient(g, divisor), Moments(mu, nu)
 
 
 scale_by_stddev = lift(StdDev, "scale_by_stddev")

@@ -2,9 +2,10 @@
 
 from optchain.clipping.qk import Heads, clip_qk
 from optchain.core.chain import chain
+from optchain.core.lift import technique
 from optchain.core.mask import Mask
-from optchain.core.rule import Number
-from optchain.core.transform import Transform, technique
+from optchain.core.numbers import Number
+from optchain.core.transform import Transform
 from optchain.presets.arguments import documented
 from optchain.presets.matrices import ADAM_RATE, NOT_HIDDEN, muon
 from optchain.presets.preset import preset
@@ -25,7 +26,7 @@ def muon_clip(
 ) -> Transform:
     """MuonClip: the links of `muon`, with the scale of Adam's updates and without the look-ahead, and `clip_qk`.
 
-    Kernels of queries and keys that are no matrices need a view: `as_matrices(oc.muon_clip(...), views)`.
+    Kernels of queries and keys that are not matrices need a view: `as_matrices(oc.muon_clip(...), views)`.
 
     References:
         Kimi Team, 2025, Algorithm 1. https://arxiv.org/abs/2507.20534

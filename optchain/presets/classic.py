@@ -1,7 +1,7 @@
 """The optimizers that everybody knows: SGD and its momenta, Adagrad, RMSProp, Adam, Lion."""
 
 from optchain.core.chain import chain
-from optchain.core.rule import Number
+from optchain.core.numbers import Number
 from optchain.core.transform import Transform
 from optchain.moments.adagrad import scale_by_rss
 from optchain.moments.adam import scale_by_adam

@@ -2,7 +2,7 @@
 
 from optchain.core.chain import chain
 from optchain.core.mask import Mask, Without
-from optchain.core.rule import Number
+from optchain.core.numbers import Number
 from optchain.core.transform import Transform
 from optchain.decay.decoupled import add_decayed_weights
 from optchain.decay.param_norm import keep_params_norm

@@ -1,6 +1,7 @@
 """Full optimizers that search along their direction for a step that lowers the loss."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -8,55 +9,45 @@ import jax.numpy as jnp
 import optax
 
 from optchain.core.chain import Chain
+from optchain.core.definition import Definition, Result
 from optchain.core.gather import gathered, scattered
-from optchain.core.rule import whole
-from optchain.core.runner import Result, like
-from optchain.core.transform import Transform, technique, transform, widened
+from optchain.core.lift import technique
+from optchain.core.numbers import whole
+from optchain.core.routing import Given
+from optchain.core.transform import Transform, transform
 from optchain.presets.arguments import documented
 from optchain.presets.preset import preset
 from optchain.stepsize.scale import scale
 
 
 @dataclasses.dataclass(frozen=True)
-class Borrowed:
-    """A transformation of optax's, made of this definition's fields, which can be pickled and compared.
+class Borrowed(Definition):
+    """A transformation of optax, made of this definition's fields, which can be pickled and compared.
 
-    State: optax's own.
+    State: `{name: {"optax": that of optax}}`.
     """
-
-    core_ndim = None  # an entry of the update depends on all of the tree
 
     def made(self) -> Any:
         """optax's transformation."""
         raise NotImplementedError
 
-    def told(self, extra: dict[str, Any]) -> dict[str, Any]:
+    def received(self, extra: Mapping[str, Any]) -> dict[str, Any]:
         """The extra arguments that it takes."""
         return {}
 
-    def names(self) -> list[str]:
-        """No number can be overridden."""
-        return []
+    def begin(self, params: Any) -> dict[str, Any]:
+        # Some numbers begin weakly typed there, and the first step's strong ones would be another trace; some arrays
+        # stand there twice, and one buffer cannot be donated twice.
+        return {"optax": jax.tree.map(lambda x: jnp.array(x, x.dtype), self.made().init(params))}
 
-    def metrics(self) -> dict[str, jax.Array]:
-        """None are kept."""
-        return {}
-
-    def init(self, params: Any) -> Any:
-        # Some numbers begin weakly typed there, and the first step's strong ones would be another trace.
-        return jax.tree.map(lambda x: x.astype(x.dtype), self.made().init(widened(params)))
-
-    def update(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        new, state, _ = self.step(updates, state, params, extra)
-        return like(new, updates), state
-
-    def step(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> Result:
-        """One update that stays in float32 or wider."""
-        if not jax.tree.leaves(updates):  # of which optax's sums are no arrays
+    def step(self, updates: Any, state: Any, params: Any, given: Given) -> Result:
+        self.require_state(state)
+        if not jax.tree.leaves(updates):  # of which optax's sums are not arrays
             return updates, state, {}
-        updates, params = widened(updates), widened(params)
-        found = self.made().update(*everywhere((updates, state, params)), **self.told(extra))
-        return *jax.tree.map(scattered, found, (updates, state)), {}
+        old = state[self.name]["optax"]
+        made = self.made().update(*everywhere((updates, old, params)), **self.received(given.extra))
+        new, after = jax.tree.map(scattered, made, (updates, old))
+        return new, {self.name: {"optax": after}}, {}
 
 
 def everywhere(tree: Any) -> Any:
@@ -88,28 +79,27 @@ class ZoomSearch(Borrowed):
     def made(self) -> Any:
         return optax.scale_by_zoom_linesearch(self.max_linesearch_steps, initial_guess_strategy="one")
 
-    def told(self, extra: dict[str, Any]) -> dict[str, Any]:
+    def received(self, extra: Mapping[str, Any]) -> dict[str, Any]:
         return {name: extra[name] for name in ("value", "value_fn")} | {"grad": everywhere(extra["grad"])}
 
-    def init(self, params: Any) -> Any:
-        # optax asks the first leaf for its dtype; a tree of placeholders has none.
+    def begin(self, params: Any) -> dict[str, Any]:
+        # optax asks the first leaf for its dtype; a tree of holes has none.
         first = next(iter(jax.tree.leaves(params)), jnp.zeros(()))
-        return super().init(first)._replace(grad=optax.tree.zeros_like(widened(params)))
+        return {"optax": super().begin(first)["optax"]._replace(grad=optax.tree.zeros_like(params))}
 
 
 @dataclasses.dataclass(frozen=True)
 class SearchChain(Chain):
     """A chain that ends with a line search, which evaluates the loss itself."""
 
-    def step(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> Result:
-        """One update that stays in float32 or wider."""
-        if params is None:
-            raise ValueError(f"{self.name} reads the parameters: call update(grads, state, params)")
-        missing = [name for name in ("value", "value_fn") if extra.get(name) is None]
+    def step(self, updates: Any, state: Any, params: Any, given: Given) -> Result:
+        self.require_params(params)
+        missing = [name for name in ("value", "value_fn") if given.extra.get(name) is None]
         if missing:
-            wanted = "call update(grads, state, params, value=loss(params), value_fn=loss)"
-            raise ValueError(f"{self.name} searches for a step and lacks {' and '.join(missing)}: {wanted}")
-        return super().step(updates, state, params, {"grad": widened(updates)} | extra)
+            cure = "call update(grads, state, params, value=loss(params), value_fn=loss)"
+            raise ValueError(f"{self.name} searches for a step and lacks {' and '.join(missing)}: {cure}")
+        grad = given.extra.get("grad", updates)
+        return super().step(updates, state, params, given.telling(grad=grad))
 
 
 @technique()

@@ -7,7 +7,7 @@ import jax
 
 from optchain.core.chain import chain
 from optchain.core.mask import Mask, Without, is_kernel
-from optchain.core.rule import Number
+from optchain.core.numbers import Number
 from optchain.core.transform import Transform
 from optchain.decay.decoupled import add_decayed_weights
 from optchain.matrices.dion import scale_by_dion

@@ -5,7 +5,7 @@ from typing import Any
 from optchain.clipping.block_rms import clip_by_block_rms
 from optchain.core.chain import chain
 from optchain.core.mask import Mask
-from optchain.core.rule import Number
+from optchain.core.numbers import Number
 from optchain.core.transform import Transform
 from optchain.decay.decoupled import add_decayed_weights
 from optchain.moments.adam_mini import scale_by_adam_mini

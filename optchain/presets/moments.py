@@ -1,7 +1,7 @@
 """Full optimizers of the moments, most of them Adam's descendants: each is its technique, a decay and a rate."""
 
 from optchain.core.chain import chain
-from optchain.core.rule import Number
+from optchain.core.numbers import Number
 from optchain.core.transform import Transform
 from optchain.moments.acprop import scale_by_acprop
 from optchain.moments.adabelief import scale_by_belief

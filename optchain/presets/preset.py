@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from optchain.core.chain import chain
-from optchain.core.rule import Number, bind
-from optchain.core.transform import Transform, technique, transform
+from optchain.core.lift import technique
+from optchain.core.numbers import Number, bind
+from optchain.core.transform import Transform, transform
 from optchain.decay.decoupled import add_decayed_weights
 from optchain.presets.arguments import RATE, Argument, arguments_of, decay, example, summary, with_arguments
 from optchain.stepsize.learning_rate import scale_by_learning_rate

@@ -2,8 +2,9 @@
 
 from optchain.clipping.private_aggregate import differentially_private_aggregate
 from optchain.core.chain import chain
-from optchain.core.rule import Number
-from optchain.core.transform import Transform, technique
+from optchain.core.lift import technique
+from optchain.core.numbers import Number
+from optchain.core.transform import Transform
 from optchain.presets.arguments import MOMENTUM, NESTEROV, documented
 from optchain.presets.classic import sgd
 from optchain.presets.preset import preset

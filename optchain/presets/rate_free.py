@@ -5,7 +5,7 @@ from typing import Any
 
 from optchain.core.chain import chain
 from optchain.core.mask import Mask
-from optchain.core.rule import Number
+from optchain.core.numbers import Number
 from optchain.core.transform import Transform
 from optchain.decay.decoupled import add_decayed_weights
 from optchain.presets.arguments import L2, arguments_of, decay, documented, example, summary

@@ -2,8 +2,9 @@
 
 from optchain.averaging.schedule_free import schedule_free
 from optchain.core.chain import chain
-from optchain.core.rule import Number, whole
-from optchain.core.transform import Transform, technique
+from optchain.core.lift import technique
+from optchain.core.numbers import Number, whole
+from optchain.core.transform import Transform
 from optchain.decay.decoupled import add_decayed_weights
 from optchain.moments.rms import scale_by_rms
 from optchain.presets.arguments import documented
@@ -80,6 +81,6 @@ def _warmed(name: str, learning_rate: Number, warmup_steps: int) -> Number:
     if not whole(name, "warmup_steps", warmup_steps, 0):
         return learning_rate
     if callable(learning_rate):
-        wanted = "give the warm-up in the schedule, as oc.join_schedules does"
-        raise ValueError(f"{name}: warmup_steps and a learning rate that is a schedule; {wanted}")
+        expected = "give the warm-up in the schedule, as oc.join_schedules does"
+        raise ValueError(f"{name}: warmup_steps and a learning rate that is a schedule; {expected}")
     return linear(0.0, learning_rate, warmup_steps)

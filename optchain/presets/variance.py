@@ -4,7 +4,7 @@ from optchain.averaging.polyak import polyak_average
 from optchain.clipping.leaf_norm import clip_by_leaf_norm
 from optchain.core.chain import chain
 from optchain.core.mask import Mask
-from optchain.core.rule import Number
+from optchain.core.numbers import Number
 from optchain.core.transform import Transform
 from optchain.decay.decoupled import add_decayed_weights
 from optchain.moments.adam import scale_by_adam

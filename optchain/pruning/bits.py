@@ -39,14 +39,14 @@ def unpack_bits(packed: Any, like: Any) -> Any:
         ValueError: packed bits of another length than the mask of the template has.
     """
 
-    def unpack(path: Any, wanted: Any, x: Any) -> Any:
-        if not _is_mask(wanted):
+    def unpack(path: Any, mask: Any, x: Any) -> Any:
+        if not _is_mask(mask):
             return x
-        size, bits = int(np.prod(wanted.shape)), jnp.asarray(x)
+        size, bits = int(np.prod(mask.shape)), jnp.asarray(x)
         if bits.dtype != jnp.uint8 or bits.shape != (-(-size // 8),):
-            found = f"{bits.dtype}{bits.shape}, wanted uint8{(-(-size // 8),)} for a mask of {wanted.shape}"
+            found = f"{bits.dtype}{bits.shape}, expected uint8{(-(-size // 8),)} for a mask of {mask.shape}"
             raise ValueError(f"unpack_bits: {path_of(path)!r} is {found}")
-        return jnp.unpackbits(bits, count=size).astype(bool).reshape(wanted.shape)
+        return jnp.unpackbits(bits, count=size).astype(bool).reshape(mask.shape)
 
     return jax.tree.map_with_path(unpack, like, packed)
 

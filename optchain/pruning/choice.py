@@ -10,9 +10,9 @@ import optax
 
 from optchain.core.layers import Layers, depths
 from optchain.core.mask import Mask, select
+from optchain.core.numbers import Scalar
 from optchain.core.numerics import wide
 from optchain.core.paths import path_of
-from optchain.core.rule import Scalar
 from optchain.masking.largest import share
 from optchain.pruning.distributions import Distribution, densities
 from optchain.pruning.part import Part
@@ -55,13 +55,13 @@ class Choice:
         if due is False:
             return still
 
-        def anew() -> dict[str, Any]:
+        def renewed_masks() -> dict[str, Any]:
             masks = self._chosen(old["masks"], params, grads, t, lambda pool: self.schedule.renewed(pool, t))
             changed = jax.tree.map(lambda a, b: jnp.sum(a ^ b, dtype=jnp.float32), masks, old["masks"])
             total = sum(jax.tree.leaves(changed), jnp.zeros((), jnp.float32))
             return {"masks": masks, "sparsity": _sparsity(masks), "changed": total}
 
-        return jax.lax.cond(due, anew, lambda: still)
+        return jax.lax.cond(due, renewed_masks, lambda: still)
 
     def _chosen(self, masks: Any, params: Any, grads: Any, t: Any, choose: Choose) -> Any:
         """The masks that the schedule makes of the old ones."""

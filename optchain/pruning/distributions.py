@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optchain.core.mask import matches
+from optchain.core.numbers import Range, checked
 from optchain.core.paths import nearest
-from optchain.core.rule import Range, checked
 
 DISTRIBUTIONS = ("uniform", "erk", "global")
 SPARSITY = Range("[0, 1)")
@@ -20,9 +20,9 @@ def checked_distribution(distribution: Distribution, sparsity: Any) -> Distribut
         owner = "sparse: distribution"
         return {pattern: checked(owner, repr(pattern), x, SPARSITY) for pattern, x in distribution.items()}
     if distribution not in DISTRIBUTIONS:
-        wanted = f"one of {', '.join(DISTRIBUTIONS)}, or a table from patterns on paths to sparsities"
+        expected = f"one of {', '.join(DISTRIBUTIONS)}, or a table from patterns on paths to sparsities"
         near = nearest(str(distribution), DISTRIBUTIONS)
-        raise ValueError(f"sparse: distribution is {distribution!r}; wanted {wanted}; {near}")
+        raise ValueError(f"sparse: distribution is {distribution!r}; expected {expected}; {near}")
     if distribution == "erk" and not isinstance(sparsity, float):
         raise ValueError(f"sparse: distribution 'erk' takes a constant sparsity, got {sparsity!r}")
     return distribution

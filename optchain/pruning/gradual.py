@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from optchain.core.rule import Range, checked, whole
+from optchain.core.numbers import Range, checked, whole
 from optchain.masking.largest import share
 from optchain.pruning.schedule import MaskSchedule, mask_schedule
 

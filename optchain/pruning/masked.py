@@ -6,13 +6,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from optchain.core.runner import left_out
+from optchain.core.holes import is_hole
 
 
 def where_masked(masks: Any, function: Callable[..., Any], tree: Any, *others: Any) -> Any:
     """The tree with `function(mask, x, *others)` in the place of each x that has a mask."""
     return jax.tree.map(
-        lambda mask, x, *rest: x if left_out(mask) else function(mask, x, *rest), masks, tree, *others, is_leaf=left_out
+        lambda mask, x, *rest: x if is_hole(mask) else function(mask, x, *rest), masks, tree, *others, is_leaf=is_hole
     )
 
 
@@ -23,4 +23,4 @@ def masked(masks: Any, tree: Any) -> Any:
 
 def part_of(masks: Any, tree: Any) -> Any:
     """The leaves of a tree that have a mask; the others are left out."""
-    return jax.tree.map(lambda mask, x: mask if left_out(mask) else x, masks, tree, is_leaf=left_out)
+    return jax.tree.map(lambda mask, x: mask if is_hole(mask) else x, masks, tree, is_leaf=is_hole)

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-import jax
-
+from optchain.core.states import kept
 from optchain.pruning.masked import masked
 
 
@@ -22,7 +21,9 @@ def masked_params(state: Any, params: Any) -> Any:
     """
     found = masks_in(state)
     if not found:
-        raise ValueError("masked_params: the state holds no masks; wanted one of a transformation with `sparse` in it")
+        raise ValueError(
+            "masked_params: the state holds no masks; expected one of a transformation with `sparse` in it"
+        )
     for masks in found:
         params = masked(masks, params)
     return params
@@ -30,10 +31,4 @@ def masked_params(state: Any, params: Any) -> Any:
 
 def masks_in(state: Any) -> list[Any]:
     """The masks of each `sparse` in a state: trees like the parameters that have some."""
-    found = [x for x in jax.tree.leaves(state, is_leaf=_is_sparse) if _is_sparse(x)]
-    return [masks for x in found for masks in (x["masks"], *masks_in(x["inner"]))]
-
-
-def _is_sparse(x: Any) -> bool:
-    # By several keys: a link or a parameter may be called `masks` too.
-    return isinstance(x, dict) and {"masks", "sparsity", "changed", "inner", "metrics"} <= set(x)
+    return [own["masks"] for own in kept(state, "sparse")]

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from optchain.core.rule import whole
+from optchain.core.numbers import whole
 from optchain.pruning.schedule import MaskSchedule, mask_schedule
 
 
@@ -35,7 +35,7 @@ def one_shot(step: int = 0) -> OneShot:
     Differs from the paper: nothing, but SNIP's gradients are those of one batch of training.
 
     Raises:
-        ValueError: a step that is no whole number of at least 0.
+        ValueError: a step that is not a whole number of at least 0.
 
     References:
         Lee et al., 2018, Algorithm 1. https://arxiv.org/abs/1810.02340

@@ -1,14 +1,15 @@
-"""Slots of weights that are pruned: they are what they were at the beginning, so that a regrown weight begins anew."""
+"""Slots of weights that are pruned: they are what they were at the beginning, so that a regrown weight starts again."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
-from optchain.core.runner import left_out
+from optchain.core.holes import is_hole
+from optchain.core.places import at_places
+from optchain.core.transform import start
 
-# Factors of the axes: other ones for each, so that no two that are alike stay so.
+# Factors of the axes: different for each axis, so that no two equal axes stay equal.
 STRETCH = (2, 3, 5, 7, 11, 13, 17, 19)
 
 
@@ -23,7 +24,7 @@ def purged(tx: Any, state: Any, masks: Any, params: Any) -> Any:
     """
 
     def place(slot: Any, p: Any, mask: Any) -> Any:
-        return True if left_out(mask) or slot.shape != p.shape else mask
+        return True if is_hole(mask) or slot.shape != p.shape else mask
 
     def back(path: Any, slot: Any, new: Any, mask: Any) -> Any:
         if mask is True or not follows.get(jax.tree_util.keystr(path), True):
@@ -33,7 +34,7 @@ def purged(tx: Any, state: Any, masks: Any, params: Any) -> Any:
     follows = followers(tx, params)
     placed = _at_slots(tx, place, state, params, masks)
     # Of zeros, which the parameters are outside the mask: an average that begins as its parameter need not read it.
-    fresh = tx.init(jax.tree.map(jnp.zeros_like, params))
+    fresh = start(tx, jax.tree.map(jnp.zeros_like, params))
     return jax.tree.map_with_path(back, state, fresh, placed)
 
 
@@ -49,17 +50,17 @@ def followers(tx: Any, params: Any) -> dict[str, bool]:
 
     larger = jax.tree.map(stretched, params)
     try:
-        state = jax.eval_shape(tx.init, larger)
+        state = jax.eval_shape(lambda p: start(tx, p), larger)
     except (TypeError, ValueError):
         return {}  # it knows the shapes of its own model, and no others
     like = _at_slots(tx, lambda slot, p: slot.shape == p.shape, state, larger)
     return {jax.tree_util.keystr(path): own for path, own in jax.tree.leaves_with_path(like)}
 
 
-def _at_slots(tx: Any, function: Any, state: Any, *trees: Any) -> Any:
+def _at_slots(tx: Any, function: Any, state: Any, params: Any, *trees: Any) -> Any:
     """A function of each array in the state that stands in the place of a parameter, and True for all others."""
 
     def present(slot: Any, *others: Any) -> Any:
-        return slot if left_out(slot) else function(slot, *others)
+        return slot if is_hole(slot) else function(slot, *others)
 
-    return optax.tree.map_params(tx, present, state, *trees, transform_non_params=lambda _: True, is_leaf=left_out)
+    return at_places(tx, present, state, params, *trees, otherwise=lambda _: True)

@@ -6,8 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from optchain.core.modifier import at
-from optchain.core.rule import Number, Range, checked, whole
+from optchain.core.numbers import Number, Range, at, checked, whole
 from optchain.masking.largest import largest
 from optchain.pruning.schedule import MaskSchedule, Pool, mask_schedule
 from optchain.pruning.scores import Score, checked_score
@@ -58,7 +57,7 @@ def regrow(
         end: the step from which on the masks stay; None for never.
 
     Differs from the paper: the step at which masks change is a step of training too. A weight that is dropped and at
-    once grown again goes on as it was.
+    once grown again continues as it was.
 
     Raises:
         ValueError: a number out of its range, an unknown score.

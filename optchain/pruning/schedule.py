@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optchain.core.registry import MASK_SCHEDULE, Registered, register
 from optchain.masking.largest import largest
 from optchain.pruning.scores import Score
 
@@ -54,5 +55,5 @@ class MaskSchedule:
 
 def mask_schedule(function: Callable[..., MaskSchedule]) -> Callable[..., MaskSchedule]:
     """Mark a public function as a schedule of masks, which configurations find by its name."""
-    function.makes_masks = True  # pyright: ignore
+    register(Registered(function, MASK_SCHEDULE, {}))
     return function

@@ -22,8 +22,8 @@ def checked_score(owner: str, name: str, score: Score) -> Score:
     """A score's name, or a function of (parameter, gradient); anything else is an error."""
     if callable(score) or score in SCORES:
         return score
-    wanted = f"one of {', '.join(SCORES)}, or a function of (parameter, gradient)"
-    raise ValueError(f"{owner}: {name} is {score!r}; wanted {wanted}; {nearest(str(score), SCORES)}")
+    expected = f"one of {', '.join(SCORES)}, or a function of (parameter, gradient)"
+    raise ValueError(f"{owner}: {name} is {score!r}; expected {expected}; {nearest(str(score), SCORES)}")
 
 
 def needs_gradient(score: Score) -> bool:
@@ -44,5 +44,5 @@ def scored(score: Score, p: jax.Array, g: jax.Array, bits: jax.Array) -> jax.Arr
         return (bits >> 8).astype(jnp.float32)  # as many bits as float32 holds exactly
     found = (score if callable(score) else LAWS[score])(p, g)
     if jnp.shape(found) != p.shape:
-        raise ValueError(f"sparse: the score of a parameter has shape {jnp.shape(found)}, wanted {p.shape}")
+        raise ValueError(f"sparse: the score of a parameter has shape {jnp.shape(found)}, expected {p.shape}")
     return found

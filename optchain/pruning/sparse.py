@@ -1,19 +1,22 @@
-"""Sparse training: weights that are pruned are exactly zero, whatever steps them."""
+"""Sparse training: weights that are pruned are exactly zero, no matter which optimizer updates them."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from optchain.core.around import Around
+from optchain.core.definition import Result
+from optchain.core.door import widened
+from optchain.core.lift import technique
 from optchain.core.mask import Mask, is_kernel
-from optchain.core.numerics import wide
-from optchain.core.rule import Scalar, checked
-from optchain.core.runner import Result, require_aligned
-from optchain.core.transform import Transform, advance, ours, step, technique, transform, widened
-from optchain.core.wrapper import Wrapper
+from optchain.core.numbers import Scalar, checked
+from optchain.core.numerics import incremented, wide
+from optchain.core.routing import Given
+from optchain.core.transform import Transform, advance, ours, propose, start, step, transform
 from optchain.pruning.choice import Choice
 from optchain.pruning.distributions import SPARSITY, Distribution, checked_distribution
 from optchain.pruning.masked import masked, part_of, where_masked
@@ -27,75 +30,81 @@ from optchain.stepsize.scale import scale
 
 
 @dataclasses.dataclass(frozen=True)
-class Sparse(Choice, Wrapper):
+class Sparse(Choice, Around):
     """Steps the weights in the masks by `inner` and holds all others at 0.
 
-    State: `count`; `masks`, bools like the parameters that have a mask; `sparsity`, the part of their entries that is
-    pruned; `changed`, entries that the last step pruned or grew; and, where the schedule keeps them, the `dense`
-    weights, in float32 or wider.
+    State under its name: `count`; `masks`, bools like the parameters that have a mask; `sparsity`, the part of their
+    entries that is pruned; `changed`, entries that the last step pruned or grew; and, where the schedule keeps them,
+    the `dense` weights, in float32 or wider.
     """
 
     name = "sparse"
 
-    def shown(self, state: dict[str, Any]) -> dict[str, jax.Array]:
-        return {"sparsity": state["sparsity"], "changed": state["changed"]}
+    def shown(self, own: dict[str, Any]) -> dict[str, Any]:
+        return {"sparsity": own["sparsity"], "changed": own["changed"]}
 
-    def init(self, params: Any) -> dict[str, Any]:
-        state = {"count": jnp.zeros((), jnp.int32)} | self.first(params)
+    def begin(self, params: Any) -> dict[str, Any]:
+        own = {"count": jnp.zeros((), jnp.int32)} | self.first(params)
+        # A copy of its own: a buffer shared with the parameter could not be donated together with it.
+        dense = {"dense": part_of(own["masks"], jax.tree.map(jnp.copy, params))} if self.schedule.keeps_dense else {}
+        return own | dense
+
+    def start(self, params: Any) -> dict[str, Any]:
+        own = self.begin(widened(params))
+        return self.with_shown({self.name: own, "inner": start(self.inner, self._view(own, params))})
+
+    def step(self, updates: Any, state: Any, params: Any, given: Given) -> Result:
+        return self._update(step, updates, state, params, given)
+
+    def propose(self, grads: Any, state: Any, params: Any, given: Given) -> Result:
+        return self._update(propose, grads, state, params, given)
+
+    def advance(self, grads: Any, state: Any, params: Any, given: Given) -> Result:
+        """One step that rounds to the parameters' dtype once, with zeros outside the masks."""
+        own, grads, inner, view, given = self._begun(grads, state, params, given)
+        after, inner, _ = advance(self.inner, grads, inner, view, given)
+        new = where_masked(own["masks"], lambda mask, x, p: jnp.where(mask, x, 0).astype(p.dtype), after, params)
         if self.schedule.keeps_dense:
-            # A copy of its own: a buffer shared with the parameter could not be donated together with it.
-            state["dense"] = part_of(state["masks"], jax.tree.map(lambda p: jnp.copy(wide(p)), params))
-        view = self._view(state, params)
-        return self._with_metrics(state | {"inner": self.inner.init(view if ours(self.inner) else widened(view))})
+            own["dense"] = part_of(own["masks"], after)
+        return new, self.with_shown({self.name: own, "inner": inner}), {}
 
-    def update(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        new, state, _ = self.step(updates, state, params, extra)
-
+    def outgoing(self, new: Any, grads: Any, params: Any) -> Any:
         def cast(u: jax.Array, g: jax.Array, p: jax.Array) -> jax.Array:
             # In a dtype in which -p is exact, so that `optax.apply_updates` lands on 0.
             return u.astype(p.dtype if g.dtype == p.dtype else wide(p).dtype)
 
-        return jax.tree.map(cast, new, updates, params), state
+        return jax.tree.map(cast, new, grads, params)
 
-    def step(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> Result:
-        """One update that stays in float32 or wider, and leads to exactly 0 outside the masks."""
-        own, grads, inner, view, told = self._begun(updates, state, params, extra)
-        new, inner, _ = step(self.inner, grads, inner, view, told)
+    def _update(self, stepped: Any, grads: Any, state: Any, params: Any, given: Given) -> Result:
+        """One update, in float32 or wider, that leads to exactly 0 outside the masks."""
+        own, grads, inner, view, given = self._begun(grads, state, params, given)
+        new, inner, _ = stepped(self.inner, grads, inner, view, given)
         if not self.schedule.keeps_dense:
             new = where_masked(own["masks"], lambda mask, u, p: jnp.where(mask, u, -wide(p)), new, params)
-            return new, self._with_metrics(own | {"inner": inner}), {}
+            return new, self.with_shown({self.name: own, "inner": inner}), {}
         dense = jax.tree.map(lambda w, u: wide(w) + u, view, new)
         new = where_masked(own["masks"], lambda mask, u, w, p: jnp.where(mask, w, 0) - wide(p), new, dense, params)
-        return new, self._with_metrics(own | {"inner": inner, "dense": part_of(own["masks"], dense)}), {}
+        return new, self.with_shown({self.name: own | {"dense": part_of(own["masks"], dense)}, "inner": inner}), {}
 
-    def apply(self, grads: Any, state: Any, params: Any, **extra: Any) -> tuple[Any, Any]:
-        """One step that rounds to the parameters' dtype once, with zeros outside the masks."""
-        own, grads, inner, view, told = self._begun(grads, state, params, extra)
-        after, inner = advance(self.inner, grads, inner, view, told)
-        new = where_masked(own["masks"], lambda mask, x, p: jnp.where(mask, x, 0).astype(p.dtype), after, params)
-        if self.schedule.keeps_dense:
-            own["dense"] = part_of(own["masks"], after)
-        return new, self._with_metrics(own | {"inner": inner})
-
-    def _begun(self, grads: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, Any, Any, Any, Any]:
-        """The wrapper's own state, with new masks where they are due; and what `inner` sees: gradients, its state,
-        parameters and extra arguments."""
-        if params is None:
-            raise ValueError("sparse reads the parameters: call update(grads, state, params)")
-        require_aligned(self.name, grads, params)
-        own = {name: x for name, x in state.items() if name not in ("inner", "metrics")}
-        weights = self._view(own, params) if self.schedule.keeps_dense else params
-        own |= self.renewed(own, weights, grads, extra.get("step", state["count"]))
-        own["count"] = jnp.asarray(optax.safe_increment(state["count"]))
+    def _begun(self, grads: Any, state: Any, params: Any, given: Given) -> tuple[Any, Any, Any, Any, Given]:
+        """The wrapper's own arrays, with new masks where they are due; and what `inner` receives: gradients, its state,
+        parameters and the rest of the call."""
+        self.require_state(state)
+        self.require_params(params)
+        old = state[self.name]
+        weights = self._view(old, params) if self.schedule.keeps_dense else params
+        own = old | self.renewed(old, weights, grads, old["count"] if given.step is None else given.step)
+        own["count"] = incremented(old["count"])
         view, inner = self._view(own, params), state["inner"]
         if not self.schedule.keeps_dense:
             # Before the step, not after it, where XLA would compute every slot twice: masked, and as the update reads
-            # it. What was pruned before or is so now begins anew.
-            kept = jax.tree.map(jnp.logical_and, state["masks"], own["masks"])
+            # it. What was pruned before or is so now starts again.
+            kept = jax.tree.map(jnp.logical_and, old["masks"], own["masks"])
             inner = purged(self.inner, inner, kept, view if ours(self.inner) else widened(view))
-        return own, self._held(own, grads), inner, view, extra | self._elsewhere(own, extra)
+        routed = given.split(self.children())[""]
+        return own, self._held(own, grads), inner, view, routed.telling(**self._elsewhere(own, given.extra))
 
-    def _elsewhere(self, own: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
+    def _elsewhere(self, own: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
         """The functions among the extra arguments: a loss elsewhere is that of masked parameters too."""
 
         def seen(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -107,15 +116,15 @@ class Sparse(Choice, Wrapper):
         gradient = found["grad_fn"]
         return found | {"grad_fn": lambda *args, **kwargs: self._held(own, gradient(*args, **kwargs))}
 
-    def _view(self, state: dict[str, Any], params: Any) -> Any:
+    def _view(self, own: dict[str, Any], params: Any) -> Any:
         """The parameters as `inner` sees them: the dense weights where there are some, else masked."""
         if not self.schedule.keeps_dense:
-            return masked(state["masks"], params)
-        return where_masked(state["masks"], lambda mask, p, w: w, params, state["dense"])
+            return masked(own["masks"], params)
+        return where_masked(own["masks"], lambda mask, p, w: w, params, own["dense"])
 
-    def _held(self, state: dict[str, Any], grads: Any) -> Any:
+    def _held(self, own: dict[str, Any], grads: Any) -> Any:
         """The gradients as `inner` sees them."""
-        return grads if self.schedule.keeps_dense else masked(state["masks"], grads)
+        return grads if self.schedule.keeps_dense else masked(own["masks"], grads)
 
 
 @technique(tx=scale(-0.1), sparsity=0.5)
@@ -130,7 +139,7 @@ def sparse(
     axis: int | None = None,
     seed: int = 0,
 ) -> Transform:
-    r"""Trains some of the weights and holds the others at exactly 0, whatever the transformation does.
+    r"""Trains some of the weights and holds the others at exactly 0, regardless of the transformation.
 
     .. math::
         p \leftarrow \begin{cases} p + \mathrm{tx}(m g, m p) & \text{where } m \\ 0 & \text{elsewhere} \end{cases}
@@ -141,8 +150,8 @@ def sparse(
     `score`           what a weight is worth: `"magnitude"` :math:`|p|`, `"gradient"` :math:`|g|`, `"saliency"`
                       :math:`|p g|`, `"random"`, or a function of (parameter, gradient)
     `distribution`    how much of which parameter is pruned: `"uniform"`; `"erk"`, less where a layer is narrow, in
-                      proportion to the sum over the product of its shape; `"global"`, whatever has the least scores of
-                      all; or a table from patterns on paths to sparsities, for all others `sparsity`
+                      proportion to the sum over the product of its shape; `"global"`, the least scores of all
+                      parameters together; or a table from patterns on paths to sparsities, for all others `sparsity`
     `schedule`        when: `one_shot`, `gradual`, `regrow` or `straight_through`
     `structure`       what is pruned together: `"unstructured"`, single entries; `"2:4"`, entries of which 2 are kept in
                       each 4 neighbors along an axis; `[4, 4]`, blocks of this shape on the last axes; `"channels"`, all
@@ -151,7 +160,7 @@ def sparse(
 
     Exactly as many units are kept as the sparsity says, rounded; equal scores are told apart by their place. `tx` sees
     masked gradients and parameters, and remembers nothing of what is pruned: at the beginning of each step its slots
-    like the parameter are there what its `init` makes of 0, so that a weight that is grown again begins anew, at 0.
+    like the parameter are there what its `init` makes of 0, so that a regrown weight starts again from 0.
     What `averaged_params` reads is masked too; an average costs least after `sparse`, in a chain around both.
 
     The masks are in the state from `init` on, but the parameters are the caller's: before the first step
@@ -196,13 +205,13 @@ def sparse(
         raise ValueError(f"sparse: tx must be a gradient transformation, got {tx!r}")
     schedule, units = one_shot() if schedule is None else schedule, structure_of(structure, axis)
     if not isinstance(schedule, MaskSchedule):
-        wanted = "one_shot(), gradual(...), regrow(...) or straight_through(...)"
-        raise ValueError(f"sparse: schedule must be {wanted}, got {schedule!r}")
+        expected = "one_shot(), gradual(...), regrow(...) or straight_through(...)"
+        raise ValueError(f"sparse: schedule must be {expected}, got {schedule!r}")
     if isinstance(units, Groups):
         sparsity = _of_groups(units, sparsity, distribution)
     elif callable(sparsity) or sparsity is None:
         raise ValueError(f"sparse: sparsity must be a number in [0, 1), got {sparsity!r}; gradual(...) is a schedule")
-    sparsity = checked("sparse", "sparsity", sparsity, SPARSITY)
+    part = checked("sparse", "sparsity", sparsity, SPARSITY)
     if isinstance(schedule, Regrow) and needs_gradient(score):
         raise ValueError(f"sparse: regrow begins with a mask by 'random' or 'magnitude', score is {score!r}")
     if type(seed) is not int:
@@ -210,10 +219,10 @@ def sparse(
     return transform(
         Sparse(
             tx,
-            sparsity,
+            part,
             mask,
             checked_score("sparse", "score", score),
-            checked_distribution(distribution, sparsity),
+            checked_distribution(distribution, part),
             schedule,
             units,
             seed,

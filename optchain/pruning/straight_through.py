@@ -5,14 +5,14 @@ from typing import Any
 
 import jax
 
-from optchain.core.rule import whole
+from optchain.core.numbers import whole
 from optchain.masking.largest import largest
 from optchain.pruning.schedule import MaskSchedule, Pool, mask_schedule
 
 
 @dataclasses.dataclass(frozen=True)
 class StraightThrough(MaskSchedule):
-    """Masks of weights that live on behind them, chosen anew among all of them."""
+    """Masks of weights that live on behind them, chosen again among all of them."""
 
     every: int
 

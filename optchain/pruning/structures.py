@@ -127,7 +127,7 @@ def structure_of(structure: str | Sequence[int] | Structure, axis: int | None) -
     if ratio:
         keep, of = map(int, ratio.groups())
         if not 0 < keep < of:
-            raise ValueError(f"sparse: structure {structure!r} keeps {keep} of {of}; wanted at least 1, and fewer")
+            raise ValueError(f"sparse: structure {structure!r} keeps {keep} of {of}; expected at least 1, and fewer")
         return Groups(keep, of, **own)
     if own:
         raise ValueError(f"sparse: structure {structure!r} has no axis to choose, got axis={axis}")
@@ -136,7 +136,7 @@ def structure_of(structure: str | Sequence[int] | Structure, axis: int | None) -
     if isinstance(structure, (list, tuple)) and structure and all(type(x) is int and x > 0 for x in structure):
         return Blocks(tuple(structure))
     near = nearest(str(structure), ("unstructured", "channels", "2:4"))
-    raise ValueError(f"sparse: structure is {structure!r}; wanted a word, N:M, or the shape of a block; {near}")
+    raise ValueError(f"sparse: structure is {structure!r}; expected a word, N:M, or the shape of a block; {near}")
 
 
 def _no_axis(axis: int, shape: Shape) -> str | None:

@@ -1,6 +1,6 @@
 """The constant schedule."""
 
-from optchain.core.rule import Rate
+from optchain.core.numbers import Rate
 from optchain.core.schedule import schedule
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import jax.numpy as jnp
 
-from optchain.core.rule import Positive, Range, Rate, Scalar
+from optchain.core.numbers import Positive, Range, Rate, Scalar
 from optchain.core.schedule import schedule
 from optchain.schedules.exponential import power
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import jax
 import jax.numpy as jnp
 
-from optchain.core.rule import NonNegative, Positive, Range, Rate, Scalar
+from optchain.core.numbers import NonNegative, Positive, Range, Rate, Scalar
 from optchain.core.schedule import schedule
 from optchain.schedules.piecewise import Steps, step_function, unordered
 

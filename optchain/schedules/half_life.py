@@ -4,9 +4,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from optchain.core.numerics import log_decay
-from optchain.core.rule import Decay, NonNegative
+from optchain.core.numbers import Decay, NonNegative
 from optchain.core.schedule import schedule
+from optchain.core.seen import log_decay
 from optchain.schedules.linear import ramp
 
 

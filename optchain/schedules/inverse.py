@@ -4,7 +4,7 @@ from typing import Annotated
 
 import jax.numpy as jnp
 
-from optchain.core.rule import NonNegative, Positive, Range, Rate, Scalar
+from optchain.core.numbers import NonNegative, Positive, Range, Rate, Scalar
 from optchain.core.schedule import schedule
 from optchain.schedules.linear import ramp
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from optchain.core.rule import Rate
+from optchain.core.numbers import Rate
 from optchain.core.schedule import schedule
 from optchain.schedules.cosine import cosine
 from optchain.schedules.linear import linear

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from optchain.core.rule import Positive
+from optchain.core.numbers import Positive
 from optchain.core.schedule import schedule
 from optchain.schedules.piecewise import piecewise
 

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from optchain.core.rule import NonNegative, Rate
+from optchain.core.numbers import NonNegative, Rate
 from optchain.core.schedule import schedule
 
 

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from optchain.core.rule import Fraction, NonNegative, Positive, Rate
+from optchain.core.numbers import Fraction, NonNegative, Positive, Rate
 from optchain.core.schedule import schedule
 from optchain.schedules.cosine import fall
 from optchain.schedules.linear import mix, ramp

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import jax
 import jax.numpy as jnp
 
-from optchain.core.rule import Range, Scalar
+from optchain.core.numbers import Range, Scalar
 from optchain.core.schedule import known, schedule
 
 Steps = Annotated[Sequence[Scalar], Range("[0, inf)")]

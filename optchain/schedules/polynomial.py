@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from optchain.core.rule import NonNegative, Positive, Rate
+from optchain.core.numbers import NonNegative, Positive, Rate
 from optchain.core.schedule import schedule
 from optchain.schedules.linear import mix, ramp
 

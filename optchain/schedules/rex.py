@@ -1,6 +1,6 @@
 """The reflected exponential schedule."""
 
-from optchain.core.rule import NonNegative, Rate
+from optchain.core.numbers import NonNegative, Rate
 from optchain.core.schedule import schedule
 from optchain.schedules.linear import mix, ramp
 

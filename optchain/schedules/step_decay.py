@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from optchain.core.rule import Positive, Rate
+from optchain.core.numbers import Positive, Rate
 from optchain.core.schedule import schedule
 from optchain.schedules.exponential import power
 

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from optchain.core.rule import NonNegative, Positive, Rate
+from optchain.core.numbers import NonNegative, Positive, Rate
 from optchain.core.schedule import known, schedule
 from optchain.schedules.linear import mix, ramp
 from optchain.schedules.polynomial import risen

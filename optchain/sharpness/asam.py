@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optchain.core.rule import Number, Range, checked
-from optchain.core.transform import Transform, technique, transform
+from optchain.core.lift import technique
+from optchain.core.numbers import Number, Range, checked
+from optchain.core.transform import Transform, transform
 from optchain.sharpness.sam import Sam
 from optchain.stepsize.scale import scale
 
@@ -18,6 +19,8 @@ class Asam(Sam):
     """`Sam` in a neighborhood that is as long in each entry as the parameter is large."""
 
     eta: Number
+
+    name = "asam"
 
     def scales(self, params: Any) -> Any:
         return jax.tree.map(lambda p: jnp.abs(p) + jnp.asarray(self.eta, p.dtype), params)
@@ -41,7 +44,7 @@ def asam(tx: optax.GradientTransformation, rho: Number = 0.5, eta: float = 0.01)
 
     Shapes and dtypes: as `sam`.
 
-    Differs from the paper: nothing; its code leaves biases unscaled, here all parameters are alike.
+    Differs from the paper: nothing; its code leaves biases unscaled, here all parameters are scaled in the same way.
 
     Raises:
         ValueError: as `sam`.

@@ -7,9 +7,9 @@ from typing import Any
 import jax
 import optax
 
-from optchain.core.modifier import at
-from optchain.core.rule import Number, Range, checked
-from optchain.core.transform import Transform, technique, transform
+from optchain.core.lift import technique
+from optchain.core.numbers import Number, Range, at, checked
+from optchain.core.transform import Transform, transform
 from optchain.sharpness.sam import Sam, perpendicular, plus
 from optchain.stepsize.scale import scale
 
@@ -20,7 +20,9 @@ class Gsam(Sam):
 
     alpha: Number
 
-    def combined(self, grads: Any, sharp: Callable[[], Any], state: Any, step: jax.Array) -> tuple[Any, dict[str, Any]]:
+    name = "gsam"
+
+    def combined(self, grads: Any, sharp: Callable[[], Any], own: Any, step: jax.Array) -> tuple[Any, dict[str, Any]]:
         found = sharp()
         return plus(found, -at(self.alpha, step), perpendicular(grads, found)), {}
 

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optchain.core.modifier import at
-from optchain.core.rule import Number, Range, checked, whole
-from optchain.core.runner import like
-from optchain.core.transform import Transform, technique, transform
+from optchain.core.door import like
+from optchain.core.lift import technique
+from optchain.core.numbers import Number, Range, at, checked, whole
+from optchain.core.transform import Transform, transform
 from optchain.sharpness.sam import Sam, normalized, perpendicular, plus
 from optchain.stepsize.scale import scale
 
@@ -20,25 +20,27 @@ from optchain.stepsize.scale import scale
 class LookSam(Sam):
     """`Sam` at every k-th step; between them the last direction to flat regions is added to the gradient.
 
-    State: `count`, and `flat`, that direction, with the norm 1.
+    State under its name: `count`, and `flat`, that direction, with the norm 1.
     """
 
     k: int
     alpha: Number
 
-    def start(self, params: Any) -> dict[str, Any]:
-        return super().start(params) | {"flat": jax.tree.map(jnp.zeros_like, params)}
+    name = "looksam"
 
-    def combined(self, grads: Any, sharp: Callable[[], Any], state: Any, step: jax.Array) -> tuple[Any, dict[str, Any]]:
+    def begin(self, params: Any) -> dict[str, Any]:
+        return super().begin(params) | {"flat": jax.tree.map(jnp.zeros_like, params)}
+
+    def combined(self, grads: Any, sharp: Callable[[], Any], own: Any, step: jax.Array) -> tuple[Any, dict[str, Any]]:
         def computed() -> tuple[Any, Any]:
             found = sharp()
-            return found, like(normalized(perpendicular(found, grads))[0], state["flat"])
+            return found, like(normalized(perpendicular(found, grads))[0], own["flat"])
 
         def reused() -> tuple[Any, Any]:
             _, size = normalized(grads)
-            return plus(grads, jnp.asarray(at(self.alpha, step), size.dtype) * size, state["flat"]), state["flat"]
+            return plus(grads, jnp.asarray(at(self.alpha, step), size.dtype) * size, own["flat"]), own["flat"]
 
-        found, flat = jax.lax.cond(state["count"] % self.k == 0, computed, reused)
+        found, flat = jax.lax.cond(own["count"] % self.k == 0, computed, reused)
         return found, {"flat": flat}
 
 
@@ -70,7 +72,7 @@ def looksam(tx: optax.GradientTransformation, rho: Number = 0.05, k: int = 5, al
     Differs from the paper: nothing.
 
     Raises:
-        ValueError: as `sam`; a k that is no whole number from 1.
+        ValueError: as `sam`; a k that is not a whole number of at least 1.
 
     References:
         Liu et al., 2022, Algorithm 1. https://arxiv.org/abs/2203.02714

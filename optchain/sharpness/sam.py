@@ -8,41 +8,45 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optchain.core.modifier import Modifier, at
-from optchain.core.numerics import global_norm, wide
-from optchain.core.rule import Number, Range, checked
-from optchain.core.runner import like, require_aligned
-from optchain.core.transform import Transform, technique, transform
+from optchain.core.around import Around
+from optchain.core.door import like, require_shapes
+from optchain.core.lift import technique
+from optchain.core.numbers import Number, Range, at, checked
+from optchain.core.numerics import global_norm, incremented, wide
+from optchain.core.routing import Given
+from optchain.core.transform import Transform, transform
 from optchain.core.trees import dot
 from optchain.stepsize.scale import scale
 
 
 @dataclasses.dataclass(frozen=True)
-class Sam(Modifier):
+class Sam(Around):
     """Steps by `inner` on the gradient of perturbed parameters.
 
-    State: `count`.
+    State under its name: `count`.
     """
 
     rho: Number
 
+    name = "sam"
     needs_params = True
 
-    def start(self, params: Any) -> dict[str, Any]:
+    def begin(self, params: Any) -> dict[str, Any]:
         return {"count": jnp.zeros((), jnp.int32)}
 
-    def modify(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        step = extra.get("step", state["count"])
+    def modify(self, updates: Any, state: Any, params: Any, routed: dict[str, Given]) -> tuple[Any, dict[str, Any]]:
+        own, given = state[self.name], routed[""]
+        step = own["count"] if given.step is None else given.step
 
         def sharp() -> Any:
             moved = self.perturbed(updates, params, at(self.rho, step))
-            return like(self.gradients(moved, extra.get("grad_fn")), updates)
+            return like(self.gradients(moved, given.extra.get("grad_fn")), updates)
 
-        grads, own = self.combined(updates, sharp, state, step)
-        new, inner = self.run_one("inner", grads, state, params, extra)
-        return new, own | {"count": jnp.asarray(optax.safe_increment(state["count"])), "inner": inner}
+        grads, slots = self.combined(updates, sharp, own, step)
+        new, inner = self.inner_step(grads, state, params, routed)
+        return new, {self.name: {"count": incremented(own["count"]), **slots}, "inner": inner}
 
-    def combined(self, grads: Any, sharp: Callable[[], Any], state: Any, step: jax.Array) -> tuple[Any, dict[str, Any]]:
+    def combined(self, grads: Any, sharp: Callable[[], Any], own: Any, step: jax.Array) -> tuple[Any, dict[str, Any]]:
         """The gradient that `inner` sees, from that at the parameters and, computed on call, that at the perturbed
         ones; and the wrapper's own slots."""
         return sharp(), {}
@@ -59,10 +63,10 @@ class Sam(Modifier):
     def gradients(self, params: Any, grad_fn: Callable[[Any], Any] | None) -> Any:
         """The gradients at other parameters."""
         if not callable(grad_fn):
-            wanted = "call update(grads, state, params, grad_fn=lambda params: jax.grad(loss)(params, batch))"
-            raise ValueError(f"{self.name} computes gradients at other parameters: {wanted}")
+            expected = "call update(grads, state, params, grad_fn=lambda params: jax.grad(loss)(params, batch))"
+            raise ValueError(f"{self.name} computes gradients at other parameters: {expected}")
         grads = grad_fn(params)
-        require_aligned(self.name, params, grads, "results of grad_fn")
+        require_shapes(self.name, params, grads, "results of grad_fn")
         return jax.tree.map(wide, grads)
 
 

@@ -1,6 +1,6 @@
 """Gradient centralization."""
 
-from optchain.core.dense import lift
+from optchain.core.lift import lift
 from optchain.core.rule import rule
 
 

@@ -5,8 +5,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.rule import NonNegative, Positive, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import NonNegative, Positive
+from optchain.core.rule import rule
 
 
 class Bets(NamedTuple):

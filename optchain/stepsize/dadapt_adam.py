@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
 from optchain.core.joint import Joint
-from optchain.core.numerics import ema, over_root, quotient, weight
-from optchain.core.rule import Decay, NonNegative, Positive, Rate, Static, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import Mean, NonNegative, Positive, Rate, Static
+from optchain.core.numerics import ema, quotient, root, square
+from optchain.core.rule import rule
 from optchain.core.trees import dot, norm1, scalar
 
 
@@ -46,7 +47,10 @@ class DAdaptAdam:
 
     Metrics: `d`, the estimate that the next step uses.
 
-    Shapes and dtypes: any; the slots are in float32 or wider. It reads the parameters.
+    Shapes and dtypes: any; the slots are in float32 or wider. It reads the parameters. The link keeps the weight that
+    each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers each. Both r and s have
+    one weight, but :math:`1 - \sqrt{b_2}` is that of the step: a :math:`b_2` that rises raises the estimate, and d
+    keeps its largest.
 
     Differs from the paper: `weight_decay` and `bias_correction` are those of the authors' code, off by default. The
     code divides by the old root in r.
@@ -56,8 +60,8 @@ class DAdaptAdam:
     """
 
     learning_rate: Rate = 1.0
-    b1: Decay = 0.9
-    b2: Decay = 0.999
+    b1: Mean = 0.9
+    b2: Mean = 0.999
     eps: NonNegative = 1e-8
     estim_lr0: Positive = 1e-6
     weight_decay: NonNegative = 0.0
@@ -71,16 +75,16 @@ class DAdaptAdam:
         mu, nu, weighted = (jax.tree.map(jnp.zeros_like, p) for _ in range(3))
         return Estimate(mu, nu, weighted, scalar(0.0, p), scalar(self.estim_lr0, p))
 
-    def update(self, g, s, p, t):
+    def update(self, g, s, p, t, seen):
         b3 = self.b2**0.5
-        corrected = jnp.sqrt(weight(self.b2, t)) / weight(self.b1, t) if self.bias_correction else 1.0
+        corrected = jnp.sqrt(seen.b2) / seen.b1 if self.bias_correction else 1.0
         rate = self.learning_rate * corrected * s.d
 
         def scaled(mean, nu):
-            return over_root(mean, nu, self.eps, eps_in_sqrt=False)
+            return quotient(mean, root(nu) + self.eps)
 
         mu = jax.tree.map(lambda x, mean: ema(rate * x, mean, self.b1), g, s.mu)
-        nu = jax.tree.map(lambda x, mean: ema(x**2, mean, self.b2), g, s.nu)
+        nu = jax.tree.map(lambda x, mean: ema(square(x), mean, self.b2), g, s.nu)
         along = ema(rate * dot(g, jax.tree.map(scaled, s.weighted, nu)), s.along, b3)
         weighted = jax.tree.map(lambda x, mean: ema(rate * x, mean, b3), g, s.weighted)
         u = jax.tree.map(lambda mu, nu, p: scaled(mu, nu) + self.weight_decay * rate * p, mu, nu, p)

@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
 from optchain.core.joint import Joint
+from optchain.core.lift import lift
+from optchain.core.numbers import Decay, Positive, Rate
 from optchain.core.numerics import ema, global_norm, quotient
-from optchain.core.rule import Decay, Positive, Rate, rule
+from optchain.core.rule import rule
 from optchain.core.trees import dot, scalar
 
 

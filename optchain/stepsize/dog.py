@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
 from optchain.core.joint import Joint
-from optchain.core.numerics import global_norm, over_root
-from optchain.core.rule import NonNegative, Positive, Rate, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import NonNegative, Positive, Rate
+from optchain.core.numerics import global_norm, quotient, sqrt
+from optchain.core.rule import rule
 from optchain.core.trees import dot, scalar
 
 
@@ -59,7 +60,7 @@ class DistanceOverGradients:
     def update(self, g, s, p, t) -> tuple[Any, ...]:
         distance = jnp.maximum(s.distance, global_norm(s.moved))
         squares = s.squares + dot(g, g)
-        rate = self.learning_rate * over_root(distance, squares, self.eps, eps_in_sqrt=True)
+        rate = self.learning_rate * quotient(distance, sqrt(squares + self.eps))
         u = jax.tree.map(lambda x: rate * x, g)
         moved = jax.tree.map(jnp.add, s.moved, u)
         return u, Way(moved, distance, squares), {"distance": distance, "step": rate}

@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
 from optchain.core.joint import Joint
-from optchain.core.numerics import over_root
-from optchain.core.rule import NonNegative, Positive, Rate, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import NonNegative, Positive, Rate
+from optchain.core.numerics import quotient, sqrt
+from optchain.core.rule import rule
 from optchain.core.trees import dot, scalar
 
 
@@ -57,10 +58,10 @@ class DistanceOverWeightedGradients:
     def update(self, g, s, p, t):
         square = jnp.maximum(s.estim_sq_dist, dot(s.moved, s.moved))
         squares = s.squares + square * dot(g, g)
-        rate = self.learning_rate * over_root(square, squares, self.eps, eps_in_sqrt=False)
+        rate = self.learning_rate * quotient(square, sqrt(squares) + self.eps)
         u = jax.tree.map(lambda x: rate * x, g)
         moved = jax.tree.map(jnp.add, s.moved, u)
-        return u, Way(moved, square, squares), {"distance": jnp.sqrt(square), "step": rate}
+        return u, Way(moved, square, squares), {"distance": sqrt(square), "step": rate}
 
 
 scale_by_dowg = lift(DistanceOverWeightedGradients, "scale_by_dowg", Joint)

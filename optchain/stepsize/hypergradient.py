@@ -6,43 +6,41 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from optchain.core.around import Around
 from optchain.core.chain import chain
-from optchain.core.rule import Range, checked
-from optchain.core.runner import Result
-from optchain.core.transform import Transform, add_update, step, technique, transform, widened
+from optchain.core.lift import technique
+from optchain.core.numbers import Range, checked
+from optchain.core.routing import Given
+from optchain.core.transform import Transform, transform
 from optchain.core.trees import dot, scalar
-from optchain.core.wrapper import Wrapper
 from optchain.moments.adam import scale_by_adam
 from optchain.stepsize.scale import scale
 
 
 @dataclasses.dataclass(frozen=True)
-class Hypergradient(Wrapper):
+class Hypergradient(Around):
     """Multiplies the wrapped transformation's updates by a rate that descends the loss too.
 
-    State: `rate`, and `last`, the last update of the wrapped transformation, like the parameters.
+    State under its name: `rate`, and `last`, the last update of the wrapped transformation, like the parameters.
     """
 
     learning_rate: float
     hyper_learning_rate: float
 
-    def start(self, params: Any) -> dict[str, Any]:
+    name = "hypergradient"
+
+    def begin(self, params: Any) -> dict[str, Any]:
         return {"rate": scalar(self.learning_rate, params), "last": jax.tree.map(jnp.zeros_like, params)}
 
-    def shown(self, state: dict[str, Any]) -> dict[str, jax.Array]:
-        return {"rate": state["rate"]}
+    def shown(self, own: dict[str, Any]) -> dict[str, Any]:
+        return {"rate": own["rate"]}
 
-    def step(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> Result:
-        """One update that stays in float32 or wider."""
-        u, inner, _ = step(self.inner, updates, state["inner"], params, extra)
-        slope = dot(widened(updates), state["last"]).astype(state["rate"].dtype)
-        rate = state["rate"] - self.hyper_learning_rate * slope
+    def modify(self, updates: Any, state: Any, params: Any, routed: dict[str, Given]) -> tuple[Any, dict[str, Any]]:
+        own = state[self.name]
+        u, inner = self.inner_step(updates, state, params, routed)
+        rate = own["rate"] - self.hyper_learning_rate * dot(updates, own["last"]).astype(own["rate"].dtype)
         new = jax.tree.map(lambda x: rate.astype(x.dtype) * x, u)
-        return new, self._with_metrics({"rate": rate, "last": u, "inner": inner}), {}
-
-    def apply(self, grads: Any, state: Any, params: Any, **extra: Any) -> tuple[Any, Any]:
-        new, state, _ = self.step(grads, state, params, extra)
-        return jax.tree.map(add_update, params, new), state
+        return new, {self.name: {"rate": rate, "last": u}, "inner": inner}
 
 
 @technique(tx=chain(adam=scale_by_adam(), descent=scale(-1.0)), learning_rate=1e-3, hyper_learning_rate=1e-7)

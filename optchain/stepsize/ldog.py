@@ -1,6 +1,6 @@
 """Distance over gradients, leaf by leaf."""
 
-from optchain.core.dense import lift
+from optchain.core.lift import lift
 from optchain.core.rule import rule
 from optchain.stepsize.dog import DistanceOverGradients
 
@@ -29,6 +29,9 @@ class LayerDistanceOverGradients(DistanceOverGradients):
     """
 
     metrics = ()  # it has one of each for each leaf
+
+    def axes(self, p):
+        return {"distance": (), "squares": ()}
 
     def update(self, g, s, p, t):
         u, slots, _ = super().update(g, s, p, t)

@@ -1,8 +1,9 @@
 """Normalized updates: by the norm of each leaf."""
 
-from optchain.core.dense import lift
+from optchain.core.lift import lift
+from optchain.core.numbers import NonNegative, Rate
 from optchain.core.numerics import norm, unit_factor
-from optchain.core.rule import NonNegative, Rate, rule
+from optchain.core.rule import rule
 
 
 @rule

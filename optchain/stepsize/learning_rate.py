@@ -1,11 +1,13 @@
 """The learning rate."""
 
-from optchain.core.dense import lift
-from optchain.core.rule import Rate, Static, rule, unchanged
+from optchain.core.lift import lift
+from optchain.core.numbers import Rate, Static
+from optchain.core.rule import rule
+from optchain.embeddings.sleep import Rests
 
 
 @rule
-class LearningRate:
+class LearningRate(Rests):
     r"""Multiplies the update by the learning rate, downhill.
 
     .. math::
@@ -28,8 +30,6 @@ class LearningRate:
 
     linear = True
     example = {"learning_rate": 0.1}
-
-    sleep = unchanged
 
     def update(self, g, s, p, t):
         return (-self.learning_rate if self.flip_sign else self.learning_rate) * g, s

@@ -6,21 +6,22 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from optchain.core.around import Around
+from optchain.core.lift import technique
+from optchain.core.numbers import Range, checked, whole
 from optchain.core.numerics import global_norm, quotient
-from optchain.core.rule import Range, checked, whole
-from optchain.core.runner import Result
-from optchain.core.transform import Transform, add_update, step, technique, transform, widened
+from optchain.core.routing import Given
+from optchain.core.transform import Transform, transform
 from optchain.core.trees import dot, scalar
-from optchain.core.wrapper import Wrapper
 from optchain.stepsize.scale import scale
 
 
 @dataclasses.dataclass(frozen=True)
-class Mechanic(Wrapper):
+class Mechanic(Around):
     """Scales the sum of the wrapped transformation's updates by a factor that bets on gradients along that sum.
 
-    State: `moved`, the sum, like the parameters; for each decay its scale, its reward, the root of its squared
-    products, and their largest.
+    State under its name: `moved`, the sum, like the parameters; for each decay its `scale`, its `reward`, the `root` of
+    its squared products, and their `largest`.
     """
 
     weight_decay: float
@@ -28,46 +29,43 @@ class Mechanic(Wrapper):
     s_init: float
     num_betas: int
 
-    def start(self, params: Any) -> dict[str, Any]:
+    name = "mechanize"
+    needs_params = True
+
+    def begin(self, params: Any) -> dict[str, Any]:
         own = {name: jnp.zeros((self.num_betas,), scalar(0.0, params).dtype) for name in ("scale", "reward")}
         own |= {name: jnp.zeros_like(own["scale"]) for name in ("root", "largest")}
         return own | {"moved": jax.tree.map(jnp.zeros_like, params)}
 
-    def shown(self, state: dict[str, Any]) -> dict[str, jax.Array]:
-        return {"scale": jnp.sum(state["scale"])}
+    def shown(self, own: dict[str, Any]) -> dict[str, Any]:
+        return {"scale": jnp.sum(own["scale"])}
 
-    def step(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> Result:
+    def modify(self, updates: Any, state: Any, params: Any, routed: dict[str, Given]) -> tuple[Any, dict[str, Any]]:
         """The way from the old sum, scaled by its old factor, to the new sum, scaled by its new one."""
-        if params is None:
-            raise ValueError("mechanize reads the parameters: call update(grads, state, params)")
-        u, inner, _ = step(self.inner, updates, state["inner"], params, extra)
-        tuned = self._tuned(self._product(widened(updates), state, widened(params)), state)
-        moved = jax.tree.map(jnp.add, state["moved"], u)
-        before, after = jnp.sum(state["scale"]), jnp.sum(tuned["scale"])
+        own = state[self.name]
+        u, inner = self.inner_step(updates, state, params, routed)
+        tuned = self._tuned(self._product(updates, own, params), own)
+        moved = jax.tree.map(jnp.add, own["moved"], u)
+        before, after = jnp.sum(own["scale"]), jnp.sum(tuned["scale"])
 
         def way(old: jax.Array, new: jax.Array) -> jax.Array:
             return after.astype(new.dtype) * new - before.astype(old.dtype) * old
 
-        new = jax.tree.map(way, state["moved"], moved)
-        return new, self._with_metrics(tuned | {"moved": moved, "inner": inner}), {}
+        return jax.tree.map(way, own["moved"], moved), {self.name: tuned | {"moved": moved}, "inner": inner}
 
-    def apply(self, grads: Any, state: Any, params: Any, **extra: Any) -> tuple[Any, Any]:
-        new, state, _ = self.step(grads, state, params, extra)
-        return jax.tree.map(add_update, params, new), state
-
-    def _product(self, g: Any, state: dict[str, Any], p: Any) -> jax.Array:
+    def _product(self, g: Any, own: dict[str, Any], p: Any) -> jax.Array:
         """The gradient, with its decay, along the sum: how much the loss grows with the scale."""
-        moved = state["moved"]
-        pull = self.weight_decay * jnp.sum(state["scale"]) * quotient(global_norm(g), global_norm(p))
-        return (dot(moved, g) + pull * dot(moved, p)).astype(state["scale"].dtype)
+        moved = own["moved"]
+        pull = self.weight_decay * jnp.sum(own["scale"]) * quotient(global_norm(g), global_norm(p))
+        return (dot(moved, g) + pull * dot(moved, p)).astype(own["scale"].dtype)
 
-    def _tuned(self, h: jax.Array, state: dict[str, Any]) -> dict[str, jax.Array]:
+    def _tuned(self, h: jax.Array, own: dict[str, Any]) -> dict[str, jax.Array]:
         """The scale of each decay after one more product."""
         betas = jnp.asarray([1 - 0.1 ** (i + 1) for i in range(self.num_betas)], h.dtype)
-        largest = jnp.maximum(betas * state["largest"], jnp.abs(h))
+        largest = jnp.maximum(betas * own["largest"], jnp.abs(h))
         # The root itself is kept: the square of a large product would be infinite.
-        root = jnp.hypot(betas * state["root"], jnp.broadcast_to(h, betas.shape))
-        reward = jnp.maximum(betas * state["reward"] - h * state["scale"], 0)
+        root = jnp.hypot(betas * own["root"], jnp.broadcast_to(h, betas.shape))
+        reward = jnp.maximum(betas * own["reward"] - h * own["scale"], 0)
         bet = (self.s_init / self.num_betas * largest + reward) / (root + self.eps)
         return {"scale": bet, "reward": reward, "root": root, "largest": largest}
 
@@ -95,7 +93,7 @@ def mechanize(
         s_init: the first scale, > 0; smaller than the one that is looked for.
         num_betas: n, how many decays :math:`b_i`, at least 1.
 
-    Metrics: `mechanic.scale`, s.
+    Metrics: `mechanize.scale`, s.
 
     Shapes and dtypes: any; the slot `moved`, :math:`\Delta`, is like the parameters, in float32 or wider.
 

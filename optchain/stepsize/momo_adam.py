@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
 from optchain.core.joint import Joint
-from optchain.core.numerics import debias, ema, over_root, weight
-from optchain.core.rule import Decay, NonNegative, Rate, Static, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import Mean, NonNegative, Rate, Static
+from optchain.core.numerics import ema, over_root, square
+from optchain.core.rule import rule
 from optchain.core.trees import dot, scalar
 from optchain.stepsize.momo import polyak
 
@@ -51,7 +52,8 @@ class AdamModel:
 
     Metrics: `step`, :math:`\tau`, and `bound`, :math:`f_{min}`.
 
-    Shapes and dtypes: any; the slots are in float32 or wider. It reads the parameters.
+    Shapes and dtypes: any; the slots are in float32 or wider. It reads the parameters. The link keeps the weight that
+    each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers each.
 
     Differs from the paper: nothing.
 
@@ -60,8 +62,8 @@ class AdamModel:
     """
 
     learning_rate: Rate = 1e-2
-    b1: Decay = 0.9
-    b2: Decay = 0.999
+    b1: Mean = 0.9
+    b2: Mean = 0.999
     eps: NonNegative = 1e-8
     lower_bound: Rate = 0.0
     weight_decay: NonNegative = 0.0
@@ -76,19 +78,19 @@ class AdamModel:
         mu, nu = (jax.tree.map(jnp.zeros_like, p) for _ in range(2))
         return Model(mu, nu, scalar(0.0, p), scalar(0.0, p), scalar(self.lower_bound, p))
 
-    def update(self, g, s, p, t, value):
+    def update(self, g, s, p, t, seen, value):
         mu = jax.tree.map(lambda x, mean: ema(x, mean, self.b1), g, s.mu)
-        nu = jax.tree.map(lambda x, mean: ema(x**2, mean, self.b2), g, s.nu)
-        seen, lag = weight(self.b1, t), self.b1 * s.lag
+        nu = jax.tree.map(lambda x, mean: ema(square(x), mean, self.b2), g, s.nu)
+        lag = self.b1 * s.lag
 
         def scaled(mu, nu):
-            return over_root(mu, debias(nu, self.b2, t), self.eps, eps_in_sqrt=False)
+            return over_root(mu, nu / seen.b2, self.eps)
 
         way = jax.tree.map(scaled, mu, nu)
-        loss, bound, rate = s.loss, s.bound, self.learning_rate / seen
+        loss, bound, rate = s.loss, s.bound, self.learning_rate / seen.b1
         if value is not None:
             loss = ema(value, loss, self.b1)
-            rate, bound = polyak(self, loss - lag, dot(mu, p), dot(mu, way), bound, seen)
+            rate, bound = polyak(self, loss - lag, dot(mu, p), dot(mu, way), bound, seen.b1)
         decay = self.learning_rate * self.weight_decay
         u = jax.tree.map(lambda x, p: (rate * x + decay * p) / (1 + decay), way, p)
         return u, Model(mu, nu, loss, lag + dot(mu, u), bound), {"step": rate, "bound": bound}

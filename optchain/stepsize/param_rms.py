@@ -2,8 +2,10 @@
 
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
-from optchain.core.rule import Positive, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import Positive
+from optchain.core.numerics import sqrt
+from optchain.core.rule import rule
 
 
 @rule
@@ -31,7 +33,7 @@ class ParameterRms:
     needs_params = True
 
     def update(self, g, s, p, t):
-        return g * jnp.maximum(self.min_scale, jnp.sqrt(jnp.mean(p**2))), s
+        return g * jnp.maximum(self.min_scale, sqrt(jnp.mean(p**2))), s
 
 
 scale_by_param_block_rms = lift(ParameterRms, "scale_by_param_block_rms")

@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
 from optchain.core.joint import Joint
-from optchain.core.rule import NonNegative, Positive, Rate, Static, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import NonNegative, Positive, Rate, Static
+from optchain.core.rule import rule
 from optchain.core.trees import dot
 
 VARIANTS = ("sps", "sps+")

@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
 from optchain.core.joint import Joint
-from optchain.core.numerics import ema, over_root, quotient, weight
-from optchain.core.rule import Decay, NonNegative, Positive, Rate, Static, rule
+from optchain.core.lift import lift
+from optchain.core.numbers import Mean, NonNegative, Positive, Rate, Static
+from optchain.core.numerics import ema, over_root, quotient, square
+from optchain.core.rule import rule
 from optchain.core.trees import dot, norm1, scalar
 
 
@@ -50,7 +51,9 @@ class Prodigy:
 
     Metrics: `d`, the estimate that the next step uses.
 
-    Shapes and dtypes: any; the slots are in float32 or wider. It reads the parameters.
+    Shapes and dtypes: any; the slots are in float32 or wider. It reads the parameters. The link keeps the weight that
+    each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers each. r and s have one
+    weight, which their quotient takes out, whatever :math:`b_2` has been; d never falls when it changes.
 
     Differs from the paper: `estim_lr_coef`, `weight_decay`, `safeguard_warmup` and `bias_correction` are those of the
     authors' code, and leave the paper's law alone by default; the code adds :math:`d \epsilon` with the new d.
@@ -60,8 +63,8 @@ class Prodigy:
     """
 
     learning_rate: Rate = 1.0
-    b1: Decay = 0.9
-    b2: Decay = 0.999
+    b1: Mean = 0.9
+    b2: Mean = 0.999
     eps: NonNegative = 1e-8
     estim_lr0: Positive = 1e-6
     estim_lr_coef: Positive = 1.0
@@ -77,19 +80,19 @@ class Prodigy:
         mu, nu, weighted, moved = (jax.tree.map(jnp.zeros_like, p) for _ in range(4))
         return Estimate(mu, nu, weighted, moved, scalar(0.0, p), scalar(self.estim_lr0, p))
 
-    def update(self, g, s, p, t):
+    def update(self, g, s, p, t, seen):
         d, b3 = s.d, self.b2**0.5
-        corrected = jnp.sqrt(weight(self.b2, t)) / weight(self.b1, t) if self.bias_correction else 1.0
+        corrected = jnp.sqrt(seen.b2) / seen.b1 if self.bias_correction else 1.0
         rate = self.learning_rate * corrected * d
         share = d * (d if self.safeguard_warmup else rate)
         weighted = jax.tree.map(lambda x, mean: ema(share * x, mean, b3), g, s.weighted)
         along = ema(d * rate * dot(g, s.moved), s.along, b3)
         estimate = self.estim_lr_coef * quotient(along, norm1(weighted))
         mu = jax.tree.map(lambda x, mean: ema(d * x, mean, self.b1), g, s.mu)
-        nu = jax.tree.map(lambda x, mean: ema((d * x) ** 2, mean, self.b2), g, s.nu)
+        nu = jax.tree.map(lambda x, mean: ema(square(d * x), mean, self.b2), g, s.nu)
 
         def step(mu, nu, p):
-            return rate * (over_root(mu, nu, d * self.eps, eps_in_sqrt=False) + self.weight_decay * p)
+            return rate * (over_root(mu, nu, d * self.eps) + self.weight_decay * p)
 
         u = jax.tree.map(step, mu, nu, p)
         moved = jax.tree.map(jnp.add, s.moved, u)

@@ -1,11 +1,13 @@
 """A constant or scheduled factor."""
 
-from optchain.core.dense import lift
-from optchain.core.rule import Rate, rule, unchanged
+from optchain.core.lift import lift
+from optchain.core.numbers import Rate
+from optchain.core.rule import rule
+from optchain.embeddings.sleep import Rests
 
 
 @rule
-class Scale:
+class Scale(Rests):
     r"""Multiplies the update by a factor.
 
     .. math::
@@ -26,8 +28,6 @@ class Scale:
 
     linear = True
     example = {"step_size": -0.1}
-
-    sleep = unchanged
 
     def update(self, g, s, p, t):
         return self.step_size * g, s

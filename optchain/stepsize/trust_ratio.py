@@ -2,9 +2,10 @@
 
 import jax.numpy as jnp
 
-from optchain.core.dense import lift
+from optchain.core.lift import lift
+from optchain.core.numbers import NonNegative
 from optchain.core.numerics import norm
-from optchain.core.rule import NonNegative, rule
+from optchain.core.rule import rule
 
 
 @rule

@@ -2,10 +2,11 @@
 
 import jax
 
-from optchain.core.dense import lift
 from optchain.core.joint import Joint
+from optchain.core.lift import lift
+from optchain.core.numbers import NonNegative, Rate
 from optchain.core.numerics import global_norm, unit_factor
-from optchain.core.rule import NonNegative, Rate, rule
+from optchain.core.rule import rule
 
 
 @rule

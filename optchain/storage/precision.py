@@ -7,11 +7,15 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optchain.core.numerics import wide
+from optchain.core.around import Around
+from optchain.core.definition import Result
+from optchain.core.door import like, widened
+from optchain.core.holes import HOLE, is_hole
+from optchain.core.lift import technique
+from optchain.core.numerics import incremented, wide
 from optchain.core.paths import nearest, path_of
-from optchain.core.runner import Result, left_out, like
-from optchain.core.transform import Transform, step, technique, transform
-from optchain.core.wrapper import Wrapper
+from optchain.core.routing import Given
+from optchain.core.transform import Transform, start, step, transform
 from optchain.stepsize.scale import scale
 from optchain.storage.rounding import random_bits, stochastic_round
 
@@ -20,11 +24,11 @@ SLOTS = ("float32", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)
-class Precision(Wrapper):
+class Precision(Around):
     """Stores what the wrapped transformation computes in float32.
 
-    State: `count`; `rest`, for each narrow parameter its float32 master, or what its last rounding left (Kahan);
-    `lost`, entries whose last update rounded to nothing.
+    State under its name: `count`; `rest`, for each narrow parameter its float32 master, or what its last rounding left
+    (Kahan); `lost`, entries whose last update rounded to nothing.
     """
 
     params: str
@@ -32,53 +36,63 @@ class Precision(Wrapper):
     seed: int
     watch: bool
 
-    def init(self, params: Any) -> dict[str, Any]:
-        inner = self._narrowed(self.inner.init(jax.tree.map(wide, params)), jnp.zeros((), jnp.int32))
+    name = "precision"
+
+    def begin(self, params: Any) -> dict[str, Any]:
         counts = {"count": jnp.zeros((), jnp.int32), "lost": jnp.zeros((), jnp.float32)}
-        return self._with_metrics(counts | {"rest": jax.tree.map(self._rest, params), "inner": inner})
+        return counts | {"rest": jax.tree.map(self._rest, params)}
 
-    def shown(self, state: dict[str, Any]) -> dict[str, jax.Array]:
-        return {"lost": state["lost"]} if self.watch else {}
+    def start(self, params: Any) -> dict[str, Any]:
+        inner = self._narrowed(start(self.inner, widened(params)), jnp.zeros((), jnp.int32))
+        return self.with_shown({self.name: self.begin(params), "inner": inner})
 
-    def update(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        new, state, _ = self.step(updates, state, params, extra)
-        return like(new, updates) if self.params == "nearest" else new, state
+    def shown(self, own: dict[str, Any]) -> dict[str, Any]:
+        return {"lost": own["lost"]} if self.watch else {}
 
-    def step(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> Result:
+    def outgoing(self, new: Any, grads: Any, params: Any) -> Any:
+        return like(new, grads) if self.params == "nearest" else new
+
+    def step(self, updates: Any, state: Any, params: Any, given: Given) -> Result:
+        return self.propose(updates, state, params, given)
+
+    def propose(self, grads: Any, state: Any, params: Any, given: Given) -> Result:
         """The float32 step that leads from the stored parameters to their successors."""
-        exact, state = self._stepped(updates, state, params, extra)
+        exact, state = self._stepped(grads, state, params, given)
         if self.params == "nearest":
-            return exact, state, {}
+            return exact, self.with_shown(state), {}
         after, state = self._stored(exact, state, params)
-        return jax.tree.map(lambda new, p: wide(new) - wide(p), after, params), state, {}
+        return jax.tree.map(lambda new, p: wide(new) - wide(p), after, params), self.with_shown(state), {}
 
-    def apply(self, grads: Any, state: Any, params: Any, **extra: Any) -> tuple[Any, Any]:
-        exact, state = self._stepped(grads, state, params, extra)
+    def advance(self, grads: Any, state: Any, params: Any, given: Given) -> Result:
+        exact, state = self._stepped(grads, state, params, given)
         if self.params == "nearest":
             exact = jax.tree.map(lambda u, p: wide(p) + u, exact, params)
-        return self._stored(exact, state, params)
+        after, state = self._stored(exact, state, params)
+        return after, self.with_shown(state), {}
 
-    def _stepped(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    def _stepped(self, grads: Any, state: Any, params: Any, given: Given) -> tuple[Any, dict[str, Any]]:
         """The update, or where it is to be stored in another way the exact new parameters, in float32."""
+        self.require_state(state)
         if params is None and self.params != "nearest":
             raise ValueError("precision stores the parameters: call update(grads, state, params)")
-        view = params if params is None else jax.tree.map(self._view, params, state["rest"])
+        own = state[self.name]
+        view = params if params is None else jax.tree.map(self._view, params, own["rest"])
         inner = jax.tree.map(lambda x: wide(x) if x.dtype == jnp.bfloat16 else x, state["inner"])
-        new, inner, _ = step(self.inner, updates, inner, view, extra)
-        count = jnp.asarray(optax.safe_increment(state["count"]))
-        lost = state["lost"]
+        new, inner, _ = step(self.inner, widened(grads), inner, view, given.split(self.children())[""])
+        count = incremented(own["count"])
+        lost = own["lost"]
         if self.watch and params is not None:
             lost = lost_updates(new, params).astype(jnp.float32)
-        after = {"count": count, "lost": lost, "rest": state["rest"], "inner": self._narrowed(inner, count)}
-        exact = new if self.params == "nearest" else jax.tree.map(lambda p, u: p + u, view, new)
-        return exact, self._with_metrics(after)
+        after = {self.name: own | {"count": count, "lost": lost}, "inner": self._narrowed(inner, count)}
+        return new if self.params == "nearest" else jax.tree.map(lambda p, u: p + u, view, new), after
 
     def _stored(self, exact: Any, state: dict[str, Any], params: Any) -> tuple[Any, dict[str, Any]]:
         """The parameters in their own dtypes, and the state with what their rounding leaves."""
+        own = state[self.name]
 
         def rounded(path: Any, x: jax.Array, p: jax.Array) -> jax.Array:
             if self.params == "stochastic" and p.dtype == jnp.bfloat16:
-                return stochastic_round(x, random_bits(x.shape, self.seed, state["count"], path_of(path)))
+                return stochastic_round(x, random_bits(x.shape, self.seed, own["count"], path_of(path)))
             return x.astype(p.dtype)
 
         after = jax.tree.map_with_path(rounded, exact, params)
@@ -89,22 +103,18 @@ class Precision(Wrapper):
         if kept is None:
             return after, state
         rest = jax.tree.map(
-            lambda old, x, new: old if left_out(old) else kept(x, new, old),
-            state["rest"],
-            exact,
-            after,
-            is_leaf=left_out,
+            lambda old, x, new: old if is_hole(old) else kept(x, new, old), own["rest"], exact, after, is_leaf=is_hole
         )
-        return after, state | {"rest": rest}
+        return after, state | {self.name: own | {"rest": rest}}
 
     def _rest(self, p: Any) -> Any:
         if self.params not in ("kahan", "master") or jnp.asarray(p).dtype in (jnp.float32, jnp.float64):
-            return optax.MaskedNode()
+            return HOLE
         return jnp.array(p, jnp.float32) if self.params == "master" else jnp.zeros_like(p)
 
     def _view(self, p: Any, rest: Any) -> jax.Array:
         """The parameter as exactly as it is known."""
-        if left_out(rest):
+        if is_hole(rest):
             return wide(p)
         return rest if self.params == "master" else wide(p) + wide(rest)
 
@@ -138,9 +148,9 @@ def precision(
     - `"kahan"`: rounding, the remainder kept in a second array of the same dtype and added at the next step;
     - `"master"`: rounding, from a float32 copy in the state.
 
-    It is the outermost wrapper, or stands within others of ours: a chain hands its links float32 parameters. `oc.apply`
-    stores exactly this. `update` returns the float32 step there, which `optax.apply_updates` lands on the same value
-    wherever float32 can express it; what it misses the next step corrects.
+    It is the outermost wrapper, or stands within other wrappers of optchain: a chain hands its links float32
+    parameters. `oc.apply` stores exactly this. `update` returns the float32 step there, which `optax.apply_updates`
+    lands on the same value wherever float32 can express it; what it misses the next step corrects.
 
     Args:
         tx: any transformation.
@@ -149,13 +159,13 @@ def precision(
         seed: of the random bits, which are a hash of seed, step, path and element: the same however arrays are sharded.
         watch: count the entries whose update would round to nothing, as the metric `precision.lost`; one more pass.
 
-    Shapes and dtypes: any; parameters in float32 are stored as ever.
+    Shapes and dtypes: any; parameters in float32 are stored as usual.
 
     Differs from the paper: the compensation of Kahan is that of the stored parameter alone, with no running error of
     the compensation itself.
 
     Raises:
-        ValueError: an unknown word, or a seed that is no whole number.
+        ValueError: an unknown word, or a seed that is not a whole number.
 
     References:
         Zamirai et al., 2020, Algorithms 2 and 3. https://arxiv.org/abs/2010.06192

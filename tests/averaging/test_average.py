@@ -6,6 +6,7 @@ import optax
 import pytest
 from agreement import PARAMS, assert_agree, run, run_float64
 from recorded_gradients import repeated
+from techniques import own
 
 import optchain as oc
 
@@ -118,7 +119,7 @@ def test_keeps_what_low_precision_parameters_cannot():
     p, u = {"w": jnp.ones(3, jnp.bfloat16)}, {"w": jnp.full(3, 2**-6, jnp.bfloat16)}
     tx = oc.average_params(0.9)
     _, state = tx.update(u, tx.init(p), p)
-    chex.assert_trees_all_close(state["average"], {"w": jnp.full(3, 1 + 0.1 * 2**-6)}, rtol=1e-7)
+    chex.assert_trees_all_close(own(state)["average"], {"w": jnp.full(3, 1 + 0.1 * 2**-6)}, rtol=1e-7)
 
 
 def test_begins_with_a_copy_that_can_be_donated():
@@ -146,3 +147,16 @@ def test_asks_for_the_parameters():
     p, tx = {"w": jnp.ones(2)}, oc.average_params()
     with pytest.raises(ValueError, match="average_params reads the parameters"):
         tx.update(p, tx.init(p))
+
+
+def test_a_debiased_mean_keeps_its_weights_when_its_decay_changes():
+    """From its start on, each iterate has the weight (1 - b) times the decays after it, over the sum of these."""
+    start, bs, p = 3, np.linspace(0.5, 0.99, 12), {"w": jnp.ones(2)}
+    tx = oc.chain(average=oc.average_params(0.5, debias=True, start=start))
+    state = tx.init(p)
+    for b in bs:
+        p, state = oc.apply(tx, {"w": jnp.array([1.0, -0.5])}, state, p, hyper={"average.decay": jnp.float32(b)})
+    tail, iterates = bs[start:], 1 + np.outer(np.arange(1, 13), [1.0, -0.5])[start:]
+    weights = (1 - tail) * np.append(np.cumprod(tail[:0:-1])[::-1], 1)
+    np.testing.assert_allclose(oc.averaged_params(state)["w"], weights @ iterates / weights.sum(), rtol=1e-6)
+    assert own(state["links"]["average"]).keys() == {"count", "average", "log", "lost"}

@@ -31,7 +31,7 @@ BETAS = [0.0 if t < 20 or t >= 110 else 0.5 for t in range(STEPS + 1)]
 def test_agrees_with_the_paper(recorded, beta, betas):
     ours = run(oc.ema_nesterov(oc.sgd(RATE), beta, 0.9), recorded)
     twin = by_leaf(ema_nesterov, recorded.grads, recorded.params, betas=betas)
-    assert_agree(ours.state["mu"], twin["m"], SLOTS)
+    assert_agree(ours.state["ema_nesterov"]["mu"], twin["m"], SLOTS)
     assert_agree(ours.params, twin["y"], PARAMS)
     assert_agree(oc.averaged_params(ours.state, ours.params), twin["theta"], PARAMS)
 

@@ -8,6 +8,7 @@ from agreement import PARAMS, assert_agree, by_leaf, run, run_float64
 from torch_twin import run_torch
 
 import optchain as oc
+from optchain.core.walk import numbers_of
 
 RATE, EVERY, SIZE = 0.1, 5, 0.4
 
@@ -66,7 +67,7 @@ def test_agrees_with_pytorch_optimizer(recorded):
 def test_the_slow_step_has_a_name_and_may_follow_a_schedule_of_slow_steps():
     params, g = {"w": jnp.zeros(1)}, {"w": jnp.ones(1)}
     tx = oc.chain(look=oc.lookahead(oc.scale(-1.0), 2, lambda step: jnp.where(step == 0, 1.0, 0.5)))
-    assert tx.link.names() == ["look.step_size", "look.slow.learning_rate"]
+    assert numbers_of(tx) == ["look.step_size", "look.slow.learning_rate"]
     state, seen = tx.init(params), []
     for _ in range(4):
         params, state = oc.apply(tx, g, state, params)

@@ -29,7 +29,7 @@ def schedule_free_sgd(gs, p, b1=0.9, power=2.0):
 def test_agrees_with_the_paper(recorded):
     ours = run(oc.schedule_free_sgd(RATE, WARMUP), recorded)
     twin = by_leaf(schedule_free_sgd, recorded.grads, recorded.params)
-    assert_agree(ours.state["z"], twin["z"], PARAMS)  # a rounding of a parameter at each step
+    assert_agree(ours.state["schedule_free"]["z"], twin["z"], PARAMS)  # a rounding of a parameter at each step
     assert_agree(ours.params, twin["params"], PARAMS)
     assert_agree(oc.averaged_params(ours.state, ours.params), twin["x"], PARAMS)
 
@@ -45,7 +45,7 @@ def test_agrees_with_optax_at_a_constant_rate(recorded, b1):
     """With a schedule optax would begin at step 1."""
     ours = run(oc.schedule_free(oc.adam(0.01, b1=0.0), 0.01, b1), recorded)
     twin = run_twin(optax.contrib.schedule_free(optax.adam(0.01, b1=0.0), 0.01, b1), recorded)
-    assert_agree(ours.state["z"], twin.state.z, PARAMS)
+    assert_agree(ours.state["schedule_free"]["z"], twin.state.z, PARAMS)
     assert_agree(ours.params, twin.params, PARAMS)
     theirs = optax.contrib.schedule_free_eval_params(twin.state, twin.params)
     assert_agree(oc.averaged_params(ours.state, ours.params), theirs, PARAMS)
@@ -64,7 +64,7 @@ def test_the_first_step_of_a_schedule_is_its_step_zero():
     params = {"w": jnp.ones(2)}
     tx = oc.schedule_free(oc.sgd(0.1), lambda step: jnp.where(step == 0, 3.0, 7.0))
     _, state = tx.update(params, tx.init(params), params)
-    np.testing.assert_allclose(state["weight_sum"], 9.0)
+    np.testing.assert_allclose(state["schedule_free"]["weight_sum"], 9.0)
 
 
 def test_a_falling_rate_weighs_by_itself_and_not_by_the_largest_so_far():
@@ -86,7 +86,7 @@ def test_another_interpolation_after_a_restart_finds_the_same_average():
     wanted = oc.averaged_params(state, params)
     params, state = oc.apply(second, jax.tree.map(jnp.zeros_like, g), state, params)
     # A step of gradient 0 leaves z where it is, and takes the average a quarter of the way to it.
-    mixed = jax.tree.map(lambda x, z: 0.75 * x + 0.25 * z, wanted, state["z"])
+    mixed = jax.tree.map(lambda x, z: 0.75 * x + 0.25 * z, wanted, state["schedule_free"]["z"])
     chex.assert_trees_all_close(oc.averaged_params(state, params), mixed, rtol=1e-6)
 
 

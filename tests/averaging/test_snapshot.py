@@ -32,4 +32,4 @@ def test_leaves_the_update_alone_and_begins_with_a_copy():
     state = tx.init(params)
     updates, state = jax.jit(tx.update, donate_argnums=1)(params, state, params)
     chex.assert_trees_all_equal(updates, params)
-    np.testing.assert_array_equal(state["snapshot"]["w"], 1.0)
+    np.testing.assert_array_equal(state["snapshot_params"]["snapshot"]["w"], 1.0)

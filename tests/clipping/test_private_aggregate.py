@@ -56,7 +56,7 @@ def noise(params, count=1, seed=0, sigma=2.0, examples=4, clip=3.0):
     """The noise at one step, as it enters the sum, over its nominal standard deviation."""
     tx = oc.differentially_private_aggregate(clip, sigma, seed=seed)
     grads = jax.tree.map(lambda p: jnp.zeros((examples, *p.shape)), params)
-    u, _ = tx.update(grads, {"count": jnp.asarray(count - 1, jnp.int32)}, params)
+    u, _ = tx.update(grads, {tx.link.name: {"count": jnp.asarray(count - 1, jnp.int32)}}, params)
     return jax.tree.map(lambda x: np.asarray(x) * examples / (sigma * clip), u)
 
 
@@ -123,9 +123,9 @@ def test_the_mask_is_that_of_the_parameters():
 @pytest.mark.parametrize(
     "shapes, message",
     [
-        ({"w": (4, 3), "b": (4, 2)}, r"leaf 'w' has shape \(4, 3\), wanted \(examples, 2, 3\)"),
+        ({"w": (4, 3), "b": (4, 2)}, r"leaf 'w' has shape \(4, 3\) in the updates, \(2, 3\) in the parameters"),
         ({"w": (4, 2, 3), "b": (3, 2)}, r"the leaves have 3 and 4 examples"),
-        ({"w": (4, 2, 3)}, "the updates have the structure"),
+        ({"w": (4, 2, 3)}, "the parameters have a leaf 'b' that the updates lack"),
     ],
 )
 def test_refuses_gradients_without_the_axis_of_the_examples(shapes, message):

@@ -39,14 +39,14 @@ def test_equals_the_large_batch(inner, every):
     found, state = take(oc.accumulate(tx, every), grads, tree(0))
     large, _ = take(tx, [mean(grads[:every]), mean(grads[every:])], tree(0))
     chex.assert_trees_all_close(found, large, rtol=1e-6, atol=1e-6)
-    assert state["emitted"] == 2 and state["micro"] == 0
+    assert state["accumulate"]["emitted"] == 2 and state["accumulate"]["micro"] == 0
 
 
 def test_the_mean_is_weighted_by_tokens():
     grads, weights = micro_batches(3), [10.0, 0.0, 30.0]
     found, state = take(oc.accumulate(oc.sgd(0.1), 3), grads, tree(0), weight=weights)
     chex.assert_trees_all_close(found, take(oc.sgd(0.1), [mean(grads, weights)], tree(0))[0], rtol=1e-6, atol=1e-6)
-    assert state["dropped"] == 0
+    assert state["accumulate"]["dropped"] == 0
 
 
 def test_nothing_moves_between_steps():
@@ -75,7 +75,7 @@ def test_large_finite_gradients_are_kept():
     params, g = {"w": jnp.zeros(3)}, {"w": jnp.full(3, 1e25)}
     found, state = take(oc.accumulate(oc.scale(-1.0), 2), [g, g], params)
     chex.assert_trees_all_close(found, {"w": jnp.full(3, -1e25)}, rtol=1e-6)
-    assert state["dropped"] == 0
+    assert state["accumulate"]["dropped"] == 0
 
 
 def test_no_step_is_made_where_all_are_dropped():
@@ -88,7 +88,7 @@ def test_no_step_is_made_where_all_are_dropped():
     after, state = take(tx, grads, found, state)
     large, _ = take(oc.adamw(0.1), [mean(grads)], tree(0))
     chex.assert_trees_all_close(after, large, rtol=1e-6, atol=1e-6)
-    assert (state["dropped"], state["emitted"]) == (2, 1)
+    assert (state["accumulate"]["dropped"], state["accumulate"]["emitted"]) == (2, 1)
 
 
 def counting(calls, result=lambda u: u):
@@ -142,7 +142,7 @@ def test_the_mean_is_in_float32_for_gradients_in_low_precision():
     params, tx = {"w": jnp.zeros(2)}, oc.accumulate(oc.scale(-1.0), 256)
     grads = [{"w": jnp.full(2, 1 + (i % 2) / 128, jnp.bfloat16)} for i in range(256)]
     found, state = take(tx, grads, params)
-    assert state["mean"]["w"].dtype == jnp.float32
+    assert state["accumulate"]["mean"]["w"].dtype == jnp.float32
     np.testing.assert_allclose(found["w"], -(1 + 0.5 / 128), rtol=1e-6)
 
 

@@ -19,7 +19,7 @@ def factors(values, name="value", **options):
     update = jax.jit(lambda state, value: tx.update({"w": jnp.ones(2)}, state, **{name: value}))
     for value in values:
         updates, state = update(state, value)
-        np.testing.assert_array_equal(updates["w"], state["factor"])
+        np.testing.assert_array_equal(updates["w"], state["scale_on_plateau"]["factor"])
         found.append(float(updates["w"][0]))
     return found
 

@@ -52,12 +52,12 @@ def test_a_positional_name_makes_way_for_a_given_one():
 
 @pytest.mark.parametrize("name", ["Adam", "a.b", "2nd", "", "a-b"])
 def test_names_are_checked(name):
-    with pytest.raises(ValueError, match="lower case letters"):
+    with pytest.raises(ValueError, match="lower-case letters"):
         oc.chain(**{name: oc.scale(1.0)})
 
 
 def test_links_must_be_transformations():
-    with pytest.raises(ValueError, match="link 'adam' is <function.*wanted a gradient transformation"):
+    with pytest.raises(ValueError, match="link 'adam' is <function.*expected a gradient transformation"):
         oc.chain(adam=oc.scale_by_adam)
     with pytest.raises(ValueError, match="link 'link' is 3"):
         oc.chain(3)
@@ -66,7 +66,7 @@ def test_links_must_be_transformations():
 def test_state_is_plain_data_with_the_names_of_the_links():
     state = recipe().init(tree(0))
     assert set(state) == {"step", "links", "metrics"} and set(state["links"]) == {"clip", "adam", "decay", "lr"}
-    assert set(state["links"]["adam"]) == {"count", "mu", "nu"}
+    assert set(state["links"]["adam"]) == {"scale_by_adam"}
     chex.assert_trees_all_equal_shapes(optax.tree.get(state, "mu"), tree(0))
 
 
@@ -167,7 +167,7 @@ def test_inside_foreign_wrappers_names_of_other_chains_pass():
     bare = optax.with_extra_args_support(groups)
     with pytest.raises(ValueError, match="no number 'lr.learning_rate'"):
         bare.update(tree(1), bare.init(params), params, hyper={"lr.learning_rate": 0.5})
-    bare.update(tree(1), bare.init(params), params, hyper={"?lr.learning_rate": 0.5})
+    bare.update(tree(1), bare.init(params), params, hyper=oc.Partial({"lr.learning_rate": 0.5}))
 
 
 def test_metrics_of_chains_side_by_side_have_the_keys_that_lead_to_them():
@@ -214,8 +214,9 @@ def test_misaligned_trees_are_reported_by_path(grads, message):
 
 @pytest.mark.parametrize("dtype", [jnp.int32, jnp.complex64, jnp.bool])
 def test_leaves_that_are_not_real_floats_are_refused_by_path(dtype):
-    with pytest.raises(ValueError, match=f"leaf 'w' is {jnp.dtype(dtype).name}; wanted a real floating dtype"):
-        oc.chain(adam=oc.scale_by_adam()).init({"w": jnp.ones(3, dtype)})
+    params, tx = {"w": jnp.ones(3, dtype)}, oc.chain(adam=oc.scale_by_adam())
+    with pytest.raises(ValueError, match=f"leaf 'w' is {jnp.dtype(dtype).name}, expected a real floating dtype"):
+        tx.update(params, tx.init(params), params)
 
 
 def test_a_bfloat16_chain_rounds_once():
@@ -286,20 +287,23 @@ def test_a_sweep_is_a_vmap():
 
 
 def test_prints_as_a_table(capsys):
-    print(oc.chain(optax.scale(1.0), recipe(), sparse=oc.sparse_update(oc.scale_by_rms())))
+    tx = oc.chain(optax.scale(1.0), recipe(), oc.guard(oc.sparse_update(oc.scale_by_rms())))
+    print(tx)
     head, line, *rows = capsys.readouterr().out.splitlines()
     assert head.split() == ["link", "technique", "hyperparameters", "slots", "bytes/param"] and set(line) == {"-"}
-    assert [row.split()[0] for row in rows] == [
+    assert [row.split()[0] for row in rows if not row.startswith(" ")] == [
         "scale",
         "chain.clip",
         "chain.adam",
         "chain.decay",
         "chain.lr",
-        "sparse",
+        "guard",
+        "guard",
     ]
     adam = next(row for row in rows if row.startswith("chain.adam"))
     assert "scale_by_adam" in adam and "b1=0.9 b2=0.95 eps=1e-08" in adam and adam.endswith("mu nu  8")
     assert "mask=is_matrix" in next(row for row in rows if "decay" in row)
+    assert all(len(row) <= 120 for row in rows)
 
 
 def test_apply_takes_any_transformation_of_optax():

@@ -91,10 +91,10 @@ def test_ranks_absent_slots_extra_arguments_and_batches():
     tx = oc.chain(link=oc.lift(Ranked, "ranked")())
     params = {"a": jnp.ones((2, 2)), "b": 2 * jnp.ones((2, 2)), "c": jnp.ones(3)}
     state = tx.init(params)
-    assert isinstance(state["links"]["link"]["mu"]["c"], optax.MaskedNode)
+    assert isinstance(state["links"]["link"]["ranked"]["mu"]["c"], optax.MaskedNode)
     updates, after = jax.jit(tx.update)(params, state, params, hint=params, scale=2.0)
     chex.assert_trees_all_equal(updates, jax.tree.map(lambda p: 3 * p, params))
-    chex.assert_trees_all_equal(after["links"]["link"]["mu"] | {"c": 0}, params | {"c": 0})
+    chex.assert_trees_all_equal(after["links"]["link"]["ranked"]["mu"] | {"c": 0}, params | {"c": 0})
     plain, _ = tx.update(params, state, params)
     chex.assert_trees_all_equal(plain, params)
     assert CALLS[:2] == [(2, 2), (3,)]  # both matrices in one call

@@ -16,7 +16,9 @@ def test_a_sharded_matrix_is_gathered_and_its_update_scattered(spec):
     with jax.set_mesh(mesh):
         sharded = jax.device_put(g, jax.P(*spec))
         found, state = jax.jit(lambda g: tx.update(g, tx.init(g)))(sharded)
-    assert jax.typeof(found).sharding == jax.typeof(state["mu"]).sharding == jax.typeof(sharded).sharding
+    assert (
+        jax.typeof(found).sharding == jax.typeof(state["scale_by_muon"]["mu"]).sharding == jax.typeof(sharded).sharding
+    )
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 

@@ -38,7 +38,7 @@ def test_select(mask, wanted):
         ("*/kernle", "'\\*/kernle' matches no parameter; did you mean 'head/kernel' or 'block/kernel'"),
         (["*/bias", "nowhere"], "'nowhere' matches no parameter; valid: block/bias, block/kernel, head/kernel"),
         (lambda params: params, "takes \\(path, leaf\\)"),
-        (lambda path, p: p > 0, "wanted one bool for the whole leaf"),
+        (lambda path, p: p > 0, "expected one bool for the whole leaf"),
         (lambda path, p: 1, "gives 1 for parameter 'block/bias'"),
         ({"block": True}, "mask has no leaf 'block/bias'; did you mean 'block'"),
         ([], "mask has no leaf 'block/bias'; there are none"),

@@ -8,11 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import optchain as oc
-from optchain.core.rule import Decay, Range, Static, numbers
+from optchain.core.numbers import Decay, Range, Static, numbers
+from optchain.core.seen import nothing_seen, weight, with_sample
 
 
 @pytest.mark.parametrize(
@@ -29,7 +28,7 @@ def test_ranges(interval, inside, outside):
 
 
 class Count(NamedTuple):
-    seen: jax.Array  # like p
+    steps: jax.Array  # like p
 
 
 @oc.rule
@@ -43,7 +42,7 @@ class Decaying:
         return Count(jnp.zeros_like(p))
 
     def update(self, g, s, p, t):
-        return g * self.b**self.power, Count(s.seen + 1)
+        return g * self.b**self.power, Count(s.steps + 1)
 
 
 def test_a_rule_is_a_frozen_pytree_of_its_numbers():
@@ -65,7 +64,7 @@ def test_a_lifted_rule_is_an_optax_transformation():
     for _ in range(3):
         updates, state = tx.update(params, state)
     assert updates["w"].dtype == jnp.bfloat16 and updates["w"].tolist() == [0.25, 0.25]
-    chex.assert_trees_all_equal(state, {"count": jnp.asarray(3), "seen": {"w": jnp.full(2, 3.0)}})
+    chex.assert_trees_all_equal(state, {"decaying": {"count": jnp.asarray(3), "steps": {"w": jnp.full(2, 3.0)}}})
 
 
 @pytest.mark.parametrize(
@@ -138,14 +137,30 @@ class NotNamed:
 
 def test_rules_that_break_the_protocol_are_reported():
     with pytest.raises(ValueError, match="wrong turns leaf 'w' and its slots"):
-        oc.lift(Wrong, "wrong")().update({"w": jnp.ones(3)}, {"count": jnp.asarray(0)})
+        oc.lift(Wrong, "wrong")().update({"w": jnp.ones(3)}, {"wrong": {"count": jnp.asarray(0)}})
     with pytest.raises(ValueError, match=r"NotNamed.init must return a NamedTuple of arrays or \(\), got list"):
         oc.lift(NotNamed, "not_named")().init({"w": jnp.ones(3)})
 
 
-@given(b=st.floats(0, 0.9999), t=st.integers(1, 10**6))
-def test_debias_is_accurate(b, t):
-    from optchain.core.numerics import debias
+def weights(b, steps):
+    """The weight that a mean has seen after each step."""
 
-    weight = -np.expm1(t * np.log(np.float64(b))) if b else 1.0
-    np.testing.assert_allclose(1 / debias(jnp.ones(()), b, jnp.float32(t)), weight, rtol=1e-6)
+    def step(seen, _):
+        seen = with_sample(seen, b)
+        return seen, weight(seen)
+
+    start = jax.tree.map(lambda x: jnp.broadcast_to(x, jnp.shape(b)), nothing_seen(jnp.float32))
+    return jax.jit(lambda: jax.lax.scan(step, start, length=steps)[1])()
+
+
+def test_the_weight_of_a_mean_is_accurate():
+    b = np.float32(np.concatenate([[0, 1e-30], 1 - np.logspace(-6, -1e-3, 500)]))
+    with np.errstate(divide="ignore"):
+        exact = -np.expm1(np.outer(np.arange(1, 1001), np.log(np.float64(b))))
+    np.testing.assert_allclose(weights(jnp.asarray(b), 1000), exact, rtol=1e-6)
+
+
+@pytest.mark.parametrize("b", [0.99, 0.999, 0.99999])
+def test_the_weight_of_a_mean_stays_accurate_over_a_million_steps(b):
+    exact = -np.expm1(np.arange(1, 10**6 + 1) * np.log(b))
+    np.testing.assert_allclose(weights(b, 10**6), exact, rtol=1e-6)

@@ -16,17 +16,18 @@ import optax
 import pytest
 
 import optchain as oc
-from optchain.core.rule import Positive, Range, Rate, Scalar
+from optchain.core.numbers import Positive, Range, Rate, Scalar
+from optchain.core.registry import SCHEDULE, registered
 from optchain.core.schedule import Schedule
 
-MAKERS = {name: make for name, make in vars(oc).items() if hasattr(make, "law")}
+MAKERS = {name: entry.make for name, entry in registered().items() if entry.kind == SCHEDULE and entry.is_builtin}
 STEPS = np.arange(60)
 
 
 def complete(make):
     """The example with the defaults of all other arguments."""
     defaults = {name: p.default for name, p in inspect.signature(make).parameters.items()}
-    return defaults | make.law.example
+    return defaults | registered()[make.__name__].example
 
 
 def numbers(make):
@@ -255,7 +256,7 @@ def test_a_schedule_of_ones_own():
     saw = sawtooth(2.0, np.asarray([4, 5]))
     assert [float(saw(step)) for step in range(5)] == [0.5, 2.5, 4.5, 6.5, 0.5]
     assert str(saw) == "sawtooth(height=2, teeth=(4.0, 5.0), floor=0.5)"
-    assert sawtooth.__doc__ == "A saw." and sawtooth.law.example == {}
+    assert sawtooth.__doc__ == "A saw." and registered()["sawtooth"].example == {}
     assert str(inspect.signature(sawtooth)) == "(height, teeth, floor=0.5)"
     with pytest.raises(ValueError, match=r"sawtooth: teeth\[1\] must lie in \(0, inf\), got 0"):
         sawtooth(2.0, [4, 0])

@@ -32,16 +32,16 @@ def test_shardings_of_optax_states_and_masks():
     params = jax.device_put({"w": jnp.ones((8, 3)), "b": jnp.ones(8)}, rows)
     tx = oc.chain(factored=optax.scale_by_factored_rms(), adam=oc.scale_by_adam(mask="w"), lr=oc.scale(-0.1))
     layouts = oc.shardings(tx, params)
-    assert layouts["links"]["adam"]["mu"]["w"] == rows and layouts["step"] == everywhere
+    assert layouts["links"]["adam"]["scale_by_adam"]["mu"]["w"] == rows and layouts["step"] == everywhere
     state = jax.jit(tx.init, out_shardings=layouts)(params)
-    assert state["links"]["adam"]["mu"]["w"].sharding == rows
+    assert state["links"]["adam"]["scale_by_adam"]["mu"]["w"].sharding == rows
 
 
 def test_shardings_of_abstract_parameters():
     mesh = jax.make_mesh((8,), ("x",), (jax.sharding.AxisType.Auto,))
     rows = jax.NamedSharding(mesh, jax.P("x"))
     abstract = {"w": jax.ShapeDtypeStruct((8, 3), jnp.float32, sharding=rows)}
-    assert oc.shardings(oc.adam(0.1), abstract)["links"]["adam"]["nu"]["w"] == rows
+    assert oc.shardings(oc.adam(0.1), abstract)["links"]["adam"]["scale_by_adam"]["nu"]["w"] == rows
     with pytest.raises(ValueError, match="has no sharding"):
         oc.shardings(oc.adam(0.1), {"w": jax.ShapeDtypeStruct((8, 3), jnp.float32)})
 

@@ -6,6 +6,7 @@ import optax
 import pytest
 from agreement import PARAMS, SLOTS, assert_agree, by_leaf, run, run_float64, run_twin
 from recorded_gradients import STEPS, blank
+from techniques import own
 from torch_twin import run_torch
 from whole_tree import vector
 
@@ -37,7 +38,7 @@ def test_agrees_with_the_paper(entries, coupled):
     ours = run(chained(0.1, coupled, oc.scale_by_adam()), entries)
     twin = by_leaf(adam, entries.grads, entries.params, decay=0.1, coupled=coupled)
     # In L2 the slots see the parameters, which carry a rounding of each step.
-    slots, tol = ours.state["links"]["scale_by_adam"], PARAMS if coupled else SLOTS
+    slots, tol = own(ours.state["links"]["scale_by_adam"]), PARAMS if coupled else SLOTS
     assert_agree(slots["mu"], twin["mu"], tol)
     assert_agree(slots["nu"], twin["nu"], tol)
     assert_agree(ours.params, twin["params"], PARAMS)
@@ -133,8 +134,8 @@ def test_decays_what_the_mask_chooses(mask, decayed):
             {"dense": {"kernel": True}, "out": {"kernel": True, "bias": False}},
             "mask has no leaf 'dense/bias'; valid: dense/kernel",
         ),
-        (jax.tree.map(float, KERNELS), r"mask gives 0.0 for parameter 'dense/bias'; wanted one bool"),
-        (lambda path, p: p > 0, r"(?s)mask gives .* for parameter 'dense/bias'; wanted one bool"),
+        (jax.tree.map(float, KERNELS), r"mask gives 0.0 for parameter 'dense/bias'; expected one bool"),
+        (lambda path, p: p > 0, r"(?s)mask gives .* for parameter 'dense/bias'; expected one bool"),
         (lambda params: True, r"mask fails for parameter 'dense/bias'.*a predicate takes \(path, leaf\)"),
     ],
     ids="typo one_of_two other_tree numbers entries whole_tree".split(),

@@ -6,6 +6,7 @@ import pytest
 from agreement import PARAMS, assert_agree, by_leaf, run, run_float64
 
 import optchain as oc
+from optchain.core.walk import numbers_of
 
 RATE = 0.01
 
@@ -54,10 +55,10 @@ def test_a_direction_of_zero_stays():
 def test_numbers_of_both_are_overridden_by_name():
     g = {"w": jnp.array([3.0, 4.0])}
     tx = oc.chain(graft=oc.graft(oc.scale(1.0), oc.trace(0.5)))
-    assert tx.link.names() == ["graft.decay", "graft.magnitude.step_size"]
+    assert numbers_of(tx) == ["graft.decay", "graft.magnitude.step_size"]
     updates, _ = jax.jit(tx.update)(g, tx.init(g), g, hyper={"graft.magnitude.step_size": 5.0, "graft.decay": 0.1})
     np.testing.assert_allclose(updates["w"], 5 * g["w"], rtol=1e-6)
-    with pytest.raises(ValueError, match="no number 'graft.magnitude.step_sise' to override; did you mean"):
+    with pytest.raises(ValueError, match="no number 'graft.magnitude.step_sise'; did you mean"):
         tx.update(g, tx.init(g), g, hyper={"graft.magnitude.step_sise": 5.0})
 
 

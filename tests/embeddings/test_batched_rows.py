@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import optchain as oc
-from optchain.core.numerics import decayed
-from optchain.core.rule import Decay
+from optchain.core.numbers import Decay
+from optchain.embeddings.sleep import Sleeps, decayed
 
 ROWS, WIDTH, IDS, STEPS = {"words": 50, "tags": 40}, 3, 8, 12
 
@@ -20,7 +20,7 @@ class Slots(NamedTuple):
 
 
 @oc.rule
-class Momentum:
+class Momentum(Sleeps):
     """Momentum that asks for leaves of one shape in one call, and whose slots decay while a row sleeps."""
 
     b: Decay = 0.9
@@ -63,12 +63,7 @@ def trained(tx, params, found):
     return params
 
 
-asleep = pytest.mark.xfail(
-    strict=True, raises=ValueError, reason="only the first leaf of a batch is told how long it slept"
-)
-
-
-@pytest.mark.parametrize("mode", ["lazy", pytest.param("decay_corrected", marks=asleep)])
+@pytest.mark.parametrize("mode", ["lazy", "decay_corrected"])
 def test_tables_in_one_batch_step_as_each_alone(mode):
     tx, found = oc.rows(momentum(), mode=mode), gradients()
     together = trained(tx, tables(), found)

@@ -78,7 +78,7 @@ def test_an_edited_chain_keeps_its_moments_and_goes_on(finished, capsys):
     assert "created    clip\n" in shown and "optimizer.clip.max_norm: 'absent' -> 1.0" in shown
     before, after = links(finished.carry["opt_state"]), links(edited.carry["opt_state"])
     chex.assert_trees_all_equal({name: after[name] for name in before}, before)
-    assert after["clip"]["count"] == 0 and edited.carry["opt_state"]["step"] == 60
+    assert after["clip"]["clip_by_global_norm"]["count"] == 0 and edited.carry["opt_state"]["step"] == 60
     assert edited.progress["best_loss"] == finished.progress["best_loss"]
     assert edited.train() is None
     assert run.find(edited.run.folder).config.optimizer["clip"]["max_norm"] == 1.0
@@ -139,7 +139,7 @@ def test_patience_begins_anew(tmp_path):
     "sets, drop, renames, message",
     [
         (["optimizer.moments={use='scale_by_adam'}"], ["adam"], {}, "'adam' is gone.*--rename OLD=NEW"),
-        (["optimizer.adam={use='scale_by_lion'}"], [], {}, "'adam' held count, mu, nu"),
+        (["optimizer.adam={use='scale_by_lion'}"], [], {}, "'adam' held count, mu, nu, seen of scale_by_adam"),
         ([CLIP], [], {"adm": "adam"}, "no link 'adm'"),
         ([CLIP, "train.steps=60"], [], {}, "has made all of its 60 steps"),
         ([CLIP, "train.batch=16"], [], {}, "train.batch: 32 -> 16"),
@@ -151,6 +151,25 @@ def test_a_refused_edit_leaves_the_folder_as_it_was(finished, sets, drop, rename
     with pytest.raises(InputError, match=f"(?s){message}"):
         again(finished, *sets, drop=drop, renames=renames)
     assert files(finished.run.folder) == before
+
+
+@pytest.mark.parametrize("layout, said", [(None, "layout 1"), (3, "layout 3")])
+def test_a_run_whose_states_another_version_wrote_is_refused(finished, layout, said, capsys):
+    folder, about = finished.run.folder, finished.run.about
+    about["versions"]["optchain"] = "0.1.0"
+    about = {key: x for key, x in about.items() if key != "state_layout"} | ({"state_layout": layout} if layout else {})
+    (folder / "run.json").write_text(json.dumps(about))
+    before = files(folder)
+    for command in (
+        ["train", str(folder.parent / "small.toml"), "--out", str(folder), "--resume"],
+        ["evaluate", str(folder)],
+    ):
+        assert main(command) == 2
+        shown = capsys.readouterr().err
+        assert "was written by optchain 0.1.0" in shown and said in shown and "optchain.migrate_state" in shown
+    with pytest.raises(InputError, match="was written by optchain 0.1.0"):  # as a comparison opens its runs
+        Trainer(build(finished.run.config, "small"), finished.run)
+    assert files(folder) == before
 
 
 def test_a_run_killed_after_its_configuration_was_written_migrates_again(finished):

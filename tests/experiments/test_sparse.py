@@ -44,8 +44,8 @@ def test_the_logs_tell_the_sparsity_and_the_report_lists_it(trained):
 def test_its_checkpoint_holds_masks_as_bits(trained):
     manager = ocp.CheckpointManager((trained.run.folder / "checkpoints").absolute())
     args = ocp.args.Composite(state=ocp.args.StandardRestore())
-    saved = manager.restore(manager.latest_step(), args=args)["state"]["carry"]["opt_state"]["masks"]
-    masks = trained.carry["opt_state"]["masks"]
+    saved = manager.restore(manager.latest_step(), args=args)["state"]["carry"]["opt_state"]["sparse"]["masks"]
+    masks = trained.carry["opt_state"]["sparse"]["masks"]
     for bits, mask in zip(jax.tree.leaves(saved), jax.tree.leaves(masks), strict=True):
         np.testing.assert_array_equal(bits, np.packbits(mask))
     manager.close()

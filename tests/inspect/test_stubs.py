@@ -13,7 +13,7 @@ import pytest
 
 import optchain as oc
 from optchain.core.mask import Mask
-from optchain.core.rule import Decay, Number, Range, Scalar, Static
+from optchain.core.numbers import Decay, Number, Range, Scalar, Static
 from optchain.inspect.annotations import Imports, text
 from optchain.inspect.stubs import STUB, exports, is_made, written
 

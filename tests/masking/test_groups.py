@@ -134,12 +134,12 @@ def test_every_parameter_is_covered_and_every_rule_used(rules, message):
     [
         (
             {"*": {"learning_rat": 0.1}},
-            r"rule '\*': no link of tx has a number 'learning_rat'; did you mean 'learning_rate'",
+            r"rule '\*': tx has no number 'learning_rat'; did you mean",
         ),
         ({"*": {"learning_rate": -1}}, r"rule '\*': learning_rate must lie in \[0, inf\), got -1"),
         ({"*": {"learning_rate": oc.constant(1.0)}}, "factor of learning_rate must be a constant"),
-        ({"*": {"b1": 2.0}}, r"scale_by_adam times the factor: b1 must lie in \[0, 1\), got 1.8"),
-        ({"*": "frosen"}, "wanted a table of factors, FROZEN or a transformation, got 'frosen'"),
+        ({"*": {"b1": 2.0}}, "adam.b1 is the decay of means that has no factors"),
+        ({"*": "frosen"}, "expected a table of factors, FROZEN or a transformation, got 'frosen'"),
         ({}, "rules must be a table, or a list of pairs"),
         (["*"], "rules must be a table, or a list of pairs"),
     ],
@@ -173,7 +173,7 @@ def test_overrides_and_metrics_have_the_names_of_the_chain():
     assert shown["all.lr.learning_rate"] == np.float32(0.02) and shown["all.sgd.lr.learning_rate"] == 0.5
     with pytest.raises(ValueError, match="did you mean 'all.sgd.lr.learning_rate'"):
         run(tx, p, hyper={"all.sgd.lr.learning_rat": 0.5})
-    with pytest.raises(ValueError, match="groups has no number 'lr.learning_rat' to override; did you mean 'lr.lea"):
+    with pytest.raises(ValueError, match="groups has no number 'lr.learning_rat'; did you mean 'lr.lea"):
         run(tx.link.links[0][1], p, hyper={"lr.learning_rat": 0.5})
 
 
@@ -359,11 +359,11 @@ def test_the_table_shows_what_each_parameter_is_stepped_with():
     assert cells["block/kernel"] == ["(4, 4)", "*", "linear(start=0, end=1, steps=10)", "0.1"]
     masked = oc.groups(oc.adamw(1.0, mask=oc.is_matrix), {"*": {}})
     assert "head/bias     (2,)    *      1              -" in oc.group_table(masked, params())
-    with pytest.raises(ValueError, match="wanted a transformation with one `groups` in it, found 0"):
+    with pytest.raises(ValueError, match="expected a transformation with one `groups` in it, got 0"):
         oc.group_table(oc.sgd(0.1), params())
 
 
 def test_a_state_of_something_else_is_an_error():
     p = params()
-    with pytest.raises(ValueError, match="no state of groups: dict"):
+    with pytest.raises(ValueError, match="groups: the state is one with 'step'"):
         oc.groups(recipe(), RULES).update(p, recipe().init(p), p)

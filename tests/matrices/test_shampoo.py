@@ -105,7 +105,7 @@ def test_roots_rest_between_the_steps_that_compute_them():
     state = tx.init(given.params)
     for t in range(8):
         _, state = tx.update({"w": given.grads["w"][t]}, state)
-        roots.append(np.asarray(state["left_root"]["w"]))
+        roots.append(np.asarray(next(iter(state.values()))["left_root"]["w"]))
     changed = [t for t in range(1, 8) if (roots[t] != roots[t - 1]).any()]
     assert changed == [3, 6]
 

@@ -58,7 +58,7 @@ def test_divides_by_the_past_alone():
     """The update is linear in the last gradient, however large it is; Adam's is not."""
     given = drawn(1)
     tx, p = oc.scale_by_acprop(), given.params
-    state = run(tx, given).state
+    state = {tx.link.name: run(tx, given).state}
     g = jax.tree.map(lambda x: x[0], given.grads)
     one, _ = tx.update(g, state, p)
     ten, _ = tx.update(jax.tree.map(lambda x: 1024 * x, g), state, p)

@@ -86,7 +86,7 @@ def test_the_words_for_blocks_and_their_memory():
         oc.scale_by_adam_mini(block="rows")
     p = {"w": jnp.zeros((6, 4)), "b": jnp.zeros(4)}
     shapes = {
-        block: jax.tree.map(jnp.shape, oc.scale_by_adam_mini(block=block).init(p)["nu"])
+        block: jax.tree.map(jnp.shape, oc.scale_by_adam_mini(block=block).init(p)["scale_by_adam_mini"]["nu"])
         for block in ("leaf", "row", "column")
     }
     assert shapes == {"leaf": {"w": (), "b": ()}, "row": {"w": (6,), "b": ()}, "column": {"w": (4,), "b": ()}}

@@ -5,6 +5,7 @@ import optax
 import pytest
 from agreement import PARAMS, SLOTS, assert_agree, by_leaf, moved, run, run_float64
 from recorded_gradients import drawn, of_axes, scaled
+from techniques import own
 from torch_twin import run_torch
 
 import optchain as oc
@@ -82,7 +83,7 @@ def test_steps_less_where_the_parts_disagree():
 def test_memory_is_that_of_one_average_and_of_vectors():
     p = {"w": jnp.zeros((6, 4)), "b": jnp.zeros(4)}
     state = oc.scale_by_came().init(p)
-    assert jax.tree.map(jnp.shape, {name: x for name, x in state.items() if name != "count"}) == {
+    assert jax.tree.map(jnp.shape, {name: x for name, x in own(state).items() if name != "count"}) == {
         "mu": {"w": (6, 4), "b": (4,)},
         "nu": {"w": optax.MaskedNode(), "b": (4,)},
         "nu_row": {"w": (4,), "b": optax.MaskedNode()},

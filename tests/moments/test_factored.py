@@ -5,6 +5,7 @@ import optax
 import pytest
 from agreement import PARAMS, SLOTS, assert_agree, by_leaf, moved, run, run_float64, run_twin
 from recorded_gradients import of_axes
+from techniques import own
 from torch_twin import run_torch
 
 import optchain as oc
@@ -85,8 +86,8 @@ def test_agrees_with_optax_on_more_axes():
     )
     u, state = ours.update(grads, ours.init(grads))
     assert_agree(u, theirs.update(grads, theirs.init(grads), grads)[0], SLOTS)
-    assert jax.tree.map(jnp.shape, state["nu_row"]) == {"conv": (2, 3, 4), "heads": (2, 3), "square": (4,)}
-    assert jax.tree.map(jnp.shape, state["nu_col"]) == {"conv": (2, 3, 5), "heads": (5, 2), "square": (4,)}
+    assert jax.tree.map(jnp.shape, own(state)["nu_row"]) == {"conv": (2, 3, 4), "heads": (2, 3), "square": (4,)}
+    assert jax.tree.map(jnp.shape, own(state)["nu_col"]) == {"conv": (2, 3, 5), "heads": (5, 2), "square": (4,)}
 
 
 def test_which_axes_are_factored():

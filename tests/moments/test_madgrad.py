@@ -4,6 +4,7 @@ import numpy as np
 import optax.contrib
 import pytest
 from agreement import PARAMS, SLOTS, assert_agree, by_leaf, run, run_float64, run_twin
+from techniques import own
 from torch_twin import run_torch
 
 import optchain as oc
@@ -72,4 +73,4 @@ def test_parameters_that_a_schedule_stops_stay_between_start_and_z():
     z = 1 - 0.1 / (np.cbrt(0.1) + 1e-6)
     assert all(a > b for a, b in zip(trail, trail[1:], strict=False) if a - z > 1e-3)
     np.testing.assert_allclose(trail[-1], z, rtol=1e-3)
-    assert jax.tree.all(jax.tree.map(lambda x: bool((x == 1).all()), state["start"]))
+    assert jax.tree.all(jax.tree.map(lambda x: bool((x == 1).all()), own(state)["start"]))

@@ -5,6 +5,7 @@ import optax
 import pytest
 from agreement import PARAMS, SLOTS, assert_agree, by_leaf, run, run_float64, run_twin
 from recorded_gradients import drawn, scaled
+from techniques import own
 from torch_twin import run_torch
 
 import optchain as oc
@@ -72,4 +73,4 @@ def test_the_first_update_has_unit_norm_and_zeros_stay():
     u, state = tx.update({"w": jnp.full((2, 2), 7.0), "rest": jnp.zeros(3)}, tx.init(p), p)
     np.testing.assert_allclose(u["w"], 0.5, rtol=1e-6)
     assert u["rest"].tolist() == [0.0] * 3
-    assert jax.tree.map(jnp.shape, state["nu"]) == {"w": (), "rest": ()}
+    assert jax.tree.map(jnp.shape, own(state)["nu"]) == {"w": (), "rest": ()}

@@ -5,6 +5,7 @@ import optax
 import pytest
 from agreement import PARAMS, SLOTS, assert_agree, by_leaf, moved, run, run_float64, run_twin
 from recorded_gradients import drawn, of_axes
+from techniques import own
 
 import optchain as oc
 
@@ -60,7 +61,7 @@ def test_with_more_axes_rows_are_all_but_the_last():
     p = jnp.ones((2, 3, 4))
     tx = oc.scale_by_sm3(eps=0.0)
     flat, deep = tx.init(p.reshape(6, 4)), tx.init(p)
-    assert jax.tree.map(jnp.shape, (deep["nu_row"], deep["nu_col"])) == ((2, 3), (4,))
+    assert jax.tree.map(jnp.shape, (own(deep)["nu_row"], own(deep)["nu_col"])) == ((2, 3), (4,))
     g = jax.random.normal(jax.random.key(0), p.shape)
     for _ in range(2):
         (u, deep), (v, flat) = tx.update(g, deep), tx.update(g.reshape(6, 4), flat)

@@ -7,6 +7,7 @@ import numpy as np
 import optax
 import pytest
 from agreement import PARAMS, assert_agree, by_leaf, run, run_float64, run_twin
+from techniques import PRESETS
 from torch_twin import run_torch
 
 import optchain as oc
@@ -100,9 +101,7 @@ every_case = pytest.mark.parametrize("name, law, options", CASES, ids=lambda x: 
 
 def test_every_preset_has_a_case():
     """Those of other modules have tests of their own."""
-    made = {name for name, x in vars(classic).items() if x is getattr(oc, name, None) and hasattr(x, "example")}
-    presets = {name for name in made if getattr(oc, name).__module__.startswith("optchain.presets")}
-    assert {name for name, _, _ in CASES} == presets
+    assert {name for name, _, _ in CASES} == {name for name in PRESETS if vars(classic).get(name) is getattr(oc, name)}
 
 
 @every_case

@@ -69,9 +69,11 @@ def test_descends_a_quadratic(name):
 def test_the_argument_adamw_names_the_other_matrices(name):
     make, params = getattr(oc, name), model()
     everything = make(0.01, adamw=())
-    assert len(jax.tree.leaves(everything.init(params)["links"]["adam"]["mu"])) == 2  # the bias and the scale
+    assert (
+        len(jax.tree.leaves(everything.init(params)["links"]["adam"]["scale_by_adam"]["mu"])) == 2
+    )  # the bias and the scale
     none = make(0.01, adamw="*")
-    assert len(jax.tree.leaves(none.init(params)["links"]["adam"]["mu"])) == 5
+    assert len(jax.tree.leaves(none.init(params)["links"]["adam"]["scale_by_adam"]["mu"])) == 5
     with pytest.raises(ValueError, match="mask 'heads/\\*' matches no parameter; valid: block/bias"):
         make(0.01, adamw=("embed/*", "heads/*")).init(params)
 

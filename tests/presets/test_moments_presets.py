@@ -6,15 +6,14 @@ import numpy as np
 import optax
 import optax.contrib
 import pytest
+import techniques
 from agreement import assert_agree, by_leaf, run_float64
 from torch_twin import run_torch
 
 import optchain as oc
 from optchain.presets import moments
 
-PRESETS = [
-    name for name, x in vars(moments).items() if hasattr(x, "example") and not hasattr(x, "rule") and name != "scale"
-]
+PRESETS = [name for name in techniques.PRESETS if vars(moments).get(name) is getattr(oc, name)]
 
 
 @pytest.mark.parametrize("name", [name for name in PRESETS if name != "rprop"])

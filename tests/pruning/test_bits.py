@@ -36,7 +36,7 @@ def test_bits_come_back(shape):
 
 def test_a_mask_takes_an_eighth_of_a_byte_for_each_weight():
     params = {"kernel": jnp.ones((64, 64))}
-    masks = oc.pack_bits(oc.sparse(oc.sgd(0.1), 0.5).init(params))["masks"]
+    masks = oc.pack_bits(oc.sparse(oc.sgd(0.1), 0.5).init(params))["sparse"]["masks"]
     assert masks["kernel"].nbytes == 64 * 64 // 8
 
 
@@ -65,5 +65,5 @@ def test_orbax(tmp_path):
 
 def test_bits_of_another_mask_are_refused():
     packed = oc.pack_bits({"mask": jnp.ones(9, bool)})
-    with pytest.raises(ValueError, match=r"'mask' is uint8\(2,\), wanted uint8\(3,\) for a mask of \(4, 5\)"):
+    with pytest.raises(ValueError, match=r"'mask' is uint8\(2,\), expected uint8\(3,\) for a mask of \(4, 5\)"):
         oc.unpack_bits(packed, {"mask": jnp.ones((4, 5), bool)})

@@ -16,7 +16,7 @@ PARAMS = {
 
 
 def kept(**axes):
-    masks = oc.sparse(oc.sgd(0.1), 0.8, **axes).init(PARAMS)["masks"]
+    masks = oc.sparse(oc.sgd(0.1), 0.8, **axes).init(PARAMS)["sparse"]["masks"]
     return {name: int(own["kernel"].sum()) for name, own in masks.items()}
 
 
@@ -56,7 +56,7 @@ def test_erk_of_any_shapes_agrees_with_the_loop_and_spends_the_budget(shapes, sp
 
 
 def test_global_has_one_threshold_for_all():
-    masks = oc.sparse(oc.sgd(0.1), 0.8, distribution="global").init(PARAMS)["masks"]
+    masks = oc.sparse(oc.sgd(0.1), 0.8, distribution="global").init(PARAMS)["sparse"]["masks"]
     sizes = np.concatenate([np.abs(p["kernel"]).ravel() for p in PARAMS.values()])
     inside = np.concatenate([np.asarray(masks[name]["kernel"]).ravel() for name in PARAMS])
     assert inside.sum() == round(0.2 * inside.size) and sizes[inside].min() > sizes[~inside].max()
@@ -64,7 +64,7 @@ def test_global_has_one_threshold_for_all():
 
 
 def test_global_counts_the_entries_of_channels_of_any_size():
-    masks = oc.sparse(oc.sgd(0.1), 0.8, distribution="global", structure="channels").init(PARAMS)["masks"]
+    masks = oc.sparse(oc.sgd(0.1), 0.8, distribution="global", structure="channels").init(PARAMS)["sparse"]["masks"]
     whole = [np.asarray(own["kernel"]).reshape(-1, own["kernel"].shape[-1]) for own in masks.values()]
     assert all((mask.all(0) | ~mask.any(0)).all() for mask in whole)
     total, inside = sum(mask.size for mask in whole), sum(mask.sum() for mask in whole)
@@ -86,6 +86,6 @@ def test_erk_counts_the_shape_of_one_layer():
     stacked = {"blocks": {"kernel": jnp.ones((5, 64, 32))}, "head": {"kernel": jnp.ones((32, 10))}}
     unrolled = {f"block_{i}": {"kernel": jnp.ones((64, 32))} for i in range(5)} | {"head": stacked["head"]}
     tx = oc.sparse(oc.sgd(0.1), 0.8, distribution="erk")
-    one, many = oc.over_layers(tx, "blocks/*").init(stacked)["masks"], tx.init(unrolled)["masks"]
+    one, many = oc.over_layers(tx, "blocks/*").init(stacked)["sparse"]["masks"], tx.init(unrolled)["sparse"]["masks"]
     assert (one["blocks"]["kernel"].sum((1, 2)) == many["block_0"]["kernel"].sum()).all()
     assert (one["head"]["kernel"] == many["head"]["kernel"]).all()

@@ -82,7 +82,7 @@ def test_regrow(grow, fraction):
         kept = top(np.where(mask, np.abs(p), -1), 16 - dropped)
         return kept | top(np.where(kept, -1, GROWN[grow](t, g)), dropped)
 
-    first = np.asarray(oc.sparse(oc.sgd(1.0), 0.8, score="random", seed=5).init(PARAMS)["masks"]["kernel"])
+    first = np.asarray(oc.sparse(oc.sgd(1.0), 0.8, score="random", seed=5).init(PARAMS)["sparse"]["masks"]["kernel"])
     schedule = oc.regrow(every=4, fraction=fraction, grow=grow, end=25)
     found = run(0.8, score="random", schedule=schedule, seed=5)
     assert_same(found, loop(renew, first))

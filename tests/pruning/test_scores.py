@@ -20,7 +20,7 @@ LAWS = {
 def mask_after_one_step(**axes):
     tx = oc.sparse(oc.sgd(0.1), 0.7, seed=3, **axes)
     _, state = oc.apply(tx, G, tx.init(P), P)
-    return np.asarray(state["masks"]["kernel"])
+    return np.asarray(state["sparse"]["masks"]["kernel"])
 
 
 @pytest.mark.parametrize("name", LAWS)
@@ -37,20 +37,20 @@ def test_a_function_is_a_score():
 @pytest.mark.parametrize("name", ["magnitude", "random"])
 def test_what_needs_no_gradient_is_known_before_the_first_step(name):
     tx = oc.sparse(oc.sgd(0.1), 0.7, score=name, seed=3)
-    np.testing.assert_array_equal(tx.init(P)["masks"]["kernel"], mask_after_one_step(score=name))
+    np.testing.assert_array_equal(tx.init(P)["sparse"]["masks"]["kernel"], mask_after_one_step(score=name))
 
 
 @pytest.mark.parametrize("name", ["gradient", "saliency"])
 def test_what_needs_one_keeps_all_until_then(name):
-    assert oc.sparse(oc.sgd(0.1), 0.7, score=name).init(P)["masks"]["kernel"].all()
+    assert oc.sparse(oc.sgd(0.1), 0.7, score=name).init(P)["sparse"]["masks"]["kernel"].all()
 
 
 def test_equal_scores_are_told_apart_by_their_place():
     params = {"kernel": jnp.ones((4, 5))}
-    mask = oc.sparse(oc.sgd(0.1), 0.65).init(params)["masks"]["kernel"]
+    mask = oc.sparse(oc.sgd(0.1), 0.65).init(params)["sparse"]["masks"]["kernel"]
     assert mask.reshape(-1).tolist() == [True] * 7 + [False] * 13
 
 
 def test_a_score_of_another_shape_is_refused():
-    with pytest.raises(ValueError, match=r"score of a parameter has shape \(6,\), wanted \(6, 5\)"):
+    with pytest.raises(ValueError, match=r"score of a parameter has shape \(6,\), expected \(6, 5\)"):
         mask_after_one_step(score=lambda p, g: p.sum(1))

@@ -14,7 +14,7 @@ from optchain.pruning.structures import structure_of
 def masks(shape, seed=0, **axes):
     params = {"kernel": jax.random.normal(jax.random.key(seed), shape)}
     state = oc.sparse(oc.sgd(0.1), **axes).init(params)
-    return np.asarray(params["kernel"]), np.asarray(state["masks"]["kernel"])
+    return np.asarray(params["kernel"]), np.asarray(state["sparse"]["masks"]["kernel"])
 
 
 @pytest.mark.parametrize("axis", [0, -1])

@@ -11,7 +11,7 @@ import optax
 
 import optchain as oc
 from recorded.compositions import clipped_adamw, nested_chains
-from recorded.inputs import nested, stored
+from recorded.inputs import bowl, nested, stored
 
 HERE = Path(__file__).parent
 STEPS = 7  # before the state is stored
@@ -48,7 +48,27 @@ def transformations() -> dict[str, Any]:
         "adafactor": oc.adafactor(1e-2, min_dim_size_to_factor=8),
         "clip_by_quantile": oc.chain(clip=oc.clip_by_quantile(), lr=oc.scale_by_learning_rate(1e-2)),
         "sam": oc.sam(oc.sgd(1e-2, momentum=0.9)),
+        "clip_by_zscore": oc.chain(clip=oc.clip_by_zscore(warmup_steps=3), lr=oc.scale_by_learning_rate(1e-2)),
+        "adahessian": oc.adahessian(1e-2),
+        "mechanize": oc.mechanize(oc.adamw(1e-2), s_init=0.1),
+        "scale_on_plateau": oc.chain(plateau=oc.scale_on_plateau(0.5, patience=1), lr=oc.scale_by_learning_rate(1e-2)),
+        "lbfgs": oc.lbfgs(memory_size=3),
+        "acprop": oc.acprop(1e-2),
+        # Where the gradient lacks directions, a small eps would divide rounding by rounding.
+        "soap": oc.chain(soap=oc.scale_by_soap(eps=1e-2, mask="*out/kernel"), lr=oc.scale_by_learning_rate(1e-2)),
+        "kl_soap": oc.chain(soap=oc.scale_by_kl_soap(eps=1e-2, mask="*out/kernel"), lr=oc.scale_by_learning_rate(1e-2)),
+        "debiased average": oc.chain(opt=oc.sgd(1e-2), average=oc.average_params(0.9, debias=True, start=2.0)),
     }
+
+
+def extra(name: str, grads: Any, params: Any) -> dict[str, Any]:
+    """The extra arguments of a step, of those that read some."""
+    return {
+        "sam": {"grad_fn": lambda params: params},
+        "adahessian": {"hessian": jax.tree.map(jnp.abs, grads)},
+        "scale_on_plateau": {"value": jnp.float32(1)},
+        "lbfgs": {"value": bowl(params), "value_fn": bowl},
+    }.get(name, {})
 
 
 def begun(name: str) -> Any:
@@ -66,8 +86,7 @@ def gradients(t: int, params: Any) -> Any:
 
 def trained(name: str, tx: Any) -> Before:
     """Seven steps and one more."""
-    extra = {"grad_fn": lambda params: params} if name == "sam" else {}
-    step = jax.jit(lambda grads, state, params: oc.apply(tx, grads, state, params, **extra))
+    step = jax.jit(lambda grads, state, params: oc.apply(tx, grads, state, params, **extra(name, grads, params)))
     params = begun(name)
     state = tx.init(params)
     for t in range(STEPS):
@@ -77,9 +96,11 @@ def trained(name: str, tx: Any) -> Before:
 
 
 def entries(tree: Any) -> list[tuple[list[Any], Any]]:
-    """The leaves and empty nodes of a tree of dicts and tuples, each with its key path."""
+    """The leaves and empty nodes of a tree of dicts and tuples, each with its key path; fields have their names."""
     if isinstance(tree, dict) and tree:
         pairs: Any = tree.items()
+    elif isinstance(tree, tuple) and hasattr(tree, "_fields") and tree:
+        pairs = tree._asdict().items()  # pyright: ignore
     elif type(tree) is tuple and tree:
         pairs = enumerate(tree)
     else:

@@ -110,7 +110,7 @@ def test_it_works_within_chains_guards_and_accumulation_and_on_bfloat16():
     chex.assert_trees_all_close(trained(wrapped)[0], trained(looksam())[0], rtol=1e-5, atol=1e-6)
     params, state = trained(looksam(), jnp.bfloat16)
     chex.assert_trees_all_equal_dtypes(params, jax.tree.map(jnp.bfloat16, drawn()[0]))
-    assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(state["flat"]))
+    assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(state["looksam"]["flat"]))
 
 
 def test_what_is_missing_is_named():

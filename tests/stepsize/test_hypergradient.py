@@ -56,9 +56,9 @@ def test_agrees_with_the_paper(entries, law, inner, alpha, beta):
     twin = on_vector(law, entries, alpha, beta)
     assert abs(twin["rate"] / alpha - 1) > 0.1  # it has moved
     exact, found = (way(oc.hypergradient(inner, alpha, beta), entries) for way in (run_float64, run))
-    assert_agree(exact.state["rate"], twin["rate"], 1e-10)
+    assert_agree(exact.state["hypergradient"]["rate"], twin["rate"], 1e-10)
     assert_agree(exact.params, twin["x"], 1e-10)
-    assert_agree(found.state["rate"], twin["rate"], 20 * SLOTS)
+    assert_agree(found.state["hypergradient"]["rate"], twin["rate"], 20 * SLOTS)
     assert_agree(found.params, twin["x"], PARAMS)
 
 

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 from agreement import assert_agree, by_leaf
 from recorded_gradients import Recorded
+from techniques import own
 from whole_tree import SPRING, run, run_float64
 
 import optchain as oc
@@ -40,4 +41,4 @@ def test_a_declared_layer_has_its_own_rate():
     tx = oc.over_layers(oc.scale_by_ldog(reps_rel=0.1, eps=0.0), "w")
     updates, state = tx.update({"w": jnp.array([[1.0] * 3, [100.0] * 3])}, tx.init(p), p)
     np.testing.assert_allclose(updates["w"], 0.1 / np.sqrt(3), rtol=1e-6)
-    assert state["distance"]["w"].shape == (2,)
+    assert own(state)["distance"]["w"].shape == (2,)

@@ -41,10 +41,10 @@ def test_agrees_with_the_paper(entries, options):
     twin = on_vector(paper, entries, **options)
     assert twin["s"] > 10 * options.get("s_init", 1e-6)
     exact, found = (way(oc.mechanize(oc.sgd(1.0), **options), entries) for way in (run_float64, run))
-    assert_agree(exact.state["scale"].sum(), twin["s"], 1e-9)
-    assert_agree(exact.state["moved"], twin["moved"], 1e-9)
+    assert_agree(exact.state["mechanize"]["scale"].sum(), twin["s"], 1e-9)
+    assert_agree(exact.state["mechanize"]["moved"], twin["moved"], 1e-9)
     assert_agree(exact.params, twin["x"], 1e-9)
-    assert_agree(found.state["scale"].sum(), twin["s"], 1e-3)  # each rounding stays in all later bets
+    assert_agree(found.state["mechanize"]["scale"].sum(), twin["s"], 1e-3)  # each rounding stays in all later bets
     assert_agree(found.params, twin["x"], 5 * PARAMS)
 
 
@@ -70,7 +70,7 @@ def test_finds_the_scale_of_any_rate(rate):
 
     after, state = trained(start)
     assert float(jnp.abs(after["w"]).max()) < 0.3
-    assert 1e-3 < float(oc.metrics(state)["mechanic.scale"]) * rate < 1
+    assert 1e-3 < float(oc.metrics(state)["mechanize.scale"]) * rate < 1
 
 
 def test_update_and_apply_are_the_same_step():

@@ -9,7 +9,7 @@ import optax
 from flax import nnx
 
 import optchain as oc
-from optchain.core.rule import Positive
+from optchain.core.numbers import Positive
 from optchain.typing import Mask, Number, Schedule, Transform
 
 params: dict[str, jax.Array] = {"kernel": jnp.ones((4, 3)), "bias": jnp.zeros(3)}

@@ -127,7 +127,7 @@ def lost_updates() -> Pair:
 
     def ours() -> Any:
         after, states = trained(oc.precision(oc.sgd(1e-3), params="stochastic", watch=True))
-        return round(after, 3), f"{int(states['lost'][0])} of 64 at step 1"
+        return round(after, 3), f"{int(states['precision']['lost'][0])} of 64 at step 1"
 
     return Pair(theirs, ours, lambda x: abs(x[0]) < 0.02 and x[1].startswith("64"))
 

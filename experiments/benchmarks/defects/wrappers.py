@@ -24,7 +24,7 @@ def bad_micro_batch() -> Pair:
 
     def ours() -> Any:
         after, state = steps(oc.accumulate(oc.sgd(0.1), 2), params, grads)
-        return f"{float(after[0]):.4g}, {int(state['dropped'])} dropped"
+        return f"{float(after[0]):.4g}, {int(state['accumulate']['dropped'])} dropped"
 
     return Pair(theirs, ours, lambda x: x == "0.8, 1 dropped")
 

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from optchain.core.metrics import with_metrics, without_metrics
+from optchain.core.states import with_metrics, without_metrics
 from optchain.inspect.laws.check import law
 from optchain.inspect.laws.steps import compiled, gradients, optional, require_close
 

@@ -54,7 +54,7 @@ def elementwise() -> list[Any]:
     """All exported techniques and presets whose rules look at no other entry."""
     found = []
     for name, technique in techniques():
-        tx = technique(**technique.example)
+        tx = technique.make(**technique.example)
         if name not in LINE_SEARCHES and rules(tx.link) and all(rule.core_ndim == 0 for rule in rules(tx.link)):
             found.append(pytest.param(name, tx, id=name))
     return found

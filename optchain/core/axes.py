@@ -1,0 +1,109 @@
+"""Which axes of its parameter each slot follows: what a rule declares of one array, through layers and views."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from optchain.core.form import Form
+from optchain.core.views import View
+
+Axes = tuple[int | None, ...]  # for each axis of a slot the axis of its parameter that it follows, None for no axis
+
+
+def slot_axes(owner: str, rule: Any, form: Form, p: Any) -> dict[str, Axes]:
+    """The axes of one parameter that each of its slots follows; a slot that it does not have is left out.
+
+    Raises:
+        ValueError: the rule declares axes that do not fit its slots.
+    """
+    shape, depth = p.shape[form.depth :], form.depth
+    shown = shape if form.view is None else form.view.shown
+    # Where each axis that is shown stands in the parameter without its layers.
+    places = list(range(len(shape))) if form.view is None else _places(form.view)
+    outer, seen = places[: form.shown_depth], jax.ShapeDtypeStruct(shown[form.shown_depth :], jnp.float32)
+    followed = {}
+    for slot, (own, axes) in _declared(owner, rule, seen).items():
+        through = (*outer, *(None if i is None else places[form.shown_depth + i] for i in axes))
+        if form.view is not None and (*shown[: form.shown_depth], *own) == shown:  # the slot has the parameter's shape
+            if axes == tuple(range(seen.ndim)):
+                through = tuple(range(len(shape)))
+            else:
+                through = tuple(through[places.index(i)] if i in places else None for i in range(len(shape)))
+        followed[slot] = (*range(depth), *(None if i is None else depth + i for i in through))
+    return followed
+
+
+def axes_by_shape(shape: tuple[int, ...], whole: tuple[int, ...]) -> Axes:
+    """The axes that a slot follows where nothing is declared: all of the parameter's, or its first ones, or none."""
+    return tuple(range(len(shape))) if shape == whole[: len(shape)] else (None,) * len(shape)
+
+
+def along(entries: Any, axes: Axes, shape: tuple[int, ...], whole: tuple[int, ...]) -> list[tuple[str, ...]]:
+    """The names of the axes that a slot follows, from those of its parameter; each name once.
+
+    An axis that follows no axis, but is as long as the one that stands in its place, has that one's names if no other
+    axis has them.
+
+    Args:
+        entries: a name, several or None for each axis of the parameter.
+        axes: those that the slot follows.
+        shape: of the slot.
+        whole: the shape of the parameter.
+    """
+    left = [*map(_names, entries), *[()] * (len(whole) - len(entries))]
+    found: list[tuple[str, ...]] = []
+    for i in axes:
+        found.append(() if i is None else left[i])
+        left = [tuple(name for name in names if name not in found[-1]) for names in left]
+    in_place = [i is None and len(shape) == len(whole) and shape[j] == whole[j] for j, i in enumerate(axes)]
+    return [left[j] if in_place[j] else names for j, names in enumerate(found)]
+
+
+def entry(names: tuple[str, ...]) -> Any:
+    """The names of one axis as they stand in a `PartitionSpec`."""
+    return names if len(names) > 1 else names[0] if names else None
+
+
+def _names(entry: Any) -> tuple[str, ...]:
+    return () if entry is None else tuple(entry) if isinstance(entry, (tuple, list)) else (entry,)
+
+
+def _declared(owner: str, rule: Any, p: Any) -> dict[str, tuple[tuple[int, ...], Axes]]:
+    """The shape of each slot of one array and the axes that it follows, as the rule sees the array."""
+    slots = jax.eval_shape(rule.init, p)
+    shapes = {name: x.shape for name, x in (slots._asdict() if slots else {}).items() if x is not None}
+    declared, names = dict(rule.axes(p)), getattr(slots, "_fields", ())
+    for name in declared.keys() - set(names):
+        raise ValueError(f"{owner}: axes are declared for {name!r}, which is not a slot; valid: {', '.join(names)}")
+    found = {name: (shape, tuple(declared.get(name, axes_by_shape(shape, p.shape)))) for name, shape in shapes.items()}
+    for name, (shape, axes) in found.items():
+        pairs = zip(axes, shape, strict=False)
+        if len(axes) != len(shape) or not all(i is None or p.shape[i : i + 1] == (n,) for i, n in pairs):
+            problem = f"the slot {name!r} of shape {shape} is declared to follow the axes {axes}"
+            raise ValueError(f"{owner}: {problem} of an array of shape {p.shape}")
+    return found
+
+
+def _places(view: View) -> list[int | None]:
+    """For each axis that a view shows the axis of the array that it is, None where several make it or one is cut.
+
+    An axis is the parts that the view takes it apart into; parts of length 1 count for nothing.
+    """
+    if 0 in view.shape:
+        return [None] * len(view.shown)
+    axes = _grouped(range(len(view.split)), view, view.shape)
+    shown = _grouped(view.order, view, view.shown)
+    return [axes.index(parts) if parts and parts in axes else None for parts in shown]
+
+
+def _grouped(order: Any, view: View, lengths: tuple[int, ...]) -> list[list[int]]:
+    """The parts that make up each axis, without those of length 1."""
+    rest, groups = [i for i in order if view.split[i] != 1], []
+    for length in lengths:
+        group, product = [], 1
+        while product < length:
+            group.append(rest.pop(0))
+            product *= view.split[group[-1]]
+        groups.append(group)
+    return groups

@@ -1,0 +1,93 @@
+"""Flax's boxes around parameters, which name the axes of what is in them: a slot's names are those that it follows.
+
+A box is a `Partitioned` of linen, or a variable of nnx with an `out_sharding`. Flax is never imported here: where a
+parameter is in a box, it has been.
+"""
+
+import functools
+import sys
+from typing import Any
+
+import jax
+
+from optchain.core.axes import Axes, along, entry
+from optchain.core.holes import is_hole
+
+NNX_NAMES = ("out_sharding", "optimizer_sharding")  # the metadata of a variable that name its axes
+
+
+class Boxes:
+    """The boxes in trees of one structure, and what they are put around."""
+
+    def __init__(self, treedef: Any) -> None:
+        # Each box is a leaf here, so that trees fit whatever their boxes name.
+        leaves, self._outer = jax.tree.flatten(treedef.unflatten(range(treedef.num_leaves)), is_leaf=is_named)
+        self.any = any(map(is_named, leaves))
+
+    def contents(self, tree: Any) -> list[Any]:
+        """The leaves of a tree and its holes, out of their boxes."""
+        return [x for box in self._outer.flatten_up_to(tree) for x in jax.tree.leaves(box, is_leaf=is_hole)]
+
+    def put_as(self, old: Any, tree: Any) -> Any:
+        """A tree in the boxes of another one."""
+        boxes, contents = self._outer.flatten_up_to(old), iter(self.contents(tree))
+        parts = [jax.tree.flatten(box, is_leaf=is_hole) for box in boxes]
+        return self._outer.unflatten([treedef.unflatten([next(contents) for _ in leaves]) for leaves, treedef in parts])
+
+    def named(self, tree: Any, axes: list[Axes | None], params: list[Any]) -> Any:
+        """A tree in boxes that name the axes that each leaf follows; None leaves the names as they are."""
+        boxes, leaf = [], iter(zip(axes, params, strict=True))
+        for box in self._outer.flatten_up_to(tree):
+            contents = jax.tree.leaves(box, is_leaf=is_hole)
+            if contents:
+                followed, p = next(leaf)
+                if followed is not None and followed != tuple(range(p.ndim)) and is_named(box):
+                    box = _renamed(box, followed, contents[0].shape, p.shape)
+            boxes.append(box)
+        return self._outer.unflatten(boxes)
+
+
+def boxes_of(treedef: Any) -> Boxes | None:
+    """The boxes in trees of this structure; None where no box names axes."""
+    if "flax" not in sys.modules:
+        return None
+    try:
+        boxes = _boxes(treedef)
+    except TypeError:  # a variable may have metadata that have no hash
+        boxes = Boxes(treedef)
+    return boxes if boxes.any else None
+
+
+@functools.lru_cache(maxsize=64)
+def _boxes(treedef: Any) -> Boxes:
+    return Boxes(treedef)
+
+
+def is_named(x: Any) -> bool:
+    """Whether this is a box that names axes."""
+    return bool(_names(x))
+
+
+def _names(box: Any) -> dict[str, Any]:
+    """What of a box names axes, by the name of the field."""
+    linen, nnx = sys.modules.get("flax.core.meta"), sys.modules.get("flax.nnx")
+    if linen is not None and isinstance(box, linen.Partitioned):
+        return {"names": box.names}
+    if nnx is not None and isinstance(box, nnx.Variable):
+        metadata = box.get_metadata()
+        return {name: metadata[name] for name in NNX_NAMES if isinstance(metadata.get(name), (tuple, list, jax.P))}
+    return {}
+
+
+def _renamed(box: Any, axes: Axes, shape: tuple[int, ...], whole: tuple[int, ...]) -> Any:
+    """The box of a slot of this shape that follows these axes of a parameter."""
+    names = {
+        field: jax.P(*new) if isinstance(old, jax.P) else tuple(new)
+        for field, old in _names(box).items()
+        for new in [[entry(own) for own in along(old, axes, shape, whole)]]
+    }
+    if "names" in names:
+        return box.replace(**names)
+    own = jax.tree.map(lambda x: x, box, is_leaf=is_hole)  # a variable of its own, because these are changed in place
+    own.set_metadata(**names)
+    return own

@@ -1,0 +1,47 @@
+"""Factors: the numbers of a rule, multiplied for single leaves."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from optchain.core.numbers import means
+
+Own = Mapping[str, Mapping[str, Any]]  # by a number's own name and a leaf's path
+
+
+def factors_of(factors: Own, leaf: str) -> dict[str, Any]:
+    """The factors of one leaf by the names of the numbers."""
+    return {name: by_leaf[leaf] for name, by_leaf in factors.items() if leaf in by_leaf}
+
+
+def multiplied(owner: str, rule: Any, own: Mapping[str, Any], leaf: str) -> Any:
+    """The rule of one leaf, whose numbers are multiplied by the leaf's own factors.
+
+    Raises:
+        ValueError: a factor of a mean's decay, because the link keeps one weight for the means of all leaves.
+    """
+    for name in own.keys() & set(means(type(rule))):
+        cure = f"give {leaf!r} a transformation of its own"
+        raise ValueError(
+            f"{owner}: {name} is the decay of means with one weight for all leaves, without factors; {cure}"
+        )
+    return dataclasses.replace(rule, **{name: getattr(rule, name) * x for name, x in own.items()}) if own else rule
+
+
+def common(owner: str, rule: Any, factors: Own, leaves: list[str]) -> Any:
+    """The rule of all leaves together, whose numbers are multiplied by the factor that all of them have.
+
+    Raises:
+        ValueError: two leaves with different factors.
+    """
+    for name, by_leaf in factors.items():
+        own = {leaf: by_leaf.get(leaf, 1.0) for leaf in leaves}
+        # An array has no hash: it is the same factor where it is the same object.
+        distinct = {x if isinstance(x, float) else id(x): leaf for leaf, x in own.items()}
+        if len(distinct) > 1:
+            one, other, *_ = distinct.values()
+            problem = f"{name!r} is one number for all leaves, but {one!r} and {other!r} have different factors"
+            raise ValueError(f"{owner}: {problem}")
+        for factor in list(own.values())[:1]:
+            rule = multiplied(owner, rule, {name: factor}, leaves[0])
+    return rule

@@ -1,0 +1,63 @@
+"""Wrappers that may not step: one `cond` around the inner step, and around the parameters where they are at hand."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from optchain.core.around import Around
+from optchain.core.definition import Result
+from optchain.core.numerics import wide
+from optchain.core.routing import Given
+from optchain.core.row_gradient import is_row_gradient
+from optchain.core.transform import advance, propose, step, takes
+
+# What becomes of gradients and the state of `inner` in a step: new updates, or new parameters, and a new state.
+Take = Callable[[Any, Any, Given], tuple[Any, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Gate(Around):
+    """A transformation around `inner`; subclasses decide in `run` whether it steps, and on which gradients.
+
+    Nothing is widened on the way to `inner`, because what stands before a `cond` is stored.
+    """
+
+    def takes(self) -> frozenset[str]:
+        return takes(self.inner)
+
+    def run(self, grads: Any, state: Any, given: Given, nothing: Any, take: Take) -> tuple[Any, Any]:
+        """What comes of the gradients, and the new state: `nothing` where `inner` does not step."""
+        raise NotImplementedError
+
+    def step(self, updates: Any, state: Any, params: Any, given: Given) -> Result:
+        return self._run(step, updates, state, params, given)
+
+    def propose(self, grads: Any, state: Any, params: Any, given: Given) -> Result:
+        return self._run(propose, grads, state, params, given)
+
+    def advance(self, grads: Any, state: Any, params: Any, given: Given) -> Result:
+        return self._run(advance, grads, state, params, given, params)
+
+    def _run(self, stepped: Any, grads: Any, state: Any, params: Any, given: Given, nothing: Any = None) -> Result:
+        self.require_state(state)
+
+        def take(grads: Any, inner: Any, given: Given) -> tuple[Any, Any]:
+            return stepped(self.inner, grads, inner, params, given)[:2]
+
+        nothing = _no_update(grads, params) if nothing is None else nothing
+        new, state = self.run(grads, state, given.split(self.children())[""], nothing, take)
+        return new, self.with_shown(state), {}
+
+
+def _no_update(grads: Any, params: Any) -> Any:
+    """The update of no step: like the parameters where they are known, for gradients of examples have one axis more."""
+
+    def zeros(g: Any, p: Any) -> Any:
+        if is_row_gradient(g):
+            return dataclasses.replace(g, values=jnp.zeros_like(wide(g.values)))
+        return jnp.zeros_like(wide(p))
+
+    return jax.tree.map(zeros, grads, grads if params is None else params, is_leaf=is_row_gradient)

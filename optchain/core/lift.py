@@ -1,0 +1,67 @@
+"""`lift`, which makes a rule a public function, and `technique`, which marks a function that is written by hand."""
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any
+
+from optchain.core.dense import Dense
+from optchain.core.numbers import bind, constraints
+from optchain.core.registry import TECHNIQUE, Registered, register
+from optchain.core.runner import Runner
+from optchain.core.states import STRUCTURE
+from optchain.core.transform import Transform, transform
+
+
+def lift(rule: type, name: str, runner: type[Runner] = Dense) -> Callable[..., Transform]:
+    """The public function of a rule: its fields as arguments, its docstring, and a `mask`.
+
+    Any number may be given as a schedule. The function's `mask` chooses the leaves that the technique applies to: see
+    `optchain.core.mask.select`.
+
+    Args:
+        rule: a class made by `rule`.
+        name: the technique's name, which is the function's and the default name of its link.
+        runner: how the rule is run over a tree.
+
+    Raises:
+        ValueError: a name that is not valid for a link, or that the structure of states uses.
+    """
+    if not re.fullmatch("[a-z][a-z0-9_]*", name):
+        expected = "use lower-case letters, digits and underscores, a letter first"
+        raise ValueError(f"lift: {name!r} is not a valid link name; {expected}")
+    if name in STRUCTURE:
+        raise ValueError(
+            f"lift: {name!r} is a key of every state; choose another name than {', '.join(sorted(STRUCTURE))}"
+        )
+
+    def parameter(argument: str, default: Any) -> inspect.Parameter:
+        given = inspect.Parameter.empty if default is dataclasses.MISSING else default
+        return inspect.Parameter(argument, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=given)
+
+    fields = [parameter(field.name, field.default) for field in dataclasses.fields(rule)]
+    signature = inspect.Signature([*fields, parameter("mask", None)])
+    allowed = constraints(rule)
+
+    def technique(*args: Any, **kwargs: Any) -> Transform:
+        arguments = bind(name, signature, allowed, args, kwargs)
+        mask = arguments.pop("mask")
+        return transform(runner(rule(**arguments), name, mask))
+
+    technique.__name__ = technique.__qualname__ = name
+    technique.__module__ = rule.__module__
+    technique.__doc__ = rule.__doc__
+    technique.__signature__ = signature
+    register(Registered(technique, TECHNIQUE, getattr(rule, "example", {}), rule))
+    return technique
+
+
+def technique(**example: Any) -> Callable[[Callable[..., Transform]], Callable[..., Transform]]:
+    """Mark a public function as a technique, with arguments that the tests may call it with."""
+
+    def mark(function: Callable[..., Transform]) -> Callable[..., Transform]:
+        register(Registered(function, TECHNIQUE, example))
+        return function
+
+    return mark

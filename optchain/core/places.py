@@ -1,0 +1,38 @@
+"""Which parameter each array of a state belongs to, for states of optchain and of optax."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import optax
+
+from optchain.core.holes import is_hole
+
+
+def places(tx: Any, state: Any, params: Any) -> list[int | None]:
+    """For each leaf of a state, holes included, the number of the parameter that it belongs to, None for no one."""
+    leaves, treedef = jax.tree.flatten(state, is_leaf=is_hole)
+    many, turn = len(jax.tree.leaves(params, is_leaf=is_hole)), itertools.count()
+    # A tree like the parameters has a leaf for each of them, in their order: no two trees need be walked together,
+    # whose boxes may say different things.
+    numbers = optax.tree.map_params(
+        tx,
+        lambda _: next(turn) % many,
+        treedef.unflatten(range(len(leaves))),
+        transform_non_params=lambda _: -1,
+    )
+    return [None if i < 0 else i for i in jax.tree.leaves(numbers)]
+
+
+def at_places(tx: Any, function: Callable[..., Any], state: Any, params: Any, *trees: Any, otherwise: Any) -> Any:
+    """The state with `function(slot, p, ...)` of each array that belongs to a parameter, holes included, and what
+    `otherwise` makes of each other one.
+
+    The trees are like the parameters. It is `optax.tree.map_params` for slots whose Flax boxes name other axes too.
+    """
+    leaves, treedef = jax.tree.flatten(state, is_leaf=is_hole)
+    like = jax.tree.structure(params, is_leaf=is_hole)
+    columns = [like.flatten_up_to(tree) for tree in (params, *trees)]
+    pairs = zip(leaves, places(tx, state, params), strict=True)
+    return treedef.unflatten([otherwise(x) if i is None else function(x, *(c[i] for c in columns)) for x, i in pairs])

@@ -1,0 +1,1 @@
+"""How parameters and states are laid out on a mesh."""

@@ -1,0 +1,89 @@
+"""The layout of every array of a state on the mesh of its parameters."""
+
+import math
+from typing import Any
+
+import jax
+import optax
+
+from optchain.core.axes import Axes, along, entry
+from optchain.core.holes import is_hole
+from optchain.core.paths import path_of
+from optchain.sharding.axes import followed
+
+
+def shardings(tx: optax.GradientTransformation, params: Any) -> Any:
+    """The sharding of every array of `tx.init(params)`, for `out_shardings`.
+
+    Each array of the state is laid out by the axes of its parameter that it follows:
+
+    1. Each axis of a slot is split over the mesh axes that split the axis of the parameter that it follows, and each
+       mesh axis is used once. Adam's `nu` is laid out as the parameter, the row means of Adafactor as its rows.
+    2. What is left of the parameter's mesh axes splits a slot that is not a mere part of the parameter's axes (the
+       square factors of Shampoo, the projections of GaLore): each along the first axis of the slot that it divides
+       evenly. So each device holds its share of such slots as well.
+    3. Everything else (counts, metrics, one number for a parameter) is replicated on the devices of the parameters.
+
+    The techniques declare which axes their slots follow; through `over_layers` and `as_matrices` an axis is followed
+    where it is one axis of the parameter. In the state of an optax transformation, and of optchain within one, the
+    shape decides: a slot with the shape of its parameter, or of its first axes, follows these.
+
+    Args:
+        tx: any optax transformation.
+        params: arrays, or `jax.ShapeDtypeStruct`s with a sharding.
+
+    Raises:
+        ValueError: a parameter without a sharding, or parameters on several meshes.
+
+    >>> import jax
+    >>> import optchain as oc
+    >>> layout = jax.NamedSharding(jax.make_mesh((8,), ("x",)), jax.P("x"))
+    >>> params = jax.device_put({"w": jax.numpy.ones((64, 32))}, layout)
+    >>> layouts = oc.shardings(oc.scale_by_factored_rms(min_dim_size_to_factor=2), params)["scale_by_factored_rms"]
+    >>> layouts["nu_row"]["w"].spec, layouts["nu_col"]["w"].spec  # of the shorter and of the longer axis
+    (P(None,), P('x',))
+    >>> state = jax.jit(oc.scale_by_shampoo().init, out_shardings=oc.shardings(oc.scale_by_shampoo(), params))(params)
+    >>> state["scale_by_shampoo"]["right"]["w"].sharding.spec
+    P(None, 'x', None)
+    """
+    for path, p in jax.tree.leaves_with_path(params):
+        if getattr(p, "sharding", None) is None:
+            raise ValueError(f"parameter {path_of(path)!r} has no sharding; place the parameters first")
+    ps = jax.tree.leaves(params, is_leaf=is_hole)
+    layouts = {p.sharding for p in ps if not is_hole(p)}
+    meshes = {layout.mesh for layout in layouts if isinstance(layout, jax.NamedSharding)}
+    if len(meshes) > 1:
+        raise ValueError(f"the parameters live on {len(meshes)} meshes; their state has no common layout")
+    replicated = jax.NamedSharding(meshes.pop(), jax.P()) if meshes else next(iter(layouts), None)
+    state = jax.eval_shape(tx.init, params)
+    slots, treedef = jax.tree.flatten(state, is_leaf=is_hole)
+    found = []
+    for slot, follows in zip(slots, followed(tx, state, params), strict=True):
+        if is_hole(slot):
+            found.append(slot)
+        else:
+            found.append(replicated if follows is None else _layout(slot, ps[follows.param], follows.axes, replicated))
+    return treedef.unflatten(found)
+
+
+def _layout(slot: Any, p: Any, axes: Axes, replicated: Any) -> Any:
+    """The layout of a slot that follows these axes of a parameter."""
+    if axes == tuple(range(p.ndim)):
+        return p.sharding
+    if not isinstance(p.sharding, jax.NamedSharding):
+        return replicated
+    names, sizes = along(p.sharding.spec, axes, slot.shape, p.shape), p.sharding.mesh.shape
+    if slot.ndim >= 2 and (None in axes or len(set(axes)) < len(axes)):
+        names = _spread(names, [*along(p.sharding.spec, tuple(range(p.ndim)), p.shape, p.shape)], slot.shape, sizes)
+    return jax.NamedSharding(p.sharding.mesh, jax.P(*map(entry, names)))
+
+
+def _spread(names: list[tuple[str, ...]], of_p: list[tuple[str, ...]], shape: Any, sizes: Any) -> list[tuple[str, ...]]:
+    """The mesh axes of a slot with those that only its parameter has, each along the first axis that it divides."""
+    used = {name for own in names for name in own}
+    for name in (name for own in of_p for name in own if name not in used):
+        for j, n in enumerate(shape):
+            if n and n % math.prod(sizes[other] for other in (*names[j], name)) == 0:
+                names = [*names[:j], (*names[j], name), *names[j + 1 :]]
+                break
+    return names
