@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from optchain.core.walk import walk
 
 HEADER = ("link", "technique", "hyperparameters", "slots", "bytes/param")
 WIDTH = 120  # columns of the table
+NARROWEST = 16  # a cell is not broken into narrower parts
 HIDDEN = ("rule", "name", "links", "rules", "inner")  # fields with rows of their own, or none
 
 
@@ -71,18 +73,14 @@ def maker(tx: Any) -> str:
 
 
 def _wrapped(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """The rows with the cells of the widest column broken over several lines, so that a line fits."""
+    """The rows with the cells of the widest columns broken over several lines, so that a line fits."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    excess = sum(widths) + 2 * (len(widths) - 1) - WIDTH
-    widest = max(range(len(widths)), key=widths.__getitem__)
-    room = max(widths[widest] - excess, 24)
-    if excess <= 0:
-        return rows
+    while sum(widths) + 2 * (len(widths) - 1) > WIDTH and max(widths) > NARROWEST:
+        widths[widths.index(max(widths))] -= 1
     lines = []
     for row in rows:
-        parts = textwrap.wrap(row[widest], room) or [""]
-        for i, cell in enumerate(parts):
-            lines.append(tuple(cell if j == widest else x if i == 0 else "" for j, x in enumerate(row)))
+        parts = [textwrap.wrap(cell, width) or [""] for cell, width in zip(row, widths, strict=True)]
+        lines += itertools.zip_longest(*parts, fillvalue="")
     return lines
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from techniques import tree
+from techniques import TECHNIQUES, build, tree
 
 import optchain as oc
 
@@ -304,6 +304,12 @@ def test_prints_as_a_table(capsys):
     assert "scale_by_adam" in adam and "b1=0.9 b2=0.95 eps=1e-08" in adam and adam.endswith("mu nu  8")
     assert "mask=is_matrix" in next(row for row in rows if "decay" in row)
     assert all(len(row) <= 120 for row in rows)
+
+
+@pytest.mark.parametrize("name", TECHNIQUES)
+def test_every_table_fits_and_names_what_it_shows(name):
+    text = str(build(name))
+    assert max(map(len, text.splitlines())) <= 120 and "0x" not in text and "Dense(" not in text
 
 
 def test_apply_takes_any_transformation_of_optax():
