@@ -109,6 +109,7 @@ from optchain.moments.momentum import trace as trace
 from optchain.moments.nadam import scale_by_nadam as scale_by_nadam
 from optchain.moments.novograd import scale_by_novograd as scale_by_novograd
 from optchain.moments.optimistic import scale_by_optimistic_gradient as scale_by_optimistic_gradient
+from optchain.moments.padam import scale_by_padam as scale_by_padam
 from optchain.moments.radam import scale_by_radam as scale_by_radam
 from optchain.moments.rms import scale_by_rms as scale_by_rms
 from optchain.moments.rowwise_adagrad import scale_by_rowwise_adagrad as scale_by_rowwise_adagrad

@@ -2468,6 +2468,44 @@ def scale_by_optimistic_gradient(alpha: Number = 1.0, beta: Number = 1.0, mask: 
         Mokhtari, Ozdaglar and Pattathil, 2019, equation 9 (generalized). https://arxiv.org/abs/1901.08511
     """
 
+def scale_by_padam(
+    power: Number = 0.125,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-08,
+    bias_correction_mu: bool = True,
+    bias_correction_nu: bool = True,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""AMSGrad that divides by a power of the largest mean square so far, between SGD with momentum and AMSGrad.
+
+    .. math::
+        \mu \leftarrow b_1 \mu + (1 - b_1) g, \qquad \nu \leftarrow b_2 \nu + (1 - b_2) g^2, \qquad
+        \nu_{max} \leftarrow \max(\nu_{max}, \nu / (1 - b_2^t)), \qquad
+        u = \frac{\mu / (1 - b_1^t)}{(\sqrt{\nu_{max}} + \epsilon)^{2 p}}
+
+    Fields:
+        power: the power p of the mean square, in (0, 0.5]; 0.5 is AMSGrad, and near 0 it is SGD with momentum. The
+            update has the units of g to the power :math:`1 - 2 p`, so that a good learning rate depends on it.
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the mean square, in [0, 1).
+        eps: added to the root, in the units of g, at least 0.
+        bias_correction_mu: divide the mean by :math:`1 - b_1^t`.
+        bias_correction_nu: divide the mean square by :math:`1 - b_2^t` before the maximum is taken.
+
+    Shapes and dtypes: any; the slots `mu`, `nu` and `nu_max` are like the parameter, in float32 or wider. The link
+    keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers
+    each.
+
+    Differs from the paper: there neither mean is debiased, which is `bias_correction_mu=False` and
+    `bias_correction_nu=False`, and there is no eps, which is `eps=0`. Where all gradients have been 0 its quotient is
+    0 / 0, and this update is 0. The authors' code has the same eps, but instead of debiasing before the maximum it
+    multiplies the update by :math:`\sqrt{1 - b_2^t}`, whatever p is.
+
+    References:
+        Chen, Zhou, Tang, Yang, Cao and Gu, 2018, Algorithm 1. https://arxiv.org/abs/1806.06763
+    """
+
 def scale_by_radam(
     b1: Number = 0.9,
     b2: Number = 0.999,
