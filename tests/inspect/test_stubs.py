@@ -27,7 +27,7 @@ def test_the_stub_is_that_of_the_functions():
 
 def test_every_public_name_is_in_the_stub_once():
     aliases = [a.asname for node in TREE.body if isinstance(node, ast.ImportFrom) for a in node.names if a.asname]
-    assert sorted([*aliases, *FUNCTIONS]) == sorted(exports())
+    assert sorted([*aliases, *FUNCTIONS]) == sorted(exports()), "run `make stubs`"
     assert {name for name in exports() if is_made(getattr(oc, name))} == set(FUNCTIONS)
 
 
