@@ -84,8 +84,8 @@ class Measured(Policy):
         return self._rounded(noise_scale.noise_scale(state))
 
     def follow(self, state: State, small: jax.Array, large: jax.Array, count: jax.Array) -> State:
-        found = noise_scale.estimate(small, large, self.table.micro, count * self.table.micro)
-        return noise_scale.follow(state, found, self.table.decay)
+        moments = noise_scale.estimate(small, large, self.table.micro, count * self.table.micro)
+        return noise_scale.follow(state, moments, self.table.decay)
 
     def metrics(self, state: State) -> dict[str, jax.Array]:
         return {"noise_scale": noise_scale.noise_scale(state)}

@@ -73,8 +73,8 @@ def balanced_batches(
     counts = jax.nn.one_hot(targets, classes, dtype=jnp.int32).sum(0)
     first = jnp.cumsum(counts) - counts
 
-    def one(step: jax.Array) -> jax.Array:
+    def rows(step: jax.Array) -> jax.Array:
         turn = (step * batch % classes + jnp.arange(batch)) % classes
         return by_class[first[turn] + jax.random.randint(jax.random.fold_in(key, step), (batch,), 0, counts[turn])]
 
-    return jax.vmap(one)(step + jnp.arange(steps))
+    return jax.vmap(rows)(step + jnp.arange(steps))

@@ -41,11 +41,11 @@ class Checkpoints:
         step = self.manager.latest_step()
         template = ocp.args.StandardRestore({"carry": _saved(fresh), "best": models(fresh)})
         args = ocp.args.Composite(state=template, progress=ocp.args.JsonRestore())
-        found = self.manager.restore(step, args=args)
-        carry = found["state"]["carry"]
+        saved = self.manager.restore(step, args=args)
+        carry = saved["state"]["carry"]
         opt_state = oc.unpack_bits(carry["opt_state"], oc.without_metrics(fresh["opt_state"]))
         opt_state = oc.with_metrics(opt_state, fresh["opt_state"])
-        return carry | {"opt_state": opt_state}, found["state"]["best"], found["progress"]
+        return carry | {"opt_state": opt_state}, saved["state"]["best"], saved["progress"]
 
     def close(self) -> None:
         """Release the folder."""

@@ -147,11 +147,11 @@ def make_chunk(task: Task, build: Build) -> jax.stages.Wrapped:
         else:
             rows = batches(order, carry["examples"], steps, size, len(data[0]))
 
-        def one(carry: Carry, rows: jax.Array) -> tuple[Carry, dict[str, Any]]:
+        def step(carry: Carry, rows: jax.Array) -> tuple[Carry, dict[str, Any]]:
             seen, grads = gradient(carry, data, rows, _folded(keys, carry["step"]), parts, objective)
             return update(carry, seen, grads, size, setting, parts)
 
-        return jax.lax.scan(one, carry, rows)
+        return jax.lax.scan(step, carry, rows)
 
     def parted(
         carry: Carry, data: Any, setting: Setting, parts: Parts, objective: Objective, steps: int
@@ -160,18 +160,18 @@ def make_chunk(task: Task, build: Build) -> jax.stages.Wrapped:
         order, keys, size = _keys(setting.seed)[2], _keys_of_steps(setting.seed), len(data[0])
         policy, micro = parts.batch, parts.batch.micro or 1
 
-        def one(state: tuple[Carry, Window], _: None) -> tuple[tuple[Carry, Window], dict[str, Any]]:
+        def step(state: tuple[Carry, Window], _: None) -> tuple[tuple[Carry, Window], dict[str, Any]]:
             carry, at = state
-            own = _folded(keys, carry["step"])
+            step_keys = _folded(keys, carry["step"])
             count = policy.count(jax.random.fold_in(order, NO_EPOCH), carry["step"], carry["batch"])
 
             def add(i: jax.Array, state: Any) -> Any:
                 at, seen, grads, small = state
                 at, rows = slide(order, at, carry["examples"] + i * micro, micro, size)
-                found, more = gradient(carry, data, rows, _folded(own, i), parts, objective)
+                results, more = gradient(carry, data, rows, _folded(step_keys, i), parts, objective)
                 more = widened(more)
                 small = small + optax.tree.norm(more, squared=True) if policy.measures else small
-                return at, *jax.tree.map(jnp.add, (seen, grads), (found, more)), small
+                return at, *jax.tree.map(jnp.add, (seen, grads), (results, more)), small
 
             zeros = jnp.zeros(()), jnp.zeros(()), jax.tree.map(jnp.zeros_like, carry["batch_stats"])
             nothing = at, zeros, jax.tree.map(jnp.zeros_like, widened(carry["params"])), jnp.zeros(())
@@ -185,7 +185,7 @@ def make_chunk(task: Task, build: Build) -> jax.stages.Wrapped:
             return (carry, at), logs | more
 
         first = window(order, carry["examples"], micro, size)
-        (carry, _), logs = jax.lax.scan(one, (carry, first), length=steps)
+        (carry, _), logs = jax.lax.scan(step, (carry, first), length=steps)
         return carry, logs
 
     def chunk(carry: Carry, data: Any, setting: Setting, steps: int) -> tuple[Carry, dict[str, Any]]:
@@ -206,18 +206,18 @@ def make_evaluate(task: Task, model: nn.Module, members: bool = False) -> Evalua
     def answer(variables: Any, inputs: jax.Array) -> jax.Array:
         if not members:
             return model.apply(variables, inputs, train=False)
-        return task.together(jax.vmap(lambda one: model.apply(one, inputs, train=False))(variables))
+        return task.together(jax.vmap(lambda member: model.apply(member, inputs, train=False))(variables))
 
     @jax.jit
     def evaluate(variables: Any, inputs: jax.Array, targets: jax.Array) -> dict[str, jax.Array]:
-        def one(example: Any) -> dict[str, jax.Array]:
+        def score(example: Any) -> dict[str, jax.Array]:
             inputs, target = jax.tree.map(lambda x: x[None], example)
             outputs = answer(variables, inputs)
             return {"loss": task.loss(outputs, target)[0], task.metric_name: task.metric(outputs, target)[0]}
 
         # In parts, for the outputs of all examples at once may be larger than the memory.
-        found = jax.lax.map(one, (inputs, targets), batch_size=EVALUATED)
-        return jax.tree.map(jnp.mean, found)
+        scores = jax.lax.map(score, (inputs, targets), batch_size=EVALUATED)
+        return jax.tree.map(jnp.mean, scores)
 
     return evaluate
 
@@ -225,11 +225,11 @@ def make_evaluate(task: Task, model: nn.Module, members: bool = False) -> Evalua
 def models(carry: Carry) -> dict[str, Any]:
     """The models of a carry: its own `parameters`, and their `average` where a link of the chain keeps one."""
     params = oc.awake_params(carry["opt_state"], carry["params"])
-    found = {"parameters": {"params": params, "batch_stats": carry["batch_stats"]}}
+    variables = {"parameters": {"params": params, "batch_stats": carry["batch_stats"]}}
     average = oc.averaged_params(carry["opt_state"], carry["params"])
     if average is not None:
-        found["average"] = {"params": average, "batch_stats": carry["batch_stats"]}
-    return found
+        variables["average"] = {"params": average, "batch_stats": carry["batch_stats"]}
+    return variables
 
 
 def _keys(seed: jax.Array | int) -> jax.Array:

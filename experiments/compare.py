@@ -87,24 +87,24 @@ def perform(comparison: Comparison, tunings: dict[str, Tuning]) -> Iterator[str]
 
 def rows(tunings: dict[str, Tuning]) -> list[dict[str, Any]]:
     """The table of all trials and of all runs with fresh seeds."""
-    found = []
+    table = []
     for name, tuning in tunings.items():
         study = outcome(tuning)
-        found += [{"optimizer": name, "purpose": "tuning"} | trial.row() for trial in study.ended]
+        table += [{"optimizer": name, "purpose": "tuning"} | trial.row() for trial in study.ended]
         labels = {} if study.winner is None else study.winner.labels
-        found += [{"optimizer": name, "purpose": "fresh"} | labels | _row(one) for one in study.fresh]
-        found += [{"optimizer": name, "purpose": DEFAULT} | _row(one) for one in fresh(tuning, DEFAULT)]
-    return found
+        table += [{"optimizer": name, "purpose": "fresh"} | labels | _row(entry) for entry in study.fresh]
+        table += [{"optimizer": name, "purpose": DEFAULT} | _row(entry) for entry in fresh(tuning, DEFAULT)]
+    return table
 
 
-def _row(one: Fresh) -> dict[str, Any]:
+def _row(entry: Fresh) -> dict[str, Any]:
     return {
-        "seed": one.seed,
-        "state": one.result["ending"],
-        **{f"{split}_{key}": x for split in ("validation", "test") for key, x in one.scores(split).items()},
-        "steps": one.result["step"],
-        **{f"{key}_seconds": seconds for key, seconds in one.result["seconds"].items()},
-        "folder": str(one.run.folder),
+        "seed": entry.seed,
+        "state": entry.result["ending"],
+        **{f"{split}_{key}": x for split in ("validation", "test") for key, x in entry.scores(split).items()},
+        "steps": entry.result["step"],
+        **{f"{key}_seconds": seconds for key, seconds in entry.result["seconds"].items()},
+        "folder": str(entry.run.folder),
     }
 
 

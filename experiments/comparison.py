@@ -61,7 +61,7 @@ class Comparison(Setup):
             except pydantic.ValidationError as error:
                 raise ValueError(f"optimizers.{name}: {explained(error, Study)}") from None
         if self.search.sampler == "grid":
-            points = {name: len(space.grid(one.space)) for name, one in self.optimizers.items()}
+            points = {name: len(space.grid(contender.space)) for name, contender in self.optimizers.items()}
             if len(set(points.values())) > 1:
                 counts = ", ".join(f"{name} {count}" for name, count in points.items())
                 raise ValueError(f"every optimizer is tuned by as many trials; the grids have {counts} points")
@@ -71,7 +71,8 @@ class Comparison(Setup):
         """The study of one optimizer."""
         contender = self.optimizers[name]
         placed = {
-            key: one.model_copy(update={"path": f"optimizer.{one.path or key}"}) for key, one in contender.space.items()
+            key: dimension.model_copy(update={"path": f"optimizer.{dimension.path or key}"})
+            for key, dimension in contender.space.items()
         }
         search = Search.model_validate(self.search.model_dump())
         shared = {key: getattr(self, key) for key in Setup.model_fields}

@@ -37,12 +37,12 @@ def write(comparison: Comparison, tunings: dict[str, Tuning], folder: Path) -> l
     """Write `report.html` in the folder of a comparison; the standings that it shows."""
     ranked, run = standings(tunings), Run(folder)
     name = _score(ranked)
-    style = {one.name: _style(i) for i, one in enumerate(ranked)}
+    style = {standing.name: _style(i) for i, standing in enumerate(ranked)}
     seeds = comparison.search.fresh
     figures = [
         forest(f"validation {name} of {seeds} fresh seeds, mean and 95 % interval", f"validation {name}",
-               [(one.name, [x.score("validation", one.objective.name) for x in one.finished], one.result)
-                for one in ranked]),
+               [(standing.name, [x.score("validation", standing.objective.name) for x in standing.finished],
+                 standing.result) for standing in ranked]),
         *(
             svg(f"validation {name} against {label}: mean of the fresh seeds, 95 % interval", label,
                 lambda axes, x=x: _curves(axes, ranked, style, x), WIDE)
@@ -66,9 +66,9 @@ def write(comparison: Comparison, tunings: dict[str, Tuning], folder: Path) -> l
         "<h2>Curves</h2>",
         *(f'<div class="chart">{figure}</div>' for figure in figures),
         "<h2>Studies</h2>",
-        f"<p>{', '.join(_link(one) for one in ranked)}</p>",
+        f"<p>{', '.join(_link(standing) for standing in ranked)}</p>",
         "<details><summary>Chains</summary>",
-        *(_chain(one) for one in ranked),
+        *(_chain(standing) for standing in ranked),
         "</details>",
         "<details><summary>How to repeat it</summary>",
         card(f"{run.about['command']} --out {folder}\npython -m experiments report {folder}"),
@@ -82,31 +82,35 @@ def write(comparison: Comparison, tunings: dict[str, Tuning], folder: Path) -> l
 
 def rows_of(ranked: list[Standing]) -> list[dict[str, str]]:
     """The standings as rows of text; last the chains as they are written."""
-    scored = [one for standing in ranked for one in standing.finished]
+    scored = [run for standing in ranked for run in standing.finished]
     name = ranked[0].objective.name
     others = [other for other in (scored[0].scores("test") if scored else {}) if other != name]
-    tests = [one.behind(ranked[0]) for one in ranked[1:]]
-    corrected = [holm([one.t for one in tests]), holm([one.flips for one in tests])]
+    tests = [standing.behind(ranked[0]) for standing in ranked[1:]]
+    corrected = [holm([test.t for test in tests]), holm([test.flips for test in tests])]
     rows = []
-    for i, one in enumerate(ranked):
+    for i, standing in enumerate(ranked):
         behind = {"behind the first": "", "p by t": "", "p by signs": ""} if i == 0 else {
             "behind the first": str(tests[i - 1].difference),
             "p by t": _p(corrected[0][i - 1]),
             "p by signs": _p(corrected[1][i - 1]),
         }  # fmt: skip
         rows.append(
-            {"optimizer": one.name, "best point": _point(one), f"validation {_score(ranked)}": str(one.result)}
+            {
+                "optimizer": standing.name,
+                "best point": _point(standing),
+                f"validation {_score(ranked)}": str(standing.result),
+            }
             | behind
-            | {f"test {key.replace('_', ' ')}": str(one.score("test", key)) for key in [name, *others]}
-            | {"diverged": _diverged(one)}
+            | {f"test {key.replace('_', ' ')}": str(standing.score("test", key)) for key in [name, *others]}
+            | {"diverged": _diverged(standing)}
         )
-    for one in ranked:
-        if one.default:
+    for standing in ranked:
+        if standing.default:
             rows.append(
-                {"optimizer": f"{one.name}, as written", "best point": "not tuned"}
-                | {f"validation {_score(ranked)}": str(mean(one.default, "validation", name))}
-                | {f"test {key.replace('_', ' ')}": str(mean(one.default, "test", key)) for key in [name, *others]}
-                | {"diverged": f"{sum(x.diverged for x in one.default)} of {len(one.default)}"}
+                {"optimizer": f"{standing.name}, as written", "best point": "not tuned"}
+                | {f"validation {_score(ranked)}": str(mean(standing.default, "validation", name))}
+                | {f"test {key.replace('_', ' ')}": str(mean(standing.default, "test", key)) for key in [name, *others]}
+                | {"diverged": f"{sum(x.diverged for x in standing.default)} of {len(standing.default)}"}
             )
     return rows
 
@@ -116,17 +120,17 @@ def costs_of(ranked: list[Standing], comparison: Comparison) -> list[dict[str, s
     target, batch = target_of(ranked, comparison.target), comparison.train.batch
     return [
         {
-            "optimizer": one.name,
-            "steps to target": _reached(one.reaching(target, "step"), "{:g}"),
-            "seconds to target": _reached(one.reaching(target, "seconds"), "{:.2f}"),
-            "ms a step": "-" if math.isnan(one.milliseconds) else f"{one.milliseconds:.2f}",
-            "trials": str(len(one.outcome.ended)),
-            "steps": f"{one.steps:,}",
-            "examples": f"{one.steps * batch:,}" if isinstance(batch, int) else "by its policy",
-            "training": f"{one.seconds('training'):.1f} s",
-            "compiling": f"{one.seconds('compiling'):.1f} s",
+            "optimizer": standing.name,
+            "steps to target": _reached(standing.reaching(target, "step"), "{:g}"),
+            "seconds to target": _reached(standing.reaching(target, "seconds"), "{:.2f}"),
+            "ms a step": "-" if math.isnan(standing.milliseconds) else f"{standing.milliseconds:.2f}",
+            "trials": str(len(standing.outcome.ended)),
+            "steps": f"{standing.steps:,}",
+            "examples": f"{standing.steps * batch:,}" if isinstance(batch, int) else "by its policy",
+            "training": f"{standing.seconds('training'):.1f} s",
+            "compiling": f"{standing.seconds('compiling'):.1f} s",
         }
-        for one in ranked
+        for standing in ranked
     ]
 
 
@@ -142,10 +146,13 @@ def lines_of(ranked: list[Standing], comparison: Comparison) -> list[str]:
 def warnings_of(ranked: list[Standing]) -> list[str]:
     """What makes a standing doubtful, in plain lines."""
     edges = [
-        f"{one.name}: {edge}; extend its space and run again" for one in ranked for edge in one.outcome.edges
+        f"{standing.name}: {edge}; extend its space and run again"
+        for standing in ranked for edge in standing.outcome.edges
     ]  # fmt: skip
     lost = [
-        f"{one.name}: no trial finished; extend its space downwards" for one in ranked if one.outcome.winner is None
+        f"{standing.name}: no trial finished; extend its space downwards"
+        for standing in ranked
+        if standing.outcome.winner is None
     ]
     seeds = ranked[0].tuning.study.search.fresh
     few = [f"{seeds} fresh seeds; {SEEDS} or more say something"] if seeds < SEEDS else []
@@ -154,28 +161,28 @@ def warnings_of(ranked: list[Standing]) -> list[str]:
 
 def _insane(ranked: list[Standing]) -> list[str]:
     """A tuned Adam is no worse than tuned SGD, or the budget was too small to tune it."""
-    adams = [one for one in ranked if _links(one) & ADAM and one.finished]
-    others = [one for one in ranked if _links(one) & SGD and one.finished]
+    adams = [standing for standing in ranked if _links(standing) & ADAM and standing.finished]
+    others = [standing for standing in ranked if _links(standing) & SGD and standing.finished]
     if not adams or not others:
         return []
     adam, sgd = adams[0], others[0]
-    found = adam.behind(sgd).difference
-    half = 0.0 if math.isnan(found.half) else found.half
-    if math.isnan(found.mean) or found.mean - half <= 0:
+    difference = adam.behind(sgd).difference
+    half = 0.0 if math.isnan(difference.half) else difference.half
+    if math.isnan(difference.mean) or difference.mean - half <= 0:
         return []
-    problem = f"{adam.name} is worse than {sgd.name} by {found}, which a tuned Adam is not as a rule"
+    problem = f"{adam.name} is worse than {sgd.name} by {difference}, which a tuned Adam is not as a rule"
     return [f"{problem}: the budget is too small, or the space of {adam.name} is elsewhere"]
 
 
-def _links(one: Standing) -> set[str]:
+def _links(standing: Standing) -> set[str]:
     """What the chain itself is made of; not what its links hold."""
-    chain = one.tuning.study.optimizer
+    chain = standing.tuning.study.optimizer
     return {str(chain.get("use"))} | {str(link.get("use")) for link in chain.values() if isinstance(link, dict)}
 
 
 def _how(comparison: Comparison, ranked: list[Standing]) -> str:
     search, train = comparison.search, comparison.train
-    counts = sorted({len(one.outcome.ended) for one in ranked})
+    counts = sorted({len(standing.outcome.ended) for standing in ranked})
     trials = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     budget = f" and {search.seconds:g} s" if search.seconds else ""
     return (
@@ -218,8 +225,8 @@ def _p(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3f}" if value >= 0.001 else f"{value:.1g}"
 
 
-def _point(one: Standing) -> str:
-    winner = one.outcome.winner
+def _point(standing: Standing) -> str:
+    winner = standing.outcome.winner
     return "none" if winner is None else ", ".join(f"{key} {shown(label)}" for key, label in winner.labels.items())
 
 
@@ -227,10 +234,10 @@ def _reached(value: float, form: str) -> str:
     return "-" if math.isnan(value) else "never" if math.isinf(value) else form.format(value)
 
 
-def _diverged(one: Standing) -> str:
-    found = one.outcome
-    fresh = sum(run.diverged for run in found.fresh)
-    return f"{found.count('diverged')} of {len(found.ended)}, {fresh} of {len(found.fresh)}"
+def _diverged(standing: Standing) -> str:
+    outcome = standing.outcome
+    fresh = sum(run.diverged for run in outcome.fresh)
+    return f"{outcome.count('diverged')} of {len(outcome.ended)}, {fresh} of {len(outcome.fresh)}"
 
 
 def _style(i: int) -> dict[str, Any]:
@@ -239,21 +246,25 @@ def _style(i: int) -> dict[str, Any]:
 
 def _numbers(comparison: Comparison) -> str:
     """What the spaces vary first, in a word."""
-    return ", ".join(dict.fromkeys(next(iter(one.space)).split(".")[-1] for one in comparison.optimizers.values()))
+    return ", ".join(
+        dict.fromkeys(next(iter(contender.space)).split(".")[-1] for contender in comparison.optimizers.values())
+    )
 
 
 def _curves(axes: Axes, ranked: list[Standing], style: dict[str, Any], x: str) -> None:
     """Means over the fresh seeds, where all of them have been evaluated."""
     best, worst, sign = [], [], ranked[0].objective.sign
-    for one in ranked:
-        logs = [run.evaluations for run in one.finished]
+    for standing in ranked:
+        logs = [run.evaluations for run in standing.finished]
         if not logs:
             continue
         across = [np.mean([row[x] for row in rows]) for rows in zip(*logs, strict=False)]
-        found = [interval([sign * one.objective.of_row(row) for row in rows]) for rows in zip(*logs, strict=False)]
-        mean, half = np.array([y.mean for y in found]), np.nan_to_num([y.half for y in found])
-        axes.plot(across, mean, label=one.name, **style[one.name])
-        axes.fill_between(across, mean - half, mean + half, color=style[one.name]["color"], alpha=0.1, linewidth=0)
+        intervals = [
+            interval([sign * standing.objective.of_row(row) for row in rows]) for rows in zip(*logs, strict=False)
+        ]
+        mean, half = np.array([y.mean for y in intervals]), np.nan_to_num([y.half for y in intervals])
+        axes.plot(across, mean, label=standing.name, **style[standing.name])
+        axes.fill_between(across, mean - half, mean + half, color=style[standing.name]["color"], alpha=0.1, linewidth=0)
         best.append(sign * (sign * mean).min())
         worst.append(mean[len(mean) // 5])  # what comes before is steep, and the same for all
     if best:
@@ -268,18 +279,22 @@ def _curves(axes: Axes, ranked: list[Standing], style: dict[str, Any], x: str) -
 def _budget(axes: Axes, ranked: list[Standing], style: dict[str, Any], x: str) -> None:
     """The best of so many trials, or of so many seconds."""
     scores, sign = [], ranked[0].objective.sign
-    finished = [sign * trial.score for one in ranked for trial in one.outcome.ended if trial.state == "finished"]
-    for one in ranked:
+    finished = [
+        sign * trial.score for standing in ranked for trial in standing.outcome.ended if trial.state == "finished"
+    ]
+    for standing in ranked:
         # By the worst of all, or an optimizer of which little finished would be ahead.
         worst = sign * max(finished) if finished else None
-        curve = best_so_far(one.outcome.trials, one.tuning.study.search, sign, worst)
+        curve = best_so_far(standing.outcome.trials, standing.tuning.study.search, sign, worst)
         if curve is None:
             continue
         across, observed = getattr(curve, x), np.isnan(curve.low).all()
-        axes.plot(across, curve.score, label=one.name, drawstyle="steps-post" if observed else "default",
-                  marker="o" if len(across) == 1 else None, **style[one.name])  # fmt: skip
+        axes.plot(across, curve.score, label=standing.name, drawstyle="steps-post" if observed else "default",
+                  marker="o" if len(across) == 1 else None, **style[standing.name])  # fmt: skip
         if not observed and len(ranked) <= FEW:
-            axes.fill_between(across, curve.low, curve.high, color=style[one.name]["color"], alpha=0.08, linewidth=0)
+            axes.fill_between(
+                across, curve.low, curve.high, color=style[standing.name]["color"], alpha=0.08, linewidth=0
+            )
         scores += [*curve.score]
     if scores:
         # The first of a few trials may be far off, and would leave nothing to be seen of the rest.
@@ -293,20 +308,20 @@ def _budget(axes: Axes, ranked: list[Standing], style: dict[str, Any], x: str) -
 
 def _tuning(axes: Axes, ranked: list[Standing], style: dict[str, Any]) -> None:
     positive, scores = True, []
-    for one in ranked:
-        dimensions = one.tuning.study.space
+    for standing in ranked:
+        dimensions = standing.tuning.study.space
         key, dimension = next(iter(dimensions.items()))  # further ones lie behind one another
         places = _places(dimension)
         positive &= all(x > 0 for x in places.values()) if places else dimension.logarithmic
-        finished = [trial for trial in one.outcome.ended if trial.state == "finished"]
+        finished = [trial for trial in standing.outcome.ended if trial.state == "finished"]
         tuned = sorted((places[t.labels[key]] if places else t.labels[key], t.score) for t in finished)
-        line = style[one.name] | ({} if len(dimensions) == 1 else {"linestyle": ""})
-        axes.plot(*zip(*tuned, strict=True) if tuned else ([], []), label=one.name, marker="o", markersize=4,
+        line = style[standing.name] | ({} if len(dimensions) == 1 else {"linestyle": ""})
+        axes.plot(*zip(*tuned, strict=True) if tuned else ([], []), label=standing.name, marker="o", markersize=4,
                   markerfacecolor="white", **line)  # fmt: skip
-        winner = one.outcome.winner
+        winner = standing.outcome.winner
         if winner is not None:
             at = places[winner.labels[key]] if places else winner.labels[key]
-            axes.plot([at], [winner.score], "o", color=style[one.name]["color"], markersize=6, zorder=5)
+            axes.plot([at], [winner.score], "o", color=style[standing.name]["color"], markersize=6, zorder=5)
         scores += [trial.score for trial in finished]
     if scores:
         low, high = np.quantile(scores, [0.0, 0.9] if ranked[0].objective.sign > 0 else [0.1, 1.0])
@@ -330,11 +345,11 @@ def _legend(axes: Axes) -> None:
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
-def _link(one: Standing) -> str:
-    return f'<a href="studies/{one.name}/report.html">{one.name}</a>'
+def _link(standing: Standing) -> str:
+    return f'<a href="studies/{standing.name}/report.html">{standing.name}</a>'
 
 
-def _chain(one: Standing) -> str:
-    study, winner = one.tuning.study, one.outcome.winner
+def _chain(standing: Standing) -> str:
+    study, winner = standing.tuning.study, standing.outcome.winner
     values = {} if winner is None else winner.schedule or space.values(winner.labels, study.space)
-    return f"<h3>{html.escape(one.name)}</h3>{card(str(oc.from_config(study.config(values).optimizer)))}"
+    return f"<h3>{html.escape(standing.name)}</h3>{card(str(oc.from_config(study.config(values).optimizer)))}"

@@ -47,7 +47,7 @@ def load(path: Path | str, sets: list[str] | None = None, table: type[Loaded] = 
 
 def problems(error: pydantic.ValidationError, table: type[Table] = Config) -> list[tuple[str, str]]:
     """The dotted key of each problem, empty for the whole table, and what was found and wanted there."""
-    return [(".".join(map(str, _place(found, table))), _explained(found, table)) for found in error.errors()]
+    return [(".".join(map(str, _place(problem, table))), _explained(problem, table)) for problem in error.errors()]
 
 
 def explained(error: pydantic.ValidationError, table: type[Table] = Config) -> str:
@@ -76,7 +76,7 @@ def differences(old: Config, new: Config) -> list[str]:
         ("preprocess", "steps", old.preprocess or {}, new.preprocess or {}),
         ("optimizer", "links", old.optimizer, new.optimizer),
     ):
-        common = [[key for key in one if key in other and key.startswith(table)] for one, other in ((a, b), (b, a))]
+        common = [[key for key in keys if key in others and key.startswith(table)] for keys, others in ((a, b), (b, a))]
         if common[0] != common[1]:
             lines.append(f"{table}: the {what} in the order {', '.join(x)} -> {', '.join(y)}")
     return lines
@@ -148,33 +148,33 @@ def _fields(parents: list[Any], table: type[Table]) -> list[str]:
     return list(_walk(parents, table)[1].model_fields)
 
 
-def _walk(place: Sequence[Any], found: Any) -> tuple[list[tuple[Any, bool]], Any]:
+def _walk(place: Sequence[Any], kind: Any) -> tuple[list[tuple[Any, bool]], Any]:
     """Each part of a place with whether it is a key or says which of several tables was read; and the type there."""
     parts = []
     for name in place:
-        if get_origin(found) in (Union, UnionType) and not _tables(found):  # what may be left out
-            found = next(one for one in get_args(found) if one is not type(None))
-        tables = _tables(found)
+        if get_origin(kind) in (Union, UnionType) and not _tables(kind):  # what may be left out
+            kind = next(member for member in get_args(kind) if member is not type(None))
+        tables = _tables(kind)
         is_key = len(tables) < 2
         parts.append((name, is_key))
         if not is_key:
-            found = next((one for one in tables if name in _uses(one)), None)
+            kind = next((table for table in tables if name in _uses(table)), None)
         elif tables:
             field = tables[0].model_fields.get(name)
-            found = field.annotation if field else None
+            kind = field.annotation if field else None
         else:
-            found = get_args(found)[-1] if get_origin(found) in (dict, list) else None
-    return parts, next(iter(_tables(found)), Table)
+            kind = get_args(kind)[-1] if get_origin(kind) in (dict, list) else None
+    return parts, next(iter(_tables(kind)), Table)
 
 
-def _tables(found: Any) -> list[type[Table]]:
+def _tables(kind: Any) -> list[type[Table]]:
     """The tables that a type may be."""
-    if isinstance(found, type) and issubclass(found, Table):
-        return [found]
-    if get_origin(found) is Annotated:
-        return _tables(get_args(found)[0])
-    if get_origin(found) in (Union, UnionType):
-        return [table for one in get_args(found) for table in _tables(one)]
+    if isinstance(kind, type) and issubclass(kind, Table):
+        return [kind]
+    if get_origin(kind) is Annotated:
+        return _tables(get_args(kind)[0])
+    if get_origin(kind) in (Union, UnionType):
+        return [table for member in get_args(kind) for table in _tables(member)]
     return []
 
 

@@ -66,13 +66,13 @@ def parse(text: str) -> Orders:
         ValueError: no TOML, or a value that is no number.
     """
     try:
-        found: dict[str, Any] = flat(tomllib.loads(text))
+        values: dict[str, Any] = flat(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"no TOML: {error}") from None
-    stop = found.pop("stop", False)
+    stop = values.pop("stop", False)
     if not isinstance(stop, bool):
         raise ValueError(f"stop: found {stop!r}; wanted true or false")
-    for name, value in found.items():
+    for name, value in values.items():
         if type(value) not in (int, float):
             raise ValueError(f"{name}: found {value!r}; wanted a number")
-    return Orders({name: float(value) for name, value in found.items()}, stop)
+    return Orders({name: float(value) for name, value in values.items()}, stop)

@@ -21,9 +21,9 @@ def score_chart(name: str, logs: dict[str, Rows], log: bool = False, level: floa
         for j, key in enumerate(_evaluated(rows, name)):
             what = key.removesuffix(f"_{name}").replace("_", ", ")
             label, color = (what, COLORS[j]) if len(logs) == 1 else (f"{run}: {what}", COLORS[i % len(COLORS)])
-            found = points(evaluations(rows), key)
+            scores = points(evaluations(rows), key)
             several = {"dashed": j > 0, "mark": i / len(logs)} if len(logs) > 1 else {}
-            curves.append({"points": found, "label": label, "color": color, **several})
+            curves.append({"points": scores, "label": label, "color": color, **several})
     optimum = ("optimum", level) if level is not None else None
     return chart(name.replace("_", " "), curves, log, optimum, changes(logs))
 
@@ -33,22 +33,22 @@ def optimizer_charts(logs: dict[str, Rows]) -> list[str]:
     one, and the norms of each run's links in one."""
     rates, sparsities, sizes, norms = [], [], [], []
     for i, (run, rows) in enumerate(logs.items()):
-        found = [row["optimizer"] | {"step": row["step"]} for row in rows if "optimizer" in row]
-        found += evaluations(rows)
-        names = sorted({name for row in found for name in row})
+        table = [row["optimizer"] | {"step": row["step"]} for row in rows if "optimizer" in row]
+        table += evaluations(rows)
+        names = sorted({name for row in table for name in row})
         for j, name in enumerate(name for name in names if name.endswith("learning_rate")):
             label, color = (name, COLORS[j % len(COLORS)]) if len(logs) == 1 else (run, COLORS[i % len(COLORS)])
-            rates.append({"points": points(found, name), "label": label, "color": color, "dashed": j > 0})
+            rates.append({"points": points(table, name), "label": label, "color": color, "dashed": j > 0})
         for name in (name for name in names if name.endswith("sparse.sparsity")):
             label, color = (name, COLORS[0]) if len(logs) == 1 else (run, COLORS[i % len(COLORS)])
-            sparsities.append({"points": points(found, name), "label": label, "color": color})
+            sparsities.append({"points": points(table, name), "label": label, "color": color})
         size = points(rows, "batch")
         if len(set(size[1])) > 1:
             label, color = ("", COLORS[0]) if len(logs) == 1 else (run, COLORS[i % len(COLORS)])
             sizes.append({"points": size, "label": label, "color": color})
         watched = [name for name in names if name.endswith((".norm", ".out_norm"))]
         curves = [
-            {"points": points(found, name), "label": name, "color": COLORS[j % len(COLORS)], "dashed": j >= len(COLORS)}
+            {"points": points(table, name), "label": name, "color": COLORS[j % len(COLORS)], "dashed": j >= len(COLORS)}
             for j, name in enumerate(watched)
         ]
         if curves:
@@ -65,8 +65,8 @@ def changes(logs: dict[str, Rows]) -> list[int]:
 
 def points(rows: Rows, name: str) -> tuple[list[int], list[float]]:
     """The steps and the values of a column, in the order of the steps."""
-    found = sorted({row["step"]: row[name] for row in rows if row.get(name) is not None}.items())
-    return [step for step, _ in found], [value for _, value in found]
+    pairs = sorted({row["step"]: row[name] for row in rows if row.get(name) is not None}.items())
+    return [step for step, _ in pairs], [value for _, value in pairs]
 
 
 def _evaluated(rows: Rows, name: str) -> list[str]:

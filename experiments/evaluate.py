@@ -73,9 +73,9 @@ def restore(run: Run) -> Trained:
     # The configuration may already ask for another optimizer than that of the newest checkpoint.
     config = run.config.model_copy(update={"optimizer": progress["optimizer"]})
     built = experiment.build(config, str(run.folder / "config.json"))
-    found = checkpoints.restore(built.start())
+    contents = checkpoints.restore(built.start())
     checkpoints.close()
-    return choose(built, *found)
+    return choose(built, *contents)
 
 
 def counted(models: dict[str, Any]) -> str:
@@ -85,8 +85,8 @@ def counted(models: dict[str, Any]) -> str:
 
 def scores_of(result: dict[str, Any], split: str) -> dict[str, float]:
     """The loss and the metric of the model that counts, from the result of a run; none if it was not scored there."""
-    found = result["scores"].get(split)
-    return found[counted(found)] if found else {}
+    scores = result["scores"].get(split)
+    return scores[counted(scores)] if scores else {}
 
 
 def evaluated(row: dict[str, Any], name: str) -> float:

@@ -91,8 +91,8 @@ def _require_batches(config: Config, tx: optax.GradientTransformation) -> None:
         jax.eval_shape(policy.count, jax.random.key(0), jnp.int32(0), policy.start())
     rates = [name for name in main_numbers(tx) if name.split(".")[-1] == "learning_rate"]
     if config.train.policy.scale_rate != "none" and not rates:
-        found = nearest("learning_rate", main_numbers(tx))
-        raise InputError(f"train.batch.scale_rate: no link of optchain's in the optimizer has a learning_rate; {found}")
+        hint = nearest("learning_rate", main_numbers(tx))
+        raise InputError(f"train.batch.scale_rate: no link of optchain's in the optimizer has a learning_rate; {hint}")
 
 
 def _require_fit(config: Config, task: Task) -> None:

@@ -43,16 +43,16 @@ class Noise:
 
 def measure(built: Experiment, limit: int) -> list[Measured]:
     """Double the batch until its steps do not fit into so many bytes, or it is as large as the training set."""
-    found, size = [], 1
+    sizes, size = [], 1
     while size <= len(built.task.splits["train"][0]):
-        found.append(_measured(_with_batch(built, size), size, limit))
-        if found[-1].seconds is None:
+        sizes.append(_measured(_with_batch(built, size), size, limit))
+        if sizes[-1].seconds is None:
             break
         size *= 2
-    if found[0].seconds is None:
-        wanted = f"a step of one example needs {_shown(found[0].bytes)}"
+    if sizes[0].seconds is None:
+        wanted = f"a step of one example needs {_shown(sizes[0].bytes)}"
         raise InputError(f"{wanted}, more than the {_shown(limit)} that there are")
-    return found
+    return sizes
 
 
 def measure_noise(built: Experiment, steps: int) -> Noise | None:
@@ -63,25 +63,25 @@ def measure_noise(built: Experiment, steps: int) -> Noise | None:
     size = PARTS * micro
     policy = tables.NoiseScale(use="noise_scale", min=size, max=size, micro=micro)
     fixed = _with_batch(built, policy)
-    program, found = Program(fixed), []
+    program, scales = Program(fixed), []
     carry = program.start(fixed.config)
     for count in (FEW, steps - FEW):
         # The scale that a step logs is that before it.
-        carry, logs, _ = program.run(fixed.config, carry, count + (not found))
-        found.append(float(logs["noise_scale"][-1]))
-    return Noise(*found, steps)
+        carry, logs, _ = program.run(fixed.config, carry, count + (not scales))
+        scales.append(float(logs["noise_scale"][-1]))
+    return Noise(*scales, steps)
 
 
-def lines(found: list[Measured], noise: Noise | None, limit: int) -> list[str]:
+def lines(sizes: list[Measured], noise: Noise | None, limit: int) -> list[str]:
     """A table of what was measured, and a suggestion."""
     rows: list[tuple[str, ...]] = [("batch", "memory", "ms/step", "examples/s")]
-    for one in found:
-        times = (f"{1000 * one.seconds:.3g}", f"{one.rate:.0f}") if one.seconds else ("does not fit", "")
-        rows.append((str(one.size), _shown(one.bytes), *times))
-    fitting = [one for one in found if one.seconds is not None]
-    fast = next(one for one in fitting if one.rate >= FAST * max(one.rate for one in fitting))
+    for measured in sizes:
+        times = (f"{1000 * measured.seconds:.3g}", f"{measured.rate:.0f}") if measured.seconds else ("does not fit", "")
+        rows.append((str(measured.size), _shown(measured.bytes), *times))
+    fitting = [measured for measured in sizes if measured.seconds is not None]
+    fast = next(measured for measured in fitting if measured.rate >= FAST * max(measured.rate for measured in fitting))
     largest = fitting[-1].size
-    why = "no larger one fits" if len(fitting) < len(found) else "the training set has not twice as many examples"
+    why = "no larger one fits" if len(fitting) < len(sizes) else "the training set has not twice as many examples"
     told = [
         *aligned(rows).splitlines(),
         f"largest batch within {_shown(limit)}: {largest}; {why}",
@@ -98,7 +98,7 @@ def lines(found: list[Measured], noise: Noise | None, limit: int) -> list[str]:
 def suggested(fitting: list[Measured], noise: Noise) -> int:
     """The size that is nearest to the noise scale, by their ratio: below it examples are saved, above it steps."""
     scale = max(noise.end, 1.0)
-    return min((one.size for one in fitting), key=lambda size: abs(math.log(size) - min(math.log(scale), 64)))
+    return min((measured.size for measured in fitting), key=lambda size: abs(math.log(size) - min(math.log(scale), 64)))
 
 
 def _measured(built: Experiment, size: int, limit: int) -> Measured:

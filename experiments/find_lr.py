@@ -71,11 +71,11 @@ class Sweep:
 
 def smooth(losses: np.ndarray) -> np.ndarray:
     """The running mean of a series, divided by the weight that it has seen."""
-    mean, found = 0.0, []
+    mean, means = 0.0, []
     for t, loss in enumerate(losses, 1):
         mean = MEMORY * mean + (1 - MEMORY) * loss
-        found.append(mean / (1 - MEMORY**t))
-    return np.asarray(found)
+        means.append(mean / (1 - MEMORY**t))
+    return np.asarray(means)
 
 
 def rate_of(config: tables.Config, key: str | None) -> str:
@@ -85,11 +85,11 @@ def rate_of(config: tables.Config, key: str | None) -> str:
         InputError: there is no such number, or none is named and the optimizer has none or several.
     """
     if key is None:
-        found = _rates(config.optimizer, "optimizer")
-        if len(found) != 1:
-            what = f"has several: {', '.join(found)}" if found else "has no learning_rate and no schedule as a link"
+        rates = _rates(config.optimizer, "optimizer")
+        if len(rates) != 1:
+            what = f"has several: {', '.join(rates)}" if rates else "has no learning_rate and no schedule as a link"
             raise InputError(f"the optimizer {what}; name the rate with --key")
-        return found[0]
+        return rates[0]
     values = flat(config.model_dump())
     if key not in values or not key.startswith("optimizer."):
         names = [name for name in values if name.startswith("optimizer.")]
@@ -133,14 +133,14 @@ def sweep(built: Experiment, key: str, low: float, high: float, steps: int) -> S
     return Sweep(key, low * (high / low) ** (np.arange(len(losses)) / (steps - 1)), losses, steps)
 
 
-def lines(found: Sweep) -> list[str]:
+def lines(sweep: Sweep) -> list[str]:
     """What was found, in plain lines."""
     rows = [
-        f"{found.key}: {len(found.losses)} of {found.steps} rates, from {found.rates[0]:.3g} to {found.rates[-1]:.3g}",
-        f"suggested: {found.steepest:.2g}, where the loss falls fastest",
-        f"a tenth of the rate with the lowest loss: {found.lowest / 10:.2g}",
+        f"{sweep.key}: {len(sweep.losses)} of {sweep.steps} rates, from {sweep.rates[0]:.3g} to {sweep.rates[-1]:.3g}",
+        f"suggested: {sweep.steepest:.2g}, where the loss falls fastest",
+        f"a tenth of the rate with the lowest loss: {sweep.lowest / 10:.2g}",
     ]
-    if not found.risen:
+    if not sweep.risen:
         rows.append(f"the loss has not risen to {RISEN:g} times its lowest: a higher --to would tell more")
     return rows
 
@@ -156,29 +156,29 @@ def prepare(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def write(found: Sweep, folder: Path, command: str) -> None:
+def write(sweep: Sweep, folder: Path, command: str) -> None:
     """Write `rates.csv` and `report.html` in a folder."""
     with (folder / "rates.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["rate", "loss", "smoothed"])
-        writer.writerows(zip(*(x.tolist() for x in (found.rates, found.losses, found.smoothed)), strict=True))
-    figure = svg(f"loss against {found.key}", "learning rate", lambda axes: _draw(axes, found), (11.2, 5.2))
+        writer.writerows(zip(*(x.tolist() for x in (sweep.rates, sweep.losses, sweep.smoothed)), strict=True))
+    figure = svg(f"loss against {sweep.key}", "learning rate", lambda axes: _draw(axes, sweep), (11.2, 5.2))
     rates = [
-        (f"{found.steepest:.2g}", "suggested: the loss falls fastest"),
-        (f"{found.lowest / 10:.2g}", "a tenth of the rate with the lowest loss"),
-        (f"{found.lowest:.2g}", "the rate with the lowest loss"),
+        (f"{sweep.steepest:.2g}", "suggested: the loss falls fastest"),
+        (f"{sweep.lowest / 10:.2g}", "a tenth of the rate with the lowest loss"),
+        (f"{sweep.lowest:.2g}", "the rate with the lowest loss"),
     ]
     body = [tiles(rates), f'<div class="chart">{figure}</div>', "<h2>How to repeat it</h2>", card(command)]
     write_page(folder / "report.html", "Learning-rate range test", body)
 
 
-def _draw(axes: Axes, found: Sweep) -> None:
-    axes.plot(found.rates, found.losses, color=COLORS[-1], alpha=0.4, linewidth=0.8, label="batch")
-    axes.plot(found.rates, found.smoothed, color=COLORS[0], linewidth=1.8, label="smoothed")
-    for rate, label, style in ((found.steepest, "steepest", "--"), (found.lowest / 10, "lowest / 10", ":")):
+def _draw(axes: Axes, sweep: Sweep) -> None:
+    axes.plot(sweep.rates, sweep.losses, color=COLORS[-1], alpha=0.4, linewidth=0.8, label="batch")
+    axes.plot(sweep.rates, sweep.smoothed, color=COLORS[0], linewidth=1.8, label="smoothed")
+    for rate, label, style in ((sweep.steepest, "steepest", "--"), (sweep.lowest / 10, "lowest / 10", ":")):
         axes.axvline(rate, color=COLORS[1], linewidth=1.2, linestyle=style, label=f"{label}: {rate:.2g}")
     axes.set_xscale("log")
-    axes.set_ylim(top=min(axes.get_ylim()[1], 1.3 * float(found.losses[: len(found.losses) // 2 + 1].max())))
+    axes.set_ylim(top=min(axes.get_ylim()[1], 1.3 * float(sweep.losses[: len(sweep.losses) // 2 + 1].max())))
     axes.set_ylabel("loss")
     axes.legend(fontsize=8)
 

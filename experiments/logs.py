@@ -62,13 +62,13 @@ class Logs:
 
     def _table(self, rows: list[dict[str, Any]]) -> None:
         """Write the table of all evaluations anew; a column that some do not have is empty there."""
-        found = evaluations(rows)
-        self.columns = list(dict.fromkeys(name for row in found for name in row))
+        records = evaluations(rows)
+        self.columns = list(dict.fromkeys(name for row in records for name in row))
         with self.csv.open("w", newline="") as file:
             writer = csv.DictWriter(file, self.columns, lineterminator="\n")
-            if found:
+            if records:
                 writer.writeheader()
-            writer.writerows(found)
+            writer.writerows(records)
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -37,9 +37,9 @@ def estimate(small: jax.Array, large: jax.Array, fewer: jax.Array | int, more: j
     return Moments(signal, noise)
 
 
-def follow(before: Moments, found: Moments, decay: jax.Array | float) -> Moments:
+def follow(before: Moments, sample: Moments, decay: jax.Array | float) -> Moments:
     """The running means after one more estimate."""
-    return jax.tree.map(lambda mean, x: decay * mean + (1 - decay) * x, before, found)
+    return jax.tree.map(lambda mean, x: decay * mean + (1 - decay) * x, before, sample)
 
 
 def noise_scale(means: Moments) -> jax.Array:

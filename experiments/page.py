@@ -61,9 +61,9 @@ def write_page(path: Path, title: str, body: list[str]) -> None:
     write_whole(path, PAGE.format(title=html.escape(title), css=CSS, body="\n".join(body)))
 
 
-def tiles(found: list[tuple[str, str]]) -> str:
+def tiles(numbers: list[tuple[str, str]]) -> str:
     """Numbers, large, each over what it is."""
-    cells = (f'<div class="tile"><b>{html.escape(x)}</b><span>{html.escape(name)}</span></div>' for x, name in found)
+    cells = (f'<div class="tile"><b>{html.escape(x)}</b><span>{html.escape(name)}</span></div>' for x, name in numbers)
     return f'<div class="tiles">{"".join(cells)}</div>'
 
 

@@ -40,8 +40,8 @@ def _t(differences: Sequence[float]) -> float:
 def _flips(differences: Sequence[float]) -> float:
     if not 2 <= len(differences) <= MOST:
         return math.nan
-    found = permutation_test((differences,), np.mean, permutation_type="samples", n_resamples=np.inf)
-    return float(found.pvalue)
+    test = permutation_test((differences,), np.mean, permutation_type="samples", n_resamples=np.inf)
+    return float(test.pvalue)
 
 
 def holm(values: Sequence[float]) -> list[float]:

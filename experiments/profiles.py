@@ -35,15 +35,13 @@ def write(folders: Sequence[Path], path: Path) -> list[str]:
         target = target_of(ranked, comparison.target)
         name = f"{comparison.task.use}: {folder.resolve().name}"
         name = name if name not in steps else str(folder)
-        steps[name] = {one.name: one.reaching(target, "step") for one in ranked}
-        seconds[name] = {one.name: one.reaching(target, "seconds") for one in ranked}
-    common = [name for name in next(iter(steps.values())) if all(name in found for found in steps.values())]
+        steps[name] = {standing.name: standing.reaching(target, "step") for standing in ranked}
+        seconds[name] = {standing.name: standing.reaching(target, "seconds") for standing in ranked}
+    common = [name for name in next(iter(steps.values())) if all(name in row for row in steps.values())]
     if len(common) < 2:
-        named = "; ".join(
-            f"{folder}: {', '.join(found)}" for folder, found in zip(folders, steps.values(), strict=True)
-        )
+        named = "; ".join(f"{folder}: {', '.join(row)}" for folder, row in zip(folders, steps.values(), strict=True))
         raise InputError(f"a profile is of optimizers that are in all comparisons; wanted two or more. {named}")
-    left = sorted({name for found in steps.values() for name in found} - set(common))
+    left = sorted({name for row in steps.values() for name in row} - set(common))
     body = [
         f'<p class="sub">{html.escape(_how(len(steps), left))}</p>',
         *(
@@ -71,25 +69,25 @@ class Profile:
 
 def profile(costs: Costs, names: Sequence[str]) -> dict[str, Profile]:
     """The profiles of some optimizers. On a task on which none reached the target, none is within any factor."""
-    found: dict[str, list[float]] = {name: [] for name in names}
+    factors: dict[str, list[float]] = {name: [] for name in names}
     for task in costs.values():
         known = {name: math.inf if math.isnan(task[name]) else task[name] for name in names}
         best = min(known.values())
         for name, cost in known.items():
-            found[name].append(cost / best if math.isfinite(cost) else math.inf)
-    return {name: Profile(ratios) for name, ratios in found.items()}
+            factors[name].append(cost / best if math.isfinite(cost) else math.inf)
+    return {name: Profile(ratios) for name, ratios in factors.items()}
 
 
 def _chart(what: str, costs: Costs, names: Sequence[str]) -> str:
-    found = profile(costs, names)
-    ends = [r for one in found.values() for r in one.ratios if math.isfinite(r)]
+    profiles = profile(costs, names)
+    ends = [r for curve in profiles.values() for r in curve.ratios if math.isfinite(r)]
     end = ROOM * max(ends, default=1.0)
 
     def draw(axes: Axes) -> None:
-        for i, (name, one) in enumerate(found.items()):
-            at = np.unique([1.0, *one.ratios[np.isfinite(one.ratios)], end])
+        for i, (name, curve) in enumerate(profiles.items()):
+            at = np.unique([1.0, *curve.ratios[np.isfinite(curve.ratios)], end])
             style = ("-", "--", ":", "-.")[i // len(COLORS) % 4]
-            axes.step(at, [one(x) for x in at], where="post", label=name, color=COLORS[i % len(COLORS)],
+            axes.step(at, [curve(x) for x in at], where="post", label=name, color=COLORS[i % len(COLORS)],
                       linestyle=style, linewidth=1.8)  # fmt: skip
         axes.set_xlim(1.0, end)
         axes.set_ylim(-0.02, 1.04)
@@ -110,7 +108,7 @@ def _how(tasks: int, left: Sequence[str]) -> str:
 
 def _rows(costs: Costs, names: Sequence[str], form: str) -> list[dict[str, str]]:
     return [
-        {"comparison": task} | {name: form.format(found[name]) if math.isfinite(found[name]) else "never"
+        {"comparison": task} | {name: form.format(row[name]) if math.isfinite(row[name]) else "never"
                                 for name in names}
-        for task, found in costs.items()
+        for task, row in costs.items()
     ]  # fmt: skip

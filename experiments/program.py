@@ -86,7 +86,7 @@ class Program:
         setting = self.setting(config)
         carry = jax.eval_shape(self._start, setting)
         traced = self._start.trace(setting), self.chunk.trace(carry, self.data["train"], setting, steps=1)
-        return set().union(*(_used(one.jaxpr.jaxpr, sorted(setting.numbers)) for one in traced))
+        return set().union(*(_used(part.jaxpr.jaxpr, sorted(setting.numbers)) for part in traced))
 
     def setting(self, config: Config, hyper: dict[str, float] | None = None) -> Setting:
         """The seed and the varied numbers of a configuration, and numbers of the chain for those of it."""

@@ -86,15 +86,15 @@ def _ending(run: Run) -> str:
 
 def _score_rows(task: Task, scores: Scores) -> list[dict[str, str]]:
     return [
-        {"split": split, "model": model, "loss": scored(found["loss"]), task.metric_name: _metric(task, split, found)}
+        {"split": split, "model": model, "loss": scored(values["loss"]), task.metric_name: _metric(task, split, values)}
         for split in task.splits
-        for model, found in scores.get(split, {}).items()
+        for model, values in scores.get(split, {}).items()
     ]
 
 
-def _metric(task: Task, split: str, found: dict[str, float]) -> str:
+def _metric(task: Task, split: str, values: dict[str, float]) -> str:
     """The metric; an accuracy with the counts behind it."""
-    value, examples = found[task.metric_name], len(task.splits[split][0])
+    value, examples = values[task.metric_name], len(task.splits[split][0])
     return f"{_short(task, value)} ({round(value * examples)} of {examples})" if _counts(task) else _short(task, value)
 
 
@@ -174,10 +174,10 @@ def _tiles(run: Run, task: Task) -> str:
     """The numbers that matter most, large."""
     result = run.result or {"scores": {}, "seconds": {}}
     held, most = task.held_out("test"), []
-    for model, found in result["scores"].get(held, {}).items():
+    for model, values in result["scores"].get(held, {}).items():
         of = "" if model == "parameters" else f" of the {model}"
-        most += [(_short(task, found[task.metric_name]), f"{held} {task.metric_name.replace('_', ' ')}{of}")]
-        most += [(scored(found["loss"]), f"{held} loss{of}")]
+        most += [(_short(task, values[task.metric_name]), f"{held} {task.metric_name.replace('_', ' ')}{of}")]
+        most += [(scored(values["loss"]), f"{held} loss{of}")]
     most += [(str(result.get("step", "-")), f"steps of {run.config.train.steps}")]
     most += [(f"{seconds:.2f} s", name) for name, seconds in result["seconds"].items()]
     return f'<p class="sub">{html.escape(_ending(run))}</p>\n{tiles(most)}'

@@ -67,9 +67,9 @@ class Run:
         Raises:
             InputError: saying which version wrote them.
         """
-        found = self.about.get("state_layout", 1)
-        if found != STATE_LAYOUT:
-            writer = f"optchain {self.about['versions']['optchain']}, whose optimizer states have layout {found}"
+        layout = self.about.get("state_layout", 1)
+        if layout != STATE_LAYOUT:
+            writer = f"optchain {self.about['versions']['optchain']}, whose optimizer states have layout {layout}"
             cure = "carry the state over with optchain.migrate_state in Python, or begin a new run with another --out"
             raise InputError(f"{self.folder} was written by {writer}; this version reads layout {STATE_LAYOUT}: {cure}")
 

@@ -26,7 +26,7 @@ class Snapshots:
 
     def cut(self, step: int) -> None:
         """Remove those after a step, as if the run had stopped there."""
-        for later in (found for found in self.steps if found > step):
+        for later in (saved for saved in self.steps if saved > step):
             self.manager.delete(later)
 
     def restore(self, step: int, like: dict[str, Any]) -> dict[str, Any]:
@@ -35,8 +35,8 @@ class Snapshots:
 
     def together(self, like: dict[str, Any]) -> dict[str, Any]:
         """The models of all steps, stacked along a new first axis."""
-        found = [self.restore(step, like) for step in self.steps]
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
+        models = [self.restore(step, like) for step in self.steps]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *models)
 
     def close(self) -> None:
         """Release the folder."""

@@ -29,7 +29,7 @@ class Standing:
     @property
     def finished(self) -> list[Fresh]:
         """The runs with fresh seeds that did not diverge."""
-        return [one for one in self.outcome.fresh if not one.diverged]
+        return [run for run in self.outcome.fresh if not run.diverged]
 
     @property
     def result(self) -> Interval:
@@ -48,9 +48,9 @@ class Standing:
     def behind(self, other: "Standing") -> Paired:
         """By how much this one is worse than the other, on the seeds that both finished."""
         name, sign = self.objective.name, self.objective.sign
-        theirs = {one.seed: one.score("validation", name) for one in other.finished}
+        theirs = {run.seed: run.score("validation", name) for run in other.finished}
         return paired([
-            sign * (one.score("validation", name) - theirs[one.seed]) for one in self.finished if one.seed in theirs
+            sign * (run.score("validation", name) - theirs[run.seed]) for run in self.finished if run.seed in theirs
         ])  # fmt: skip
 
     def reaching(self, target: float, column: str) -> float:
@@ -58,15 +58,15 @@ class Standing:
         good as a target. A run that never was, or diverged, counts as infinite."""
         goal = self.objective.sign * target
         firsts = [
-            next((row[column] for row in one.evaluations if self.objective.of_row(row) <= goal), math.inf)
-            for one in self.outcome.fresh
+            next((row[column] for row in run.evaluations if self.objective.of_row(row) <= goal), math.inf)
+            for run in self.outcome.fresh
         ]
         return statistics.median(firsts) if firsts else math.nan
 
     @property
     def milliseconds(self) -> float:
         """The median time of a step in fresh runs."""
-        results = [one.result for one in self.finished]
+        results = [run.result for run in self.finished]
         return statistics.median(1e3 * x["seconds"]["training"] / x["step"] for x in results) if results else math.nan
 
     @property
@@ -76,7 +76,7 @@ class Standing:
 
     def seconds(self, name: str) -> float:
         """Of compiling or training, for all trials and fresh runs."""
-        return self.outcome.seconds[name] + sum(one.result["seconds"][name] for one in self._anew)
+        return self.outcome.seconds[name] + sum(run.result["seconds"][name] for run in self._anew)
 
     @property
     def _anew(self) -> list[Fresh]:
@@ -85,12 +85,12 @@ class Standing:
 
 def standings(tunings: dict[str, Tuning]) -> list[Standing]:
     """The optimizers by the mean validation score of their fresh runs, those without any last."""
-    found = [Standing(name, one, outcome(one), fresh(one, DEFAULT)) for name, one in tunings.items()]
-    return sorted(found, key=lambda one: (math.isnan(one.loss_like), one.loss_like))
+    entries = [Standing(name, tuning, outcome(tuning), fresh(tuning, DEFAULT)) for name, tuning in tunings.items()]
+    return sorted(entries, key=lambda standing: (math.isnan(standing.loss_like), standing.loss_like))
 
 
 def target_of(ranked: list[Standing], asked: float | None) -> float:
     """The validation score whose time is told: the one that was asked for, else the worst of the means; NaN where there
     is none."""
-    means = [one.result.mean for one in ranked if not math.isnan(one.result.mean)]
+    means = [standing.result.mean for standing in ranked if not math.isnan(standing.result.mean)]
     return asked if asked is not None else means[-1] if means else math.nan

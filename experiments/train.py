@@ -247,24 +247,24 @@ def evaluation_row(step: int, logs: dict[str, Any], scores: dict[str, dict[str, 
     row: dict[str, Any] = {"step": step}
     names = sorted(next(iter(scores.values())), key=lambda name: name != "loss")  # the loss comes first
     row |= {f"batch_{name}": float(np.mean(logs[name])) for name in names}
-    for name, found in scores.items():
+    for name, values in scores.items():
         prefix = split if name == "parameters" else f"{split}_{name}"
-        row |= {f"{prefix}_{key}": value for key, value in found.items()}
+        row |= {f"{prefix}_{key}": value for key, value in values.items()}
     return row
 
 
 def sparsity(trained: Trained) -> list[dict[str, Any]]:
     """The parameters of the model that counts, with the entries of each that are exactly 0."""
-    found = oc.sparsity(trained.models[counted(trained.models)]["params"])
-    return [leaf._asdict() | {"sparsity": leaf.sparsity} for leaf in (*found, found.total)]
+    leaves = oc.sparsity(trained.models[counted(trained.models)]["params"])
+    return [leaf._asdict() | {"sparsity": leaf.sparsity} for leaf in (*leaves, leaves.total)]
 
 
 def foreign_rates(links: dict[str, Any]) -> dict[str, Callable[[int], Any]]:
     """The learning rates of links that are optax's own, which keep no metrics: by name, as functions of the step."""
-    found = {}
+    rates = {}
     for name, table in links.items():
         if isinstance(table, dict) and str(table.get("use")).startswith("optax.") and "learning_rate" in table:
             number = table["learning_rate"]
             number = schedule_from_config(number, name) if isinstance(number, dict) else number
-            found[f"{name}.learning_rate"] = number if callable(number) else lambda _, number=number: number
-    return found
+            rates[f"{name}.learning_rate"] = number if callable(number) else lambda _, number=number: number
+    return rates

@@ -25,21 +25,21 @@ def transferred(table: Start, fresh: Carry) -> dict[str, jax.Array]:
         InputError: no such run, a pattern that fits nothing, or parameters that the run lacks or has in other shapes.
     """
     trained = restore(run.find(Path(table.run)))
-    found, own = by_path(trained.models[counted(trained.models)]), by_path(fresh)
+    sources, targets = by_path(trained.models[counted(trained.models)]), by_path(fresh)
     for key, patterns in (("only", table.only), ("exclude", table.exclude)):
         for pattern in patterns:
-            if not any(matches(path, pattern) for path in own):
-                raise InputError(f"start.{key}: {pattern!r} fits no parameter; {nearest(pattern, own)}")
-    wanted = [path for path in own if _fits(path, table.only) and not _fits(path, table.exclude)]
+            if not any(matches(path, pattern) for path in targets):
+                raise InputError(f"start.{key}: {pattern!r} fits no parameter; {nearest(pattern, targets)}")
+    wanted = [path for path in targets if _fits(path, table.only) and not _fits(path, table.exclude)]
     wrong = [
-        f"  {path}: {'absent' if path not in found else _shape(found[path])} there, {_shape(own[path])} here"
+        f"  {path}: {'absent' if path not in sources else _shape(sources[path])} there, {_shape(targets[path])} here"
         for path in wanted
-        if path not in found or found[path].shape != own[path].shape
+        if path not in sources or sources[path].shape != targets[path].shape
     ]
     if wrong:
         cure = "leave them out with start.exclude, or choose others with start.only"
         raise InputError("\n".join([f"start.run: not all parameters are those of {table.run}; {cure}:", *wrong]))
-    return {path: found[path].astype(own[path].dtype) for path in wanted}
+    return {path: sources[path].astype(targets[path].dtype) for path in wanted}
 
 
 def by_path(tree: dict[str, Any]) -> dict[str, Any]:

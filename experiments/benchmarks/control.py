@@ -49,8 +49,8 @@ def elementwise(params: Any, grads: Any) -> Contenders:
         ),
     }
     contenders: Contenders = {}
-    for name, (one, other) in pairs.items():
-        contenders |= twins(name, one, other, params, grads)
+    for name, (tx, other) in pairs.items():
+        contenders |= twins(name, tx, other, params, grads)
     checking = oc.guard(ours, check_outputs=True)  # optax has no such guard
     contenders["guard, outputs too", "optchain"] = twins("", checking, theirs, params, grads)["", "optchain"]
     return contenders | {("addition of gradients", "jax"): addition(params, grads)}

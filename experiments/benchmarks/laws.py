@@ -39,9 +39,9 @@ def run(only: list[str], out: Path) -> Path:
 
 def defects() -> list[record.Row]:
     """What comes of each known defect, optax beside optchain; printed too."""
-    found = [defect.row() for defect in DEFECTS.values()]
-    record.show("Defects of bare optax", found)
-    return found
+    rows = [defect.row() for defect in DEFECTS.values()]
+    record.show("Defects of bare optax", rows)
+    return rows
 
 
 def transformations() -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -86,8 +86,8 @@ def totals(rows: list[record.Row]) -> list[record.Row]:
     sides = {"optchain": [r for r in rows if r["transformation"].startswith("oc.")]}
     sides["optax"] = [r for r in rows if r not in sides["optchain"]]
     counts = {
-        side: Counter(law for r in found for law, x in r["laws"].items() if x == "broken")
-        for side, found in sides.items()
+        side: Counter(law for r in members for law, x in r["laws"].items() if x == "broken")
+        for side, members in sides.items()
     }
     laws = [{"law": law} | {side: counts[side][law] for side in sides} for law in rows[0]["laws"]]
-    return [*laws, {"law": "transformations"} | {side: len(found) for side, found in sides.items()}]
+    return [*laws, {"law": "transformations"} | {side: len(members) for side, members in sides.items()}]

@@ -108,7 +108,7 @@ def python_loop(steps: int, batch: int, read: bool = False) -> tuple[Steps, floa
     state, rows = tx.init(params), trainers_rows(steps, batch, len(task.splits["train"][0]))
     inputs, targets = task.splits["train"]
 
-    def one(params: Any, state: Any, inputs: jax.Array, targets: jax.Array) -> tuple[Any, Any, jax.Array]:
+    def step(params: Any, state: Any, inputs: jax.Array, targets: jax.Array) -> tuple[Any, Any, jax.Array]:
         def loss(params: Any) -> jax.Array:
             return task.loss(model.apply({"params": params}, inputs, train=True), targets).mean()
 
@@ -116,7 +116,7 @@ def python_loop(steps: int, batch: int, read: bool = False) -> tuple[Steps, floa
         updates, state = tx.update(grads, state, params)
         return optax.apply_updates(params, updates), state, value
 
-    jitted = jax.jit(one, donate_argnums=(0, 1))
+    jitted = jax.jit(step, donate_argnums=(0, 1))
     compiled, seconds = compile_timed(jitted, params, state, inputs[rows[0]], targets[rows[0]])
 
     def take() -> np.ndarray:

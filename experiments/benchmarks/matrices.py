@@ -66,18 +66,18 @@ def _arrays(leading: tuple[int, ...], width: int) -> dict[str, Any]:
 def contenders(params: Any, grads: Any, layered: bool) -> dict[Any, JaxStep]:
     """Each technique with a learning rate after it; optax's Muon has all axes but the last two as batches."""
     lr = oc.scale_by_learning_rate(RATE)
-    found: dict[Any, JaxStep] = {}
+    steps: dict[Any, JaxStep] = {}
     for name, technique in TECHNIQUES.items():
         tx = oc.chain(technique=oc.over_layers(technique, "*") if layered else technique, lr=lr)
-        found[name, "optchain"] = JaxStep(chained(tx), tx, params, grads)
+        steps[name, "optchain"] = JaxStep(chained(tx), tx, params, grads)
 
     def axes(params: Any) -> Any:
         return jax.tree.map(lambda _: optax.contrib.MuonDimensionNumbers(-2, -1), params)
 
     muon = optax.contrib.scale_by_muon(weight_dimension_numbers=axes)
     theirs = optax.chain(muon, optax.scale_by_learning_rate(RATE))
-    found["muon", "optax"] = JaxStep(plain(theirs), theirs, params, grads)
-    return found
+    steps["muon", "optax"] = JaxStep(plain(theirs), theirs, params, grads)
+    return steps
 
 
 def measure(contenders: dict[Any, JaxStep], repeats: int) -> list[record.Row]:

@@ -68,29 +68,29 @@ def count_calls(repeats: int) -> Iterator[record.Row]:
     """Python calls for one leaf and for each further one."""
     goals = {"adamw, one leaf": 120, "adamw, each further leaf": 25}
     for technique, pair in (("adamw", adamw()), ("clip + adamw", clipped())):
-        found = {name: by_leaf(lambda tree, n=name, x=x: calls(x, tree, FOLDERS[n])) for name, x in pair.items()}
-        for leaf in found["optchain"]:
+        counts = {name: by_leaf(lambda tree, n=name, x=x: calls(x, tree, FOLDERS[n])) for name, x in pair.items()}
+        for leaf in counts["optchain"]:
             what = f"{technique}, {leaf}"
-            yield compared(f"calls: {what}", {name: x[leaf] for name, x in found.items()}, "count", goals.get(what))
+            yield compared(f"calls: {what}", {name: x[leaf] for name, x in counts.items()}, "count", goals.get(what))
 
 
 def count_equations(repeats: int) -> Iterator[record.Row]:
     """Equations in the jaxpr of clip + AdamW."""
     pair, tree = clipped(), transformer()
     yield compared(f"equations: {size(tree)}", {name: equations(x, tree) for name, x in pair.items()}, "count", 3500)
-    found = {name: by_leaf(functools.partial(equations, x)) for name, x in pair.items()}
-    for leaf in found["optchain"]:
-        yield compared(f"equations: {leaf}", {name: x[leaf] for name, x in found.items()})
+    counts = {name: by_leaf(functools.partial(equations, x)) for name, x in pair.items()}
+    for leaf in counts["optchain"]:
+        yield compared(f"equations: {leaf}", {name: x[leaf] for name, x in counts.items()})
 
 
 def time_traces(repeats: int) -> Iterator[record.Row]:
     """Tracing clip + AdamW, and lowering it too."""
     tree, contenders = transformer(), {}
-    for library, one in clipped().items():
-        args = tree, jax.eval_shape(one.tx.init, tree), tree
+    for library, stepped in clipped().items():
+        step, args = stepped.step, (tree, jax.eval_shape(stepped.tx.init, tree), tree)
         # Each time a function that JAX has not seen.
-        contenders["trace", library] = lambda one=one, args=args: jax.jit(lambda *x: one.step(*x)).trace(*args)
-        contenders["trace + lower", library] = lambda one=one, args=args: jax.jit(lambda *x: one.step(*x)).lower(*args)
+        contenders["trace", library] = lambda step=step, args=args: jax.jit(lambda *x: step(*x)).trace(*args)
+        contenders["trace + lower", library] = lambda step=step, args=args: jax.jit(lambda *x: step(*x)).lower(*args)
     least = timed(contenders, repeats)
     yield compared(f"trace, ms: {size(tree)}", milliseconds("trace", least))
     yield compared(f"trace + lower, ms: {size(tree)}", milliseconds("trace + lower", least), "ratio", 0.95)
@@ -101,17 +101,17 @@ def time_eager(repeats: int) -> Iterator[record.Row]:
     contenders, tree = {}, transformer()
     for what, shapes, steps in (("tree", tree, 1), ("leaf", modules(1), TINY_STEPS)):
         params = trees.normal(shapes, 0, 1.0)
-        for library, one in clipped().items():
-            contenders[what, library] = functools.partial(take, one, params, one.tx.init(params), steps)
+        for library, stepped in clipped().items():
+            contenders[what, library] = functools.partial(take, stepped, params, stepped.tx.init(params), steps)
     least = timed(contenders, repeats)
     yield compared(f"eager step, ms: {size(tree)}", milliseconds("tree", least), "ratio", 0.8)
     yield compared("eager step, ms: one tiny leaf", milliseconds("leaf", least, TINY_STEPS), "ratio", 1.3)
 
 
-def take(one: Stepped, params: Any, state: Any, steps: int) -> None:
+def take(stepped: Stepped, params: Any, state: Any, steps: int) -> None:
     """So many times the same step, which leaves its arguments as they are."""
     for _ in range(steps):
-        jax.block_until_ready(one.step(params, state, params))
+        jax.block_until_ready(stepped.step(params, state, params))
 
 
 def time_imports(repeats: int) -> Iterator[record.Row]:
@@ -149,11 +149,11 @@ def size(tree: Any) -> str:
     return f"{len(jax.tree.leaves(tree))} leaves"
 
 
-def compared(what: str, found: dict[str, float], of: str = "ratio", limit: float | None = None) -> record.Row:
+def compared(what: str, numbers: dict[str, float], of: str = "ratio", limit: float | None = None) -> record.Row:
     """A row of both libraries, with the goal that limits our own count, the ratio or the difference."""
-    own, other = found["optchain"], found["optax"]
-    row: record.Row = {"what": what, "optchain": own, "optax": other, "to_optax": own / other}
-    measured = {"count": own, "ratio": own / other, "difference": own - other}[of]
+    ours, theirs = numbers["optchain"], numbers["optax"]
+    row: record.Row = {"what": what, "optchain": ours, "optax": theirs, "to_optax": ours / theirs}
+    measured = {"count": ours, "ratio": ours / theirs, "difference": ours - theirs}[of]
     shown = {"count": "{:g}", "ratio": "{:g}x", "difference": "+{:g}"}[of]
     if limit is None:
         return row | {"goal": None, "met": None}

@@ -39,15 +39,15 @@ def run(rows: int, width: int, ids: int, repeats: int, out: Path) -> Path:
     if (reason := no_torch()) is not None:
         print(reason)
     batches = zipf(rows, ids)
-    found = []
+    measured = []
     for what, contenders in (("update", updates), ("train step", train_steps)):
-        found += measure(what, contenders(rows, width, batches), repeats)
-    record.show(f"Adam on a table of {rows} x {width}, {ids} look-ups a step", found)
-    goals = check(found)
+        measured += measure(what, contenders(rows, width, batches), repeats)
+    record.show(f"Adam on a table of {rows} x {width}, {ids} look-ups a step", measured)
+    goals = check(measured)
     record.show("Goals", goals)
     shares = crossover(min(rows, 100_000), width, repeats)
     record.show("The whole table at once, where many rows are looked up", shares)
-    record.append(out, [*found, *goals, *shares])
+    record.append(out, [*measured, *goals, *shares])
     return out
 
 
@@ -97,14 +97,14 @@ def updates(rows: int, width: int, batches: list[np.ndarray]) -> dict[str, Any]:
         return lambda params, state, grads: oc.apply(tx, grads, state, params)
 
     theirs = optax.adam(RATE)
-    found: dict[str, Any] = {"optax, dense": Steps(step(theirs), table, theirs, dense)}
+    contenders: dict[str, Any] = {"optax, dense": Steps(step(theirs), table, theirs, dense)}
     for name, tx in transformations().items():
-        found[name] = Steps(step(tx), table, tx, rowed)
+        contenders[name] = Steps(step(tx), table, tx, rowed)
     if no_torch() is None:
         from experiments.benchmarks.sparse_torch import SparseUpdate
 
-        found["torch SparseAdam"] = SparseUpdate(rows, width, batches, np.asarray(values), RATE)
-    return found
+        contenders["torch SparseAdam"] = SparseUpdate(rows, width, batches, np.asarray(values), RATE)
+    return contenders
 
 
 class Clicks(nn.Module):
@@ -140,16 +140,16 @@ def train_steps(rows: int, width: int, batches: list[np.ndarray]) -> dict[str, A
 
         return Steps(step, params, tx, examples)
 
-    found: dict[str, Any] = {"optax, dense": make(nn.Embed, optax.adam(RATE), jax.value_and_grad)}
+    contenders: dict[str, Any] = {"optax, dense": make(nn.Embed, optax.adam(RATE), jax.value_and_grad)}
     for name, tx in transformations().items():
-        found[name] = make(Embed, tx, functools.partial(oc.row_value_and_grad, tables="*/embedding"))
+        contenders[name] = make(Embed, tx, functools.partial(oc.row_value_and_grad, tables="*/embedding"))
     if no_torch() is None:
         from experiments.benchmarks.sparse_torch import SparseTraining
 
-        found["torch SparseAdam"] = SparseTraining(
+        contenders["torch SparseAdam"] = SparseTraining(
             rows, width, [np.asarray(x) for x in examples], np.asarray(clicked), RATE
         )
-    return found
+    return contenders
 
 
 def measure(what: str, contenders: dict[str, Any], repeats: int) -> list[record.Row]:
@@ -175,26 +175,28 @@ def several(contenders: dict[str, Any], repeats: int) -> dict[str, list[float]]:
         for _ in range(STEPS):
             contender.take()
 
-    found = interleaved({name: functools.partial(take, own) for name, own in contenders.items()}, repeats)
-    return {name: [x / STEPS for x in times] for name, times in found.items()}
+    seconds = interleaved({name: functools.partial(take, contender) for name, contender in contenders.items()}, repeats)
+    return {name: [x / STEPS for x in times] for name, times in seconds.items()}
 
 
-def check(found: list[record.Row]) -> list[record.Row]:
+def check(rows: list[record.Row]) -> list[record.Row]:
     """The goals: much faster than dense, and no slower than torch."""
     goals = []
     for what, least in (("update", 300), ("train step", 150)):
-        own = {row["contender"]: row for row in found if row["what"] == what}
+        by_name = {row["contender"]: row for row in rows if row["what"] == what}
         for name in ("rows, lazy", "rows, decay-corrected"):
-            goals.append(record.goal(f"{what}, {name}: times faster", own[name]["times_faster"], least, at_least=True))
-            if "torch SparseAdam" in own:
-                ratio = own[name]["ms_min"] / own["torch SparseAdam"]["ms_min"]
+            goals.append(
+                record.goal(f"{what}, {name}: times faster", by_name[name]["times_faster"], least, at_least=True)
+            )
+            if "torch SparseAdam" in by_name:
+                ratio = by_name[name]["ms_min"] / by_name["torch SparseAdam"]["ms_min"]
                 goals.append(record.goal(f"{what}, {name}: time over torch", ratio, 1))
     return goals
 
 
 def crossover(rows: int, width: int, repeats: int) -> list[record.Row]:
     """The time of a step on gathered rows over that of one on the whole table, for growing shares of look-ups."""
-    tx, params, found = oc.rows(oc.adam(RATE)), {"embedding": jnp.zeros((rows, width))}, []
+    tx, params, table = oc.rows(oc.adam(RATE)), {"embedding": jnp.zeros((rows, width))}, []
     kept = touched.CROSSOVER
     for share in SHARES:
         draw, n = np.random.default_rng(0), round(share * rows)
@@ -208,5 +210,5 @@ def crossover(rows: int, width: int, repeats: int) -> list[record.Row]:
         seconds = several(ways, repeats)
         least = {way: min(times) for way, times in seconds.items()}
         row = {"look_ups_per_row": share, "gathered_ms": 1e3 * least["gathered"], "whole_ms": 1e3 * least["whole"]}
-        found.append(row | {"gathered_over_whole": least["gathered"] / least["whole"], "chosen_from": kept})
-    return found
+        table.append(row | {"gathered_over_whole": least["gathered"] / least["whole"], "chosen_from": kept})
+    return table

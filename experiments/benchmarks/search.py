@@ -59,10 +59,10 @@ def run(studies: int, trials: int, every: int, fresh: int, pruner: str, out: Pat
         require_chosen(searchers)
         quality = judged(searchers, pool, range(fresh), Path(folder) / "fresh")
     budget = trials * EVALUATIONS * every
-    found = [row(one, budget, quality) for one in searchers]
-    standings = summary(found)
+    results = [row(searcher, budget, quality) for searcher in searchers]
+    standings = summary(results)
     record.show(f"Chosen after {budget} steps, by {studies} studies of each method", standings)
-    record.append(out, [*found, *standings])
+    record.append(out, [*results, *standings])
     draw(searchers, quality, budget, standings, out.with_suffix(".html"))
     print(f"chart: {out.with_suffix('.html')}")
     return out
@@ -108,8 +108,8 @@ def perform(searchers: list[Searcher], pool: Lanes, trials: int) -> None:
     console = Console(stderr=True)
     shown = track(range(1, advances + 1), "searching", console=console, disable=not console.is_terminal)
     for advance in shown:
-        for one in searchers:
-            one.begin(pool)
+        for searcher in searchers:
+            searcher.begin(pool)
         for lane, row in pool.advance():
             lane.owner.hear(pool, lane, row, advance * pool.every)
     for lane in pool.running:
@@ -122,17 +122,18 @@ def require_chosen(searchers: list[Searcher]) -> None:
     Raises:
         InputError: one has none.
     """
-    for one in searchers:
-        if not one.chosen:
-            endings = ", ".join(one.endings) or "none ended"
+    for searcher in searchers:
+        if not searcher.chosen:
+            endings = ", ".join(searcher.endings) or "none ended"
             raise InputError(
-                f"{one.method}, seed {one.study.search.seed}: no trial finished ({endings}); wanted more --trials"
+                f"{searcher.method}, seed {searcher.study.search.seed}: no trial finished ({endings}); "
+                "wanted more --trials"
             )
 
 
 def judged(searchers: list[Searcher], pool: Lanes, seeds: Sequence[int], folder: Path) -> dict[str, Scores]:
     """The true quality of all that a study has ever chosen, by configuration: means over runs with the same seeds."""
-    configs = {key(chosen.config): chosen.config for one in searchers for chosen in one.chosen}
+    configs = {key(chosen.config): chosen.config for searcher in searchers for chosen in searcher.chosen}
     jobs = [
         (name, config.model_copy(update={"train": config.train.model_copy(update={"seed": seed})}))
         for name, config in configs.items()
@@ -147,13 +148,13 @@ def judged(searchers: list[Searcher], pool: Lanes, seeds: Sequence[int], folder:
         splits = {split: pool.scores(split) for split in ("validation", "test")}
         for i, (name, _) in enumerate(group):
             scores[name].append({split: lanes[i] for split, lanes in splits.items()})
-    return {name: mean(found) for name, found in scores.items()}
+    return {name: mean(runs) for name, runs in scores.items()}
 
 
 def mean(scores: list[Scores]) -> Scores:
     """The mean of each score."""
     return {
-        split: {name: statistics.fmean(one[split][name] for one in scores) for name in scores[0][split]}
+        split: {name: statistics.fmean(values[split][name] for values in scores) for name in scores[0][split]}
         for split in scores[0]
     }
 
@@ -163,42 +164,42 @@ def key(config: Config) -> str:
     return config.model_dump_json()
 
 
-def row(one: Searcher, budget: int, quality: dict[str, Scores]) -> record.Row:
+def row(searcher: Searcher, budget: int, quality: dict[str, Scores]) -> record.Row:
     """What is recorded of one study."""
-    true = [(chosen.step, quality[key(chosen.config)]) for chosen in one.chosen]
+    true = [(chosen.step, quality[key(chosen.config)]) for chosen in searcher.chosen]
     return {
-        "method": one.method,
-        "seed": one.study.search.seed,
+        "method": searcher.method,
+        "seed": searcher.study.search.seed,
         "steps": budget,
-        "trials": len(one.endings),
-        "pruned": one.endings.count("pruned"),
-        "diverged": one.endings.count("diverged"),
-        "thinking_s": one.seconds,
-        "own_loss": one.chosen[-1].score,
+        "trials": len(searcher.endings),
+        "pruned": searcher.endings.count("pruned"),
+        "diverged": searcher.endings.count("diverged"),
+        "thinking_s": searcher.seconds,
+        "own_loss": searcher.chosen[-1].score,
         **{f"{split}_{name}": value for split, scores in true[-1][1].items() for name, value in scores.items()},
         "chosen": [{"step": step, "validation_loss": scores["validation"]["loss"]} for step, scores in true],
-        "optimizer": one.chosen[-1].config.optimizer,
+        "optimizer": searcher.chosen[-1].config.optimizer,
     }
 
 
-def summary(found: list[record.Row]) -> list[record.Row]:
+def summary(results: list[record.Row]) -> list[record.Row]:
     """A row for each method: means over its studies with 95 % intervals, and its studies against those of random
     search with the same seeds."""
     rows, of = [], {}
-    for one in found:
-        of.setdefault(one["method"], []).append(one)
-    for method, own in of.items():
-        behind = [a["validation_loss"] - b["validation_loss"] for a, b in zip(own, of["random"], strict=True)]
+    for result in results:
+        of.setdefault(result["method"], []).append(result)
+    for method, studies in of.items():
+        behind = [a["validation_loss"] - b["validation_loss"] for a, b in zip(studies, of["random"], strict=True)]
         rows.append(
             {
                 "method": method,
-                "trials": statistics.fmean(one["trials"] for one in own),
-                "own_loss": statistics.fmean(one["own_loss"] for one in own),
-                "validation_loss": str(interval([one["validation_loss"] for one in own])),
+                "trials": statistics.fmean(study["trials"] for study in studies),
+                "own_loss": statistics.fmean(study["own_loss"] for study in studies),
+                "validation_loss": str(interval([study["validation_loss"] for study in studies])),
                 "behind_random": "-" if method == "random" else str(interval(behind)),
-                "test_loss": str(interval([one["test_loss"] for one in own])),
-                "test_accuracy": str(interval([one["test_accuracy"] for one in own])),
-                "thinking_s": statistics.fmean(one["thinking_s"] for one in own),
+                "test_loss": str(interval([study["test_loss"] for study in studies])),
+                "test_accuracy": str(interval([study["test_accuracy"] for study in studies])),
+                "thinking_s": statistics.fmean(study["thinking_s"] for study in studies),
             }
         )
     return rows
@@ -211,11 +212,11 @@ def draw(
     title = "Validation loss, on fresh seeds, of the best configuration so far: mean over the studies"
     curves = svg(title, "steps of all trials together", lambda axes: _curves(axes, searchers, quality, budget), WIDE)
     ends = {
-        method: [so_far(one, budget, quality) for one in searchers if one.method == method]
-        for method in dict.fromkeys(one.method for one in searchers)
+        method: [so_far(searcher, budget, quality) for searcher in searchers if searcher.method == method]
+        for method in dict.fromkeys(searcher.method for searcher in searchers)
     }
     title = "At the end: each study, the mean and its 95 % interval"
-    end = forest(title, "validation loss", [(method, found, interval(found)) for method, found in ends.items()])
+    end = forest(title, "validation loss", [(method, losses, interval(losses)) for method, losses in ends.items()])
     rows = [{name.replace("_", " "): record.cell(value) for name, value in row.items()} for row in standings]
     body = [f'<div class="chart">{chart}</div>' for chart in (curves, end)] + [table(rows)]
     write_page(path, "What searches find in as many steps", body)
@@ -224,12 +225,14 @@ def draw(
 def _curves(axes: Axes, searchers: list[Searcher], quality: dict[str, Scores], budget: int) -> None:
     """From where all studies of a method have chosen something to the end."""
     lowest, highest = [], []
-    for method in dict.fromkeys(one.method for one in searchers):
-        own = [one for one in searchers if one.method == method]
-        first = max(one.chosen[0].step for one in own)
-        steps = sorted({budget, *(chosen.step for one in own for chosen in one.chosen if chosen.step >= first)})
-        found = [interval([so_far(one, step, quality) for one in own]) for step in steps]
-        middle = np.array([x.mean for x in found])
+    for method in dict.fromkeys(searcher.method for searcher in searchers):
+        group = [searcher for searcher in searchers if searcher.method == method]
+        first = max(searcher.chosen[0].step for searcher in group)
+        steps = sorted(
+            {budget, *(chosen.step for searcher in group for chosen in searcher.chosen if chosen.step >= first)}
+        )
+        intervals = [interval([so_far(searcher, step, quality) for searcher in group]) for step in steps]
+        middle = np.array([x.mean for x in intervals])
         sampler, _, pruner = method.partition(", ")
         style: Any = {"color": COLORS[SAMPLERS.index(sampler)], "linestyle": "--" if pruner else "-"}
         axes.step(steps, middle, where="post", label=method, linewidth=1.5, **style)
@@ -240,7 +243,7 @@ def _curves(axes: Axes, searchers: list[Searcher], quality: dict[str, Scores], b
     axes.legend(fontsize=8)
 
 
-def so_far(one: Searcher, step: int, quality: dict[str, Scores]) -> float:
+def so_far(searcher: Searcher, step: int, quality: dict[str, Scores]) -> float:
     """The true validation loss of what a study had chosen by some step."""
-    last = [chosen for chosen in one.chosen if chosen.step <= step][-1]
+    last = [chosen for chosen in searcher.chosen if chosen.step <= step][-1]
     return quality[key(last.config)]["validation"]["loss"]

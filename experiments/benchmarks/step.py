@@ -25,9 +25,9 @@ def run(parameters: int, layers: int, width: int, repeats: int, out: Path) -> Pa
     if (reason := no_torch()) is not None:
         print(reason)
     for tree, shape in shapes.items():
-        found = measure(adamws(*start(shape)), repeats)
-        rows += [{"tree": tree} | row for row in found]
-        goals += [{"tree": tree} | row for row in check(found, temporary=0.02 if tree == "gpt" else 0.001)]
+        measured = measure(adamws(*start(shape)), repeats)
+        rows += [{"tree": tree} | row for row in measured]
+        goals += [{"tree": tree} | row for row in check(measured, temporary=0.02 if tree == "gpt" else 0.001)]
     record.show("One step (ratios of the least times)", rows)
     record.show("Goals", goals)
     record.append(out, [*rows, *goals])

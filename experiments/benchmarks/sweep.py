@@ -125,14 +125,14 @@ def recompiled(study: Study, _: Path) -> list[float]:
     runs = configs(study)
     built = build(runs[0], RECOMPILED)
     shared = Program(built)
-    return [trained(Program(built.having(one)), one, shared) for one in runs]
+    return [trained(Program(built.having(config)), config, shared) for config in runs]
 
 
 def one_by_one(study: Study, _: Path) -> list[float]:
     """The rates as arguments of one compiled loop, one after the other."""
     runs = configs(study)
     program = Program(build(runs[0], ONE_BY_ONE), (RATE,))
-    return [trained(program, one, program) for one in runs]
+    return [trained(program, config, program) for config in runs]
 
 
 def trained(program: Program, config: Config, shared: Program) -> float:
@@ -146,8 +146,8 @@ def trained(program: Program, config: Config, shared: Program) -> float:
     carry, loss = shared.start(config), float("nan")
     for _ in range(config.train.steps // config.train.evaluate_every):
         carry, logs, _ = program.run(config, carry, config.train.evaluate_every)
-        found = models(carry)
-        loss = float(shared.evaluate(found[counted(found)], *shared.data["validation"])["loss"])
+        variables = models(carry)
+        loss = float(shared.evaluate(variables[counted(variables)], *shared.data["validation"])["loss"])
         jax.tree.map(np.asarray, logs)  # what a loop would write down
     return loss
 
@@ -157,11 +157,11 @@ def lanes(study: Study, folder: Path) -> list[float]:
     configured = configs(study)
     pool = Lanes(Program(build(configured[0], LANES), (RATE,)), configured[0], len(configured))
     runs = [Run(folder / str(number)) for number in range(len(configured))]
-    for one, config in zip(runs, configured, strict=True):
-        one.folder.mkdir()
-        pool.begin(one, config, owner=None)
+    for run, config in zip(runs, configured, strict=True):
+        run.folder.mkdir()
+        pool.begin(run, config, owner=None)
     pool.drain()
-    return [validation_loss(one) for one in runs]
+    return [validation_loss(run) for run in runs]
 
 
 def validation_loss(run: Run) -> float:

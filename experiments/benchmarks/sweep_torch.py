@@ -41,5 +41,5 @@ def losses(rates: list[float], splits: dict[str, Split], hidden: int, table: Tra
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.GridSampler({"rate": rates}, seed=0))
     study.optimize(objective)
-    found = {trial.params["rate"]: trial.value for trial in study.trials}
-    return [found[rate] for rate in rates]
+    values = {trial.params["rate"]: trial.value for trial in study.trials}
+    return [values[rate] for rate in rates]

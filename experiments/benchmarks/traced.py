@@ -57,17 +57,17 @@ def transformer() -> Any:
     return shapes
 
 
-def calls(one: Stepped, params: Any, folder: Path) -> int:
+def calls(stepped: Stepped, params: Any, folder: Path) -> int:
     """How many calls of Python functions in the files of a folder tracing a step makes, once caches are warm."""
-    state, found, inside = jax.eval_shape(one.tx.init, params), 0, f"{folder}/"
+    state, count, inside = jax.eval_shape(stepped.tx.init, params), 0, f"{folder}/"
 
     def note(frame: Any, event: str, argument: object) -> None:
-        nonlocal found
-        found += event == "call" and frame.f_code.co_filename.startswith(inside)
+        nonlocal count
+        count += event == "call" and frame.f_code.co_filename.startswith(inside)
 
     def trace() -> None:
         # A function that JAX has not seen, or the second step would not be traced at all.
-        jax.eval_shape(lambda *args: one.step(*args), params, state, params)
+        jax.eval_shape(lambda *args: stepped.step(*args), params, state, params)
 
     trace()
     before = sys.getprofile()
@@ -76,12 +76,12 @@ def calls(one: Stepped, params: Any, folder: Path) -> int:
         trace()
     finally:
         sys.setprofile(before)
-    return found
+    return count
 
 
-def equations(one: Stepped, params: Any) -> int:
+def equations(stepped: Stepped, params: Any) -> int:
     """How many equations the jaxpr of a step has, with those of the jaxprs inside it."""
-    return _equations(jax.make_jaxpr(one.step)(params, jax.eval_shape(one.tx.init, params), params))
+    return _equations(jax.make_jaxpr(stepped.step)(params, jax.eval_shape(stepped.tx.init, params), params))
 
 
 def _equations(x: Any) -> int:

@@ -36,8 +36,8 @@ def write(tried: Sequence[Tried], path: Path, surroundings: str) -> None:
         "its best is run anew with fresh seeds, the same for all arms. A check is seen, or its contrary, where the "
         "95 % interval of the paired differences leaves no doubt; else it is undecided. A claim holds if all checks "
         "are seen, in part if some are, and does not hold if none is.</p>",
-        table([_row(one) for one in tried]),
-        *(part for one in tried for part in _section(one)),
+        table([_row(result) for result in tried]),
+        *(part for result in tried for part in _section(result)),
         f"<footer>{html.escape(surroundings)}</footer>",
     ]
     write_page(path, "A claim about tuning" if len(tried) == 1 else f"{len(tried)} claims about tuning", body)
@@ -46,26 +46,26 @@ def write(tried: Sequence[Tried], path: Path, surroundings: str) -> None:
 def lines_of(tried: Sequence[Tried]) -> list[str]:
     """The verdicts in plain lines."""
     return [
-        f"{one.claim.id:4} {MARKS[one.verdict]} {one.verdict:13} "
-        + (f"(expected: {one.claim.expected}) " if one.verdict != one.claim.expected else "")
-        + one.claim.statement
-        + (f" ({_left_out(one)})" if one.left_out else "")
-        for one in tried
+        f"{result.claim.id:4} {MARKS[result.verdict]} {result.verdict:13} "
+        + (f"(expected: {result.claim.expected}) " if result.verdict != result.claim.expected else "")
+        + result.claim.statement
+        + (f" ({_left_out(result)})" if result.left_out else "")
+        for result in tried
     ]
 
 
-def _row(one: Tried) -> dict[str, str]:
+def _row(result: Tried) -> dict[str, str]:
     return {
-        "id": one.claim.id,
-        "claim": one.claim.statement,
-        "measured": f"{MARKS[one.verdict]} {one.verdict}",
-        "expected": one.claim.expected,
-        "seconds": f"{one.seconds:.0f}",
+        "id": result.claim.id,
+        "claim": result.claim.statement,
+        "measured": f"{MARKS[result.verdict]} {result.verdict}",
+        "expected": result.claim.expected,
+        "seconds": f"{result.seconds:.0f}",
     }
 
 
-def _section(one: Tried) -> list[str]:
-    claim = one.claim
+def _section(result: Tried) -> list[str]:
+    claim = result.claim
     scores = list(dict.fromkeys(["test loss", *(check.score for check in claim.checks)]))
     arms = [
         {
@@ -74,7 +74,7 @@ def _section(one: Tried) -> list[str]:
             **{score: str(arm.mean(score)) for score in scores},
             "diverged": f"{arm.diverged} of {sum(map(len, arm.fresh))}",
         }
-        for arm in one.arms.values()
+        for arm in result.arms.values()
     ]
     checks = [
         {
@@ -84,29 +84,30 @@ def _section(one: Tried) -> list[str]:
             "wanted": _wanted(finding),
             "outcome": finding.outcome,
         }
-        for finding in one.findings
+        for finding in result.findings
     ]
     charts = [
         forest(
             f"{score}: fresh runs, mean, 95 % interval",
             score,
-            [(arm.name.replace("_", " "), arm.values(score), arm.mean(score)) for arm in one.arms.values()],
+            [(arm.name.replace("_", " "), arm.values(score), arm.mean(score)) for arm in result.arms.values()],
         )
         for score in scores
     ]
     return [
         f"<h2>{html.escape(claim.id)}: {html.escape(claim.statement)}</h2>",
-        f"<p><b>{MARKS[one.verdict]} {one.verdict}</b>, expected: {claim.expected}. {html.escape(claim.because)}</p>",
-        f"<p>{html.escape(_left_out(one).capitalize())}.</p>" if one.left_out else "",
+        f"<p><b>{MARKS[result.verdict]} {result.verdict}</b>, expected: {claim.expected}. "
+        f"{html.escape(claim.because)}</p>",
+        f"<p>{html.escape(_left_out(result).capitalize())}.</p>" if result.left_out else "",
         table(checks),
         table(arms),
         *(f'<div class="chart">{chart}</div>' for chart in charts),
-        f"<details><summary>How to repeat it</summary>{card(one.command)}</details>",
+        f"<details><summary>How to repeat it</summary>{card(result.command)}</details>",
     ]
 
 
-def _left_out(one: Tried) -> str:
-    return f"left out, for its sampler is not installed: {', '.join(one.left_out)}"
+def _left_out(result: Tried) -> str:
+    return f"left out, for its sampler is not installed: {', '.join(result.left_out)}"
 
 
 def _wanted(finding: Finding) -> str:

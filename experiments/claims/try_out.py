@@ -60,14 +60,14 @@ def try_out(
             raise InputError(f"{source}: {error}") from None
     if overwrite and (folder / "arms").is_dir():
         shutil.rmtree(folder)
-    found = {}
+    arms = {}
     for name, several in tunings.items():
         runs, best = zip(*map(_run, several), strict=True)
         points = list(dict.fromkeys(best))
         said = " | ".join(points) if len(points) <= FEW else f"{len(points)} different points of {len(best)} studies"
-        found[name] = Arm(name, said, runs)
-        shown(f"{claim.id}  {name}  {best[0]}  test loss {found[name].mean('test loss')}")
-    return found
+        arms[name] = Arm(name, said, runs)
+        shown(f"{claim.id}  {name}  {best[0]}  test loss {arms[name].mean('test loss')}")
+    return arms
 
 
 def _run(tuning: Tuning) -> tuple[list[Run], str]:

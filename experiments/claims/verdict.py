@@ -25,8 +25,8 @@ class Arm:
         """A score of each fresh run; of several studies, the mean of each one's fresh runs. NaN where it diverged."""
         if len(self.fresh) == 1:
             return [value(run, score) for run in self.fresh[0]]
-        found = [[x for run in runs if not math.isnan(x := value(run, score))] for runs in self.fresh]
-        return [sum(xs) / len(xs) if xs else math.nan for xs in found]
+        studies = [[x for run in runs if not math.isnan(x := value(run, score))] for runs in self.fresh]
+        return [sum(xs) / len(xs) if xs else math.nan for xs in studies]
 
     def mean(self, score: str) -> Interval:
         """Its mean over the runs that did not diverge."""
@@ -77,11 +77,11 @@ def judged(check: Check, arms: Mapping[str, Arm]) -> Finding:
     """Hold a check against the runs."""
     mine = arms[check.arm].values(check.score)
     if check.than is None:
-        found = interval([x for x in mine if not math.isnan(x)])
-        return Finding(check, found, _side(check.relation, found, check.value or 0.0))
+        measured = interval([x for x in mine if not math.isnan(x)])
+        return Finding(check, measured, _side(check.relation, measured, check.value or 0.0))
     pairs = zip(mine, arms[check.than].values(check.score), strict=True)
-    found = interval([a - b for a, b in pairs if not (math.isnan(a) or math.isnan(b))])
-    return Finding(check, found, _difference(check, found))
+    measured = interval([a - b for a, b in pairs if not (math.isnan(a) or math.isnan(b))])
+    return Finding(check, measured, _difference(check, measured))
 
 
 def verdict(findings: Sequence[Finding]) -> Verdict:
@@ -90,25 +90,25 @@ def verdict(findings: Sequence[Finding]) -> Verdict:
     return "holds" if seen == len(findings) else "holds in part" if seen else "does not hold"
 
 
-def _difference(check: Check, found: Interval) -> str:
-    low, high = _ends(found)
+def _difference(check: Check, measured: Interval) -> str:
+    low, high = _ends(measured)
     if check.relation == "equal":
         margin = check.margin or 0.0
         return "seen" if -margin <= low and high <= margin else _contrary(low > margin or high < -margin)
     if check.relation == "different":
         return "seen" if low > 0 or high < 0 else "undecided"
-    return _side({"higher": "above", "lower": "below"}[check.relation], found, 0.0)
+    return _side({"higher": "above", "lower": "below"}[check.relation], measured, 0.0)
 
 
-def _side(relation: str, found: Interval, at: float) -> str:
-    low, high = _ends(found)
+def _side(relation: str, measured: Interval, at: float) -> str:
+    low, high = _ends(measured)
     above, below = low > at, high < at
     return "seen" if (above if relation == "above" else below) else _contrary(below if relation == "above" else above)
 
 
-def _ends(found: Interval) -> tuple[float, float]:
-    half = math.inf if math.isnan(found.half) else found.half  # one number says nothing of how sure it is
-    return found.mean - half, found.mean + half
+def _ends(measured: Interval) -> tuple[float, float]:
+    half = math.inf if math.isnan(measured.half) else measured.half  # one number says nothing of how sure it is
+    return measured.mean - half, measured.mean + half
 
 
 def _contrary(is_contrary: bool) -> str:

@@ -25,6 +25,6 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"--memory {options.memory:g}: wanted a positive number of GiB")
     built = experiment.build(config.load(options.config, options.sets), str(options.config))
     limit = free_memory() if options.memory is None else int(options.memory * 2**30)
-    found = find_batch.measure(built, limit)
-    print("\n".join(find_batch.lines(found, find_batch.measure_noise(built, options.steps), limit)))
+    measured = find_batch.measure(built, limit)
+    print("\n".join(find_batch.lines(measured, find_batch.measure_noise(built, options.steps), limit)))
     return 0

@@ -30,8 +30,8 @@ def run(options: argparse.Namespace) -> int:
     built = experiment.build(find_lr.with_sweep(resolved, key, *limits), str(options.config))
     folder = options.out or folder_of(options).with_name(f"{options.config.stem}-find-lr")
     find_lr.prepare(folder)
-    found = find_lr.sweep(built, key, *limits)
-    told = find_lr.lines(found)
-    find_lr.write(found, folder, command_of(options))
+    sweep = find_lr.sweep(built, key, *limits)
+    told = find_lr.lines(sweep)
+    find_lr.write(sweep, folder, command_of(options))
     print("\n".join([*told, f"report: {folder / 'report.html'}"]))
     return 0

@@ -36,6 +36,6 @@ def run(options: argparse.Namespace) -> int:
     except Interrupted as interrupted:
         print(f"stopped; {goes_on(options)}", file=sys.stderr)
         return 128 + interrupted.signal
-    found = write(tuning)
-    print("\n".join([*lines_of(tuning, found), f"report: {folder / 'report.html'}"]))
-    return 0 if found.winner else NONE_FINISHED
+    outcome = write(tuning)
+    print("\n".join([*lines_of(tuning, outcome), f"report: {folder / 'report.html'}"]))
+    return 0 if outcome.winner else NONE_FINISHED

@@ -36,12 +36,12 @@ def generate(examples: int, ids: int, seed: int) -> tuple[np.ndarray, np.ndarray
     columns = []
     for low, high in zip(first, last, strict=True):
         columns.append(low + zipf(draw, high - low, examples))
-    found = np.stack(columns, axis=1).astype(np.int32)
+    rows = np.stack(columns, axis=1).astype(np.int32)
     effects, vectors = draw.normal(0, 0.5, ids), draw.normal(0, 0.4, (ids, FACTORS))
-    summed = vectors[found].sum(1)
-    pairs = ((summed**2).sum(-1) - (vectors[found] ** 2).sum((1, 2))) / 2
-    probability = 1 / (1 + np.exp(-(effects[found].sum(-1) + pairs)))
-    return found, (draw.random(examples) < probability).astype(np.int32)
+    summed = vectors[rows].sum(1)
+    pairs = ((summed**2).sum(-1) - (vectors[rows] ** 2).sum((1, 2))) / 2
+    probability = 1 / (1 + np.exp(-(effects[rows].sum(-1) + pairs)))
+    return rows, (draw.random(examples) < probability).astype(np.int32)
 
 
 def zipf(draw: np.random.Generator, ids: int, count: int) -> np.ndarray:

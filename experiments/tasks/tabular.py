@@ -27,8 +27,8 @@ def load(table: tables.Task) -> Task:
     unit. A fraction of the entries, drawn by the split's seed, is taken away where `task.missing` says so, for these
     data sets miss none.
     """
-    found: Any = DATA[table.data or ""](**({"scaled": False} if table.data == "diabetes" else {}))
-    inputs, targets = np.array(found.data, np.float64), np.asarray(found.target)
+    bunch: Any = DATA[table.data or ""](**({"scaled": False} if table.data == "diabetes" else {}))
+    inputs, targets = np.array(bunch.data, np.float64), np.asarray(bunch.target)
     inputs[np.random.default_rng(table.seed).random(inputs.shape) < table.missing] = np.nan
     common: dict[str, Any] = {
         "shape": inputs.shape[1:],
@@ -36,7 +36,7 @@ def load(table: tables.Task) -> Task:
     }
     if table.data != "diabetes":
         splits, rows = split(inputs, targets.astype(np.int32), table, stratify=True)
-        return Task(splits, rows, **common, **of_many("class", [str(name) for name in found.target_names]))
+        return Task(splits, rows, **common, **of_many("class", [str(name) for name in bunch.target_names]))
     splits, rows = split(inputs, targets, table, stratify=False)
     mean, deviation = splits["train"][1].mean(), splits["train"][1].std()
     return Task(

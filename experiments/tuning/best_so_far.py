@@ -23,19 +23,19 @@ class BestSoFar:
     high: np.ndarray
 
 
-def best_so_far(found: Sequence[Trial], search: Search, sign: float, worst: float | None = None) -> BestSoFar | None:
+def best_so_far(trials: Sequence[Trial], search: Search, sign: float, worst: float | None = None) -> BestSoFar | None:
     """The curve of a study; None as long as no trial has finished.
 
     Where no trial depends on an earlier one, their order is an accident: the curve is then the expected best of so many
     of them, drawn without replacement, with a bootstrap interval. Else it is the best that was observed.
 
     Args:
-        found: the trials by number. One that could not be run is left out.
+        trials: the trials by number. One that could not be run is left out.
         search: how the trials were chosen.
         sign: -1 where higher is better.
         worst: the score of what was pruned or diverged, which cost a trial too; the worst that finished if left out.
     """
-    ended = [trial for trial in found if trial.state in ("finished", "pruned", "diverged")]
+    ended = [trial for trial in trials if trial.state in ("finished", "pruned", "diverged")]
     finished = [sign * trial.score for trial in ended if trial.state == "finished"]
     if not finished:
         return None

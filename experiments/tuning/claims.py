@@ -64,10 +64,10 @@ class Claim:
         if result["ending"] in ("diverged", "pruned"):
             self._tell(math.inf if result["ending"] == "diverged" else None)
             return True
-        found = [self.objective.of_scores(scores_of(one, "validation")) for one in self.results]
-        if len(found) == self.study.search.runs:
-            self._tell(statistics.mean(found))
-        elif self._is_behind(len(found), statistics.mean(found)):
+        scores = [self.objective.of_scores(scores_of(result, "validation")) for result in self.results]
+        if len(scores) == self.study.search.runs:
+            self._tell(statistics.mean(scores))
+        elif self._is_behind(len(scores), statistics.mean(scores)):
             self._tell(None)
         else:
             return False
@@ -88,14 +88,14 @@ class Claim:
 
     def _tell(self, value: float | None) -> None:
         """End the trial, pruned if it has no value. What it cost is written first: a told trial is never touched."""
-        found = self.results
-        self.trial.set_user_attr("steps", sum(one["step"] for one in found))
-        seconds = {name: sum(one["seconds"][name] for one in found) for name in ("compiling", "training")}
+        results = self.results
+        self.trial.set_user_attr("steps", sum(result["step"] for result in results))
+        seconds = {name: sum(result["seconds"][name] for result in results) for name in ("compiling", "training")}
         self.trial.set_user_attr("seconds", seconds)
         if value is not None and math.isfinite(value):
-            scores = [scores_of(one, "validation") for one in found]
+            scores = [scores_of(result, "validation") for result in results]
             self.trial.set_user_attr(
-                "scores", {name: statistics.mean(one[name] for one in scores) for name in scores[0]}
+                "scores", {name: statistics.mean(values[name] for values in scores) for name in scores[0]}
             )
         state = TrialState.PRUNED if value is None else TrialState.COMPLETE
         self.optuna_study.tell(self.trial, value, state)
@@ -123,8 +123,8 @@ class Claims:
 
     def _left(self) -> Iterator[Any]:
         """The claims on trials that were begun and that nobody runs."""
-        for one in self._running():
-            yield from self._wanted(begun(self.optuna_study, one))
+        for trial in self._running():
+            yield from self._wanted(begun(self.optuna_study, trial))
 
     def _running(self) -> list[FrozenTrial]:
         return self.optuna_study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
@@ -178,14 +178,14 @@ class Claims:
         return self.budget is None or number < self.budget
 
     def _is_spent(self) -> bool:
-        found, limit = self.optuna_study.get_trials(deepcopy=False), self.study.search.seconds
+        frozen_trials, limit = self.optuna_study.get_trials(deepcopy=False), self.study.search.seconds
         if self.study.search.sampler == "grid":
-            return not any(one.state == TrialState.WAITING for one in found)
-        if not self._is_in_budget(len(found)):
+            return not any(trial.state == TrialState.WAITING for trial in frozen_trials)
+        if not self._is_in_budget(len(frozen_trials)):
             return True
         if limit is None:
             return False
-        return sum(sum(one.seconds.values()) for one in trials(self.optuna_study, self.folder, self.objective)) >= limit
+        return sum(sum(t.seconds.values()) for t in trials(self.optuna_study, self.folder, self.objective)) >= limit
 
 
 def run_folder(folder: Path, config: Config) -> Path:

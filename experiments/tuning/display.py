@@ -33,11 +33,11 @@ class Standings:
         if self.live:
             self.live.stop()
 
-    def show(self, found: list[Trial]) -> None:
+    def show(self, trials: list[Trial]) -> None:
         """Show what has become of the trials."""
-        ended = [trial for trial in found if trial.ended]
+        ended = [trial for trial in trials if trial.ended]
         if self.live:
-            self.live.update(self._table(found, ended))
+            self.live.update(self._table(trials, ended))
         else:
             for trial in ended:
                 if trial.number not in self.seen:
@@ -46,8 +46,8 @@ class Standings:
                     budget = max(self.budget, len(self.seen)) if self.budget else "?"
                     print(f"{len(self.seen)}/{budget}  {trial}", file=sys.stderr, flush=True)
 
-    def _table(self, found: list[Trial], ended: list[Trial]) -> Table:
-        states = [trial.state for trial in found]
+    def _table(self, trials: list[Trial], ended: list[Trial]) -> Table:
+        states = [trial.state for trial in trials]
         counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states) if state != "waiting")
         table = Table(title=f"{len(ended)} of {self.budget or 'any number of'} trials: {counts}", title_justify="left")
         finished = sorted(

@@ -53,9 +53,9 @@ class Lanes:
         self.program, self.every = program, config.train.evaluate_every
         self.lanes: list[Lane | None] = [None] * width
         setting = program.setting(config)
-        one = program.start(config)
+        fresh = program.start(config)
         self.settings = jax.tree.map(lambda x: np.stack([np.asarray(x)] * width), setting)
-        self.carry = jax.tree.map(lambda x: jnp.stack([x] * width), one)
+        self.carry = jax.tree.map(lambda x: jnp.stack([x] * width), fresh)
         self.compiling = 0.0  # not yet counted as any run's
         began = time.perf_counter()
         self._chunk, self._evaluate = program.side_by_side(
@@ -63,14 +63,14 @@ class Lanes:
         )
         self.compiling += time.perf_counter() - began
         self._place = jax.jit(
-            lambda carry, one, i: jax.tree.map(lambda x, y: x.at[i].set(y), carry, one), donate_argnums=0
+            lambda carry, fresh, i: jax.tree.map(lambda x, y: x.at[i].set(y), carry, fresh), donate_argnums=0
         )
 
     @property
     def bytes(self) -> int:
         """The memory that advancing takes."""
-        found = self._chunk.memory_analysis()
-        return found.temp_size_in_bytes + found.argument_size_in_bytes + found.output_size_in_bytes
+        memory = self._chunk.memory_analysis()
+        return memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
 
     @property
     def running(self) -> list[Lane]:
@@ -120,8 +120,8 @@ class Lanes:
             if lane is not None
         ]
 
-    def _advanced(self, lane: Lane, found: Any, split: str, share: float, compiling: float) -> dict[str, Any] | None:
-        logs, scores = found[0], {model: {k: float(v) for k, v in one.items()} for model, one in found[1].items()}
+    def _advanced(self, lane: Lane, output: Any, split: str, share: float, compiling: float) -> dict[str, Any] | None:
+        logs, scores = output[0], {model: {k: float(v) for k, v in table.items()} for model, table in output[1].items()}
         lane.seconds["training"] += share
         lane.seconds["compiling"] += compiling
         good = steps_before_divergence(logs)
@@ -136,8 +136,8 @@ class Lanes:
 
     def scores(self, split: str) -> list[dict[str, float]]:
         """The loss and the metric, on a split, of the model that counts in each lane, also of a run that has ended."""
-        found = self._evaluate(self.carry, self.program.data[split])
-        numbers = {name: np.asarray(x) for name, x in found[counted(found)].items()}
+        scores = self._evaluate(self.carry, self.program.data[split])
+        numbers = {name: np.asarray(x) for name, x in scores[counted(scores)].items()}
         return [{name: float(x[i]) for name, x in numbers.items()} for i in range(len(self.lanes))]
 
     def drain(self) -> None:

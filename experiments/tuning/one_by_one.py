@@ -21,13 +21,13 @@ def perform(claim: Claim, programs: Programs, command: str) -> None:
     except InputError as error:
         return claim.infeasible(str(error))
     for resolved, (experiment, program) in zip(configs, built, strict=True):
-        found = run.opened(run_folder(claim.folder, resolved), resolved, command)
-        if found.result is None:
+        trial_run = run.opened(run_folder(claim.folder, resolved), resolved, command)
+        if trial_run.result is None:
             trainer = Trainer(
-                experiment, found, program=program, display=Quiet(), scored=("validation",), prunes=claim.evaluated
+                experiment, trial_run, program=program, display=Quiet(), scored=("validation",), prunes=claim.evaluated
             )
             signal = trainer.train()
             if signal is not None:
                 raise Interrupted(signal)
-        if claim.ended(found.result or {}):
+        if claim.ended(trial_run.result or {}):
             return

@@ -72,24 +72,24 @@ class Outcome:
 
 def outcome(tuning: Tuning) -> Outcome:
     """What a study has come to so far."""
-    found = tuning.trials()
-    winner = best(found, tuning.objective)
+    trials = tuning.trials()
+    winner = best(trials, tuning.objective)
     if winner is None:
-        return Outcome(found, None, [], [])
+        return Outcome(trials, None, [], [])
     edges = [
         f"{name} = {text}"
         for name, label in winner.labels.items()
         if (text := space.edge(tuning.study.space[name], label)) is not None
     ]
-    return Outcome(found, winner, fresh(tuning, f"trial={winner.number}"), edges)
+    return Outcome(trials, winner, fresh(tuning, f"trial={winner.number}"), edges)
 
 
 def fresh(tuning: Tuning, name: str) -> list[Fresh]:
     """The ended runs of a configuration with fresh seeds, see `Tuning.fresh`."""
     runs = [Fresh(seed, tuning.fresh_run(name, seed)) for seed in tuning.fresh_seeds]
-    return [one for one in runs if one.run.result is not None]
+    return [entry for entry in runs if entry.run.result is not None]
 
 
 def mean(runs: Sequence[Fresh], split: str, name: str) -> Interval:
     """The mean score of those that did not diverge."""
-    return interval([one.score(split, name) for one in runs if not one.diverged])
+    return interval([entry.score(split, name) for entry in runs if not entry.diverged])

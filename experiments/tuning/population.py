@@ -75,10 +75,10 @@ class Population:
         saved = self.checkpoints.progress()
         step = saved["step"] if saved else 0
         for trial, resolved in zip(members, configs, strict=True):
-            found = run.opened(run_folder(trial.folder, resolved), resolved, self.command)
-            self.lanes.begin(found, resolved, mine.get(trial.number), step)
+            member_run = run.opened(run_folder(trial.folder, resolved), resolved, self.command)
+            self.lanes.begin(member_run, resolved, mine.get(trial.number), step)
         self.step, self.losses = step, [math.inf] * len(members)
-        self.histories: list[History] = [[{"step": 0, "from": i, **one.labels}] for i, one in enumerate(members)]
+        self.histories: list[History] = [[{"step": 0, "from": i, **member.labels}] for i, member in enumerate(members)]
         if saved:
             for lane in self.lanes.running:
                 lane.run.require_layout()
@@ -120,8 +120,8 @@ class Population:
     def _explored(self, draw: np.random.Generator, name: str, number: float) -> float:
         dimension = self.study.space[name]
         anew, factor = draw.random() < self.table.resample, draw.choice(self.table.factors)
-        found = drawn(dimension, draw.random()) if anew else number * factor
-        return float(np.clip(found, dimension.low, dimension.high))
+        value = drawn(dimension, draw.random()) if anew else number * factor
+        return float(np.clip(value, dimension.low, dimension.high))
 
     def _set_numbers(self) -> None:
         for i, history in enumerate(self.histories):
@@ -135,7 +135,7 @@ class Population:
             "seconds": [lane.seconds for lane in self.lanes.running],
         }
         self.checkpoints.save(self.lanes.carry, models(self.lanes.carry), progress)
-        rows = [{"member": i, **one} for i, history in enumerate(self.histories) for one in history]
+        rows = [{"member": i, **piece} for i, history in enumerate(self.histories) for piece in history]
         write_table(rows, self.claims.folder / "population.csv")
         self.ended()
 
@@ -171,13 +171,13 @@ def scheduled(study: Study, history: History, source: str) -> dict[str, Any]:
 
     A number that may be a schedule becomes one; of another, such as one within a schedule, the last value is taken.
     """
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name in study.space:
         last = history[-1][name]
-        pieces = {"values": [one[name] for one in history], "boundaries": [one["step"] for one in history[1:]]}
-        found[name] = {"use": "piecewise", **pieces} if len(history) > 1 else last
+        pieces = {"values": [piece[name] for piece in history], "boundaries": [piece["step"] for piece in history[1:]]}
+        values[name] = {"use": "piecewise", **pieces} if len(history) > 1 else last
         try:
-            build(study.config(found), source)
+            build(study.config(values), source)
         except (InputError, ValueError):
-            found[name] = last
-    return found
+            values[name] = last
+    return values

@@ -21,7 +21,7 @@ class Programs:
             build: what makes an experiment of one.
         """
         self.source, self.build = source, build
-        self.found: dict[str, tuple[Experiment, Program]] = {}
+        self.programs: dict[str, tuple[Experiment, Program]] = {}
         self.arguments: dict[str, tuple[str, ...]] = {}  # of each structure, the numbers that can be arguments
 
     def of(self, config: Config, numbers: list[str]) -> tuple[Experiment, Program]:
@@ -36,12 +36,12 @@ class Programs:
             built = self.build(config, self.source)
             program = probed(built, numbers)
             self.arguments[structure] = program.varied
-            self.found[key_of(config, program.varied)] = built, program
+            self.programs[key_of(config, program.varied)] = built, program
         key = key_of(config, self.arguments[structure])
-        if key not in self.found:
+        if key not in self.programs:
             built = self.build(config, self.source)
-            self.found[key] = built, Program(built, self.arguments[structure])
-        built, program = self.found[key]
+            self.programs[key] = built, Program(built, self.arguments[structure])
+        built, program = self.programs[key]
         return built.having(config), program
 
 

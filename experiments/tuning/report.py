@@ -25,36 +25,40 @@ SPLITS = ("validation", "test")
 
 def write(tuning: Tuning) -> Outcome:
     """Write `report.html` in the folder of a study; what it shows."""
-    found, objective, study = outcome(tuning), tuning.objective, tuning.study
+    result, objective, study = outcome(tuning), tuning.objective, tuning.study
     body = [
         f'<p class="sub">{html.escape(_how(study, objective))}</p>',
-        tiles(_tiles(found, objective)),
-        *(_winner(found, objective) if found.winner else ["<h2>The best trial</h2><p>No trial has finished yet.</p>"]),
-        *_charts(tuning, found),
+        tiles(_tiles(result, objective)),
+        *(
+            _winner(result, objective)
+            if result.winner
+            else ["<h2>The best trial</h2><p>No trial has finished yet.</p>"]
+        ),
+        *_charts(tuning, result),
         "<h2>Trials</h2>",
-        table([_row(trial, objective) for trial in _ranked(found.ended, objective)[:ROWS]] or [{"trial": "none yet"}]),
-        f"<details><summary>All {len(found.ended)} trials that have ended</summary>",
-        table([_row(trial, objective) for trial in found.ended] or [{"trial": "none yet"}]),
+        table([_row(trial, objective) for trial in _ranked(result.ended, objective)[:ROWS]] or [{"trial": "none yet"}]),
+        f"<details><summary>All {len(result.ended)} trials that have ended</summary>",
+        table([_row(trial, objective) for trial in result.ended] or [{"trial": "none yet"}]),
         "</details>",
-        *_reproduction(tuning, found),
+        *_reproduction(tuning, result),
     ]
     write_page(tuning.folder / "report.html", f"{study.task.use}: a search over {len(study.space)} dimensions", body)
-    return found
+    return result
 
 
-def lines_of(tuning: Tuning, found: Outcome) -> list[str]:
+def lines_of(tuning: Tuning, result: Outcome) -> list[str]:
     """What a study has come to, in plain lines."""
-    objective, winner = tuning.objective, found.winner
+    objective, winner = tuning.objective, result.winner
     if winner is None:
-        cure = "; extend the space downwards" if found.count("diverged") else ""
-        why = [f"trial {trial.number}: {trial.why}" for trial in found.ended if trial.why][:1]
-        return [f"no trial has finished: {_states(found)}{cure}", *why]
+        cure = "; extend the space downwards" if result.count("diverged") else ""
+        why = [f"trial {trial.number}: {trial.why}" for trial in result.ended if trial.why][:1]
+        return [f"no trial has finished: {_states(result)}{cure}", *why]
     name = objective.name.replace("_", " ")
     values = ", ".join(f"{key} = {shown(label)}" for key, label in winner.labels.items())
-    lines = [f"best of {len(found.ended)} trials: number {winner.number}, {values}"]
-    lines += in_columns([[row["score"], row[name]] for row in _verdict(found, objective)])
-    lines += [_doubt(found)] if _doubt(found) else []
-    lines += [f"{edge}; extend the space and search again" for edge in found.edges]
+    lines = [f"best of {len(result.ended)} trials: number {winner.number}, {values}"]
+    lines += in_columns([[row["score"], row[name]] for row in _verdict(result, objective)])
+    lines += [_doubt(result)] if _doubt(result) else []
+    lines += [f"{edge}; extend the space and search again" for edge in result.edges]
     return [*lines, f"best: {tuning.folder / 'best.toml'}"]
 
 
@@ -75,78 +79,78 @@ def _how(study: Study, objective: Objective) -> str:
     return f"{parts[0]} {''.join(parts[1:])}. The test examples were scored by the runs with fresh seeds only."
 
 
-def _tiles(found: Outcome, objective: Objective) -> list[tuple[str, str]]:
+def _tiles(result: Outcome, objective: Objective) -> list[tuple[str, str]]:
     name = objective.name.replace("_", " ")
-    best = scored(found.winner.score) if found.winner else "-"
-    steps = sum(trial.steps for trial in found.ended)
+    best = scored(result.winner.score) if result.winner else "-"
+    steps = sum(trial.steps for trial in result.ended)
     return [
         (best, f"best validation {name}"),
-        (str(len(found.ended)), f"trials: {_states(found)}"),
-        *((f"{seconds:.1f} s", f"{what}, all trials") for what, seconds in found.seconds.items()),
+        (str(len(result.ended)), f"trials: {_states(result)}"),
+        *((f"{seconds:.1f} s", f"{what}, all trials") for what, seconds in result.seconds.items()),
         (f"{steps:,}", "steps, all trials"),
     ]
 
 
-def _states(found: Outcome) -> str:
+def _states(result: Outcome) -> str:
     states = ("finished", "pruned", "diverged", "infeasible", "running")
-    return ", ".join(f"{found.count(state)} {state}" for state in states if found.count(state)) or "none has begun"
+    return ", ".join(f"{result.count(state)} {state}" for state in states if result.count(state)) or "none has begun"
 
 
-def _winner(found: Outcome, objective: Objective) -> list[str]:
-    winner = found.winner
+def _winner(result: Outcome, objective: Objective) -> list[str]:
+    winner = result.winner
     values = [{"value": name, "best": shown(label)} for name, label in winner.labels.items()]
     line = (
         '<p class="sub">These are its first values: it took over from others, and best.toml has its line as a '
         "schedule.</p>"
     )
-    searched = _doubt(found) or (
+    searched = _doubt(result) or (
         "The score of the search is that of the luckiest of many trials and therefore too good. What the configuration "
         "is worth is the mean over fresh seeds, which took no part in choosing it."
     )
     return [
         f"<h2>The best trial: number {winner.number}</h2>",
-        notes([f"{edge}. The best may lie outside: extend the space and search again." for edge in found.edges]),
-        f'<div class="charts">{table(values)}{table(_verdict(found, objective))}</div>',
+        notes([f"{edge}. The best may lie outside: extend the space and search again." for edge in result.edges]),
+        f'<div class="charts">{table(values)}{table(_verdict(result, objective))}</div>',
         line if winner.schedule else "",
         f'<p class="sub">{html.escape(searched)}</p>',
     ]
 
 
-def _verdict(found: Outcome, objective: Objective) -> list[dict[str, str]]:
+def _verdict(result: Outcome, objective: Objective) -> list[dict[str, str]]:
     """The scores of the best trial in the search, and with fresh seeds."""
-    winner, fresh = found.winner, found.fresh
+    winner, fresh = result.winner, result.fresh
     names = list(dict.fromkeys([objective.name, *winner.scores]))
     rows = [{"score": "validation, in the search"} | {n: scored(winner.scores[n]) for n in names}]
     rows += [
         {"score": f"{split}, mean of {len(fresh)} fresh seeds"} | {n: str(mean(fresh, split, n)) for n in names}
         for split in SPLITS
-        if any(one.scores(split) for one in fresh)
+        if any(run.scores(split) for run in fresh)
     ]
     return [{key.replace("_", " "): text for key, text in row.items()} for row in rows]
 
 
-def _doubt(found: Outcome) -> str:
+def _doubt(result: Outcome) -> str:
     """What is missing from the runs with fresh seeds."""
-    if not found.fresh:
+    if not result.fresh:
         return "No run with a fresh seed has ended: the score is that of the luckiest of many trials, and too good."
-    lost = sum(one.diverged for one in found.fresh)
-    return f"{lost} of {len(found.fresh)} runs with fresh seeds diverged; the means are of the others" if lost else ""
+    lost = sum(run.diverged for run in result.fresh)
+    return f"{lost} of {len(result.fresh)} runs with fresh seeds diverged; the means are of the others" if lost else ""
 
 
-def _charts(tuning: Tuning, found: Outcome) -> list[str]:
+def _charts(tuning: Tuning, result: Outcome) -> list[str]:
     study, objective = tuning.study, tuning.objective
-    if found.winner is None:
+    if result.winner is None:
         return []
-    curve = best_so_far(found.trials, study.search, objective.sign)
+    curve = best_so_far(result.trials, study.search, objective.sign)
     best = [
         charts.best_chart(curve, against, label, objective)
         for against, label in (("trials", "trials"), ("seconds", "seconds of training and compiling"))
     ]
     slices = [
-        charts.slice_chart(name, dimension, found.ended, found.winner, objective)
+        charts.slice_chart(name, dimension, result.ended, result.winner, objective)
         for name, dimension in study.space.items()
     ]
-    shares = importances(tuning.claims.optuna_study, found.trials)
+    shares = importances(tuning.claims.optuna_study, result.trials)
     importance = (
         f'<p class="sub">{html.escape(shares[0].upper() + shares[1:])}.</p>'
         if isinstance(shares, str)
@@ -164,13 +168,13 @@ def _charts(tuning: Tuning, found: Outcome) -> list[str]:
         "one; red, at the edge: diverged. Scores beyond the frame lie on its edge; dotted lines are the ends of the "
         "range.</p>",
         "<h2>Together</h2>",
-        _chart(charts.parallel_chart(study.space, found.trials, objective)),
+        _chart(charts.parallel_chart(study.space, result.trials, objective)),
         '<p class="sub">Orange: the best; else the darker the worse. What is worse than nine in ten lies at the end of '
         "the last axis.</p>",
         "<h2>Importance</h2>",
         importance,
         "<h2>Learning curves</h2>",
-        _chart(charts.learning_chart(found.ended, found.winner, objective)),
+        _chart(charts.learning_chart(result.ended, result.winner, objective)),
     ]
 
 
@@ -201,17 +205,17 @@ def _row(trial: Trial, objective: Objective) -> dict[str, str]:
     }
 
 
-def _reproduction(tuning: Tuning, found: Outcome) -> list[str]:
+def _reproduction(tuning: Tuning, result: Outcome) -> list[str]:
     run, study = Run(tuning.folder), tuning.study
     commands = [f"{tuning.command} --out {tuning.folder}", f"python -m experiments report {tuning.folder}"]
-    if found.winner is not None:
-        configs = sorted(found.winner.folder.glob("*/config.json"))
+    if result.winner is not None:
+        configs = sorted(result.winner.folder.glob("*/config.json"))
         commands += [f"python -m experiments train {path}" for path in (tuning.folder / "best.toml", *configs[:1])]
     tables = {
         "search": study.search.model_dump(
             exclude_none=True, exclude=None if study.search.sampler == "population" else {"population"}
         ),
-        "space": {name: one.model_dump(exclude_defaults=True) for name, one in study.space.items()},
+        "space": {name: dimension.model_dump(exclude_defaults=True) for name, dimension in study.space.items()},
     }
     return [
         "<h2>How to repeat it</h2>",

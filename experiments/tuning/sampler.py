@@ -90,13 +90,13 @@ def pruned_as_finished(study: optuna.Study, search_space: Any) -> OtherTrials:
         search_space: the dimensions in question; a pruned trial that does not have all of them stays out.
     """
 
-    def shown(found: list[FrozenTrial]) -> list[FrozenTrial]:
-        finished = [one.values[0] for one in found if one.state == TrialState.COMPLETE]
+    def shown(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+        finished = [trial.values[0] for trial in trials if trial.state == TrialState.COMPLETE]
         worst = max(filter(math.isfinite, finished), default=math.inf)
         return [
-            _finished(one, worst) if one.state == TrialState.PRUNED else one
-            for one in found
-            if one.state != TrialState.PRUNED or search_space.keys() <= one.params.keys()
+            _finished(trial, worst) if trial.state == TrialState.PRUNED else trial
+            for trial in trials
+            if trial.state != TrialState.PRUNED or search_space.keys() <= trial.params.keys()
         ]
 
     return OtherTrials(study, (TrialState.PRUNED,), shown)

@@ -78,10 +78,10 @@ class SideBySide:
             claim.infeasible(str(error))
             return self._end(claim)
         for resolved, program in zip(configs, programs, strict=True):
-            found = run.opened(run_folder(claim.folder, resolved), resolved, self.command)
-            if found.result is None:
-                self._pool(program, resolved).begin(found, resolved, claim)
-            elif claim.ended(found.result):
+            trial_run = run.opened(run_folder(claim.folder, resolved), resolved, self.command)
+            if trial_run.result is None:
+                self._pool(program, resolved).begin(trial_run, resolved, claim)
+            elif claim.ended(trial_run.result):
                 return self._end(claim)
 
     def _pool(self, program: Program, resolved: Config) -> Lanes:

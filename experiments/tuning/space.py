@@ -15,11 +15,11 @@ Space = dict[str, AnyDimension]
 
 def suggest(trial: optuna.Trial, space: Space) -> dict[str, Label]:
     """The labels of a trial's dimensions, those that hold under its earlier ones."""
-    found: dict[str, Label] = {}
+    labels: dict[str, Label] = {}
     for name, dimension in space.items():
-        if holds(dimension, found):
-            found[name] = _suggested(trial, name, dimension)
-    return found
+        if holds(dimension, labels):
+            labels[name] = _suggested(trial, name, dimension)
+    return labels
 
 
 def _suggested(trial: optuna.Trial, name: str, dimension: AnyDimension) -> Label:
@@ -50,24 +50,24 @@ def values(labels: dict[str, Label], space: Space) -> dict[str, Any]:
 
 def grid(space: Space) -> list[dict[str, Label]]:
     """All points of the grid, those of conditional dimensions only where the conditions hold."""
-    found: list[dict[str, Label]] = [{}]
+    points: list[dict[str, Label]] = [{}]
     for name, dimension in space.items():
-        found = [
+        points = [
             point | ({name: label} if holds(dimension, point) else {})
-            for point in found
+            for point in points
             for label in (along(dimension) if holds(dimension, point) else [None])
         ]
-    return found
+    return points
 
 
 def along(dimension: AnyDimension) -> list[Label]:
     """A grid's values of one dimension."""
     if isinstance(dimension, Choice):
         return list(dimension.labels)
-    found = (np.geomspace if dimension.logarithmic else np.linspace)(dimension.low, dimension.high, dimension.points)
+    values = (np.geomspace if dimension.logarithmic else np.linspace)(dimension.low, dimension.high, dimension.points)
     if isinstance(dimension, Int):
-        return sorted({int(round(x)) for x in found})
-    return [float(x) for x in found]
+        return sorted({int(round(x)) for x in values})
+    return [float(x) for x in values]
 
 
 def samples(space: Space) -> Iterator[dict[str, Label]]:

@@ -46,7 +46,7 @@ def opened(study: tables.Study, folder: Path) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     name = NAME if search.storage is None else _name(folder)
     try:
-        found = optuna.create_study(
+        optuna_study = optuna.create_study(
             storage=_storage(search, folder),
             sampler=Seeded(search),
             pruner=pruner(study),
@@ -63,9 +63,9 @@ def opened(study: tables.Study, folder: Path) -> optuna.Study:
         raise InputError(f"search.storage = {search.storage!r}: {first}") from error
     if search.sampler == "grid":
         with FileLock(folder / "study.lock"):
-            for point in space.grid(study.space)[len(found.get_trials(deepcopy=False)) :]:
-                found.enqueue_trial(point)
-    return found
+            for point in space.grid(study.space)[len(optuna_study.get_trials(deepcopy=False)) :]:
+                optuna_study.enqueue_trial(point)
+    return optuna_study
 
 
 def pruner(study: tables.Study) -> BasePruner:

@@ -37,13 +37,13 @@ def best_chart(curve: BestSoFar, against: str, xlabel: str, objective: Objective
     return svg(f"best {_words(objective)} so far against {against}", xlabel, draw)
 
 
-def slice_chart(name: str, dimension: AnyDimension, found: Sequence[Trial], best: Trial, objective: Objective) -> str:
+def slice_chart(name: str, dimension: AnyDimension, trials: Sequence[Trial], best: Trial, objective: Objective) -> str:
     """The scores against one dimension: finished trials, faintly the last scores of pruned ones, the best filled, and
     diverged ones at the worst edge. Dotted lines are the ends of the range."""
 
     def draw(axes: Axes) -> None:
         places = _places(axes, dimension)
-        mine = [trial for trial in found if name in trial.labels]
+        mine = [trial for trial in trials if name in trial.labels]
         finished = [trial for trial in mine if trial.state == "finished"]
         pruned = [(places(t.labels[name]), _last(t, objective)) for t in mine if t.state == "pruned"]
         low, high = _frame([trial.score for trial in finished], objective)
@@ -63,9 +63,9 @@ def slice_chart(name: str, dimension: AnyDimension, found: Sequence[Trial], best
     return svg(name, "", draw, (3.6, 2.5))
 
 
-def parallel_chart(space: Space, found: Sequence[Trial], objective: Objective) -> str:
+def parallel_chart(space: Space, all_trials: Sequence[Trial], objective: Objective) -> str:
     """Each finished trial as a line through its values and its score, coloured by the score."""
-    trials = sorted((t for t in found if t.state == "finished"), key=lambda t: -objective.sign * t.score)
+    trials = sorted((t for t in all_trials if t.state == "finished"), key=lambda t: -objective.sign * t.score)
 
     def draw(axes: Axes) -> None:
         low, high = _frame([trial.score for trial in trials], objective)
@@ -106,12 +106,12 @@ def importance_chart(shares: dict[str, float]) -> str:
     return svg("importance", "share of the variance of the score", draw, (11.2, 0.9 + 0.3 * len(shares)))
 
 
-def learning_chart(found: Sequence[Trial], best: Trial | None, objective: Objective) -> str:
+def learning_chart(trials: Sequence[Trial], best: Trial | None, objective: Objective) -> str:
     """The validation score of every trial over its steps."""
 
     def draw(axes: Axes) -> None:
-        curves = {trial.number: learning_curve(trial, objective) for trial in found}
-        for trial in found:
+        curves = {trial.number: learning_curve(trial, objective) for trial in trials}
+        for trial in trials:
             steps, scores = curves[trial.number]
             if trial is best or not steps:
                 continue
@@ -124,7 +124,7 @@ def learning_chart(found: Sequence[Trial], best: Trial | None, objective: Object
             steps, scores = curves[best.number]
             axes.plot(steps, scores, color=ORANGE, linewidth=2.4, zorder=5, label=f"trial {best.number}, the best")
         for marker, color, state in (("x", GRAY, "pruned"), ("^", RED, "diverged")):
-            if any(trial.state == state for trial in found):
+            if any(trial.state == state for trial in trials):
                 axes.plot([], [], marker, color=color, markersize=4.5, label=state)
         every = [y for _, scores in curves.values() for y in scores]
         if every:

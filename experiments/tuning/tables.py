@@ -267,12 +267,12 @@ def _require_own(name: str, key: str, space: dict[str, AnyDimension]) -> None:
 
 def _conditions(name: str, space: dict[str, AnyDimension]) -> dict[str, list[Any]]:
     """The values that earlier dimensions must have for one to hold, those of its conditions' own conditions too."""
-    found: dict[str, list[Any]] = {}
+    conditions: dict[str, list[Any]] = {}
     for other, wanted in space[name].when.items():
-        own = {other: wanted if isinstance(wanted, list) else [wanted]}
-        for key, values in (_conditions(other, space) | own).items():
-            found[key] = [x for x in values if x in found.get(key, values)]
-    return found
+        condition = {other: wanted if isinstance(wanted, list) else [wanted]}
+        for key, values in (_conditions(other, space) | condition).items():
+            conditions[key] = [x for x in values if x in conditions.get(key, values)]
+    return conditions
 
 
 def _exclude(a: dict[str, list[Any]], b: dict[str, list[Any]]) -> bool:

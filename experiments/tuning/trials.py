@@ -72,14 +72,16 @@ def trials(study: optuna.Study, folder: Path, objective: Objective) -> list[Tria
         folder: of the study.
         objective: whose values Optuna was told.
     """
-    found = [
-        _trial(one, folder, objective.sign) for one in study.get_trials(deepcopy=False) if SURPLUS not in one.user_attrs
+    results = [
+        _trial(trial, folder, objective.sign)
+        for trial in study.get_trials(deepcopy=False)
+        if SURPLUS not in trial.user_attrs
     ]
-    return sorted(found, key=lambda trial: trial.number)
+    return sorted(results, key=lambda trial: trial.number)
 
 
-def _trial(found: FrozenTrial, folder: Path, sign: float) -> Trial:
-    value = found.values[0] if found.state == TrialState.COMPLETE else math.nan
+def _trial(frozen: FrozenTrial, folder: Path, sign: float) -> Trial:
+    value = frozen.values[0] if frozen.state == TrialState.COMPLETE else math.nan
     states = {
         TrialState.COMPLETE: "diverged" if math.isinf(value) else "finished",
         TrialState.PRUNED: "pruned",
@@ -87,17 +89,17 @@ def _trial(found: FrozenTrial, folder: Path, sign: float) -> Trial:
         TrialState.RUNNING: "running",
         TrialState.WAITING: "waiting",
     }
-    told = found.user_attrs
+    told = frozen.user_attrs
     return Trial(
-        number=found.number,
-        labels=dict(found.params),
-        state=states[found.state],
+        number=frozen.number,
+        labels=dict(frozen.params),
+        state=states[frozen.state],
         score=sign * value if math.isfinite(value) else math.nan,
         scores=told.get("scores", {}),
         steps=told.get("steps", 0),
         seconds=told.get("seconds", {"compiling": 0.0, "training": 0.0}),
         why=told.get("why", ""),
-        folder=folder_of(folder, found.number),
+        folder=folder_of(folder, frozen.number),
         schedule=told.get("schedule"),
     )
 
@@ -107,15 +109,15 @@ def folder_of(folder: Path, number: int) -> Path:
     return folder / "trials" / f"{number:04d}"
 
 
-def best(found: list[Trial], objective: Objective) -> Trial | None:
+def best(trials: list[Trial], objective: Objective) -> Trial | None:
     """The finished trial with the best score, the earliest of equals."""
-    finished = [trial for trial in found if trial.state == "finished"]
+    finished = [trial for trial in trials if trial.state == "finished"]
     return min(finished, key=lambda trial: objective.sign * trial.score, default=None)
 
 
-def write_trials(found: list[Trial], path: Path) -> None:
+def write_trials(trials: list[Trial], path: Path) -> None:
     """Write one line for each ended trial as CSV."""
-    rows = [trial.row() for trial in found if trial.ended]
+    rows = [trial.row() for trial in trials if trial.ended]
     # Dimensions that only later trials have stand where the others do.
-    labels = dict.fromkeys(name for trial in found for name in trial.labels)
+    labels = dict.fromkeys(name for trial in trials for name in trial.labels)
     write_table([dict.fromkeys(("trial", "state", "score", *labels), "") | row for row in rows], path)

@@ -78,12 +78,12 @@ class Tuning:
             name, label = list(labels.items())[-1]
             where = f"{self.source}: space.{name!r} = {label!r}"
             try:
-                found = self.study.config(space.values(labels, self.study.space), part)
+                resolved = self.study.config(space.values(labels, self.study.space), part)
                 if search.side_by_side:
-                    require_side_by_side(found)
+                    require_side_by_side(resolved)
             except InputError as error:
                 raise InputError(f"{where}: {error}") from None
-            build(found, where)
+            build(resolved, where)
 
     def prepare(self, overwrite: bool) -> None:
         """Make the folder, or take the one in which the study was begun.
@@ -115,10 +115,10 @@ class Tuning:
         with contextlib.nullcontext() if quiet else Standings(self.claims.budget, self.objective) as display:
 
             def look() -> None:
-                found = self.trials()
-                write_trials(found, self.folder / "trials.csv")
+                trials = self.trials()
+                write_trials(trials, self.folder / "trials.csv")
                 if display:
-                    display.show(found)
+                    display.show(trials)
 
             search = self.study.search
             look()
@@ -173,20 +173,20 @@ class Tuning:
     def _anew(self, resolved: Config, name: str, seed: int) -> Run:
         """The ended run of a configuration with a seed."""
         config = resolved.model_copy(update={"train": resolved.train.model_copy(update={"seed": seed})})
-        one = run.opened(self.fresh_run(name, seed).folder, config, self.command)
-        if one.result is None:
+        fresh_run = run.opened(self.fresh_run(name, seed).folder, config, self.command)
+        if fresh_run.result is None:
             experiment, program = self.programs.of(config, [self.study.key(name) for name in self.study.space])
-            signal = Trainer(experiment, one, program=program, display=Quiet()).train()
+            signal = Trainer(experiment, fresh_run, program=program, display=Quiet()).train()
             if signal is not None:
                 raise Interrupted(signal)
-        return one
+        return fresh_run
 
     @property
     def fresh_seeds(self) -> list[int]:
         """The seeds of the runs that judge the best trial; no trial has one of them."""
         search = self.study.search
         sequences = [np.random.SeedSequence(search.seed, spawn_key=(1, i)) for i in range(search.fresh)]
-        return [int(one.generate_state(1)[0] >> 1) for one in sequences]
+        return [int(sequence.generate_state(1)[0] >> 1) for sequence in sequences]
 
     def fresh_run(self, name: str, seed: int) -> Run:
         """The run of a configuration, by its name, with a fresh seed."""
@@ -201,10 +201,10 @@ class Tuning:
             f"# validation {name.replace('_', ' ')} {scored(winner.score)}: trial {winner.number}, "
             f"the best of {len([t for t in self.trials() if t.ended])}",
         ]
-        scores = [scores_of(one.result or {"scores": {}}, "validation") for one in fresh]
-        finished = [one[name] for one in scores if one]  # none where folds are held out instead
+        scores = [scores_of(run.result or {"scores": {}}, "validation") for run in fresh]
+        finished = [table[name] for table in scores if table]  # none where folds are held out instead
         if finished:
-            diverged = sum(one.ending == "diverged" for one in fresh)
+            diverged = sum(run.ending == "diverged" for run in fresh)
             lost = f"; {diverged} more diverged" if diverged else ""
             lines.append(f"# with other seeds {interval(finished)}, the mean of {len(finished)} runs{lost}")
         write_whole(path, "\n".join(lines) + "\n\n" + tomli_w.dumps(resolved.model_dump(exclude_none=True)))

@@ -22,16 +22,16 @@ def averaged_params(state: Any, params: Any = None) -> Any | None:
     Raises:
         ValueError: more than one link keeps an average, or one that needs the parameters, which were not given.
     """
-    averages = [(name, own) for _, name, own in owners(state) if name in READERS]
+    averages = [(name, table) for _, name, table in owners(state) if name in READERS]
     if len(averages) > 1:
         raise ValueError(f"{len(averages)} links keep an average; read the one you mean from state['links']")
     if not averages:
         return None
-    name, own = averages[0]
+    name, table = averages[0]
     reader = READERS[name]
     if callable(reader) and params is None:
         raise ValueError("the average is found from the parameters and the state: averaged_params(state, params)")
-    average = reader(own, params) if callable(reader) else own[reader]
+    average = reader(table, params) if callable(reader) else table[reader]
     return masked_params(state, average) if masks_in(state) else average
 
 

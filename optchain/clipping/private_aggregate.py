@@ -33,16 +33,16 @@ class PerExample(Joint):
         batched, mask = self._batched(updates, params), self.mask
         if mask is not None:  # which must not take the axis of the examples for one of the parameter's
             mask = jax.tree.unflatten(jax.tree.structure(params), select(mask, params))
-        own = dataclasses.replace(self, mask=mask)
-        new, state, metrics = super(PerExample, own).step(batched, state, None, given)
+        link = dataclasses.replace(self, mask=mask)
+        new, state, metrics = super(PerExample, link).step(batched, state, None, given)
         # What the mask leaves out is averaged and no more.
         return jax.tree.map(lambda u, p: u if u.ndim == p.ndim else wide(u).mean(0), new, params), state, metrics
 
     def _batched(self, updates: Any, params: Any) -> Any:
         """The updates with an axis for the examples, of which every leaf has as many."""
         if jax.tree.structure(updates) != jax.tree.structure(params):
-            found, wanted = jax.tree.structure(updates), jax.tree.structure(params)
-            raise ValueError(f"{self.name}: the updates have the structure {found}, the parameters {wanted}")
+            structure, wanted = jax.tree.structure(updates), jax.tree.structure(params)
+            raise ValueError(f"{self.name}: the updates have the structure {structure}, the parameters {wanted}")
         if all(g.shape == p.shape for g, p in zip(*map(jax.tree.leaves, (updates, params)), strict=True)):
             return jax.tree.map(lambda g: g[None], updates)
         for (path, g), p in zip(jax.tree.leaves_with_path(updates), jax.tree.leaves(params), strict=True):

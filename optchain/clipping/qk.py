@@ -68,14 +68,14 @@ class QKClip(Runner):
     def _axes(self, tree: Any) -> dict[str, tuple[int, float]]:
         """The axis of the heads and the power of the factor, for each path that a pattern matches."""
         paths = [path_of(keys) for keys, _ in jax.tree.leaves_with_path(tree, is_leaf=is_hole)]
-        found = {}
+        axes = {}
         for table, power in ((self.rotary, 1.0), (self.kernels, 0.5)):
             for pattern, axis in table.items():
-                own = [path for path in paths if matches(path, pattern)]
-                if paths and not own:
+                hits = [path for path in paths if matches(path, pattern)]
+                if paths and not hits:
                     raise ValueError(f"{self.name}: {pattern!r} matches no parameter; {nearest(pattern, paths)}")
-                found |= {path: (axis, power) for path in own if path not in found}
-        return found
+                axes |= {path: (axis, power) for path in hits if path not in axes}
+        return axes
 
     def _logits_of(self, path: str, modules: dict[str, jax.Array]) -> jax.Array:
         """The logits of the innermost module around a kernel."""
@@ -88,11 +88,11 @@ class QKClip(Runner):
 
 def by_module(logits: Any) -> dict[str, jax.Array]:
     """The logits by the path of their module; the largest of each head where a module was called several times."""
-    found: dict[str, jax.Array] = {}
+    maxima: dict[str, jax.Array] = {}
     for keys, x in jax.tree.leaves_with_path(logits):
         module = re.sub(r"(^|/)max_logits(/value)?(/\d+)?$", "", path_of(keys))
-        found[module] = jnp.maximum(found[module], wide(x)) if module in found else wide(x)
-    return found
+        maxima[module] = jnp.maximum(maxima[module], wide(x)) if module in maxima else wide(x)
+    return maxima
 
 
 def over_heads(logits: jax.Array, shape: tuple[int, ...], axis: int, owner: str) -> jax.Array:

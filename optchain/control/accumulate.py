@@ -100,8 +100,8 @@ class Accumulate(Gate):
                 expected = f"accumulate(rows(tx, tables), every, rows={len(g.indices)}) makes room for them"
                 raise ValueError(f"{leaf} a gradient of rows; {expected}")
             if is_row_gradient(rooms[path]) and len(getattr(g, "indices", g)) > (self.rows or 0):
-                found = f"{len(g.indices)} rows" if is_row_gradient(g) else "a dense gradient"
-                raise ValueError(f"{leaf} {found}, but there is room for {self.rows} rows")
+                gradient = f"{len(g.indices)} rows" if is_row_gradient(g) else "a dense gradient"
+                raise ValueError(f"{leaf} {gradient}, but there is room for {self.rows} rows")
 
     def _every(self, own: dict[str, Any]) -> jax.Array:
         return jnp.round(jnp.asarray(at(self.every, own["emitted"]), jnp.float32)).astype(jnp.int32)

@@ -23,9 +23,9 @@ def slot_axes(owner: str, rule: Any, form: Form, p: Any) -> dict[str, Axes]:
     places = list(range(len(shape))) if form.view is None else _places(form.view)
     outer, seen = places[: form.shown_depth], jax.ShapeDtypeStruct(shown[form.shown_depth :], jnp.float32)
     followed = {}
-    for slot, (own, axes) in _declared(owner, rule, seen).items():
+    for slot, (dims, axes) in _declared(owner, rule, seen).items():
         through = (*outer, *(None if i is None else places[form.shown_depth + i] for i in axes))
-        if form.view is not None and (*shown[: form.shown_depth], *own) == shown:  # the slot has the parameter's shape
+        if form.view is not None and (*shown[: form.shown_depth], *dims) == shown:  # the slot has the parameter's shape
             if axes == tuple(range(seen.ndim)):
                 through = tuple(range(len(shape)))
             else:
@@ -52,12 +52,12 @@ def along(entries: Any, axes: Axes, shape: tuple[int, ...], whole: tuple[int, ..
         whole: the shape of the parameter.
     """
     left = [*map(_names, entries), *[()] * (len(whole) - len(entries))]
-    found: list[tuple[str, ...]] = []
+    layout: list[tuple[str, ...]] = []
     for i in axes:
-        found.append(() if i is None else left[i])
-        left = [tuple(name for name in names if name not in found[-1]) for names in left]
+        layout.append(() if i is None else left[i])
+        left = [tuple(name for name in names if name not in layout[-1]) for names in left]
     in_place = [i is None and len(shape) == len(whole) and shape[j] == whole[j] for j, i in enumerate(axes)]
-    return [left[j] if in_place[j] else names for j, names in enumerate(found)]
+    return [left[j] if in_place[j] else names for j, names in enumerate(layout)]
 
 
 def entry(names: tuple[str, ...]) -> Any:
@@ -76,13 +76,13 @@ def _declared(owner: str, rule: Any, p: Any) -> dict[str, tuple[tuple[int, ...],
     declared, names = dict(rule.axes(p)), getattr(slots, "_fields", ())
     for name in declared.keys() - set(names):
         raise ValueError(f"{owner}: axes are declared for {name!r}, which is not a slot; valid: {', '.join(names)}")
-    found = {name: (shape, tuple(declared.get(name, axes_by_shape(shape, p.shape)))) for name, shape in shapes.items()}
-    for name, (shape, axes) in found.items():
+    table = {name: (shape, tuple(declared.get(name, axes_by_shape(shape, p.shape)))) for name, shape in shapes.items()}
+    for name, (shape, axes) in table.items():
         pairs = zip(axes, shape, strict=False)
         if len(axes) != len(shape) or not all(i is None or p.shape[i : i + 1] == (n,) for i, n in pairs):
             problem = f"the slot {name!r} of shape {shape} is declared to follow the axes {axes}"
             raise ValueError(f"{owner}: {problem} of an array of shape {p.shape}")
-    return found
+    return table
 
 
 def _places(view: View) -> list[int | None]:

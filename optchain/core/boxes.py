@@ -84,10 +84,10 @@ def _renamed(box: Any, axes: Axes, shape: tuple[int, ...], whole: tuple[int, ...
     names = {
         field: jax.P(*new) if isinstance(old, jax.P) else tuple(new)
         for field, old in _names(box).items()
-        for new in [[entry(own) for own in along(old, axes, shape, whole)]]
+        for new in [[entry(axis_names) for axis_names in along(old, axes, shape, whole)]]
     }
     if "names" in names:
         return box.replace(**names)
-    own = jax.tree.map(lambda x: x, box, is_leaf=is_hole)  # a variable of its own, because these are changed in place
-    own.set_metadata(**names)
-    return own
+    copy = jax.tree.map(lambda x: x, box, is_leaf=is_hole)  # a variable of its own, because these are changed in place
+    copy.set_metadata(**names)
+    return copy

@@ -64,9 +64,9 @@ class Chain(Definition):
 
     def require_state(self, state: Any) -> None:
         if not is_chain_state(state) or state["links"].keys() != dict(self.links).keys():
-            found = sorted(state["links"]) if is_chain_state(state) else type(state).__name__
+            description = sorted(state["links"]) if is_chain_state(state) else type(state).__name__
             expected = f"a state with the links {sorted(dict(self.links))}: call update(grads, state, params)"
-            raise ValueError(f"{self.name}: the state is {found}, expected {expected}")
+            raise ValueError(f"{self.name}: the state is {description}, expected {expected}")
 
     def _note(self, error: Exception, link: str) -> None:
         """The error of a link names it."""

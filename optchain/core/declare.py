@@ -11,7 +11,7 @@ def declared(tx: Any, **fields: Any) -> Transform:
     """The transformation with these fields in every definition that has them, such as `layers` and `views`."""
 
     def change(link: Any) -> Any:
-        own = {field.name for field in dataclasses.fields(link)} & fields.keys()
-        return dataclasses.replace(link, **{name: fields[name] for name in own})
+        names = {field.name for field in dataclasses.fields(link)} & fields.keys()
+        return dataclasses.replace(link, **{name: fields[name] for name in names})
 
     return rewritten(tx, change)

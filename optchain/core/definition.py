@@ -85,8 +85,8 @@ class Definition:
     def require_state(self, state: Any) -> None:
         """A state is one of this definition, or an error says what it is."""
         if not isinstance(state, dict) or state.keys() - STRUCTURE != {self.name}:
-            found = f"one with {', '.join(map(repr, state))}" if isinstance(state, dict) else type(state).__name__
-            raise ValueError(f"{self.name}: the state is {found or 'empty'}; create it with tx.init(params)")
+            description = f"one with {', '.join(map(repr, state))}" if isinstance(state, dict) else type(state).__name__
+            raise ValueError(f"{self.name}: the state is {description or 'empty'}; create it with tx.init(params)")
 
     def require_params(self, params: Any) -> None:
         """Parameters are given, or an error says how."""

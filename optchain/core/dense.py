@@ -38,7 +38,7 @@ class Dense(Runner):
         if boxes is None:
             return columns
         axes = self.axes(params)
-        return {slot: boxes.named(tree, [own.get(slot) for own in axes], leaves) for slot, tree in columns.items()}
+        return {slot: boxes.named(tree, [table.get(slot) for table in axes], leaves) for slot, tree in columns.items()}
 
     def run(self, rule: Any, updates: Any, slots: Any, params: Any, now: Now) -> Result:
         gs, treedef = jax.tree.flatten(updates)
@@ -92,13 +92,13 @@ class Dense(Runner):
         laws = []
         for (path, g), form in zip(jax.tree.leaves_with_path(updates), self._forms(updates), strict=True):
             leaf = path_of(path)
-            own = multiplied(self.name, rule, factors_of(now.given.factors, leaf), leaf)
+            leaf_rule = multiplied(self.name, rule, factors_of(now.given.factors, leaf), leaf)
             hers = now
             if "path" in rule.extras:
                 hers = dataclasses.replace(now, scalars={**now.scalars, "path": leaf})
-            law = self.law(own, g.dtype, hers)
+            law = self.law(leaf_rule, g.dtype, hers)
             law = law if form is PLAIN else form.around(law)
-            laws.append(law if now.given.around is None else now.given.around(law, own, leaf, g, form))
+            laws.append(law if now.given.around is None else now.given.around(law, leaf_rule, leaf, g, form))
         return laws
 
     def _forms(self, tree: Any) -> list[Form]:
@@ -150,8 +150,8 @@ class Dense(Runner):
         # No call for a leaf that is as it should be: this runs for every leaf of every link.
         for i, (result, (g, olds, _, _)) in enumerate(zip(made, rows, strict=True)):
             if type(result) is not tuple or len(result) != 2:
-                found = type(result).__name__
-                raise ValueError(f"{self.name}: update must return the update and the slots, got {found}")
+                kind = type(result).__name__
+                raise ValueError(f"{self.name}: update must return the update and the slots, got {kind}")
             u, news = result
             if len(news) != len(olds) or u.shape != g.shape:
                 raise self._misshapen(i, result, rows[i], updates)
@@ -169,8 +169,8 @@ class Dense(Runner):
 
     def _misshapen(self, i: int, result: Any, row: Any, updates: Any) -> ValueError:
         leaf = path_of(jax.tree.leaves_with_path(updates)[i][0])
-        expected, found = (jax.tree.map(jnp.shape, (u, tuple(s))) for u, s in (row[:2], result))
-        return ValueError(f"{self.name} turns leaf {leaf!r} and its slots {expected} into {found}")
+        expected, shapes = (jax.tree.map(jnp.shape, (u, tuple(s))) for u, s in (row[:2], result))
+        return ValueError(f"{self.name} turns leaf {leaf!r} and its slots {expected} into {shapes}")
 
 
 class NoSlots(NamedTuple):

@@ -104,10 +104,10 @@ def maker_or_type(tx: Any) -> str:
 
 def _fields(link: Any) -> str:
     """The arguments of a definition and of its rule, without what has rows of its own and what is left out."""
-    own = {field.name: getattr(link, field.name) for field in dataclasses.fields(link)}
-    rule = own.get("rule")
+    arguments = {field.name: getattr(link, field.name) for field in dataclasses.fields(link)}
+    rule = arguments.get("rule")
     numbers = {field.name: getattr(rule, field.name) for field in dataclasses.fields(rule)} if rule is not None else {}
-    fields = {name: x for name, x in (numbers | own).items() if name not in HIDDEN and not _is_transformation(x)}
+    fields = {name: x for name, x in (numbers | arguments).items() if name not in HIDDEN and not _is_transformation(x)}
     fields = {name: x for name, x in fields.items() if name not in ("mask", "layers", "views") or x not in (None, {})}
     return " ".join(f"{name}={shown(value)}" for name, value in fields.items())
 

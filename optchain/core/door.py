@@ -111,12 +111,12 @@ class Door:
             return self._treedef.flatten_up_to(updates)
         except ValueError:
             others = [path_of(path) for path, _ in jax.tree.leaves_with_path(updates, is_leaf=_is_whole)]
-            for one, other, a, b in (
+            for side, other, a, b in (
                 ("updates", "parameters", others, names),
                 ("parameters", "updates", names, others),
             ):
                 for leaf in sorted(set(a) - set(b)):
-                    problem = f"the {one} have a leaf {leaf!r} that the {other} lack; {nearest(leaf, b)}"
+                    problem = f"the {side} have a leaf {leaf!r} that the {other} lack; {nearest(leaf, b)}"
                     raise ValueError(f"{name}: {problem}") from None
             raise
 
@@ -162,12 +162,12 @@ def no_rows(name: str, leaf: str) -> ValueError:
 def require_shapes(name: str, updates: Any, params: Any, called: str = "parameters") -> None:
     """Two trees have the same leaves in the same shapes, or an error names the first that differs."""
     us, ps = ({path_of(path): jnp.shape(x) for path, x in jax.tree.leaves_with_path(t)} for t in (updates, params))
-    for one, other, a, b in (("updates", called, us, ps), (called, "updates", ps, us)):
+    for side, other, a, b in (("updates", called, us, ps), (called, "updates", ps, us)):
         for path, shape in a.items():
             if path not in b:
-                raise ValueError(f"{name}: the {one} have a leaf {path!r} that the {other} lack; {nearest(path, b)}")
+                raise ValueError(f"{name}: the {side} have a leaf {path!r} that the {other} lack; {nearest(path, b)}")
             if shape != b[path]:
-                raise ValueError(f"{name}: leaf {path!r} has shape {shape} in the {one}, {b[path]} in the {other}")
+                raise ValueError(f"{name}: leaf {path!r} has shape {shape} in the {side}, {b[path]} in the {other}")
 
 
 def _is_plain(params: Any, updates: Any) -> bool:

@@ -35,13 +35,13 @@ def common(owner: str, rule: Any, factors: Own, leaves: list[str]) -> Any:
         ValueError: two leaves with different factors.
     """
     for name, by_leaf in factors.items():
-        own = {leaf: by_leaf.get(leaf, 1.0) for leaf in leaves}
+        multipliers = {leaf: by_leaf.get(leaf, 1.0) for leaf in leaves}
         # An array has no hash: it is the same factor where it is the same object.
-        distinct = {x if isinstance(x, float) else id(x): leaf for leaf, x in own.items()}
+        distinct = {x if isinstance(x, float) else id(x): leaf for leaf, x in multipliers.items()}
         if len(distinct) > 1:
-            one, other, *_ = distinct.values()
-            problem = f"{name!r} is one number for all leaves, but {one!r} and {other!r} have different factors"
+            leaf, other, *_ = distinct.values()
+            problem = f"{name!r} is one number for all leaves, but {leaf!r} and {other!r} have different factors"
             raise ValueError(f"{owner}: {problem}")
-        for factor in list(own.values())[:1]:
+        for factor in list(multipliers.values())[:1]:
             rule = multiplied(owner, rule, {name: factor}, leaves[0])
     return rule

@@ -29,12 +29,12 @@ class Form:
 
     def over(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """A function of one array (or matrix that a view shows) as one of the whole leaf; its arguments are trees."""
-        seen, own = self.view, _mapped(function, self.shown_depth)
+        seen, function = self.view, _mapped(function, self.shown_depth)
         if seen is None:
-            return _mapped(own, self.depth)
+            return _mapped(function, self.depth)
 
         def through(*args: Any) -> Any:
-            return jax.tree.map(seen.back, own(*jax.tree.map(seen, args)))
+            return jax.tree.map(seen.back, function(*jax.tree.map(seen, args)))
 
         return _mapped(through, self.depth)
 
@@ -65,7 +65,7 @@ def forms(name: str, rule: Any, layers: Layers | None, views: Views, tree: Any) 
         ValueError: a leaf with other axes than the rule looks across.
     """
     leaves = jax.tree.leaves_with_path(tree)
-    found = []
+    leaf_forms = []
     for (path, x), depth in zip(leaves, depths(layers, tree), strict=True):
         leaf, shape = path_of(path), x.shape[depth:]
         text = next((text for pattern, text in views.items() if matches(leaf, pattern)), None)
@@ -77,8 +77,8 @@ def forms(name: str, rule: Any, layers: Layers | None, views: Views, tree: Any) 
             cure = "declare layers with over_layers or a view with as_matrices, or leave it out with a mask"
             raise ValueError(f"{name} looks across {core} axes: {described}; {cure}")
         shown_depth = 0 if seen is None else len(seen.shown) - (1 if core == 1 else 2)
-        found.append(PLAIN if core == 0 else Form(depth, seen, shown_depth, whole=core == 2))
-    return found
+        leaf_forms.append(PLAIN if core == 0 else Form(depth, seen, shown_depth, whole=core == 2))
+    return leaf_forms
 
 
 def _viewed(name: str, leaf: str, text: str, shape: tuple[int, ...]) -> View:

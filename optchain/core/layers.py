@@ -23,18 +23,18 @@ def depths(layers: Layers | None, tree: Any) -> list[int]:
     if layers is None or not leaves:
         return [0] * len(present)
     if callable(layers):
-        found = [int(layers(path, x)) for path, x in present]
+        counts = [int(layers(path, x)) for path, x in present]
     else:
         table = _table(layers)
         for pattern in table:
             if not any(matches(path_of(path), pattern) for path, _ in leaves):
                 near = nearest(pattern, [path_of(path) for path, _ in leaves])
                 raise ValueError(f"layers {pattern!r} match no parameter; {near}")
-        found = [next((n for pattern, n in table.items() if matches(path, pattern)), 0) for path, _ in present]
-    for n, (path, x) in zip(found, present, strict=True):
+        counts = [next((n for pattern, n in table.items() if matches(path, pattern)), 0) for path, _ in present]
+    for n, (path, x) in zip(counts, present, strict=True):
         if not 0 <= n <= x.ndim:
             raise ValueError(f"layers: leaf {path!r} of shape {x.shape} cannot have {n} layer axes")
-    return found
+    return counts
 
 
 def _table(layers: Any) -> dict[str, int]:

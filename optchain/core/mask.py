@@ -137,8 +137,8 @@ def _call(predicate: Callable[[str, jax.Array], bool], path: str, leaf: jax.Arra
 
 
 def _tree(mask: Any, paths: list[str]) -> list[Any]:
-    found = {path_of(path): x for path, x in jax.tree.leaves_with_path(mask)}
+    leaves = {path_of(path): x for path, x in jax.tree.leaves_with_path(mask)}
     for path in paths:
-        if path not in found:
-            raise ValueError(f"mask has no leaf {path!r}; {nearest(path, found)}")
-    return [found[path] for path in paths]
+        if path not in leaves:
+            raise ValueError(f"mask has no leaf {path!r}; {nearest(path, leaves)}")
+    return [leaves[path] for path in paths]

@@ -71,7 +71,7 @@ def _metadata(definition: Any, kind: type) -> dict[str, list[Any]]:
     """What the annotations of a class or function say, of one kind, by name."""
     hints = _hints(definition)
     data = {name: [x for x in getattr(hint, "__metadata__", ()) if isinstance(x, kind)] for name, hint in hints.items()}
-    return {name: own for name, own in data.items() if own}
+    return {name: marks for name, marks in data.items() if marks}
 
 
 def whole(owner: str, name: str, value: Any, least: int) -> int:

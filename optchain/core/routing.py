@@ -74,8 +74,8 @@ class Given:
     def forwarded(self) -> dict[str, Any]:
         """The extra arguments of a transformation of optax, within which some of optchain may stand."""
         tables = {"hyper": Partial(self.hyper), "factors": Partial(self.factors)}
-        own = {name: table for name, table in tables.items() if table}
-        return {**self.extra, **own} if self.step is None else {**self.extra, **own, "step": self.step}
+        tables = {name: table for name, table in tables.items() if table}
+        return {**self.extra, **tables} if self.step is None else {**self.extra, **tables, "step": self.step}
 
 
 def split(table: Mapping[str, Any], prefixes: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -108,11 +108,11 @@ def addressed(owner: str, table: Mapping[str, Any], names: Iterable[str], main: 
     """
     names, addresses = list(names), {}
     for key, value in table.items():
-        found = [key] if key in names else fnmatch.filter(names, key)
-        found = found or [name for name in main if name.rpartition(".")[2] == key]
-        if not found and not isinstance(table, Partial):
+        targets = [key] if key in names else fnmatch.filter(names, key)
+        targets = targets or [name for name in main if name.rpartition(".")[2] == key]
+        if not targets and not isinstance(table, Partial):
             raise ValueError(f"{owner} has no number {key!r}; {nearest(key, dict.fromkeys([*names, *main]))}")
-        addresses |= dict.fromkeys(found, value)
+        addresses |= dict.fromkeys(targets, value)
     return addresses
 
 

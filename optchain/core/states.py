@@ -35,18 +35,18 @@ def is_state(x: Any) -> bool:
         return True
     if not isinstance(x, dict) or len(x) != 1:
         return False
-    (name, own), *_ = x.items()
-    return isinstance(own, dict) and name in registered() and "count" in own and np.ndim(own["count"]) == 0
+    (name, table), *_ = x.items()
+    return isinstance(table, dict) and name in registered() and "count" in table and np.ndim(table["count"]) == 0
 
 
 def owners(state: Any, prefix: str = "") -> Iterator[tuple[str, str, dict[str, Any]]]:
     """What each technique keeps: the prefix of its numbers' names, its own name, and its table."""
-    for keys, own in _states(state):
+    for keys, node in _states(state):
         inside = prefix + keys
-        yield from ((inside, name, table) for name, table in own.items() if name not in STRUCTURE)
-        if "inner" in own:
-            yield from owners(own["inner"], inside)
-        for name, other in {**own.get("links", {}), **own.get("others", {})}.items():
+        yield from ((inside, name, table) for name, table in node.items() if name not in STRUCTURE)
+        if "inner" in node:
+            yield from owners(node["inner"], inside)
+        for name, other in {**node.get("links", {}), **node.get("others", {})}.items():
             yield from owners(other, f"{inside}{name}.")
 
 
@@ -68,7 +68,7 @@ def metrics(state: Any) -> dict[str, jax.Array]:
     Raises:
         ValueError: the state holds no chain.
     """
-    if not any(is_outer_state(own) for _, own in _states(state)):
+    if not any(is_outer_state(node) for _, node in _states(state)):
         raise ValueError("the state holds no chain and so no metrics; build the optimizer with optchain.chain")
     collected: dict[str, jax.Array] = {}
     for name, x in _metrics(state, "", keyed=True):
@@ -89,7 +89,7 @@ def without_metrics(state: Any) -> Any:
     Args:
         state: of any transformation.
     """
-    return _rebuilt(lambda own: {}, state)
+    return _rebuilt(lambda old: {}, state)
 
 
 def with_metrics(state: Any, fresh: Any) -> Any:
@@ -99,7 +99,7 @@ def with_metrics(state: Any, fresh: Any) -> Any:
         state: what `without_metrics` made of the state of the same transformation.
         fresh: `tx.init(params)`.
     """
-    return _rebuilt(lambda own, new: new, state, fresh)
+    return _rebuilt(lambda old, new: new, state, fresh)
 
 
 def as_metrics(values: dict[str, Any]) -> dict[str, Any]:
@@ -143,17 +143,17 @@ def _states(state: Any) -> list[tuple[str, dict[str, Any]]]:
     """The outermost states of definitions, each with the keys of optax's containers that lead to it, if dotted."""
     if is_state(state) or _is_technique(state):
         return [("", state)]
-    places = [(path, own) for path, own in jax.tree.leaves_with_path(state, is_leaf=is_state) if is_state(own)]
-    several = sum(is_outer_state(own) for _, own in places) > 1
-    return [(_dotted(path) if several else "", own) for path, own in places]
+    places = [(path, node) for path, node in jax.tree.leaves_with_path(state, is_leaf=is_state) if is_state(node)]
+    several = sum(is_outer_state(node) for _, node in places) > 1
+    return [(_dotted(path) if several else "", node) for path, node in places]
 
 
 def _is_technique(x: Any) -> bool:
     """Whether this is the state of one technique, which may be unknown to the registry where it stands in a chain."""
     if not isinstance(x, dict) or len(x) != 1:
         return False
-    own = next(iter(x.values()))
-    return isinstance(own, dict) and "count" in own and np.ndim(own["count"]) == 0
+    table = next(iter(x.values()))
+    return isinstance(table, dict) and "count" in table and np.ndim(table["count"]) == 0
 
 
 def _dotted(path: tuple[Any, ...]) -> str:
@@ -162,12 +162,12 @@ def _dotted(path: tuple[Any, ...]) -> str:
 
 
 def _metrics(state: Any, prefix: str, keyed: bool) -> Iterator[tuple[str, jax.Array]]:
-    for keys, own in _states(state):
+    for keys, node in _states(state):
         inside = prefix + (keys if keyed else "")
-        if "links" in own:
-            yield f"{inside}step", own["step"]
-        yield from ((f"{inside}{name}", x) for name, x in own.get("metrics", {}).items())
-        if "inner" in own:
-            yield from _metrics(own["inner"], inside, keyed)
-        for name, other in {**own.get("links", {}), **own.get("others", {})}.items():
+        if "links" in node:
+            yield f"{inside}step", node["step"]
+        yield from ((f"{inside}{name}", x) for name, x in node.get("metrics", {}).items())
+        if "inner" in node:
+            yield from _metrics(node["inner"], inside, keyed)
+        for name, other in {**node.get("links", {}), **node.get("others", {})}.items():
             yield from _metrics(other, f"{inside}{name}.", keyed)

@@ -48,8 +48,8 @@ def view(text: str, shape: tuple[int, ...]) -> View:
         rest = [name for name in group if name not in known]
         product = math.prod(known.values())
         if len(rest) > 1 or (product != size if not rest else size % product):
-            found = f"axis ({' '.join(group)}) is {size} long"
-            raise ValueError(f"view {text!r} does not fit the shape {shape}: {found}")
+            problem = f"axis ({' '.join(group)}) is {size} long"
+            raise ValueError(f"view {text!r} does not fit the shape {shape}: {problem}")
         lengths |= known | {name: size // product for name in rest}
     names = [name for group in left for name in group]
     order = [names.index(name) for group in right for name in group]
@@ -70,7 +70,7 @@ def sides(text: Any) -> tuple[list[list[str]], list[list[str]]]:
     ):
         raise ValueError(f"{text!r} is no view; wanted axes on both sides of an arrow, such as 'h w i o -> (h w i) o'")
     left, right = (
-        [found[1:-1].split() if found.startswith("(") else [found] for found in re.findall(r"\([^)]*\)|\w+", part)]
+        [group[1:-1].split() if group.startswith("(") else [group] for group in re.findall(r"\([^)]*\)|\w+", part)]
         for part in parts
     )
     names = [sorted(name for group in side for name in group) for side in (left, right)]

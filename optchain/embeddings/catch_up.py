@@ -69,16 +69,16 @@ class CatchUp(Around):
         """What the decay of weights has made of a parameter of each table after this step too."""
         own = state[self.name]
 
-        def one(x: Any, then: Any, fill: float) -> Any:
+        def row(x: Any, then: Any, fill: float) -> Any:
             return x if is_hole(x) or is_hole(then) or not x.ndim else jnp.full((1, *x.shape[1:]), fill, x.dtype)
 
         # A row of ones, without a gradient and with fresh slots, goes through all links: with any masks, factors and
         # schedules, what is left of it is what is left of a row at rest. XLA drops the rest of this second step.
-        still = jax.tree.map(lambda g, then: one(g, then, 0.0), updates, own["last"])
-        ones = jax.tree.map(lambda p, then: one(p, then, 1.0), params, own["last"])
+        still = jax.tree.map(lambda g, then: row(g, then, 0.0), updates, own["last"])
+        ones = jax.tree.map(lambda p, then: row(p, then, 1.0), params, own["last"])
         fresh = at_places(
             self.inner,
-            lambda x, p, then: one(x, then, 0.0),
+            lambda x, p, then: row(x, then, 0.0),
             state["inner"],
             params,
             own["last"],

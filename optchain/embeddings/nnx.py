@@ -52,10 +52,10 @@ def row_value_and_grad(
         graph, params, rest = nnx.split(module, nnx.Param, ...)
 
         def pure(params: Any, rest: Any) -> tuple[jax.Array, Any]:
-            own = nnx.merge(graph, params, rest, copy=True)
-            result = fun(own, *args, **kwargs)
+            replica = nnx.merge(graph, params, rest, copy=True)
+            result = fun(replica, *args, **kwargs)
             value, aux = result if has_aux else (result, None)
-            return value, (aux, nnx.state(own, nnx.Not(nnx.Param)))
+            return value, (aux, nnx.state(replica, nnx.Not(nnx.Param)))
 
         (value, (aux, rest)), grads = value_and_grad.row_value_and_grad(pure, tables, has_aux=True)(params, rest)
         nnx.update(module, rest)

@@ -29,7 +29,7 @@ def links(tx: Any) -> Iterator[tuple[str, Any]]:
 
 def are_tables(patterns: tuple[str, ...], tree: Any) -> list[bool]:
     """Which leaves are tables: those that a pattern matches, but for scalars, which have no rows."""
-    return [own and jnp.ndim(x) > 0 for own, x in zip(select(patterns, tree), jax.tree.leaves(tree), strict=True)]
+    return [here and jnp.ndim(x) > 0 for here, x in zip(select(patterns, tree), jax.tree.leaves(tree), strict=True)]
 
 
 def require_rows(tx: Any, mode: str) -> None:

@@ -49,51 +49,51 @@ class Rows(Around):
     def propose(self, grads: Any, state: Any, params: Any, given: Given) -> Result:
         """One update; that of a table is a gradient of rows where its gradient is one."""
         self.require_params(params)
-        found, us, state = self._run(grads, state, params, given, few=True)
+        picks, us, state = self._run(grads, state, params, given, few=True)
 
         def update(g: Any, pick: Touched | None, u: jax.Array) -> Any:
             return RowGradient(pick.rows, u, g.num_rows) if is_row_gradient(g) else u  # pyright: ignore
 
-        return jax.tree.map(update, grads, found, us, is_leaf=is_row_gradient), state, {}
+        return jax.tree.map(update, grads, picks, us, is_leaf=is_row_gradient), state, {}
 
     def advance(self, grads: Any, state: Any, params: Any, given: Given) -> Result:
         """One step that writes the touched rows in place, where the buffers are donated."""
-        found, us, state = self._run(grads, state, params, given, few=False)
+        picks, us, state = self._run(grads, state, params, given, few=False)
 
         def stored(p: Any, pick: Touched | None, u: jax.Array) -> jax.Array:
             return rounded_sum(p, u) if pick is None else pick.put(p, wide(pick.take(p)) + u)
 
-        return jax.tree.map(stored, params, found, us), state, {}
+        return jax.tree.map(stored, params, picks, us), state, {}
 
     def _run(self, grads: Any, state: Any, params: Any, given: Given, few: bool) -> tuple[Any, Any, Any]:
         """The touched rows of each table (None for another leaf), the updates of these rows, and the new state."""
         self.require_state(state)
-        found = self._touched(grads, params, few)
-        rows = jax.tree.map(lambda p, pick: p if pick is None else pick.take(p), params, found)
-        us = jax.tree.map(lambda g, pick: pick.gradient if pick else g, grads, found, is_leaf=is_row_gradient)
+        picks = self._touched(grads, params, few)
+        rows = jax.tree.map(lambda p, pick: p if pick is None else pick.take(p), params, picks)
+        us = jax.tree.map(lambda g, pick: pick.gradient if pick else g, grads, picks, is_leaf=is_row_gradient)
         slots = at_places(
             self.inner,
             lambda x, p, pick: _Slot(x, pick),
             state["inner"],
             params,
-            found,
+            picks,
             otherwise=lambda x: _Slot(x, None),
         )
         taken = jax.tree.map(_Slot.take, slots, is_leaf=_is_slot)
         us, new, _ = step(self.inner, widened(us), taken, widened(rows), given.split(self.children())[""])
         inner = jax.tree.map(_Slot.put, slots, new, is_leaf=_is_slot)
-        return found, us, self.with_shown(state | {"inner": inner})
+        return picks, us, self.with_shown(state | {"inner": inner})
 
     def _touched(self, grads: Any, params: Any, few: bool) -> Any:
         """For each table the rows that its gradient touches, in the structure of the parameters; None elsewhere."""
         paths, treedef = jax.tree.flatten_with_path(grads, is_leaf=is_row_gradient)
-        found = []
-        for (path, g), own in zip(paths, are_tables(self.tables, params), strict=True):
-            if is_row_gradient(g) and not own:
+        picks = []
+        for (path, g), is_table in zip(paths, are_tables(self.tables, params), strict=True):
+            if is_row_gradient(g) and not is_table:
                 problem = f"leaf {path_of(path)!r} has a gradient of rows and is none of the tables"
                 raise ValueError(f"rows: {problem} {', '.join(self.tables)}; add its path to them")
-            found.append(touched(g, few) if own else None)
-        return treedef.unflatten(found)
+            picks.append(touched(g, few) if is_table else None)
+        return treedef.unflatten(picks)
 
 
 @dataclasses.dataclass(frozen=True)

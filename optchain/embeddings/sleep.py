@@ -53,10 +53,10 @@ def waking(slept: Mapping[str, jax.Array]) -> Around:
             return law
         # As the sleep of one layer broadcasts it, or over the whole leaf.
         k = slept[leaf] if form.depth else jnp.expand_dims(slept[leaf], range(1, g.ndim))
-        own = jax.tree.map(lambda number: number if isinstance(number, float) else number.astype(g.dtype), rule)
+        rule = jax.tree.map(lambda number: number if isinstance(number, float) else number.astype(g.dtype), rule)
 
         def woken(g: Any, s: Any, p: Any, extras: dict[str, Any]) -> tuple[Any, Any]:
-            return law(g, form.over(own.sleep)(s, k.astype(g.dtype)), p, extras)
+            return law(g, form.over(rule.sleep)(s, k.astype(g.dtype)), p, extras)
 
         return woken
 

@@ -55,8 +55,8 @@ def row_value_and_grad(
             """What the function returns, and the record of each table that may be looked up."""
             records = {
                 i: Record(names[i], None if taps is None else taps[i])
-                for i, own in enumerate(inside)
-                if own and (taps is None or i in taps)
+                for i, here in enumerate(inside)
+                if here and (taps is None or i in taps)
             }
             seen = [Table(x, records[i]) if i in records else x for i, x in enumerate(arrays)]
             return fun(treedef.unflatten(seen), *args, **kwargs), records
@@ -68,16 +68,16 @@ def row_value_and_grad(
             return {i: record.ids for i, record in first.items()}
 
         ids = jax.eval_shape(look, leaves)
-        rows = {i: found for i, found in ids.items() if found and not first[i].used_whole}
+        rows = {i: lookups for i, lookups in ids.items() if lookups and not first[i].used_whole}
         taps = {
-            i: [jnp.zeros((*x.shape, *leaves[i].shape[1:]), leaves[i].dtype) for x in found]
-            for i, found in rows.items()
+            i: [jnp.zeros((*x.shape, *leaves[i].shape[1:]), leaves[i].dtype) for x in lookups]
+            for i, lookups in rows.items()
         }
         dense = {i: x for i, x in enumerate(leaves) if i not in taps}
 
-        def tapped(own: tuple[dict[int, Any], dict[int, list[jax.Array]]]) -> Any:
-            arrays = [own[0].get(i, x) for i, x in enumerate(leaves)]
-            result, records = call(arrays, own[1])
+        def tapped(parts: tuple[dict[int, Any], dict[int, list[jax.Array]]]) -> Any:
+            arrays = [parts[0].get(i, x) for i, x in enumerate(leaves)]
+            result, records = call(arrays, parts[1])
             value, aux = result if has_aux else (result, None)
             return value, (aux, {i: record.ids for i, record in records.items()})
 

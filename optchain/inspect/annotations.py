@@ -66,12 +66,12 @@ def _flat(hint: Any) -> set[Any]:
 
 def _members(hint: Any, imports: Imports) -> list[str]:
     """The members of a union as text, those of a known one under its name."""
-    members, found = list(typing.get_args(hint)), []
+    members, aliases = list(typing.get_args(hint)), []
     for name, known in (("Mask", Mask), ("Number", Number)):
         if set(members) >= _flat(known):
             members = [x for x in members if x not in _flat(known)]
-            found.append(imports.of("optchain.typing", name))
-    return [*found, *(text(x, imports) for x in members)]
+            aliases.append(imports.of("optchain.typing", name))
+    return [*aliases, *(text(x, imports) for x in members)]
 
 
 def _argument(hint: Any, imports: Imports) -> str:

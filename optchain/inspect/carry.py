@@ -38,12 +38,12 @@ def carry(carried: Carried, old: Entry, new: Entry, leaves: list[tuple[Any, Any]
     again = f"start it anew with renames={{{old.name!r}: None}}"
     is_other = None not in (old.technique, new.technique) and old.technique != new.technique
     held = [f"{names(x.slots)} of {x.technique}" if is_other else names(x.slots) for x in (old, new)]
-    found = f"{new.name!r} held {held[0]} and is to hold {held[1]}: another technique under the same name"
+    change = f"{new.name!r} held {held[0]} and is to hold {held[1]}: another technique under the same name"
     if new.is_link and (slots != expected or (set(a) != set(b) and _is_foreign(new, leaves))):
-        carried.problems.append(f"{found}; rename it, or {again}")
+        carried.problems.append(f"{change}; rename it, or {again}")
         return
     if new.is_link and is_other and not told and slots != {("count",)}:
-        carried.problems.append(f"{found}; go on with renames={{{old.name!r}: {new.name!r}}}, or {again}")
+        carried.problems.append(f"{change}; go on with renames={{{old.name!r}: {new.name!r}}}, or {again}")
         return
     unknown = [keys for keys in b if keys not in a and keys[:1] in slots]
     if unknown:
@@ -55,8 +55,8 @@ def carry(carried: Carried, old: Entry, new: Entry, leaves: list[tuple[Any, Any]
         if keys in a:
             x, like = _same_bits(a[keys], leaves[i][1]), leaves[i][1]
             if _kind(x) != _kind(like):
-                found = f"{_array(new, keys)} is {_kind(x)}, expected {_kind(like)}"
-                carried.problems.append(f"{found}; convert it in the old state, or {again}")
+                problem = f"{_array(new, keys)} is {_kind(x)}, expected {_kind(like)}"
+                carried.problems.append(f"{problem}; convert it in the old state, or {again}")
             else:
                 carried.values[i] = _placed(x, like)
         else:
@@ -80,12 +80,12 @@ def clocks(
         entry, keys = owners[i]
         (count, name), *others = counts.items()
         if others:
-            found = ", ".join(f"{name!r} at {count}" for count, name in counts.items())
-            one = f"{_array(entry, keys)} would be one count for links that counted differently: {found}"
-            carried.problems.append(f"{one}; start all but one kind of them anew with renames={{{name!r}: None}}")
+            links = ", ".join(f"{name!r} at {count}" for count, name in counts.items())
+            problem = f"{_array(entry, keys)} would be one count for links that counted differently: {links}"
+            carried.problems.append(f"{problem}; start all but one kind of them anew with renames={{{name!r}: None}}")
         elif entry.is_link and int(carried.values.get(i, leaves[i][1])) != count:
-            found = f"the schedules of {name!r} read {count}, and would read the link's own count"
-            carried.problems.append(f"{found}; leave it in a chain")
+            problem = f"the schedules of {name!r} read {count}, and would read the link's own count"
+            carried.problems.append(f"{problem}; leave it in a chain")
         elif int(carried.values.get(i, leaves[i][1])) != count:
             like = leaves[i][1]
             carried.values[i] = _placed(jnp.asarray(count, like.dtype), like)

@@ -61,8 +61,8 @@ def _row(name: str, make: Any) -> Row:
     rules, children = rules_of(tx), tx.link.children()
     links = (tx.link.name,) if "" in children else tuple(children) or (tx.link.name,)
     # What every optimizer may have is not what it is: decay and rate count only where there is nothing else.
-    own = sorted(rules, key=lambda rule: type(rule).__name__ in GENERIC)
-    papers = [found for x in (make, *map(type, own)) if (found := paper(x.__doc__ or ""))]
+    ranking = sorted(rules, key=lambda rule: type(rule).__name__ in GENERIC)
+    papers = [reference for x in (make, *map(type, ranking)) if (reference := paper(x.__doc__ or ""))]
     return Row(name, links, round(slots(tx), 3), looks_across(tx), papers[0] if papers else "")
 
 
@@ -84,7 +84,7 @@ def links_of(tx: Any) -> list[Any]:
         return []
     children = link.children()
     inner = [children[""]] if "" in children else list(children.values())
-    return [found for child in inner for found in links_of(child)] if children else [link]
+    return [definition for child in inner for definition in links_of(child)] if children else [link]
 
 
 def looks_across(tx: Any) -> str:
@@ -101,5 +101,5 @@ def paper(doc: str) -> str:
     reference = doc.partition("References:")[2].strip().splitlines()
     if not reference:
         return ""
-    found = re.search(r"arxiv\.org/abs/(\d{4}\.\d{4,5})", reference[0])
-    return f"arXiv:{found[1]}" if found else re.match(r".*?\d{4}|.*", reference[0])[0]  # pyright: ignore
+    match = re.search(r"arxiv\.org/abs/(\d{4}\.\d{4,5})", reference[0])
+    return f"arXiv:{match[1]}" if match else re.match(r".*?\d{4}|.*", reference[0])[0]  # pyright: ignore

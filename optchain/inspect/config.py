@@ -124,13 +124,13 @@ def _made(kind: str) -> dict[str, Callable[..., Any]]:
 def _function(name: str, path: str) -> Callable[..., Any]:
     module, dot, rest = name.partition(".")
     if dot and module == "optax":
-        found = {**_factories(optax.contrib), **_factories(optax)}
+        functions = {**_factories(optax.contrib), **_factories(optax)}
         rest = rest.removeprefix("contrib.")
     else:
-        found, rest = {own: entry.make for own, entry in registered().items()}, name
-    if rest not in found:
-        raise ValueError(f"{path}: there is no technique {name!r}; {nearest(rest, found)}")
-    return found[rest]
+        functions, rest = {key: entry.make for key, entry in registered().items()}, name
+    if rest not in functions:
+        raise ValueError(f"{path}: there is no technique {name!r}; {nearest(rest, functions)}")
+    return functions[rest]
 
 
 def _factories(module: Any) -> dict[str, Callable[..., Any]]:

@@ -33,33 +33,33 @@ def with_weights(old: Entry, new: Entry, tx: Any, leaves: list[tuple[Any, Any]])
     if ("count",) not in old.slots or new.name not in links:
         return old
     link, count = links[new.name], int(old.slots[("count",)])
-    found = _weights(link.name, link.rule, count, count if old.clock is None else int(old.clock))
+    weights = _weights(link.name, link.rule, count, count if old.clock is None else int(old.clock))
     missing = {keys[:1] for keys in new.slots} - {keys[:1] for keys in old.slots}
     slots = {
         keys: jnp.full(leaves[i][1].shape, value, leaves[i][1].dtype)
         for keys, i in new.slots.items()
-        if keys[:1] in missing and (value := found.get(keys[:3] if keys[0] == "seen" else keys[:1])) is not None
+        if keys[:1] in missing and (value := weights.get(keys[:3] if keys[0] == "seen" else keys[:1])) is not None
     }
     return Entry(old.name, old.slots | slots, old.clock, old.technique)
 
 
 def _weights(technique: str, rule: Any, count: int, clock: int) -> dict[tuple[str, ...], float]:
     """The weights in the state of a link, or of each leaf in it, after so many steps, by their keys."""
-    found = {}
+    weights = {}
     for name in means(type(rule)):
-        found |= {("seen", name, "log"): _log(getattr(rule, name), count, clock), ("seen", name, "lost"): 0.0}
+        weights |= {("seen", name, "log"): _log(getattr(rule, name), count, clock), ("seen", name, "lost"): 0.0}
     if technique == "scale_by_acprop":
-        found[("weight",)] = -math.expm1(found["seen", "b2", "log"])
+        weights[("weight",)] = -math.expm1(weights["seen", "b2", "log"])
     elif technique in ("scale_by_soap", "scale_by_kl_soap"):
         # The means leave out the first gradient, whose weight decays from the second step on.
         for slot, name in (("mu_missed", "b1"), ("nu_missed", "b2")):
             later = _log(getattr(rule, name), max(count - 1, 0), clock)
-            first = math.exp(found["seen", name, "log"] - later)
-            found[(slot,)] = (1 - first) * math.exp(later)
+            first = math.exp(weights["seen", name, "log"] - later)
+            weights[(slot,)] = (1 - first) * math.exp(later)
     elif technique == "average_params" and rule.debias:
         samples = max(count - math.floor(at(rule.start, clock)), 0)
-        found |= {("log",): _log(rule.decay, samples, clock), ("lost",): 0.0}
-    return found
+        weights |= {("log",): _log(rule.decay, samples, clock), ("lost",): 0.0}
+    return weights
 
 
 def _log(decay: Any, count: int, clock: int) -> float:

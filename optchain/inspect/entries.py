@@ -47,16 +47,16 @@ def entries(state: Any) -> dict[str, Entry]:
 
 def entries_within(node: Any) -> dict[str, Entry]:
     """The entries of a state in nested tables."""
-    found: dict[str, Entry] = {}
+    table: dict[str, Entry] = {}
     for entry in _walk(node, "", None):
         name, n = entry.name, 1
-        while name in found:
+        while name in table:
             if entry.is_link:
                 raise ValueError(f"two links of the state are called {name!r}; give one of them another name")
             n += 1
             name = f"{entry.name[:-1]}_{n})"
-        found[name] = dataclasses.replace(entry, name=name)
-    return found
+        table[name] = dataclasses.replace(entry, name=name)
+    return table
 
 
 def joined(*names: str) -> str:
@@ -64,9 +64,9 @@ def joined(*names: str) -> str:
     return ".".join(name for name in names if name)
 
 
-def prefix_of(keys: Keys, found: list[Any]) -> str:
+def prefix_of(keys: Keys, states: list[Any]) -> str:
     """What the names of a state within a container of optax begin with: nothing where it is the only one."""
-    return ".".join(keys) if len(found) > 1 else ""
+    return ".".join(keys) if len(states) > 1 else ""
 
 
 def _walk(node: Any, path: str, clock: Any) -> Iterator[Entry]:
@@ -94,14 +94,14 @@ def _walk(node: Any, path: str, clock: Any) -> Iterator[Entry]:
 
 def _foreign(node: Any, path: str, clock: Any) -> Iterator[Entry]:
     """The entries of the state of a transformation of optax: one, and those of the states of ours within."""
-    found = within(node)
-    slots = {keys: x for keys, x in _leaves(node) if not any(keys[: len(own)] == own for own, _ in found)}
-    if slots and found:
+    states = within(node)
+    slots = {keys: x for keys, x in _leaves(node) if not any(keys[: len(prefix)] == prefix for prefix, _ in states)}
+    if slots and states:
         yield Entry(joined(path, f"({FOREIGN})"), slots, clock)
     elif slots:
         yield Entry(path, slots, slots.get(("count",)) if clock is None else clock)
-    for keys, own in found:
-        yield from _walk(own, joined(path, prefix_of(keys, found)), clock)
+    for keys, state in states:
+        yield from _walk(state, joined(path, prefix_of(keys, states)), clock)
 
 
 def _leaves(node: Any, keys: Keys = ()) -> Iterator[tuple[Keys, Any]]:

@@ -60,9 +60,9 @@ def from_0_1(node: Any, after: dict[str, Entry], renames: Renames, path: str = "
     technique = after[to].technique if to in after else None
     if technique is not None and isinstance(node, dict) and not is_technique(node):
         return {technique: _renamed(technique, node)}
-    found = within(node)
-    for keys, own in found:
-        node = _replaced(node, keys, of(own, prefix_of(keys, found)))
+    states = within(node)
+    for keys, state in states:
+        node = _replaced(node, keys, of(state, prefix_of(keys, states)))
     return node
 
 

@@ -22,10 +22,10 @@ def is_chain(node: Any) -> bool:
 
 def is_technique(node: Any) -> bool:
     """Whether this is what one technique keeps under its name."""
-    own = _under_one_name(node)
-    if own is None:
+    pair = _under_one_name(node)
+    if pair is None:
         return False
-    name, table = own
+    name, table = pair
     # A rule always counts; what is written by hand need not, and one borrowed from optax keeps the state of that.
     return _is_number(table.get("count")) or table.keys() == {FOREIGN} or _is_by_hand(name)
 
@@ -46,7 +46,7 @@ def within(node: Any, keys: Keys = ()) -> list[tuple[Keys, Any]]:
         return []
     if keys and _is_surely_ours(node):
         return [(keys, node)]
-    return [found for key, x in node.items() for found in within(x, (*keys, key))]
+    return [pair for key, x in node.items() for pair in within(x, (*keys, key))]
 
 
 def _is_surely_ours(node: dict[str, Any]) -> bool:
@@ -79,8 +79,8 @@ def _wraps(name: str) -> bool:
 
 def _is_by_hand(name: str) -> bool:
     """Whether this is a technique without a rule."""
-    found = registered().get(name)
-    return found is not None and found.kind == TECHNIQUE and found.rule is None
+    entry = registered().get(name)
+    return entry is not None and entry.kind == TECHNIQUE and entry.rule is None
 
 
 def _is_number(x: Any) -> bool:

@@ -127,14 +127,14 @@ def migrate_state(
     )
 
 
-def _without(found: dict[str, Entry], paired: Collection[str]) -> list[str]:
+def _without(table: dict[str, Entry], paired: Collection[str]) -> list[str]:
     """The names of entries that have no counterpart, and hold something."""
-    return [name for name, entry in found.items() if name not in paired and entry.technique not in PARTS]
+    return [name for name, entry in table.items() if name not in paired and entry.technique not in PARTS]
 
 
-def _described(found: dict[str, Entry]) -> str:
+def _described(table: dict[str, Entry]) -> str:
     """The entries in a line, each with its slots."""
-    return _listed([f"{_shown(name)} ({names(entry.slots)})" for name, entry in found.items()])
+    return _listed([f"{_shown(name)} ({names(entry.slots)})" for name, entry in table.items()])
 
 
 def _shown(name: str) -> str:

@@ -37,8 +37,8 @@ def _keyed(state: Any) -> Iterator[tuple[Keys, Any]]:
     if isinstance(state, Mapping) and state and all(_is_keystr(name) for name in state):
         pairs = [(_parsed(name), name.endswith(".value"), x) for name, x in state.items()]
     else:
-        found = jax.tree.leaves_with_path(state)
-        pairs = [(_keys(path), len(lasting(path)) < len(path), x) for path, x in found]
+        leaves = jax.tree.leaves_with_path(state)
+        pairs = [(_keys(path), len(lasting(path)) < len(path), x) for path, x in leaves]
     around = collections.Counter(keys[:n] for keys, _, _ in pairs for n in range(len(keys)))
     for keys, is_value, x in pairs:
         # What has siblings is a field of a state of optax.

@@ -75,13 +75,13 @@ def unclear(before: Entries, after: Entries, pairs: dict[str, str], renames: Ren
 
 def _siblings(entries: Entries) -> dict[tuple[str, bool], set[str]]:
     """The links of each chain, and apart from them what wrappers keep there."""
-    found: dict[tuple[str, bool], set[str]] = {}
+    siblings: dict[tuple[str, bool], set[str]] = {}
     for entry in entries.values():
         parts = entry.name.split(".")
         for depth, part in enumerate(parts):
             is_link = not part.endswith(")")
-            found.setdefault((".".join(parts[:depth]), is_link), set()).add(part.strip("()"))
-    return found
+            siblings.setdefault((".".join(parts[:depth]), is_link), set()).add(part.strip("()"))
+    return siblings
 
 
 def _base(name: str) -> str:

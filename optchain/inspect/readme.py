@@ -21,11 +21,11 @@ def tables() -> str:
     for name, make in sorted((techniques() | mask_schedules()).items()):
         folders.setdefault(make.__module__.split(".")[1], {})[name] = make
     parts = []
-    for folder, found in folders.items():
+    for folder, makers in folders.items():
         if folder == "presets":
             continue
-        made = {name: make for name, make in found.items() if registered()[name].kind == TECHNIQUE}
-        others = {name: make for name, make in found.items() if name not in made}
+        made = {name: make for name, make in makers.items() if registered()[name].kind == TECHNIQUE}
+        others = {name: make for name, make in makers.items() if name not in made}
         parts += [f"### {folder}/", *([_table(_techniques(made))] if made else [])]
         parts += [_table(_schedules(others))] if others else []
     presets = [
@@ -48,9 +48,9 @@ def written(text: str) -> str:
     return f"{before}{BEGIN}\n\n{tables()}\n\n{END}{rest.split(END)[1]}"
 
 
-def _techniques(found: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+def _techniques(makers: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     yield "technique", "what it does", "slots", "looks across", "paper"
-    for name, make in found.items():
+    for name, make in makers.items():
         example = registered()[name].example
         tx = make(**example)
         inner = [x for x in example.values() if isinstance(x, optax.GradientTransformation)]
@@ -62,9 +62,9 @@ def _techniques(found: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         yield f"`{name}`", _first_line(make), f"{own:.2g}", across, references[0] if references else ""
 
 
-def _schedules(found: dict[str, Callable[..., Any]]) -> Iterator[tuple[str, ...]]:
+def _schedules(makers: dict[str, Callable[..., Any]]) -> Iterator[tuple[str, ...]]:
     yield "schedule", "what it does", "paper"
-    for name, make in found.items():
+    for name, make in makers.items():
         yield f"`{name}`", _first_line(make), paper(make.__doc__ or "")
 
 

@@ -67,7 +67,7 @@ def reset_state(state: Any, tx: Any, params: Any, links: Patterns | None = None,
 def _parameters(keys: list[Keys], slots: set[int], names: dict[Keys, str]) -> dict[int, str]:
     """The path of the parameter that each slot belongs to: the longest end of its own path that is one."""
     ends = {i: [keys[i][n:] for n in range(1, len(keys[i]) + 1)] for i in slots}
-    longest = {i: next((end for end in own if end in names), None) for i, own in ends.items()}
+    longest = {i: next((end for end in tails if end in names), None) for i, tails in ends.items()}
     return {i: names[end] for i, end in longest.items() if end is not None}
 
 
@@ -75,8 +75,8 @@ def _chosen(what: str, patterns: Patterns, names: dict[int, str]) -> set[int]:
     """The arrays whose name fits one of the patterns, or begins with one as with the name of a chain."""
     chosen = set()
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
-        own = {i for i, name in names.items() if matches(name, pattern) or name.startswith(f"{pattern}.")}
-        if not own:
+        hits = {i for i, name in names.items() if matches(name, pattern) or name.startswith(f"{pattern}.")}
+        if not hits:
             raise ValueError(f"reset_state: there is no {what} {pattern!r}; {nearest(pattern, set(names.values()))}")
-        chosen |= own
+        chosen |= hits
     return chosen

@@ -86,13 +86,13 @@ def _docstring(doc: str) -> str:
 
 def _import_blocks(imports: Imports, exported: list[str]) -> Iterator[str]:
     """The imports in the order that ruff sorts them in: the standard library's, others', optchain's."""
-    own = {module: names for module, names in imports.items() if module.startswith("optchain")}
-    standard = sorted(module for module in imports if module and module not in own)
+    internal = {module: names for module, names in imports.items() if module.startswith("optchain")}
+    standard = sorted(module for module in imports if module and module not in internal)
     if standard:
         yield "\n".join(_import(module, imports[module]) for module in standard)
     if "" in imports:
         yield "\n".join(f"import {module}" for module in sorted(imports[""]))
-    ours = [*exported, *(_import(module, names) for module, names in own.items())]
+    ours = [*exported, *(_import(module, names) for module, names in internal.items())]
     yield "\n".join(sorted(ours, key=lambda line: line.split()[1:]))
 
 

@@ -50,8 +50,8 @@ def group_table(tx: Any, params: Any) -> str:
     columns = [name for name in dict.fromkeys(["learning_rate", "weight_decay", *_factored(link)]) if name in known]
     rows = [("path", "shape", "group", *columns)]
     for (path, p), i, row in zip(jax.tree.leaves_with_path(params), taken, cells, strict=True):
-        own = [", ".join(dict.fromkeys(row.get(name, ["-"]))) for name in columns]
-        rows.append((path_of(path), str(jnp.shape(p)), _group(link.rules[i]), *own))
+        numbers = [", ".join(dict.fromkeys(row.get(name, ["-"]))) for name in columns]
+        rows.append((path_of(path), str(jnp.shape(p)), _group(link.rules[i]), *numbers))
     return aligned(rows)
 
 
@@ -72,12 +72,12 @@ def _cells(link: Groups, params: Any, taken: list[int]) -> list[dict[str, list[s
     """For each leaf, by their own names, the numbers of all links that apply to it."""
     cells: list[dict[str, list[str]]] = [{} for _ in taken]
     for _, tx, rules in link.members():
-        own = [j for j, i in enumerate(taken) if i in rules]
+        indices = [j for j, i in enumerate(taken) if i in rules]
         tree = part(params, [i in rules for i in taken])
         for prefix, runner in definitions(tx):
             if not isinstance(runner, Runner):
                 continue
-            for j, applies in zip(own, select(runner.mask, tree), strict=True):
+            for j, applies in zip(indices, select(runner.mask, tree), strict=True):
                 factors = _factors(link, taken[j])
                 for name, number in runner.numbers.items() if applies else ():
                     factor = factors.get(dotted(prefix, name), 1.0)

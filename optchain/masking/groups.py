@@ -87,10 +87,10 @@ class Groups(Definition):
         states, shown = {}, {}
         for name, tx, rules in self.members():
             inside = [i in rules for i in taken]
-            own = dataclasses.replace(routed[name], unmovable=self._unmovable(given, rules))
+            call = dataclasses.replace(routed[name], unmovable=self._unmovable(given, rules))
             before = state["others"][name] if name else state["inner"]
             new, states[name], computed = stepped(
-                tx, part(grads, inside), before, None if params is None else part(params, inside), own
+                tx, part(grads, inside), before, None if params is None else part(params, inside), call
             )
             shown |= _prefixed(name, computed)
             made = treedef.flatten_up_to(new)

@@ -59,8 +59,8 @@ class UpdateMask:
 
     def update(self, g, s, p, t, path):
         chosen = self.where
-        found = chosen((t - 1).astype(jnp.int32), path, g, p) if callable(chosen) else jnp.asarray(_at(chosen, path))
-        inside = scattered(checked_bools(f"mask_updates, leaf {path!r}", found, g), g)
+        bools = chosen((t - 1).astype(jnp.int32), path, g, p) if callable(chosen) else jnp.asarray(_at(chosen, path))
+        inside = scattered(checked_bools(f"mask_updates, leaf {path!r}", bools, g), g)
         return jnp.where(inside, g, 0), s
 
 

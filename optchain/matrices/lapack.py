@@ -21,18 +21,18 @@ def one_by_one(law: Callable[..., Any]) -> Callable[..., Any]:
 
     @alone.def_vmap
     def _(size: int, batched: list[bool], *xs: jax.Array) -> Any:
-        stack = next(x for x, own in zip(xs, batched, strict=True) if own)
-        full = [x if own else jnp.broadcast_to(x, (size, *x.shape)) for x, own in zip(xs, batched, strict=True)]
+        stack = next(x for x, mapped in zip(xs, batched, strict=True) if mapped)
+        full = [x if mapped else jnp.broadcast_to(x, (size, *x.shape)) for x, mapped in zip(xs, batched, strict=True)]
         full = [gathered(x, 1, stack) for x in full]
 
         def in_turn(*xs: jax.Array) -> Any:
             # A loop has no layout over an axis that is sharded.
-            found = jax.lax.map(lambda x: alone(*x), tuple(gathered(x, 0) for x in xs))
-            return jax.tree.map(lambda x: gathered(x, 1, stack), found)
+            results = jax.lax.map(lambda x: alone(*x), tuple(gathered(x, 0) for x in xs))
+            return jax.tree.map(lambda x: gathered(x, 1, stack), results)
 
         # The function itself would be batched again by a second `vmap`.
-        found = jax.lax.platform_dependent(*full, cpu=in_turn, default=jax.vmap(law))
-        return found, jax.tree.map(lambda _: True, found)
+        results = jax.lax.platform_dependent(*full, cpu=in_turn, default=jax.vmap(law))
+        return results, jax.tree.map(lambda _: True, results)
 
     return alone
 

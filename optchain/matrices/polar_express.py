@@ -21,15 +21,15 @@ def polar_express(steps: int) -> tuple[tuple[float, float, float], ...]:
     References:
         Amsel et al., 2025, Theorem 3.1, Algorithm 1 and section 4.4. https://arxiv.org/abs/2505.16932
     """
-    low, high, found, powers = LEAST, 1.0, [], np.array([1, 3, 5])
+    low, high, polynomials, powers = LEAST, 1.0, [], np.array([1, 3, 5])
     for _ in range(steps):
         polynomial = minimax(max(low, CUSHION * high), high)
         # The cushion moves the middle of the values away from 1.
         polynomial *= 2 / (polynomial @ low**powers + polynomial @ high**powers)
-        found.append(polynomial)
+        polynomials.append(polynomial)
         low = float(polynomial @ low**powers)
         high = 2 - low
-    stretched = [p / SAFETY**powers for p in found[:-1]] + found[-1:]
+    stretched = [p / SAFETY**powers for p in polynomials[:-1]] + polynomials[-1:]
     return tuple((float(a), float(b), float(c)) for a, b, c in stretched)
 
 

@@ -44,8 +44,8 @@ def unpack_bits(packed: Any, like: Any) -> Any:
             return x
         size, bits = int(np.prod(mask.shape)), jnp.asarray(x)
         if bits.dtype != jnp.uint8 or bits.shape != (-(-size // 8),):
-            found = f"{bits.dtype}{bits.shape}, expected uint8{(-(-size // 8),)} for a mask of {mask.shape}"
-            raise ValueError(f"unpack_bits: {path_of(path)!r} is {found}")
+            mismatch = f"{bits.dtype}{bits.shape}, expected uint8{(-(-size // 8),)} for a mask of {mask.shape}"
+            raise ValueError(f"unpack_bits: {path_of(path)!r} is {mismatch}")
         return jnp.unpackbits(bits, count=size).astype(bool).reshape(mask.shape)
 
     return jax.tree.map_with_path(unpack, like, packed)

@@ -40,7 +40,7 @@ class Choice:
         """The masks before the first step, which keep all weights where those to be pruned are not known yet."""
         inside = select(self.mask, params)
         leaves, treedef = jax.tree.flatten(params)
-        kept = [jnp.ones_like(p, bool) if own else optax.MaskedNode() for p, own in zip(leaves, inside, strict=True)]
+        kept = [jnp.ones_like(p, bool) if here else optax.MaskedNode() for p, here in zip(leaves, inside, strict=True)]
         masks = treedef.unflatten(kept)
         if self.schedule.begins_sparse and not needs_gradient(self.score):
             masks = self._chosen(masks, params, params, 0, self.schedule.chosen)
@@ -67,7 +67,7 @@ class Choice:
         """The masks that the schedule makes of the old ones."""
         old, treedef = jax.tree.flatten(masks)
         inside = select(self.mask, params)
-        ps, gs = ([x for x, own in zip(jax.tree.leaves(xs), inside, strict=True) if own] for xs in (params, grads))
+        ps, gs = ([x for x, here in zip(jax.tree.leaves(xs), inside, strict=True) if here] for xs in (params, grads))
 
         def ranked(part: Part, mask: jax.Array, p: jax.Array, g: jax.Array) -> Ranked:
             def score(score: Score | None) -> jax.Array:
@@ -111,7 +111,7 @@ class Choice:
             ValueError: one whose shape does not fit the structure.
         """
         leaves, layers = jax.tree.leaves_with_path(params), depths(self.layers, params)
-        found = []
+        parts = []
         for (path, p), inside, depth in zip(leaves, select(self.mask, params), layers, strict=True):
             if inside:
                 part = Part(path_of(path), jnp.shape(p), depth, self.structure)
@@ -119,8 +119,8 @@ class Choice:
                 if misfit:
                     layers_too = f", {depth} of its axes layers," if depth else ""
                     raise ValueError(f"sparse: leaf {part.path!r} of shape {part.stacked}{layers_too} {misfit}")
-                found.append(part)
-        return found
+                parts.append(part)
+        return parts
 
 
 class Ranked(NamedTuple):

@@ -19,12 +19,12 @@ def masked_params(state: Any, params: Any) -> Any:
     Raises:
         ValueError: the state holds no masks.
     """
-    found = masks_in(state)
-    if not found:
+    trees = masks_in(state)
+    if not trees:
         raise ValueError(
             "masked_params: the state holds no masks; expected one of a transformation with `sparse` in it"
         )
-    for masks in found:
+    for masks in trees:
         params = masked(masks, params)
     return params
 

@@ -54,7 +54,7 @@ def followers(tx: Any, params: Any) -> dict[str, bool]:
     except (TypeError, ValueError):
         return {}  # it knows the shapes of its own model, and no others
     like = _at_slots(tx, lambda slot, p: slot.shape == p.shape, state, larger)
-    return {jax.tree_util.keystr(path): own for path, own in jax.tree.leaves_with_path(like)}
+    return {jax.tree_util.keystr(path): alike for path, alike in jax.tree.leaves_with_path(like)}
 
 
 def _at_slots(tx: Any, function: Any, state: Any, params: Any, *trees: Any) -> Any:

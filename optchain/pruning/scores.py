@@ -42,7 +42,7 @@ def scored(score: Score, p: jax.Array, g: jax.Array, bits: jax.Array) -> jax.Arr
     """
     if score == "random":
         return (bits >> 8).astype(jnp.float32)  # as many bits as float32 holds exactly
-    found = (score if callable(score) else LAWS[score])(p, g)
-    if jnp.shape(found) != p.shape:
-        raise ValueError(f"sparse: the score of a parameter has shape {jnp.shape(found)}, expected {p.shape}")
-    return found
+    scores = (score if callable(score) else LAWS[score])(p, g)
+    if jnp.shape(scores) != p.shape:
+        raise ValueError(f"sparse: the score of a parameter has shape {jnp.shape(scores)}, expected {p.shape}")
+    return scores

@@ -110,11 +110,11 @@ class Sparse(Choice, Around):
         def seen(function: Callable[..., Any]) -> Callable[..., Any]:
             return lambda params, *args, **kwargs: function(masked(own["masks"], params), *args, **kwargs)
 
-        found = {name: seen(extra[name]) for name in ("grad_fn", "value_fn") if name in extra}
-        if "grad_fn" not in found:
-            return found
-        gradient = found["grad_fn"]
-        return found | {"grad_fn": lambda *args, **kwargs: self._held(own, gradient(*args, **kwargs))}
+        functions = {name: seen(extra[name]) for name in ("grad_fn", "value_fn") if name in extra}
+        if "grad_fn" not in functions:
+            return functions
+        gradient = functions["grad_fn"]
+        return functions | {"grad_fn": lambda *args, **kwargs: self._held(own, gradient(*args, **kwargs))}
 
     def _view(self, own: dict[str, Any], params: Any) -> Any:
         """The parameters as `inner` sees them: the dense weights where there are some, else masked."""

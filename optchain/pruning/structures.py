@@ -35,12 +35,12 @@ class Structure:
         block = self.block(shape)
         if len(block) != len(shape):
             return f"has {len(shape)} axes, fewer than the blocks {block}"
-        uneven = [i for i, (size, own) in enumerate(zip(shape, block, strict=True)) if size % own]
+        uneven = [i for i, (size, length) in enumerate(zip(shape, block, strict=True)) if size % length]
         return f"has an axis {uneven[0]} that is not divisible by {block[uneven[0]]}" if uneven else None
 
     def grid(self, shape: Shape) -> Shape:
         """How many units there are along each axis."""
-        return tuple(size // own for size, own in zip(shape, self.block(shape), strict=True))
+        return tuple(size // length for size, length in zip(shape, self.block(shape), strict=True))
 
     def size(self, shape: Shape) -> int:
         """The entries of one unit."""
@@ -52,8 +52,8 @@ class Structure:
 
     def units(self, x: jax.Array) -> jax.Array:
         """The mean of each unit of an array, as `grouped` orders them."""
-        own = zip(self.grid(x.shape), self.block(x.shape), strict=True)
-        split = x.reshape([size for pair in own for size in pair])
+        pairs = zip(self.grid(x.shape), self.block(x.shape), strict=True)
+        split = x.reshape([size for pair in pairs for size in pair])
         return self.grouped(split.mean(axis=tuple(range(1, 2 * x.ndim, 2))))
 
     def entries(self, rows: jax.Array, shape: Shape) -> jax.Array:
@@ -81,8 +81,8 @@ class Channels(Structure):
     axis: int = -1
 
     def block(self, shape: Shape) -> Shape:
-        own = self.axis % len(shape)
-        return tuple(1 if i == own else size for i, size in enumerate(shape))
+        axis = self.axis % len(shape)
+        return tuple(1 if i == axis else size for i, size in enumerate(shape))
 
     def misfit(self, shape: Shape) -> str | None:
         return _no_axis(self.axis, shape)
@@ -120,16 +120,16 @@ def structure_of(structure: str | Sequence[int] | Structure, axis: int | None) -
     """
     if axis is not None and type(axis) is not int:
         raise ValueError(f"sparse: axis must be a whole number or None, got {axis!r}")
-    own: Any = {} if axis is None else {"axis": axis}
+    options: Any = {} if axis is None else {"axis": axis}
     ratio = re.fullmatch(r"(\d+):(\d+)", structure) if isinstance(structure, str) else None
     if structure == "channels":
-        return Channels(**own)
+        return Channels(**options)
     if ratio:
         keep, of = map(int, ratio.groups())
         if not 0 < keep < of:
             raise ValueError(f"sparse: structure {structure!r} keeps {keep} of {of}; expected at least 1, and fewer")
-        return Groups(keep, of, **own)
-    if own:
+        return Groups(keep, of, **options)
+    if options:
         raise ValueError(f"sparse: structure {structure!r} has no axis to choose, got axis={axis}")
     if structure == "unstructured":
         return Structure()

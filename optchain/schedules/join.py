@@ -13,9 +13,9 @@ from optchain.schedules.piecewise import Steps, miscounted, step_function, unord
 
 
 def _fit(schedules, boundaries) -> str | None:
-    for i, one in enumerate(schedules):
-        if not callable(one):
-            return f"schedules[{i}] must be a schedule, got {one!r}; did you mean constant({one!r})?"
+    for i, part in enumerate(schedules):
+        if not callable(part):
+            return f"schedules[{i}] must be a schedule, got {part!r}; did you mean constant({part!r})?"
     return miscounted("schedules", schedules, boundaries) or unordered("boundaries", boundaries)
 
 
@@ -42,7 +42,7 @@ def join_schedules(step, schedules: Sequence[Callable[[Any], Any]], boundaries: 
     [0.0, 0.5, 0.5, 0.5]
     """
     # Before its boundary a schedule is not used, but what it computes there must be finite for the gradient.
-    values = [one(jnp.maximum(step - begin, 0)) for one, begin in zip(schedules, (0.0, *boundaries), strict=True)]
+    values = [part(jnp.maximum(step - begin, 0)) for part, begin in zip(schedules, (0.0, *boundaries), strict=True)]
     return step_function(step, [jnp.asarray(value, jnp.float32) for value in values], boundaries)
 
 

@@ -30,21 +30,21 @@ def followed(tx: Any, state: Any, params: Any) -> list[Follows | None]:
     """
     slots = jax.tree.leaves(state, is_leaf=is_hole)
     ps = jax.tree.leaves(params, is_leaf=is_hole)
-    found = [
+    targets = [
         None if i is None or is_hole(x) else Follows(i, axes_by_shape(x.shape, ps[i].shape))
         for x, i in zip(slots, places(tx, state, params), strict=True)
     ]
     for link, table in _dense(tx, state):
-        held = {slot: {i: follows.param for i in table[slot] if (follows := found[i])} for slot in table}
-        owned = {param for own in held.values() for param in own.values()}
+        held = {slot: {i: follows.param for i in table[slot] if (follows := targets[i])} for slot in table}
+        owned = {param for pairs in held.values() for param in pairs.values()}
         tree = jax.tree.structure(params, is_leaf=is_hole).unflatten(
             [p if i in owned else HOLE for i, p in enumerate(ps)]
         )
         declared = dict(zip(sorted(owned), link.axes(tree), strict=True))
-        for slot, own in held.items():
-            for i, param in own.items():
-                found[i] = Follows(param, declared[param][slot])
-    return found
+        for slot, pairs in held.items():
+            for i, param in pairs.items():
+                targets[i] = Follows(param, declared[param][slot])
+    return targets
 
 
 def _dense(tx: Any, state: Any) -> Iterator[tuple[Dense, dict[str, list[int]]]]:

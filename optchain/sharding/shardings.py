@@ -57,13 +57,13 @@ def shardings(tx: optax.GradientTransformation, params: Any) -> Any:
     replicated = jax.NamedSharding(meshes.pop(), jax.P()) if meshes else next(iter(layouts), None)
     state = jax.eval_shape(tx.init, params)
     slots, treedef = jax.tree.flatten(state, is_leaf=is_hole)
-    found = []
+    leaves = []
     for slot, follows in zip(slots, followed(tx, state, params), strict=True):
         if is_hole(slot):
-            found.append(slot)
+            leaves.append(slot)
         else:
-            found.append(replicated if follows is None else _layout(slot, ps[follows.param], follows.axes, replicated))
-    return treedef.unflatten(found)
+            leaves.append(replicated if follows is None else _layout(slot, ps[follows.param], follows.axes, replicated))
+    return treedef.unflatten(leaves)
 
 
 def _layout(slot: Any, p: Any, axes: Axes, replicated: Any) -> Any:
@@ -80,8 +80,8 @@ def _layout(slot: Any, p: Any, axes: Axes, replicated: Any) -> Any:
 
 def _spread(names: list[tuple[str, ...]], of_p: list[tuple[str, ...]], shape: Any, sizes: Any) -> list[tuple[str, ...]]:
     """The mesh axes of a slot with those that only its parameter has, each along the first axis that it divides."""
-    used = {name for own in names for name in own}
-    for name in (name for own in of_p for name in own if name not in used):
+    used = {name for group in names for name in group}
+    for name in (name for group in of_p for name in group if name not in used):
         for j, n in enumerate(shape):
             if n and n % math.prod(sizes[other] for other in (*names[j], name)) == 0:
                 names = [*names[:j], (*names[j], name), *names[j + 1 :]]

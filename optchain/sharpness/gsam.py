@@ -23,8 +23,8 @@ class Gsam(Sam):
     name = "gsam"
 
     def combined(self, grads: Any, sharp: Callable[[], Any], own: Any, step: jax.Array) -> tuple[Any, dict[str, Any]]:
-        found = sharp()
-        return plus(found, -at(self.alpha, step), perpendicular(grads, found)), {}
+        sharp_grads = sharp()
+        return plus(sharp_grads, -at(self.alpha, step), perpendicular(grads, sharp_grads)), {}
 
 
 @technique(tx=scale(-0.1))

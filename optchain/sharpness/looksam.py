@@ -33,15 +33,15 @@ class LookSam(Sam):
 
     def combined(self, grads: Any, sharp: Callable[[], Any], own: Any, step: jax.Array) -> tuple[Any, dict[str, Any]]:
         def computed() -> tuple[Any, Any]:
-            found = sharp()
-            return found, like(normalized(perpendicular(found, grads))[0], own["flat"])
+            sharp_grads = sharp()
+            return sharp_grads, like(normalized(perpendicular(sharp_grads, grads))[0], own["flat"])
 
         def reused() -> tuple[Any, Any]:
             _, size = normalized(grads)
             return plus(grads, jnp.asarray(at(self.alpha, step), size.dtype) * size, own["flat"]), own["flat"]
 
-        found, flat = jax.lax.cond(own["count"] % self.k == 0, computed, reused)
-        return found, {"flat": flat}
+        gradients, flat = jax.lax.cond(own["count"] % self.k == 0, computed, reused)
+        return gradients, {"flat": flat}
 
 
 @technique(tx=scale(-0.1))

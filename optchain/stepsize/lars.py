@@ -44,10 +44,10 @@ class LayerwiseRate:
     needs_params = True
 
     def update(self, g, s, p, t):
-        own, other = norm(p), norm(g)
-        none = (own == 0) | (other == 0)
-        divisor = jnp.where(none, 1, other + self.weight_decay * own + self.eps)
-        local = jnp.where(none, 1, self.trust_coefficient * own / divisor)
+        p_norm, g_norm = norm(p), norm(g)
+        none = (p_norm == 0) | (g_norm == 0)
+        divisor = jnp.where(none, 1, g_norm + self.weight_decay * p_norm + self.eps)
+        local = jnp.where(none, 1, self.trust_coefficient * p_norm / divisor)
         return (g + self.weight_decay * p) * local, s
 
 

@@ -43,9 +43,9 @@ class TrustRatio:
     needs_params = True
 
     def update(self, g, s, p, t):
-        own, other = (jnp.maximum(norm(x), self.min_norm) for x in (p, g))
-        none = (own == 0) | (other == 0)
-        return g * jnp.where(none, 1, self.trust_coefficient * own / jnp.where(none, 1, other + self.eps)), s
+        p_norm, g_norm = (jnp.maximum(norm(x), self.min_norm) for x in (p, g))
+        none = (p_norm == 0) | (g_norm == 0)
+        return g * jnp.where(none, 1, self.trust_coefficient * p_norm / jnp.where(none, 1, g_norm + self.eps)), s
 
 
 scale_by_trust_ratio = lift(TrustRatio, "scale_by_trust_ratio")

@@ -28,12 +28,12 @@ class Defect:
     def row(self) -> Row:
         """What comes of it on both sides; an exception is what comes of it too."""
         pair = self.pair()
-        found = {side: _outcome(getattr(pair, side)) for side in ("optax", "optchain")}
+        outcomes = {side: _outcome(getattr(pair, side)) for side in ("optax", "optchain")}
         return {
             "situation": self.situation,
             "wanted": self.wanted,
-            **{side: _shown(x) for side, x in found.items()},
-            **{f"{side}_right": not isinstance(x, Exception) and bool(pair.right(x)) for side, x in found.items()},
+            **{side: _shown(x) for side, x in outcomes.items()},
+            **{f"{side}_right": not isinstance(x, Exception) and bool(pair.right(x)) for side, x in outcomes.items()},
         }
 
 

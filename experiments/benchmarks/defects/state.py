@@ -25,8 +25,8 @@ def rates_of_two_groups() -> Pair:
 
     def ours() -> Any:
         tx = oc.groups(oc.sgd(0.01), {"b": oc.sgd(0.1), "*": {}})
-        found = oc.metrics(steps(tx, params, [params])[1])
-        rates = sorted(float(x) for name, x in found.items() if name.endswith("learning_rate"))
+        metrics = oc.metrics(steps(tx, params, [params])[1])
+        rates = sorted(float(x) for name, x in metrics.items() if name.endswith("learning_rate"))
         return " and ".join(f"{rate:g}" for rate in rates)
 
     return Pair(theirs, ours, lambda x: x == "0.01 and 0.1")

@@ -38,11 +38,11 @@ def leak_between_steps() -> Pair:
     params, grads = jnp.zeros(1), [jnp.zeros(1), jnp.full(1, 2.0)]
 
     def updates(tx: Any) -> str:
-        state, found = tx.init(params), []
+        state, values = tx.init(params), []
         for g in grads:
             u, state = tx.update(g, state, params)
-            found.append(f"{float(u[0]):g}")
-        return ", then ".join(found)
+            values.append(f"{float(u[0]):g}")
+        return ", then ".join(values)
 
     return Pair(
         lambda: updates(optax.MultiSteps(_infinite_on_zero(), 2).gradient_transformation()),

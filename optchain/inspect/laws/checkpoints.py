@@ -15,8 +15,8 @@ from optchain.inspect.laws.steps import compiled, gradients, optional, require_c
 def _goes_on(tx: Any, params: Any, carry: Any, again: Any) -> None:
     grads = gradients(params, 2)
     wanted = compiled(tx)(carry, grads)
-    found = compiled(tx)((carry[0], with_metrics(again, tx.init(params))), grads)
-    require_close("the result ", found, wanted, 0, 0)
+    result = compiled(tx)((carry[0], with_metrics(again, tx.init(params))), grads)
+    require_close("the result ", result, wanted, 0, 0)
 
 
 @law

@@ -38,8 +38,8 @@ def one_trace(tx: Any, params: Any) -> None:
 def deterministic(tx: Any, params: Any) -> None:
     """The same step is the same to the bit."""
     start, grads = (params, tx.init(params)), gradients(params)
-    one, other = compiled(tx)(start, grads), compiled(tx)(start, grads)
-    require_close("the result ", one, other, 0, 0)
+    first, second = compiled(tx)(start, grads), compiled(tx)(start, grads)
+    require_close("the result ", first, second, 0, 0)
 
 
 @law
@@ -69,5 +69,5 @@ def vmap(tx: Any, params: Any) -> None:
     run = jax.jit(jax.vmap(lambda g: take_step(tx, (params, tx.init(params)), g)))
     batched = run(jax.tree.map(lambda *gs: jnp.stack(gs), *batch))
     for i, grads in enumerate(batch):
-        own = compiled(tx)((params, tx.init(params)), grads)
-        require_close("the result ", jax.tree.map(lambda x, i=i: x[i], batched), own, rtol=1e-4, atol=1e-5)
+        single = compiled(tx)((params, tx.init(params)), grads)
+        require_close("the result ", jax.tree.map(lambda x, i=i: x[i], batched), single, rtol=1e-4, atol=1e-5)

@@ -21,11 +21,11 @@ def stacked_layers(tx: Any, params: Any) -> None:
         start = (unrolled, tx.init(unrolled)), (_stacked(unrolled), declared.init(_stacked(unrolled)))
     except ValueError as error:
         raise Skipped(f"it does not take other parameters: {str(error).splitlines()[0]}") from None
-    one, many = start
+    carry, stacked = start
     for seed in range(2):
         grads = gradients(unrolled, seed)
-        one, many = take_step(tx, one, grads), take_step(declared, many, _stacked(grads))
-    require_close("the parameters", many[0], _stacked(one[0]), rtol=1e-4, atol=1e-5)
+        carry, stacked = take_step(tx, carry, grads), take_step(declared, stacked, _stacked(grads))
+    require_close("the parameters", stacked[0], _stacked(carry[0]), rtol=1e-4, atol=1e-5)
 
 
 def _stacked(tree: Any) -> Any:

@@ -58,11 +58,11 @@ def types_of(tree: Any) -> Any:
     return jax.tree.map(lambda x: (x.shape, x.dtype, x.weak_type), tree)
 
 
-def require_close(what: str, found: Any, wanted: Any, rtol: float = 1e-5, atol: float = 1e-6) -> None:
+def require_close(what: str, result: Any, wanted: Any, rtol: float = 1e-5, atol: float = 1e-6) -> None:
     """Two trees are equal within tolerances, NaN where the other is NaN."""
-    if jax.tree.structure(found) != jax.tree.structure(wanted):
+    if jax.tree.structure(result) != jax.tree.structure(wanted):
         raise Broken(f"{what}: another structure")
-    pairs = zip(jax.tree.leaves_with_path(found), jax.tree.leaves(wanted), strict=True)
+    pairs = zip(jax.tree.leaves_with_path(result), jax.tree.leaves(wanted), strict=True)
     for (path, x), y in pairs:
         x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
         if not np.allclose(x, y, rtol, atol, equal_nan=True):

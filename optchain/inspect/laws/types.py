@@ -9,10 +9,10 @@ from optchain.inspect.laws.check import Broken, Skipped, law
 from optchain.inspect.laws.steps import cast, gradients, told, types_of
 
 
-def _same_avals(what: str, found: Any, wanted: Any) -> None:
-    if jax.tree.structure(found) != jax.tree.structure(wanted):
+def _same_avals(what: str, result: Any, wanted: Any) -> None:
+    if jax.tree.structure(result) != jax.tree.structure(wanted):
         raise Broken(f"{what} changes its structure")
-    pairs = zip(jax.tree.leaves_with_path(found), jax.tree.leaves(wanted), strict=True)
+    pairs = zip(jax.tree.leaves_with_path(result), jax.tree.leaves(wanted), strict=True)
     for (path, x), y in pairs:
         if types_of(x) != types_of(y):
             raise Broken(f"{what}{jax.tree_util.keystr(path)} is {types_of(x)}, wanted {types_of(y)}")
