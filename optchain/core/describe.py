@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from optchain.core.walk import walk
 
 HEADER = ("link", "technique", "hyperparameters", "slots", "bytes/param")
 WIDTH = 120  # columns of the table
+NARROW = 24  # to which a column of it is wrapped at the most
 HIDDEN = ("rule", "name", "links", "rules", "inner")  # fields with rows of their own, or none
 
 
@@ -27,7 +29,7 @@ def table(tx: Any) -> str:
 
 
 def aligned(rows: list[tuple[str, ...]]) -> str:
-    """Rows as plain text in columns, the first one as the header; the longest column wraps where a line is too long."""
+    """Rows as plain text in columns, the first one as the header; the longest columns wrap where a line is too long."""
     lines = in_columns(_wrapped(rows))
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
@@ -71,18 +73,20 @@ def maker(tx: Any) -> str:
 
 
 def _wrapped(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """The rows with the cells of the widest column broken over several lines, so that a line fits."""
+    """The rows with the cells of the widest columns broken over several lines, so that a line fits."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     excess = sum(widths) + 2 * (len(widths) - 1) - WIDTH
-    widest = max(range(len(widths)), key=widths.__getitem__)
-    room = max(widths[widest] - excess, 24)
     if excess <= 0:
         return rows
+    while excess > 0 and max(widths) > NARROW:
+        widest = max(range(len(widths)), key=widths.__getitem__)
+        room = max(widths[widest] - excess, NARROW)
+        excess -= widths[widest] - room
+        widths[widest] = room
     lines = []
     for row in rows:
-        parts = textwrap.wrap(row[widest], room) or [""]
-        for i, cell in enumerate(parts):
-            lines.append(tuple(cell if j == widest else x if i == 0 else "" for j, x in enumerate(row)))
+        columns = [textwrap.wrap(cell, width) for cell, width in zip(row, widths, strict=True)]
+        lines += itertools.zip_longest(*columns, fillvalue="")
     return lines
 
 
