@@ -10,5 +10,5 @@ def checked_bools(owner: str, found: Any, like: jax.Array) -> jax.Array:
     """What an indicator gives for an array; anything but a bool for each of its entries is an error."""
     shape, dtype = jnp.shape(found), jnp.result_type(found)
     if shape != like.shape or dtype != jnp.bool:
-        raise ValueError(f"{owner}: the indicator gives {dtype}{shape}, wanted bool{like.shape}")
+        raise ValueError(f"{owner}: the indicator gives {dtype}{shape}, expected bool{like.shape}")
     return found
