@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from optchain.averaging import ema_nesterov, schedule_free
+from optchain.core.door import widened
+from optchain.core.holes import filled
 from optchain.core.states import owners
 from optchain.pruning.masked_params import masked_params, masks_in
 
@@ -17,7 +19,8 @@ def averaged_params(state: Any, params: Any = None) -> Any | None:
 
     Args:
         state: an optimizer state that holds one of these, wherever it stands.
-        params: the parameters that are trained, which `schedule_free` and `ema_nesterov` need.
+        params: the parameters that are trained, which `schedule_free` and `ema_nesterov` need. What has no average
+            (frozen or masked out, an integer, `None`) is taken from them, or left out without them.
 
     Raises:
         ValueError: more than one link keeps an average, or one that needs the parameters, which were not given.
@@ -31,8 +34,9 @@ def averaged_params(state: Any, params: Any = None) -> Any | None:
     reader = READERS[name]
     if callable(reader) and params is None:
         raise ValueError("the average is found from the parameters and the state: averaged_params(state, params)")
-    average = reader(table, params) if callable(reader) else table[reader]
-    return masked_params(state, average) if masks_in(state) else average
+    average = reader(own, params) if callable(reader) else own[reader]
+    average = masked_params(state, average) if masks_in(state) else average
+    return average if params is None else widened(filled(average, params))
 
 
 # By technique: the slot that is the average, or how it is found from the parameters that are displaced.

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from optchain.core.around import Around
+from optchain.core.holes import holed
 from optchain.core.lift import technique
 from optchain.core.numbers import Number, Range, at, checked
 from optchain.core.numerics import ema, incremented
@@ -60,7 +61,8 @@ class EmaNesterov(Around):
 
 def iterate(own: dict[str, Any], params: Any) -> Any:
     """The iterate, from the parameters that stand ahead of it."""
-    return jax.tree.map(lambda y, m: y.astype(m.dtype) - own["beta"].astype(m.dtype) * m, params, own["mu"])
+    ys = holed(params, own["mu"])
+    return jax.tree.map(lambda m, y: y.astype(m.dtype) - own["beta"].astype(m.dtype) * m, own["mu"], ys)
 
 
 @technique(tx=scale(-0.1), beta=0.5)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from optchain.core.around import Around
+from optchain.core.holes import holed
 from optchain.core.lift import technique
 from optchain.core.numbers import Number, Range, at, checked
 from optchain.core.numerics import incremented
@@ -73,7 +74,7 @@ def averaged(own: dict[str, Any], params: Any) -> Any:
         b1 = own["b1"].astype(z.dtype)
         return z + (y.astype(z.dtype) - z) / b1
 
-    return jax.tree.map(leaf, own["z"], params)
+    return jax.tree.map(leaf, own["z"], holed(params, own["z"]))
 
 
 @technique(tx=scale(-0.1), learning_rate=0.1)

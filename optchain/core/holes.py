@@ -26,6 +26,15 @@ def merged(new: Any, old: Any) -> Any:
     return treedef.unflatten([b if type(a) is optax.MaskedNode else a for a, b in pairs])
 
 
+def filled(tree: Any, other: Any) -> Any:
+    """The tree with what another one has in the place of its holes, which may be no leaf there, such as `None`."""
+    leaves, treedef = jax.tree.flatten(tree, is_leaf=is_hole)
+    if not any(map(is_hole, leaves)):
+        return tree
+    pairs = zip(leaves, treedef.flatten_up_to(other), strict=True)
+    return treedef.unflatten([y if is_hole(x) else x for x, y in pairs])
+
+
 def holed(tree: Any, pattern: Any) -> Any:
     """The tree with the holes of another one, whose leaves may be subtrees of this one."""
     others, treedef = jax.tree.flatten(pattern, is_leaf=is_hole)

@@ -104,13 +104,14 @@ def addressed(owner: str, table: Mapping[str, Any], names: Iterable[str], main: 
     """A table whose keys are replaced by the names that they address.
 
     A key is a dotted name, a pattern that matches whole names (`*.learning_rate`), or, where `main` is given, the bare
-    name of numbers of the links that make the update.
+    name of numbers of the links that make the update. Where several address one number, its own name counts before all
+    others, whatever the order of the table, which tracing sorts.
     """
     names, addresses = list(names), {}
-    for key, value in table.items():
-        targets = [key] if key in names else fnmatch.filter(names, key)
-        targets = targets or [name for name in main if name.rpartition(".")[2] == key]
-        if not targets and not isinstance(table, Partial):
+    for key, value in sorted(table.items(), key=lambda item: (item[0] in names, item[0])):
+        found = [key] if key in names else fnmatch.filter(names, key)
+        found = found or [name for name in main if name.rpartition(".")[2] == key]
+        if not found and not isinstance(table, Partial):
             raise ValueError(f"{owner} has no number {key!r}; {nearest(key, dict.fromkeys([*names, *main]))}")
         addresses |= dict.fromkeys(targets, value)
     return addresses

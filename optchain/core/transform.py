@@ -1,5 +1,6 @@
 """What a user holds: an optax transformation whose two functions are the bound methods of a definition."""
 
+import functools
 from typing import Any
 
 import jax
@@ -150,6 +151,8 @@ def _same(a: Any, b: Any) -> bool:
         return a == b
     if isinstance(a, (tuple, list)):
         return len(a) == len(b) and all(map(_same, a, b))
+    if isinstance(a, functools.partial):  # which equals no copy of itself
+        return _same((a.func, a.args, a.keywords), (b.func, b.args, b.keywords))
     if hasattr(a, "__dataclass_fields__"):
         return all(_same(getattr(a, name), getattr(b, name)) for name in a.__dataclass_fields__)
     return bool(a == b)

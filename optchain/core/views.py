@@ -68,7 +68,8 @@ def sides(text: Any) -> tuple[list[list[str]], list[list[str]]]:
         len(parts) != 2
         or re.fullmatch(r"(\s*(\w+|\((\s*\w+)+\s*\)))+\s*->(\s*(\w+|\((\s*\w+)+\s*\)))+\s*", text) is None
     ):
-        raise ValueError(f"{text!r} is no view; wanted axes on both sides of an arrow, such as 'h w i o -> (h w i) o'")
+        example = "such as 'h w i o -> (h w i) o'"
+        raise ValueError(f"{text!r} is no view; expected axes on both sides of an arrow, {example}")
     left, right = (
         [group[1:-1].split() if group.startswith("(") else [group] for group in re.findall(r"\([^)]*\)|\w+", part)]
         for part in parts
@@ -77,5 +78,5 @@ def sides(text: Any) -> tuple[list[list[str]], list[list[str]]]:
     if names[0] != names[1] or len(set(names[0])) < len(names[0]):
         raise ValueError(f"view {text!r}: each axis must stand once on either side of the arrow")
     if len(right) < 2:
-        raise ValueError(f"view {text!r} shows one axis; wanted at least rows and columns")
+        raise ValueError(f"view {text!r} shows one axis; expected at least rows and columns")
     return left, right

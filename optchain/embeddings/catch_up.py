@@ -119,16 +119,24 @@ def awake_params(state: Any, params: Any) -> Any:
     for own in kept(state, CatchUp.name):
         if "shrink" not in own:
             continue
-        params = jax.tree.map(lambda p, new: new.astype(p.dtype), params, _awake(own, params))
+        params = jax.tree.map(
+            lambda now, p, new: p if is_hole(now) else new.astype(p.dtype),
+            own["shrink"],
+            params,
+            _awake(own, params),
+            is_leaf=is_hole,
+        )
     return params
 
 
 def _awake(own: Any, params: Any) -> Any:
     """The parameters, whose rows have made up for the decay of their weights; those of tables in float32 or wider."""
 
-    def awake(p: jax.Array, now: Any, now_rest: Any, then: Any, then_rest: Any) -> jax.Array:
+    def awake(now: Any, p: Any, now_rest: Any, then: Any, then_rest: Any) -> Any:
         if is_hole(now):
             return p
         return wide(p) * jnp.expand_dims(jnp.exp((now - then) + (now_rest - then_rest)), range(1, p.ndim))
 
-    return jax.tree.map(awake, params, *(own[name] for name in SHRINKING))
+    now, *others = (own[name] for name in SHRINKING)
+    # Where nothing shrinks a parameter may be anything, such as `None`.
+    return jax.tree.map(awake, now, params, *others, is_leaf=is_hole)

@@ -113,7 +113,9 @@ class Groups(Definition):
         for (path, _), i in zip(jax.tree.leaves_with_path(tree), taken, strict=True):
             for name, factor in tables.get(i, {}).items():
                 by_leaf = factors.setdefault(name, {})
-                by_leaf[path_of(path)] = by_leaf.get(path_of(path), 1.0) * factor
+                leaf = path_of(path)
+                # A factor that is an array stays the same object, by which leaves that share it are known.
+                by_leaf[leaf] = by_leaf[leaf] * factor if leaf in by_leaf else factor
         return dataclasses.replace(given, factors=factors) if factors else given
 
 

@@ -10,5 +10,5 @@ def checked_bools(owner: str, bools: Any, like: jax.Array) -> jax.Array:
     """What an indicator gives for an array; anything but a bool for each of its entries is an error."""
     shape, dtype = jnp.shape(bools), jnp.result_type(bools)
     if shape != like.shape or dtype != jnp.bool:
-        raise ValueError(f"{owner}: the indicator gives {dtype}{shape}, wanted bool{like.shape}")
-    return bools
+        raise ValueError(f"{owner}: the indicator gives {dtype}{shape}, expected bool{like.shape}")
+    return found

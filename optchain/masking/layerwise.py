@@ -35,7 +35,7 @@ def layerwise_decay(
     factor = checked("layerwise_decay", "factor", factor, Range("(0, 1]"))
     if callable(factor) or isinstance(layers, str) or not isinstance(layers, Sequence) or not layers:
         raise ValueError(
-            f"layerwise_decay: wanted a constant factor and a list of patterns, got {factor!r}, {layers!r}"
+            f"layerwise_decay: expected a constant factor and a list of patterns, got {factor!r}, {layers!r}"
         )
     keys = [layer if isinstance(layer, str) else tuple(layer) for layer in layers]
     for key in keys:

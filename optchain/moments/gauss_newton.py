@@ -51,7 +51,7 @@ def gauss_newton_bartlett(logits_fn: Callable[[Any], jax.Array], params: Any, ke
     whole("gauss_newton_bartlett", "samples", samples, 1)
     logits, back = jax.vjp(logits_fn, params)
     if jnp.ndim(logits) == 0:
-        raise ValueError("gauss_newton_bartlett: the logits are a scalar; wanted the classes on the last axis")
+        raise ValueError("gauss_newton_bartlett: the logits are a scalar; expected the classes on the last axis")
     scores = wide(logits)
     examples = scores.size // scores.shape[-1]
 

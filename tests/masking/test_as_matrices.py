@@ -87,11 +87,11 @@ def test_a_view_and_back_is_the_array(text, shape):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("h w i o", "is no view; wanted axes on both sides of an arrow"),
+        ("h w i o", "is no view; expected axes on both sides of an arrow"),
         (3, "is no view"),
         ("a b -> b c", "each axis must stand once on either side"),
         ("a a -> a a", "each axis must stand once on either side"),
-        ("a b -> (a b)", "shows one axis; wanted at least rows and columns"),
+        ("a b -> (a b)", "shows one axis; expected at least rows and columns"),
         ("a (b -> a b", "is no view"),
     ],
 )

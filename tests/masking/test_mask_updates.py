@@ -75,9 +75,9 @@ def test_is_a_mask_of_a_link_after_momentum():
     "where, message",
     [
         ({"kernle": jnp.ones((2, 2), bool)}, "no leaf 'kernel'; did you mean 'kernle'"),
-        ({"kernel": jnp.ones(2, bool)}, r"leaf 'kernel': the indicator gives bool\(2,\), wanted bool\(2, 2\)"),
-        ({"kernel": jnp.ones((2, 2))}, r"gives float32\(2, 2\), wanted bool\(2, 2\)"),
-        (lambda step, path, g, p: True, r"gives bool\(\), wanted bool\(2, 2\)"),
+        ({"kernel": jnp.ones(2, bool)}, r"leaf 'kernel': the indicator gives bool\(2,\), expected bool\(2, 2\)"),
+        ({"kernel": jnp.ones((2, 2))}, r"gives float32\(2, 2\), expected bool\(2, 2\)"),
+        (lambda step, path, g, p: True, r"gives bool\(\), expected bool\(2, 2\)"),
     ],
     ids="path shape dtype scalar".split(),
 )

@@ -154,9 +154,9 @@ def test_refuses_what_is_no_elementwise_technique(tx, message):
 @pytest.mark.parametrize(
     "indicator, message",
     [
-        (lambda g, p: g, r"indicator gives float32\(3,\), wanted bool\(3,\)"),
-        (lambda g, p: jnp.any(g != 0), r"indicator gives bool\(\), wanted bool\(3,\)"),
-        (lambda g, p: True, r"indicator gives bool\(\), wanted bool\(3,\)"),
+        (lambda g, p: g, r"indicator gives float32\(3,\), expected bool\(3,\)"),
+        (lambda g, p: jnp.any(g != 0), r"indicator gives bool\(\), expected bool\(3,\)"),
+        (lambda g, p: True, r"indicator gives bool\(\), expected bool\(3,\)"),
     ],
     ids="numbers one_bool python_bool".split(),
 )
