@@ -34,7 +34,7 @@ def averaged_params(state: Any, params: Any = None) -> Any | None:
     reader = READERS[name]
     if callable(reader) and params is None:
         raise ValueError("the average is found from the parameters and the state: averaged_params(state, params)")
-    average = reader(own, params) if callable(reader) else own[reader]
+    average = reader(table, params) if callable(reader) else table[reader]
     average = masked_params(state, average) if masks_in(state) else average
     return average if params is None else widened(filled(average, params))
 

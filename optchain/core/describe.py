@@ -18,7 +18,7 @@ from optchain.core.walk import walk
 
 HEADER = ("link", "technique", "hyperparameters", "slots", "bytes/param")
 WIDTH = 120  # columns of the table
-NARROW = 24  # to which a column of it is wrapped at the most
+NARROWEST = 16  # a cell is not broken into narrower parts
 HIDDEN = ("rule", "name", "links", "rules", "inner")  # fields with rows of their own, or none
 
 
@@ -29,7 +29,7 @@ def table(tx: Any) -> str:
 
 
 def aligned(rows: list[tuple[str, ...]]) -> str:
-    """Rows as plain text in columns, the first one as the header; the longest columns wrap where a line is too long."""
+    """Rows as plain text in columns, the first one as the header; the longest column wraps where a line is too long."""
     lines = in_columns(_wrapped(rows))
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
@@ -75,18 +75,12 @@ def maker(tx: Any) -> str:
 def _wrapped(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
     """The rows with the cells of the widest columns broken over several lines, so that a line fits."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    excess = sum(widths) + 2 * (len(widths) - 1) - WIDTH
-    if excess <= 0:
-        return rows
-    while excess > 0 and max(widths) > NARROW:
-        widest = max(range(len(widths)), key=widths.__getitem__)
-        room = max(widths[widest] - excess, NARROW)
-        excess -= widths[widest] - room
-        widths[widest] = room
+    while sum(widths) + 2 * (len(widths) - 1) > WIDTH and max(widths) > NARROWEST:
+        widths[widths.index(max(widths))] -= 1
     lines = []
     for row in rows:
-        columns = [textwrap.wrap(cell, width) for cell, width in zip(row, widths, strict=True)]
-        lines += itertools.zip_longest(*columns, fillvalue="")
+        parts = [textwrap.wrap(cell, width) or [""] for cell, width in zip(row, widths, strict=True)]
+        lines += itertools.zip_longest(*parts, fillvalue="")
     return lines
 
 

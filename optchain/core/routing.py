@@ -109,9 +109,9 @@ def addressed(owner: str, table: Mapping[str, Any], names: Iterable[str], main: 
     """
     names, addresses = list(names), {}
     for key, value in sorted(table.items(), key=lambda item: (item[0] in names, item[0])):
-        found = [key] if key in names else fnmatch.filter(names, key)
-        found = found or [name for name in main if name.rpartition(".")[2] == key]
-        if not found and not isinstance(table, Partial):
+        targets = [key] if key in names else fnmatch.filter(names, key)
+        targets = targets or [name for name in main if name.rpartition(".")[2] == key]
+        if not targets and not isinstance(table, Partial):
             raise ValueError(f"{owner} has no number {key!r}; {nearest(key, dict.fromkeys([*names, *main]))}")
         addresses |= dict.fromkeys(targets, value)
     return addresses

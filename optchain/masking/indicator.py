@@ -11,4 +11,4 @@ def checked_bools(owner: str, bools: Any, like: jax.Array) -> jax.Array:
     shape, dtype = jnp.shape(bools), jnp.result_type(bools)
     if shape != like.shape or dtype != jnp.bool:
         raise ValueError(f"{owner}: the indicator gives {dtype}{shape}, expected bool{like.shape}")
-    return found
+    return bools
