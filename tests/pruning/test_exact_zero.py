@@ -66,7 +66,7 @@ def test_so_it_is_with_gradients_narrower_than_the_parameters():
 UNFIT = {"differentially_private_aggregate": "takes the gradients of single examples, and stands before `sparse`"}
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("make", [gradual, changing])
 @pytest.mark.parametrize("name", sorted(set(TECHNIQUES) - {"sparse"}))
 def test_so_it_is_for_a_thousand_steps_of_every_technique(name, make):
