@@ -80,7 +80,7 @@ class Definition:
         return door.params_out(new), state
 
     def _received(self, door: Door, extra: dict[str, Any], state: Any) -> Given:
-        return received(transform(self), door.extra(extra), state, door.unmovable)
+        return received(self, door.extra(extra), state, door.unmovable)
 
     def require_state(self, state: Any) -> None:
         """A state is one of this definition, or an error says what it is."""

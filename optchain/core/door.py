@@ -5,7 +5,7 @@ it is. A parameter whose gradient is `None` or `float0` steps on zeros inside, s
 comes out as it is.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -111,13 +111,7 @@ class Door:
             return self._treedef.flatten_up_to(updates)
         except ValueError:
             others = [path_of(path) for path, _ in jax.tree.leaves_with_path(updates, is_leaf=_is_whole)]
-            for side, other, a, b in (
-                ("updates", "parameters", others, names),
-                ("parameters", "updates", names, others),
-            ):
-                for leaf in sorted(set(a) - set(b)):
-                    problem = f"the {side} have a leaf {leaf!r} that the {other} lack; {nearest(leaf, b)}"
-                    raise ValueError(f"{name}: {problem}") from None
+            _require_leaves(name, others, names)
             raise
 
 
@@ -162,12 +156,18 @@ def no_rows(name: str, leaf: str) -> ValueError:
 def require_shapes(name: str, updates: Any, params: Any, called: str = "parameters") -> None:
     """Two trees have the same leaves in the same shapes, or an error names the first that differs."""
     us, ps = ({path_of(path): jnp.shape(x) for path, x in jax.tree.leaves_with_path(t)} for t in (updates, params))
+    _require_leaves(name, us, ps, called)
+    for path, shape in us.items():
+        if shape != ps[path]:
+            raise ValueError(f"{name}: leaf {path!r} has shape {shape} in the updates, {ps[path]} in the {called}")
+
+
+def _require_leaves(name: str, us: Iterable[str], ps: Iterable[str], called: str = "parameters") -> None:
+    """Two trees have leaves of the same paths, or an error names the first that one of them lacks."""
     for side, other, a, b in (("updates", called, us, ps), (called, "updates", ps, us)):
-        for path, shape in a.items():
-            if path not in b:
-                raise ValueError(f"{name}: the {side} have a leaf {path!r} that the {other} lack; {nearest(path, b)}")
-            if shape != b[path]:
-                raise ValueError(f"{name}: leaf {path!r} has shape {shape} in the {side}, {b[path]} in the {other}")
+        for leaf in sorted(set(a) - set(b)):
+            problem = f"the {side} have a leaf {leaf!r} that the {other} lack; {nearest(leaf, b)}"
+            raise ValueError(f"{name}: {problem}") from None
 
 
 def _is_plain(params: Any, updates: Any) -> bool:

@@ -14,7 +14,7 @@ from optchain.core.states import STRUCTURE
 from optchain.core.transform import Transform, transform
 
 
-def lift(rule: type, name: str, runner: type[Runner] = Dense) -> Callable[..., Transform]:
+def lift(rule: Any, name: str, runner: type[Runner] = Dense) -> Callable[..., Transform]:
     """The public function of a rule: its fields as arguments, its docstring, and a `mask`.
 
     Any number may be given as a schedule. The function's `mask` chooses the leaves that the technique applies to: see
@@ -53,7 +53,7 @@ def lift(rule: type, name: str, runner: type[Runner] = Dense) -> Callable[..., T
     technique.__module__ = rule.__module__
     technique.__doc__ = rule.__doc__
     technique.__signature__ = signature
-    register(Registered(technique, TECHNIQUE, getattr(rule, "example", {}), rule))
+    register(Registered(technique, TECHNIQUE, rule.example, rule))
     return technique
 
 

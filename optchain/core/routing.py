@@ -9,7 +9,7 @@ import jax
 
 from optchain.core.paths import nearest
 from optchain.core.states import names_within
-from optchain.core.transform import ours
+from optchain.core.transform import ours, transform
 from optchain.core.walk import main_numbers, numbers_of, walk
 
 Factors = Mapping[str, Mapping[str, Any]]  # by a number's dotted name and a leaf's path; 1 for a leaf that is not there
@@ -87,16 +87,17 @@ def split(table: Mapping[str, Any], prefixes: Iterable[str]) -> dict[str, dict[s
     return parts
 
 
-def received(tx: Any, extra: dict[str, Any], state: Any, unmovable: Any) -> Given:
+def received(definition: Any, extra: dict[str, Any], state: Any, unmovable: Any) -> Given:
     """The extra arguments of a call from outside, with every pattern replaced by the names that it matches."""
     if not extra:
         return Given({}, unmovable=unmovable)
     rest = {name: x for name, x in extra.items() if name not in ("hyper", "factors", "step")}
     hyper, factors = extra.get("hyper") or {}, extra.get("factors") or {}
     if hyper or factors:
+        tx = transform(definition)
         names = [*numbers_of(tx), *_foreign_names(tx, state)]
-        hyper = addressed(tx.link.name, hyper, names)
-        factors = addressed(tx.link.name, factors, names, main_numbers(tx))
+        hyper = addressed(definition.name, hyper, names)
+        factors = addressed(definition.name, factors, names, main_numbers(tx))
     return Given(rest, extra.get("step"), hyper, factors, unmovable)
 
 

@@ -29,6 +29,7 @@ class Rule(Protocol):
         batched: whether leaves of one shape run as one stacked call.
         any_rank: whether a law of rows accepts arrays of any rank.
         metrics: names of the scalars that a law of the whole tree computes anyway (`Joint` only).
+        example: arguments for fields without a default, with which the technique can be tried.
         ignores_zeros: whether the update of an entry does not depend on how many zeros stand elsewhere (`Joint` only).
     """
 
@@ -39,6 +40,7 @@ class Rule(Protocol):
     any_rank: bool
     metrics: tuple[str, ...]
     ignores_zeros: bool
+    example: Mapping[str, Any]
 
     def init(self, p: jax.Array) -> Any:
         """The slots of one parameter: a NamedTuple of arrays (None for a slot that it does not have), or `()`."""
@@ -64,6 +66,7 @@ DEFAULTS: dict[str, Any] = {
     "any_rank": False,
     "metrics": (),
     "ignores_zeros": False,
+    "example": {},
     "init": lambda self, p: (),
     "axes": lambda self, p: {},
 }

@@ -31,12 +31,7 @@ def is_outer_state(x: Any) -> bool:
 
 def is_state(x: Any) -> bool:
     """Whether this is the state of a definition."""
-    if is_outer_state(x):
-        return True
-    if not isinstance(x, dict) or len(x) != 1:
-        return False
-    (name, table), *_ = x.items()
-    return isinstance(table, dict) and name in registered() and "count" in table and np.ndim(table["count"]) == 0
+    return is_outer_state(x) or (_is_technique(x) and not x.keys() - registered().keys())
 
 
 def owners(state: Any, prefix: str = "") -> Iterator[tuple[str, str, dict[str, Any]]]:
