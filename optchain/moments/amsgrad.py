@@ -1,6 +1,6 @@
 """AMSGrad."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -60,10 +60,16 @@ class Amsgrad(Sleeps):
         return MaxMoments(decayed(s.mu, self.b1, k), decayed(s.nu, self.b2, k), s.nu_max)
 
     def update(self, g, s, p, t, seen):
-        mu, nu = ema(g, s.mu, self.b1), ema(square(g), s.nu, self.b2)
-        mean = mu / seen.b1 if self.bias_correction_mu else mu
-        nu_max = jnp.maximum(s.nu_max, nu / seen.b2 if self.bias_correction_nu else nu)
-        return over_root(mean, nu_max + self.eps_root, self.eps), MaxMoments(mu, nu, nu_max)
+        mean, moments = with_largest(self, g, s, seen)
+        return over_root(mean, moments.nu_max + self.eps_root, self.eps), moments
+
+
+def with_largest(rule: Any, g: jax.Array, s: MaxMoments, seen: Any) -> tuple[jax.Array, MaxMoments]:
+    """The mean that the update divides, and the moments after one more gradient, for AMSGrad and its variants."""
+    mu, nu = ema(g, s.mu, rule.b1), ema(square(g), s.nu, rule.b2)
+    mean = mu / seen.b1 if rule.bias_correction_mu else mu
+    nu_max = jnp.maximum(s.nu_max, nu / seen.b2 if rule.bias_correction_nu else nu)
+    return mean, MaxMoments(mu, nu, nu_max)
 
 
 scale_by_amsgrad = lift(Amsgrad, "scale_by_amsgrad")

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 
 from optchain.core.lift import lift
 from optchain.core.numbers import Mean, NonNegative, Range, Scalar, Static
-from optchain.core.numerics import ema, root, square
+from optchain.core.numerics import root
 from optchain.core.rule import rule
 from optchain.embeddings.sleep import Sleeps, decayed
-from optchain.moments.amsgrad import MaxMoments
+from optchain.moments.amsgrad import MaxMoments, with_largest
 
 
 @rule
@@ -57,10 +57,8 @@ class Padam(Sleeps):
         return MaxMoments(decayed(s.mu, self.b1, k), decayed(s.nu, self.b2, k), s.nu_max)
 
     def update(self, g, s, p, t, seen):
-        mu, nu = ema(g, s.mu, self.b1), ema(square(g), s.nu, self.b2)
-        mean = mu / seen.b1 if self.bias_correction_mu else mu
-        nu_max = jnp.maximum(s.nu_max, nu / seen.b2 if self.bias_correction_nu else nu)
-        return mean / (root(nu_max) + self.eps) ** (2 * self.power), MaxMoments(mu, nu, nu_max)
+        mean, moments = with_largest(self, g, s, seen)
+        return mean / (root(moments.nu_max) + self.eps) ** (2 * self.power), moments
 
 
 scale_by_padam = lift(Padam, "scale_by_padam")
