@@ -1,7 +1,8 @@
 """What stands behind every transformation: the methods that a definition says, and what follows from them."""
 
+import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from optchain.core.describe import table
 from optchain.core.door import Door, like, rounded_sum, widened
@@ -92,6 +93,10 @@ class Definition:
         """Parameters are given, or an error says how."""
         if params is None:
             raise ValueError(f"{self.name} reads the parameters: call update(grads, state, params)")
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What is cached is found again.
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(cast(Any, self))}
 
     def __str__(self) -> str:
         return table(transform(self))

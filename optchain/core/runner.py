@@ -134,7 +134,3 @@ class Runner(Definition):
             if self.mask is None or chooses(self.mask, leaf, g):
                 cure = "leave it out with a mask, a group or a gradient of None"
                 raise ValueError(f"{self.name}: leaf {leaf!r} is {g.dtype}, expected a real floating dtype; {cure}")
-
-    def __getstate__(self) -> dict[str, Any]:
-        # What is cached is found again.
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

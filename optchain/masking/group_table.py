@@ -10,9 +10,8 @@ from optchain.core.describe import aligned, shown
 from optchain.core.holes import part
 from optchain.core.mask import label, select
 from optchain.core.paths import path_of
-from optchain.core.routing import addressed
 from optchain.core.runner import Runner
-from optchain.core.walk import definitions, dotted, main_numbers, numbers_of
+from optchain.core.walk import definitions, dotted
 from optchain.masking.groups import Groups
 from optchain.masking.rules import Group, assign
 
@@ -57,15 +56,7 @@ def group_table(tx: Any, params: Any) -> str:
 
 def _factored(link: Groups) -> list[str]:
     """The own names of the numbers that some rule has a factor for."""
-    return [name.rpartition(".")[2] for i in range(len(link.rules)) for name in _factors(link, i)]
-
-
-def _factors(link: Groups, i: int) -> dict[str, Any]:
-    """The factors of one rule by the dotted names of the numbers."""
-    what = link.rules[i].what
-    if not isinstance(what, dict):
-        return {}
-    return addressed("groups", what, numbers_of(link.inner), main_numbers(link.inner))
+    return [name.rpartition(".")[2] for factors in link.factors for name in factors]
 
 
 def _cells(link: Groups, params: Any, taken: list[int]) -> list[dict[str, list[str]]]:
@@ -78,7 +69,7 @@ def _cells(link: Groups, params: Any, taken: list[int]) -> list[dict[str, list[s
             if not isinstance(runner, Runner):
                 continue
             for j, applies in zip(indices, select(runner.mask, tree), strict=True):
-                factors = _factors(link, taken[j])
+                factors = link.factors[taken[j]]
                 for name, number in runner.numbers.items() if applies else ():
                     factor = factors.get(dotted(prefix, name), 1.0)
                     cells[j].setdefault(name, []).append(_multiplied(number, factor))

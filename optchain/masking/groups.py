@@ -1,6 +1,7 @@
 """Parameter groups: ordered rules that say what happens to which parameter."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -36,6 +37,7 @@ class Groups(Definition):
 
     name = "groups"
 
+    @functools.cached_property
     def others(self) -> dict[str, Any]:
         """The transformations of groups that have their own, named as the positional links of a chain."""
         taken, others = {name.partition(".")[0] for name in numbers_of(self.inner)}, {}
@@ -45,7 +47,7 @@ class Groups(Definition):
         return others
 
     def children(self) -> dict[str, Any]:
-        return {"": self.inner, **self.others()}
+        return {"": self.inner, **self.others}
 
     def members(self) -> list[tuple[str, Any, list[int]]]:
         """Each transformation with the prefix of its numbers' names and the indices of its rules."""
@@ -53,7 +55,7 @@ class Groups(Definition):
         own = [i for i, group in enumerate(self.rules) if isinstance(group.what, optax.GradientTransformation)]
         return [
             ("", self.inner, shared),
-            *((name, tx, [i]) for (name, tx), i in zip(self.others().items(), own, strict=True)),
+            *((name, tx, [i]) for (name, tx), i in zip(self.others.items(), own, strict=True)),
         ]
 
     def moving(self, params: Any) -> Any:
@@ -101,17 +103,18 @@ class Groups(Definition):
         """The leaves that cannot move among those that some of the rules take."""
         return tuple((leaf, g) for leaf, g in given.unmovable if taker(self.rules, leaf, g) in rules)
 
+    @functools.cached_property
+    def factors(self) -> list[dict[str, Any]]:
+        """What each rule multiplies, by the dotted names of the numbers of `inner`; nothing where it does not."""
+        names, main = numbers_of(self.inner), main_numbers(self.inner)
+        tables = [group.what if isinstance(group.what, dict) else {} for group in self.rules]
+        return [addressed("groups", table, names, main) for table in tables]
+
     def _with_factors(self, tree: Any, taken: list[int], given: Given) -> Given:
         """What `inner` receives, with the factors of each leaf: these, and those of groups around."""
-        names, main = numbers_of(self.inner), main_numbers(self.inner)
         factors = {name: dict(by_leaf) for name, by_leaf in given.factors.items()}
-        tables = {
-            i: addressed("groups", group.what, names, main)
-            for i, group in enumerate(self.rules)
-            if isinstance(group.what, dict)
-        }
         for (path, _), i in zip(jax.tree.leaves_with_path(tree), taken, strict=True):
-            for name, factor in tables.get(i, {}).items():
+            for name, factor in self.factors[i].items():
                 by_leaf = factors.setdefault(name, {})
                 leaf = path_of(path)
                 # A factor that is an array stays the same object, by which leaves that share it are known.

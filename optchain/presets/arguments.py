@@ -1,5 +1,6 @@
 """The arguments of presets: what their techniques say of them, and what holds in all presets."""
 
+import functools
 import inspect
 import re
 import sys
@@ -98,9 +99,15 @@ def with_arguments(doc: str, described: Mapping[str, str]) -> str:
     doc = inspect.cleandoc(doc)
     first = AFTER.search(doc)
     head, tail = (doc[: first.start()], doc[first.start() :]) if first else (doc, "")
-    wrap = textwrap.TextWrapper(112, "    ", "        ", break_long_words=False, break_on_hyphens=False)
-    items = [wrap.fill(" ".join(f"{name}: {text}".split())) for name, text in described.items()]
+    items = [_item(name, text) for name, text in described.items()]
     return "\n".join([head.rstrip(), "", "Args:", *items, *(["", tail] if tail else [])])
+
+
+@functools.cache  # most presets share most of their texts, and they are written at the import
+def _item(name: str, text: str) -> str:
+    """What is said of one argument, in lines that fit."""
+    wrap = textwrap.TextWrapper(112, "    ", "        ", break_long_words=False, break_on_hyphens=False)
+    return wrap.fill(" ".join(f"{name}: {text}".split()))
 
 
 def documented(*techniques: Callable[..., Any], **own: str) -> Callable[[Make], Make]:
