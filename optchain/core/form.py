@@ -9,8 +9,7 @@ import jax
 from optchain.core.gather import gathered, scattered
 from optchain.core.law import Law
 from optchain.core.layers import Layers, depths
-from optchain.core.mask import matches
-from optchain.core.paths import path_of
+from optchain.core.paths import matches, named_leaves
 from optchain.core.rule import core_of
 from optchain.core.views import View, Views, view
 
@@ -64,10 +63,9 @@ def forms(name: str, rule: Any, layers: Layers | None, views: Views, tree: Any) 
     Raises:
         ValueError: a leaf with other axes than the rule looks across.
     """
-    leaves = jax.tree.leaves_with_path(tree)
     leaf_forms = []
-    for (path, x), depth in zip(leaves, depths(layers, tree), strict=True):
-        leaf, shape = path_of(path), x.shape[depth:]
+    for (leaf, x), depth in zip(named_leaves(tree), depths(layers, tree), strict=True):
+        shape = x.shape[depth:]
         text = next((text for pattern, text in views.items() if matches(leaf, pattern)), None)
         seen = None if text is None else _viewed(name, leaf, text, shape)
         rank = len(shape) if seen is None else 2

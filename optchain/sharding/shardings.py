@@ -8,7 +8,7 @@ import optax
 
 from optchain.core.axes import Axes, along, entry
 from optchain.core.holes import is_hole
-from optchain.core.paths import path_of
+from optchain.core.paths import named_leaves
 from optchain.sharding.axes import followed
 
 
@@ -46,9 +46,9 @@ def shardings(tx: optax.GradientTransformation, params: Any) -> Any:
     >>> state["scale_by_shampoo"]["right"]["w"].sharding.spec
     P(None, 'x', None)
     """
-    for path, p in jax.tree.leaves_with_path(params):
+    for path, p in named_leaves(params):
         if getattr(p, "sharding", None) is None:
-            raise ValueError(f"parameter {path_of(path)!r} has no sharding; place the parameters first")
+            raise ValueError(f"parameter {path!r} has no sharding; place the parameters first")
     ps = jax.tree.leaves(params, is_leaf=is_hole)
     layouts = {p.sharding for p in ps if not is_hole(p)}
     meshes = {layout.mesh for layout in layouts if isinstance(layout, jax.NamedSharding)}
