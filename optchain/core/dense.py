@@ -103,7 +103,8 @@ class Dense(Runner):
         """The form of each leaf; an elementwise rule sees all as they are."""
         if self.rule.core_ndim == 0:
             return [PLAIN] * len(jax.tree.leaves(tree))
-        return forms(self.name, self.rule, self.layers, self.views, tree)
+        rule = self._at(jnp.zeros((), jnp.int32), {})[0] if self.views else self.rule
+        return forms(self.name, rule, self.layers, self.views, tree)
 
     def _rows(self, slots: dict[str, Any], treedef: Any, boxes: Boxes | None) -> list[Any]:
         """The slots of each leaf, None for one that it does not have."""

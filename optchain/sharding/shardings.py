@@ -73,7 +73,8 @@ def _layout(slot: Any, p: Any, axes: Axes, replicated: Any) -> Any:
     if not isinstance(p.sharding, jax.NamedSharding):
         return replicated
     names, sizes = along(p.sharding.spec, axes, slot.shape, p.shape), p.sharding.mesh.shape
-    if slot.ndim >= 2 and (None in axes or len(set(axes)) < len(axes)):
+    several = slot.ndim >= 2 or slot.size > max(p.shape)  # more than one number for each index of an axis
+    if several and (None in axes or len(set(axes)) < len(axes)):
         names = _spread(names, [*along(p.sharding.spec, tuple(range(p.ndim)), p.shape, p.shape)], slot.shape, sizes)
     return jax.NamedSharding(p.sharding.mesh, jax.P(*map(entry, names)))
 
