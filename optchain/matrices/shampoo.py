@@ -89,8 +89,9 @@ class Shampoo:
         weight = jnp.where(jnp.equal(self.b, 1), 1, 1 - self.b).astype(g.dtype)
 
         def moment(old, products):
-            seen = jnp.einsum(products, blocks, blocks, precision="highest")
-            return None if old is None else self.b * old + weight * seen
+            if old is None:
+                return None
+            return self.b * old + weight * jnp.einsum(products, blocks, blocks, precision="highest")
 
         left, right = moment(s.left, "kia,kja->kij"), moment(s.right, "kai,kaj->kij")
         exponent = 2 * self.exponent if left is None or right is None else self.exponent

@@ -46,9 +46,9 @@ class SOAP:
         max_dim: sides longer than this keep the standard basis, and have no preconditioner.
 
     Shapes and dtypes: matrices; `mu` and `nu` are like the parameter, the other slots square, :math:`2 n^2` numbers for
-    each side of n entries that is at most `max_dim` long, and `mu_missed` and `nu_missed`, the weights of the gradient that the means leave out, are numbers, all
-    in float32 or wider. The link keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes,
-    :math:`1 - \prod b`, as two numbers each.
+    each side of n entries where n is at most `max_dim`, and `mu_missed` and `nu_missed`, the weights of the gradient
+    that the means leave out, are numbers, all in float32 or wider. The link keeps the weight that each mean has seen,
+    :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers each.
 
     Raises:
         ValueError: `every` or `max_dim` below 1.
