@@ -24,8 +24,6 @@ WEIGHT_DECAY = """the multiple of the parameter that is added to the update, at 
     too (decoupled decay)."""
 L2 = "the multiple of the parameter that is added to the gradient, at least 0; it enters all that follows (L2)."
 LEAVES = "patterns on paths, a predicate of (path, leaf), a tree of bools, or a function that makes it"
-    "patterns on paths, a predicate of (path, leaf), a tree of bools, or a function that makes it of the parameters"
-)
 DECAY_MASK = f"the parameters that decay: {LEAVES}; None stands for all."
 MOMENTUM = "the decay of the sum of the updates so far that takes their place, in [0, 1); None is without momentum."
 NESTEROV = "whether that sum looks ahead by one step."
