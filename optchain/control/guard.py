@@ -56,6 +56,7 @@ class Guard(Gate):
     growth: int
 
     name = "guard"
+    reads = ("value",)
 
     def begin(self, params: Any) -> dict[str, Any]:
         own = {name: jnp.zeros((), jnp.int32) for name in ("accepted", "rejected", "streak", "reason")}
@@ -72,6 +73,8 @@ class Guard(Gate):
     def run(self, grads: Any, state: Any, given: Given, nothing: Any, take: Take) -> tuple[Any, Any]:
         own, given = state[self.name], given.at(state[self.name]["accepted"])
         norm, value = self._unscaled(global_norm(summed(grads)), own), given.extra.get("value")
+        if self.max_value is not None:
+            value = given.asked("value", self.name)
         value = None if value is None else jnp.asarray(value, jnp.float32)
 
         def step(grads: Any, inner: Any) -> tuple[Any, Any]:
@@ -196,6 +199,7 @@ def guard(
         growth: steps without overflow after which the loss scale doubles.
 
     `update` and `oc.apply` take the extra argument `value`, the loss; it is checked too, and forwarded as all others.
+    With `max_value` it must be given, None in a step that has none.
     Through `oc.apply` the parameters stand within the same `cond`, and a rejected step touches nothing.
 
     Metrics: `guard.accepted`, `guard.rejected`, `guard.streak`, `guard.reason` (an index of `REASONS`), `guard.norm`,

@@ -30,6 +30,7 @@ class Sam(Around):
 
     name = "sam"
     needs_params = True
+    reads = ("grad_fn",)
 
     def begin(self, params: Any) -> dict[str, Any]:
         return {"count": jnp.zeros((), jnp.int32)}
