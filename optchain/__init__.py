@@ -19,10 +19,11 @@ from optchain.clipping.quantile import clip_by_quantile as clip_by_quantile
 from optchain.clipping.value import clip as clip
 from optchain.clipping.zscore import clip_by_zscore as clip_by_zscore
 from optchain.control.accumulate import accumulate as accumulate
-from optchain.control.guard import REASONS as REASONS
 from optchain.control.guard import guard as guard
 from optchain.control.guard import loss_scale as loss_scale
 from optchain.control.plateau import scale_on_plateau as scale_on_plateau
+from optchain.control.rejection import REASONS as REASONS
+from optchain.control.rejection import rejection as rejection
 from optchain.core.chain import chain as chain
 from optchain.core.lift import lift as lift
 from optchain.core.mask import Without as Without
