@@ -8,6 +8,8 @@ import optax
 
 from optchain.averaging.averaged_params import averaged_params as averaged_params
 from optchain.control.guard import loss_scale as loss_scale
+from optchain.control.rejection import REASONS as REASONS
+from optchain.control.rejection import rejection as rejection
 from optchain.core.chain import chain as chain
 from optchain.core.lift import lift as lift
 from optchain.core.mask import Without as Without
@@ -35,7 +37,9 @@ from optchain.inspect.config import techniques as techniques
 from optchain.inspect.laws import check_laws as check_laws
 from optchain.inspect.migrate import migrate_state as migrate_state
 from optchain.inspect.reset import reset_state as reset_state
+from optchain.inspect.routing import routing as routing
 from optchain.masking.group_table import group_table as group_table
+from optchain.masking.hidden import is_hidden as is_hidden
 from optchain.masking.layerwise import layerwise_decay as layerwise_decay
 from optchain.masking.rules import FROZEN as FROZEN
 from optchain.masking.sparse_update import nonzero as nonzero
@@ -454,8 +458,8 @@ def clip_qk(kernels: Mapping[str, int], tau: Number = 100.0, rotary: Mapping[str
         params, state = oc.apply(tx, grads, state, params, max_logits=sown["intermediates"])
 
     There a leaf `block/attention/max_logits` belongs to all kernels within `block/attention`; `{"block/attention":
-    logits}` says the same, and a bare array is for all kernels. A step without `max_logits` clips nothing; one of
-    several micro-batches clips by the last. The collection may hold nothing else.
+    logits}` says the same, and a bare array is for all kernels. A step that has none passes `max_logits=None` and
+    clips nothing; to give nothing is an error. The collection may hold nothing else.
 
     Args:
         kernels: a table from patterns on paths to the axis that counts heads, such as
@@ -576,19 +580,28 @@ def accumulate(tx: optax.GradientTransformation, every: Number, rows: int | None
         rows: where `tx` is `optchain.rows`, the look-ups of a micro-batch in a table, at most: room is made for `every`
             times as many, and `every` is constant.
 
-    `update` and `oc.apply` take the extra argument `weight`, the weight w of this micro-batch: the number of its
-    tokens, where the loss is a mean over tokens. All others are forwarded, at a step those of its last micro-batch.
-    Through `oc.apply` a micro-batch costs a test of its gradients and the addition; `update` writes zeros besides.
+    `update` and `oc.apply` take the extra arguments
 
-    A weight of 0 leaves a micro-batch out; a negative one does too.
+    - `weight`, the weight w of this micro-batch: the number of its tokens, where the loss is a mean over tokens. A
+      weight of 0 leaves a micro-batch out; a negative one does too.
+    - `emit`, a bool that may be traced: step now, on the mean of what has been seen since the last step, as at the end
+      of an epoch. With a weight of 0 and gradients of 0 that is a step without another micro-batch.
+
+    Of those that `tx` reads, `value` (of a transformation of optax too), `validation` and `hessian` are averaged in the
+    same way, over the micro-batches that give them; all others are forwarded, at a step those of its last micro-batch.
+    What has no mean is refused: functions, and the `max_logits` of `clip_qk`.
+
+    Through `oc.apply` a micro-batch costs a test of its gradients and the addition; `update` writes zeros besides.
 
     Metrics: `accumulate.micro`, `accumulate.emitted`, `accumulate.dropped`, `accumulate.every`.
 
-    Shapes and dtypes: any; the running mean is like the parameters, in float32 or wider.
+    Shapes and dtypes: any; the running mean is like the parameters, in float32 or wider; so is that of a `hessian`,
+    where something reads it.
 
     Raises:
-        ValueError: `every` below 1; `rows` where nothing takes them; while tracing, more look-ups than `rows`, or
-            gradients of single examples.
+        ValueError: `every` below 1; `rows` where nothing takes them; a technique that reads what has no mean, unless
+            `every` is 1; while tracing, more look-ups than `rows`, gradients of single examples, or a function where a
+            transformation of optax may call it.
 
     >>> import optchain as oc
     >>> tx = oc.accumulate(oc.adamw(1e-3), every=8)
@@ -633,10 +646,13 @@ def guard(
         growth: steps without overflow after which the loss scale doubles.
 
     `update` and `oc.apply` take the extra argument `value`, the loss; it is checked too, and forwarded as all others.
+    With `max_value` it must be given, None in a step that has none.
     Through `oc.apply` the parameters stand within the same `cond`, and a rejected step touches nothing.
 
-    Metrics: `guard.accepted`, `guard.rejected`, `guard.streak`, `guard.reason` (an index of `REASONS`), `guard.norm`,
-    `guard.exhausted`, and `guard.loss_scale` where there is one.
+    Metrics: `guard.accepted`, `guard.rejected`, `guard.streak`, `guard.reason` (an index of `REASONS`), `guard.leaf`
+    (that of the first leaf with a NaN or an infinity, in the gradients or else in the output, among all leaves of the
+    parameters, or -1), `guard.norm`, `guard.exhausted`, and `guard.loss_scale` where there is one.
+    `rejection(state, params)` says the reason and the leaf in words.
 
     Raises:
         ValueError: a number out of its range.
@@ -677,8 +693,8 @@ def scale_on_plateau(
         raise_by: r, at least 1.
         against: compare with the "best" value so far, or with the "last".
 
-    `update` and `oc.apply` take the extra argument `validation` or, without it, `value`. A NaN, an infinity or no
-    argument at all changes nothing: feed a validation loss once, and NaN until there is a new one.
+    `update` and `oc.apply` take the extra argument `validation` or, without it, `value`; to give neither is an error.
+    A NaN, an infinity or None changes nothing: feed a validation loss once, and NaN until there is a new one.
 
     Metrics: `factor`, `best`, `stale`.
 
@@ -1065,8 +1081,18 @@ def as_matrices(tx: optax.GradientTransformation, views: Mapping[str, str]) -> T
     `"d (3 k) -> 3 d k"`       queries, keys and values that are fused in one kernel, each by itself
     =========================  =================================================================
 
+    Parts of unequal lengths along one axis are written as their sum; each part is updated by itself, as if it were a
+    parameter. With 8 heads of queries that share 2 of keys and 2 of values, each head of length k:
+
+    ==================================  ========================================================
+    `"d (8+2+2 k) -> d (8+2+2 k)"`      queries, keys and values that are fused in one kernel
+    `"d 8+2+2 k -> d (8+2+2 k)"`        the same, where the kernel has an axis for the heads
+    `"d 512+128+128 -> d 512+128+128"`  the same, by the numbers of columns
+    ==================================  ========================================================
+
     The result is `tx` with the declaration in each of its links, wrappers and groups included. Slots like the
-    parameter keep its shape. Elementwise techniques are the same either way, and see the parameter as it is;
+    parameter keep its shape; of a parameter in parts, every other slot is one vector that holds those of all parts, one
+    after the other. Elementwise techniques are the same either way, and see the parameter as it is;
     transformations of optax's do too. Axes declared by `over_layers` come before those of the view.
 
     Args:
@@ -1446,6 +1472,7 @@ def scale_by_kl_soap(
     every: int = 10,
     initial_value: Number = 0.1,
     floor: Number = 1e-06,
+    max_dim: int = 10000,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Runs Adam in eigenvectors of the Kronecker factors that are nearest to the gradients' covariance in divergence.
@@ -1468,17 +1495,20 @@ def scale_by_kl_soap(
         every: steps between two changes of the bases, at least 1.
         initial_value: of the eigenvalues, in the units of g, positive.
         floor: the least eigenvalue that is divided by, as a part of the largest, at least 0.
+        max_dim: sides longer than this keep the standard basis, in which their factor is diagonal: they have its
+            eigenvalues, and nothing square.
 
-    Shapes and dtypes: matrices; `mu` and `nu` are like the parameter, the others square or one number for each row or
-    column, and `mu_missed` and `nu_missed`, the weights of the gradient that the means leave out, are numbers, all in
-    float32 or wider. The link keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes,
-    :math:`1 - \prod b`, as two numbers each.
+    Shapes and dtypes: matrices; `mu` and `nu` are like the parameter; for each side of n entries `left_values` and
+    `right_values` have n numbers, and the other slots :math:`2 n^2` where n is at most `max_dim`. The weights of the
+    gradient that the means leave out, `mu_missed` and `nu_missed`, are numbers. All are in float32 or wider. The link
+    keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers
+    each.
 
     Raises:
-        ValueError: `every` below 1.
+        ValueError: `every` or `max_dim` below 1.
 
-    Differs from the paper: `floor` bounds the eigenvalues relative to the largest, where the authors' code bounds their
-    inverse roots by the length of the side, and does not debias.
+    Differs from the paper: `max_dim`, as SOAP has it. `floor` bounds the eigenvalues relative to the largest, where the
+    authors' code bounds their inverse roots by the length of the side, and does not debias.
 
     References:
         Lin et al., 2025, claims 2 and 3 and the implementation by QR. https://arxiv.org/abs/2509.03378
@@ -1492,6 +1522,7 @@ def scale_by_kron(
     precond_lr: Number = 0.1,
     every: int = 1,
     seed: int = 0,
+    max_dim: int = 10000,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Whitens the running mean of the gradients of a matrix by two triangular factors that are fitted step by step.
@@ -1510,13 +1541,14 @@ def scale_by_kron(
         precond_lr: :math:`\eta`, the step of the factors, positive, at most 1 in practice.
         every: the factors are fitted at the first step and then every so many steps, at least 1.
         seed: of the normal numbers :math:`v`, which are the same for all parameters of one shape.
+        max_dim: the factors of sides longer than this are diagonal, with the diagonal of the law above.
 
-    Shapes and dtypes: matrices; the slot `mu` is like the parameter, the factors are square, in float32 or wider. The
-    link keeps the weight that the mean of decay `b1` has seen, :math:`1 - b^t` or, where b changes,
-    :math:`1 - \prod b`, as two numbers.
+    Shapes and dtypes: matrices; the slot `mu` is like the parameter; the factor of a side of n entries is square, with
+    :math:`n^2` numbers, or a vector where n is more than `max_dim`; all in float32 or wider. The link keeps the weight
+    that the mean of decay `b1` has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers.
 
     Raises:
-        ValueError: `every` below 1.
+        ValueError: `every` or `max_dim` below 1.
 
     Differs from the paper: the norm of a symmetric matrix is the lower bound :math:`\|A x\|`, x the unit vector along A
     times its largest column, as in the authors' code. The factors are balanced (equal largest entries) at each fit, not
@@ -1665,6 +1697,7 @@ def scale_by_shampoo(
     eps: Number = 1e-06,
     every: int = 1,
     block_size: int = 1024,
+    max_dim: int = 10000,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Multiplies the update of a matrix from both sides by inverse roots of the second moments of rows and columns.
@@ -1682,11 +1715,15 @@ def scale_by_shampoo(
         every: the inverse roots are computed at the first step and then every so many steps. Where gradients grow in a
             direction that the last roots have enlarged, the steps do too: graft, or compute roots often, at the start.
         block_size: longer sides are cut in blocks of at most this length, each with moments of its own.
+        max_dim: sides longer than this are not cut and have no moments. The other side's exponent is then :math:`2e`,
+            so that the update of a first gradient has the same size; without both sides g passes.
 
-    Shapes and dtypes: matrices; the four slots hold symmetric matrices for each block, in float32 or wider.
+    Shapes and dtypes: matrices; the four slots hold symmetric matrices for each block, in float32 or wider: for each
+    number of the parameter at most :math:`2 (r / c + c / r)` numbers where a block has r rows and c columns. A side
+    much shorter than the other one so costs the most: 10,000 by 8 take 250 numbers for each with blocks of 1000.
 
     Raises:
-        ValueError: `every` or `block_size` below 1.
+        ValueError: `every`, `block_size` or `max_dim` below 1.
 
     Differs from the paper: the ridge of Gupta et al. is a fixed :math:`\epsilon I` in the initial moments; this one is
     that of Anil et al., relative, so that the units of the gradient do not matter. Momentum and grafting, the size of
@@ -1727,10 +1764,10 @@ def scale_by_soap(
         every: steps between two changes of the bases, at least 1.
         max_dim: sides longer than this keep the standard basis, and have no preconditioner.
 
-    Shapes and dtypes: matrices; `mu` and `nu` are like the parameter, the other slots square for each side of at most
-    `max_dim`, and `mu_missed` and `nu_missed`, the weights of the gradient that the means leave out, are numbers, all
-    in float32 or wider. The link keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes,
-    :math:`1 - \prod b`, as two numbers each.
+    Shapes and dtypes: matrices; `mu` and `nu` are like the parameter, the other slots square, :math:`2 n^2` numbers for
+    each side of n entries where n is at most `max_dim`, and `mu_missed` and `nu_missed`, the weights of the gradient
+    that the means leave out, are numbers, all in float32 or wider. The link keeps the weight that each mean has seen,
+    :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers each.
 
     Raises:
         ValueError: `every` or `max_dim` below 1.
@@ -1903,8 +1940,8 @@ def scale_by_adahessian(
         u = \frac{\mu / (1 - b_1^t)}{\left(\nu / (1 - b_2^n)\right)^{k / 2} + \epsilon}
 
     The estimate :math:`\hat h` of the Hessian's diagonal is the extra argument `hessian` of `update` and `oc.apply`, a
-    tree like the gradients; `oc.hutchinson` makes one. Without it :math:`\nu` and the number n of estimates stay as
-    they are; before the first one the divisor is 1.
+    tree like the gradients; `oc.hutchinson` makes one. A step that has none passes `hessian=None`, and :math:`\nu`
+    and the number n of estimates stay as they are; to give nothing is an error. Before the first one the divisor is 1.
 
     Fields:
         b1: decay of the mean, in [0, 1).
@@ -2737,8 +2774,9 @@ def scale_by_sophia(
 
     The estimate :math:`\hat h` of the Hessian's diagonal is the extra argument `hessian` of `update` and `oc.apply`, a
     tree like the gradients: of `oc.hutchinson` (Sophia-H) or, for a cross entropy, of `oc.gauss_newton_bartlett`
-    (Sophia-G, with a gamma of 0.05). Without it :math:`h` stays as it is. Where it is 0 or negative, as everywhere
-    before the first estimate, the quotient is clipped: a step by the sign.
+    (Sophia-G, with a gamma of 0.05). A step that has none passes `hessian=None`, and :math:`h` stays as it is; to give
+    nothing is an error. Where :math:`h` is 0 or negative, as everywhere before the first estimate, the quotient is
+    clipped: a step by the sign.
 
     Fields:
         b1: decay of the mean, in [0, 1).
@@ -2902,8 +2940,10 @@ def muon_clip(
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
         adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes `learning_rate`.
-        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     References:
         Kimi Team, 2025, Algorithm 1. https://arxiv.org/abs/2507.20534
@@ -2969,8 +3009,8 @@ def adamw(
             update.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.adamw(0.01)
@@ -2993,8 +3033,8 @@ def lion(
         b2: decay of the momentum, in [0, 1).
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.lion(0.01)
@@ -3086,8 +3126,10 @@ def adamh(
         b2: decay of the mean square, in [0, 1).
         eps: added to the root, in the units of g, at least 0.
         adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes `learning_rate`.
-        adam: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adam: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     References:
         Wen et al., 2026. https://arxiv.org/abs/2606.16899
@@ -3126,14 +3168,14 @@ def lamb(
             update.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     References:
         You et al., 2019, Algorithm 2. https://arxiv.org/abs/1904.00962
 
     >>> import optchain as oc
-    >>> tx = oc.lamb(1e-3, weight_decay=0.01, mask=oc.is_matrix)
+    >>> tx = oc.lamb(1e-3, weight_decay=0.01, mask=oc.is_kernel)
     """
 
 def lars(
@@ -3156,10 +3198,10 @@ def lars(
         momentum: the decay of the sum of the steps, in [0, 1).
         nesterov: whether that sum looks ahead by one step.
         mask: the parameters with a rate of their own and weight decay: patterns on paths, a predicate of (path,
-            leaf), or a tree of bools; None stands for all.
+            leaf), a tree of bools, or a function that makes it; None stands for all.
 
     >>> import optchain as oc
-    >>> tx = oc.lars(1.0, weight_decay=1e-4, mask=oc.is_matrix)
+    >>> tx = oc.lars(1.0, weight_decay=1e-4, mask=oc.is_kernel)
     """
 
 def lbfgs(memory_size: int = 10, scale_init_precond: bool = True, max_linesearch_steps: int = 20) -> Transform:
@@ -3206,6 +3248,7 @@ def dion(
     The formula stands in the documentation of `scale_by_dion`, with the letters that are used below.
 
     Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay.
+    `print(oc.routing(tx, params))` shows which links step which parameter.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
@@ -3220,8 +3263,10 @@ def dion(
         adam_b1: Adam's b1: decay of the mean, in [0, 1).
         adam_b2: Adam's b2: decay of the mean square, in [0, 1).
         adam_eps: Adam's eps: added to the root, in the units of g, at least 0.
-        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     >>> import optchain as oc
     >>> tx = oc.dion(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
@@ -3235,6 +3280,7 @@ def kl_soap(
     every: int = 10,
     initial_value: Number = 0.1,
     floor: Number = 1e-06,
+    max_dim: int = 10000,
     weight_decay: Number = 0.0,
     adam_learning_rate: Number | None = None,
     adam_b1: Number = 0.9,
@@ -3247,6 +3293,7 @@ def kl_soap(
     The formula stands in the documentation of `scale_by_kl_soap`, with the letters that are used below.
 
     Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay.
+    `print(oc.routing(tx, params))` shows which links step which parameter.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
@@ -3256,14 +3303,18 @@ def kl_soap(
         every: steps between two changes of the bases, at least 1.
         initial_value: of the eigenvalues, in the units of g, positive.
         floor: the least eigenvalue that is divided by, as a part of the largest, at least 0.
+        max_dim: sides longer than this keep the standard basis, in which their factor is diagonal: they have its
+            eigenvalues, and nothing square.
         weight_decay: for all parameters, the multiple of the parameter that is added to the update, at least 0; the
             learning rate multiplies it too (decoupled decay).
         adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes `learning_rate`.
         adam_b1: Adam's b1: decay of the mean, in [0, 1).
         adam_b2: Adam's b2: decay of the mean square, in [0, 1).
         adam_eps: Adam's eps: added to the root, in the units of g, at least 0.
-        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     >>> import optchain as oc
     >>> tx = oc.kl_soap(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
@@ -3275,6 +3326,7 @@ def kron(
     precond_lr: Number = 0.1,
     every: int = 1,
     seed: int = 0,
+    max_dim: int = 10000,
     weight_decay: Number = 0.0,
     adam_learning_rate: Number | None = None,
     adam_b1: Number = 0.9,
@@ -3287,6 +3339,7 @@ def kron(
     The formula stands in the documentation of `scale_by_kron`, with the letters that are used below.
 
     Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay.
+    `print(oc.routing(tx, params))` shows which links step which parameter.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
@@ -3294,14 +3347,17 @@ def kron(
         precond_lr: :math:`\eta`, the step of the factors, positive, at most 1 in practice.
         every: the factors are fitted at the first step and then every so many steps, at least 1.
         seed: of the normal numbers :math:`v`, which are the same for all parameters of one shape.
+        max_dim: the factors of sides longer than this are diagonal, with the diagonal of the law above.
         weight_decay: for all parameters, the multiple of the parameter that is added to the update, at least 0; the
             learning rate multiplies it too (decoupled decay).
         adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes `learning_rate`.
         adam_b1: Adam's b1: decay of the mean, in [0, 1).
         adam_b2: Adam's b2: decay of the mean square, in [0, 1).
         adam_eps: Adam's eps: added to the root, in the units of g, at least 0.
-        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     >>> import optchain as oc
     >>> tx = oc.kron(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
@@ -3318,7 +3374,7 @@ def muon(
     weight_decay: Number = 0.0,
     adam_learning_rate: Number | None = None,
     adam_b1: Number = 0.9,
-    adam_b2: Number = 0.999,
+    adam_b2: Number = 0.95,
     adam_eps: Number = 1e-08,
     adamw: Mask | None = None,
 ) -> Transform:
@@ -3327,6 +3383,7 @@ def muon(
     The formula stands in the documentation of `scale_by_muon`, with the letters that are used below.
 
     Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay.
+    `print(oc.routing(tx, params))` shows which links step which parameter.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
@@ -3340,12 +3397,16 @@ def muon(
             `optchain.matrices.shape_scale`.
         weight_decay: for all parameters, the multiple of the parameter that is added to the update, at least 0; the
             learning rate multiplies it too (decoupled decay).
-        adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes `learning_rate`.
+        adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes 0.015 times
+            `learning_rate`, which is the authors' 0.0003 beside 0.02, and all of it with `scale="rms"`, which makes
+            the updates of matrices as large as Adam's.
         adam_b1: Adam's b1: decay of the mean, in [0, 1).
         adam_b2: Adam's b2: decay of the mean square, in [0, 1).
         adam_eps: Adam's eps: added to the root, in the units of g, at least 0.
-        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     >>> import optchain as oc
     >>> tx = oc.muon(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
@@ -3371,6 +3432,7 @@ def normuon(
     The formula stands in the documentation of `scale_by_normuon`, with the letters that are used below.
 
     Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay.
+    `print(oc.routing(tx, params))` shows which links step which parameter.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
@@ -3386,8 +3448,10 @@ def normuon(
         adam_b1: Adam's b1: decay of the mean, in [0, 1).
         adam_b2: Adam's b2: decay of the mean square, in [0, 1).
         adam_eps: Adam's eps: added to the root, in the units of g, at least 0.
-        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     >>> import optchain as oc
     >>> tx = oc.normuon(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
@@ -3405,7 +3469,9 @@ def scion(
 ) -> Transform:
     """The optimizer scion: `scale_by_scion` with the spectral norm for hidden matrices, sign and rms for all else.
 
-    Hidden are all kernels but those that the mask `sign` chooses; left out, those whose path holds "embed" or "head".
+    Hidden are all kernels but those that the mask `sign` chooses; left out, embeddings and heads by their names.
+    `print(oc.routing(tx, params))` shows which links step which parameter.
+
     With the weight decay of 1 all parameters stay in the balls of the three radii: constrained Scion; with 0 it is
     unconstrained.
 
@@ -3418,8 +3484,10 @@ def scion(
         ns_steps: how many polynomials of Newton-Schulz for the spectral norm, at least 1.
         weight_decay: for all parameters, the multiple of the parameter that is added to the update, at least 0; the
             learning rate multiplies it too (decoupled decay).
-        sign: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        sign: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     >>> import optchain as oc
     >>> tx = oc.scion(2**-10, sign=("*/embedding", "head/*"))
@@ -3432,6 +3500,7 @@ def shampoo(
     eps: Number = 1e-06,
     every: int = 1,
     block_size: int = 1024,
+    max_dim: int = 10000,
     weight_decay: Number = 0.0,
     adam_learning_rate: Number | None = None,
     adam_b1: Number = 0.9,
@@ -3444,6 +3513,7 @@ def shampoo(
     The formula stands in the documentation of `scale_by_shampoo`, with the letters that are used below.
 
     Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay.
+    `print(oc.routing(tx, params))` shows which links step which parameter.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
@@ -3454,14 +3524,18 @@ def shampoo(
             in a direction that the last roots have enlarged, the steps do too: graft, or compute roots often, at
             the start.
         block_size: longer sides are cut in blocks of at most this length, each with moments of its own.
+        max_dim: sides longer than this are not cut and have no moments. The other side's exponent is then
+            :math:`2e`, so that the update of a first gradient has the same size; without both sides g passes.
         weight_decay: for all parameters, the multiple of the parameter that is added to the update, at least 0; the
             learning rate multiplies it too (decoupled decay).
         adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes `learning_rate`.
         adam_b1: Adam's b1: decay of the mean, in [0, 1).
         adam_b2: Adam's b2: decay of the mean square, in [0, 1).
         adam_eps: Adam's eps: added to the root, in the units of g, at least 0.
-        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     >>> import optchain as oc
     >>> tx = oc.shampoo(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
@@ -3486,6 +3560,7 @@ def soap(
     The formula stands in the documentation of `scale_by_soap`, with the letters that are used below.
 
     Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay.
+    `print(oc.routing(tx, params))` shows which links step which parameter.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
@@ -3500,8 +3575,10 @@ def soap(
         adam_b1: Adam's b1: decay of the mean, in [0, 1).
         adam_b2: Adam's b2: decay of the mean square, in [0, 1).
         adam_eps: Adam's eps: added to the root, in the units of g, at least 0.
-        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     >>> import optchain as oc
     >>> tx = oc.soap(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
@@ -3558,8 +3635,8 @@ def adam_mini(
         block: "leaf", "row" (slices of the first axis) or "column" (slices of the last axis).
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.adam_mini(0.01)
@@ -3590,8 +3667,8 @@ def big_vision_adafactor(
         eps: added to the squares, in the units of g**2, positive.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.big_vision_adafactor(1e-3, weight_decay=0.1)
@@ -3624,8 +3701,8 @@ def came(
         min_dim_size_to_factor: the least number of rows and of columns that are factored, from 1.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.came(0.01)
@@ -3685,8 +3762,8 @@ def acprop(
         eps_root: added to the slot `nu` at each step, in the units of g**2, at least 0.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.acprop(0.01)
@@ -3777,8 +3854,8 @@ def adahessian(
         hessian_power: k, from 0 (the gradient) to 1 (Newton's step).
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.adahessian(0.01)
@@ -3818,8 +3895,8 @@ def adamaxw(
         eps: added to the size of g, in the units of g, at least 0.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.adamaxw(0.01)
@@ -3848,8 +3925,8 @@ def adan(
         eps_root: added inside the root, in the units of g**2, at least 0.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.adan(0.01)
@@ -3880,8 +3957,8 @@ def ademamix(
         eps_root: added inside the root, in the units of g**2, at least 0.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.ademamix(0.01)
@@ -4003,8 +4080,8 @@ def nadamw(
         momentum_decay: :math:`\psi`, how fast the missing share vanishes, per step, at least 0.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.nadamw(0.01)
@@ -4118,8 +4195,8 @@ def simplified_ademamix(
         eps_root: added inside the root, in the units of g**2, at least 0.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.simplified_ademamix(0.01)
@@ -4149,8 +4226,8 @@ def sophia(
         clip_threshold: :math:`\rho`, positive, in units of the learning rate.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.sophia(0.01)
@@ -4244,8 +4321,8 @@ def cocob(
         eps: the least bound of the gradient, in its units, at least 0.
         weight_decay: the multiple of the parameter that is added to the gradient, at least 0; it enters all that
             follows (L2).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.cocob()
@@ -4311,8 +4388,8 @@ def dog(
         eps: :math:`\epsilon`, in the units of g**2, at least 0.
         weight_decay: the multiple of the parameter that is added to the gradient, at least 0; it enters all that
             follows (L2); None adds nothing.
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.dog()
@@ -4335,8 +4412,8 @@ def dowg(
         eps: :math:`\epsilon`, in the units of p times g, at least 0.
         weight_decay: the multiple of the parameter that is added to the gradient, at least 0; it enters all that
             follows (L2); None adds nothing.
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.dowg()
@@ -4359,8 +4436,8 @@ def ldog(
         eps: :math:`\epsilon`, in the units of g**2, at least 0.
         weight_decay: the multiple of the parameter that is added to the gradient, at least 0; it enters all that
             follows (L2); None adds nothing.
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.ldog()
@@ -4592,8 +4669,8 @@ def mars(
         gamma: strength of the correction by the difference from the last gradient, at least 0.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.mars(3e-3)
@@ -5514,8 +5591,8 @@ def sam(tx: optax.GradientTransformation, rho: Number = 0.05) -> Transform:
 
     The second gradient comes from the extra argument `grad_fn`, a function from parameters to gradients on the same
     batch: `oc.apply(tx, grads, state, params, grad_fn=lambda p: jax.grad(loss)(p, batch))`, within the jitted step. It
-    passes through chains, guards and accumulation, there with the last micro-batch. The parameters that it gets are
-    float32 or wider.
+    passes through chains and guards; around accumulation, `sam(accumulate(tx, 4))`, each micro-batch has its own. The
+    parameters that it gets are float32 or wider.
 
     Args:
         tx: any transformation; all of it sees the second gradient, so that a clip before it is not one of that.
@@ -5809,7 +5886,7 @@ def scale_by_lars(
         You, Gitman and Ginsburg, 2017, Algorithm 1. https://arxiv.org/abs/1708.03888
 
     >>> import optchain as oc
-    >>> tx = oc.lars(1.0, weight_decay=1e-4, mask=oc.is_matrix)
+    >>> tx = oc.lars(1.0, weight_decay=1e-4, mask=oc.is_kernel)
     """
 
 def scale_by_ldog(
@@ -5940,7 +6017,8 @@ def scale_by_momo(
         {\lVert \mu \rVert^2}\right), \qquad u = p - \frac{p - \tau \mu}{1 + \eta \lambda}
 
     Products are over all leaves together, and means begin with their first sample. `update` and `oc.apply` take the
-    extra argument `value`, the loss f; without it :math:`\tau = \eta`. What is kept is the difference
+    extra argument `value`, the loss f; with None :math:`\tau = \eta`, and to give nothing is an error. What is kept is
+    the difference
     :math:`\gamma - \langle \mu, p \rangle`, from the steps made, for the two would cancel: only a change of sign may
     follow this link.
 
@@ -5985,8 +6063,8 @@ def scale_by_momo_adam(
         \langle \mu, p \rangle]_+}{\langle \mu, \mu / D \rangle}\right), \qquad
         u = p - \frac{p - \tau \mu / D}{1 + \eta \lambda}
 
-    Products are over all leaves together. `update` and `oc.apply` take the extra argument `value`, the loss f; without
-    it :math:`\tau = \eta / \rho`, which is Adam. What is kept is the difference
+    Products are over all leaves together. `update` and `oc.apply` take the extra argument `value`, the loss f; with
+    None :math:`\tau = \eta / \rho`, which is Adam, and to give nothing is an error. What is kept is the difference
     :math:`\gamma - \langle \mu, p \rangle`, from the steps made, for the two would cancel: only a change of sign may
     follow this link.
 
@@ -6041,7 +6119,7 @@ def scale_by_polyak(
         u = \min\left(\frac{f - f_{min}}{\lVert g \rVert^2 + \epsilon}, \gamma\right) g
 
     The norm is over all leaves together. `update` and `oc.apply` take the extra argument `value`, the loss f at the
-    parameters where g was computed; without it the factor is :math:`\gamma`.
+    parameters where g was computed; with None the factor is :math:`\gamma`, and to give nothing is an error.
 
     Fields:
         f_min: :math:`f_{min}`, a lower bound of the loss, any finite number.

@@ -39,13 +39,15 @@ class QKClip(Runner):
     kernels: Heads = dataclasses.field(default_factory=dict)
     rotary: Heads = dataclasses.field(default_factory=dict)
 
+    reads = ("max_logits",)
+
     def slots(self, rule: Any, params: Any) -> dict[str, Any]:
         self._axes(params)
         return {}
 
     def run(self, rule: Any, updates: Any, slots: Any, params: Any, now: Now) -> Result:
         treedef = jax.tree.structure(updates)
-        modules, axes = by_module(now.given.extra.get("max_logits")), self._axes(updates)
+        modules, axes = by_module(now.given.asked("max_logits", self.name)), self._axes(updates)
         if not modules:
             return updates, {}, {"max_logit": jnp.zeros(())}
         new = []
@@ -126,8 +128,8 @@ def clip_qk(kernels: Heads, tau: Number = 100.0, rotary: Heads | None = None) ->
         params, state = oc.apply(tx, grads, state, params, max_logits=sown["intermediates"])
 
     There a leaf `block/attention/max_logits` belongs to all kernels within `block/attention`; `{"block/attention":
-    logits}` says the same, and a bare array is for all kernels. A step without `max_logits` clips nothing; one of
-    several micro-batches clips by the last. The collection may hold nothing else.
+    logits}` says the same, and a bare array is for all kernels. A step that has none passes `max_logits=None` and
+    clips nothing; to give nothing is an error. The collection may hold nothing else.
 
     Args:
         kernels: a table from patterns on paths to the axis that counts heads, such as

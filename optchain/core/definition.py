@@ -24,6 +24,7 @@ class Definition:
 
     name: str
     numbers: Mapping[str, Any] = {}  # those that `hyper` may override, as they were given
+    reads: tuple[str, ...] = ()  # names of the extra arguments that it reads
 
     def children(self) -> dict[str, Any]:
         """The transformations within this one by the prefix of their numbers' names; the prefix `""` adds none."""
@@ -84,15 +85,16 @@ class Definition:
         """One step that rounds to the parameters' dtype once."""
         self.require_state(state)
         door = Door(self, params, grads)
+        given = self._received(door, extra, state, alone=True)
         try:
-            new, after, _ = self.advance(door.updates, state, door.params, self._received(door, extra, state))
+            new, after, _ = self.advance(door.updates, state, door.params, given)
         except (TypeError, ValueError):
             require_shapes_of_init(self, state, params)
             raise
         return door.params_out(new), after
 
-    def _received(self, door: Door, extra: dict[str, Any], state: Any) -> Given:
-        return received(self, door.extra(extra), state, door.unmovable)
+    def _received(self, door: Door, extra: dict[str, Any], state: Any, alone: bool = False) -> Given:
+        return received(self, door.extra(extra), state, door.unmovable, alone)
 
     def require_state(self, state: Any) -> None:
         """A state is one of this definition, or an error says what it is."""

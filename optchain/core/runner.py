@@ -28,7 +28,7 @@ class Now:
     seen: dict[str, jax.Array]
     given: Given
     trees: dict[str, Any]  # the extra arguments that are trees, with the holes of the updates
-    scalars: dict[str, Any]  # the others, None where the caller gives none
+    scalars: dict[str, Any]  # the others, None in a step that has none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +56,10 @@ class Runner(Definition):
     def numbers(self) -> dict[str, Any]:  # pyright: ignore
         """The numbers that `hyper` may override, as they were given."""
         return numbers(self.rule)
+
+    @property
+    def reads(self) -> tuple[str, ...]:  # pyright: ignore
+        return tuple(name for name in self.rule.extras if name != "path")
 
     @functools.cached_property
     def _is_constant(self) -> bool:
@@ -109,9 +113,9 @@ class Runner(Definition):
         """What a law receives, with the extra arguments that the rule asks for: scalars, and trees like the updates."""
         trees, scalars = {}, {}
         for name in self.rule.extras:
-            x = now.given.extra.get(name)
             if name == "path":
                 continue
+            x = now.given.asked(name, self.name)
             if x is None:
                 scalars[name] = None
             elif isinstance(x, (int, float, jax.Array, np.ndarray, np.generic)) and jnp.ndim(x) == 0:

@@ -22,6 +22,10 @@ def stepped(name, state):
     return step(before.grads, state, before.params)[0]
 
 
+# What states of 0.1 do not have.
+CREATED = {"guard of accumulate": ("(guard).leaf",)}
+
+
 def require_close(found, recorded):
     for (path, x), y in zip(named_leaves(found), jax.tree.leaves(recorded), strict=True):
         x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
@@ -41,7 +45,7 @@ def test_the_next_step_is_that_of_version_0_1(name):
     before = BEFORE[name]
     assert changed(before)
     migrated, report = oc.migrate_state(before.state, MAKE[name], before.params)
-    assert not report.changed, str(report)
+    assert report.created == CREATED.get(name, ()) and not (report.dropped or report.renamed), str(report)
     require_close(stepped(name, migrated), before.after)
 
 
