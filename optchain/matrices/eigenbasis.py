@@ -1,5 +1,7 @@
 """Bases of eigenvectors that follow symmetric matrices as they change."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -18,7 +20,7 @@ def next_basis(a: jax.Array, basis: jax.Array) -> jax.Array:
     return orthonormal(jnp.matmul(a, basis, precision="highest"))
 
 
-def products(x: jax.Array, y: jax.Array, sides: Bases) -> Bases:
+def products(x: jax.Array, y: jax.Array, sides: Bases) -> tuple[Any, Any]:
     """The products of the rows of x with each other, and of the columns of y, for the sides that have a matrix."""
     left, right = sides
     return (

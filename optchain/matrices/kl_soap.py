@@ -1,6 +1,6 @@
 """KL-SOAP."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -85,7 +85,7 @@ class KLSOAP:
     def init(self, p):
         whole("scale_by_kl_soap", "every", self.every, 1)
         limit = whole("scale_by_kl_soap", "max_dim", self.max_dim, 1)
-        squares = [jnp.zeros((n, n), p.dtype) if n <= limit else None for n in (*p.shape, *p.shape)]
+        squares: list[Any] = [jnp.zeros((n, n), p.dtype) if n <= limit else None for n in (*p.shape, *p.shape)]
         values = [jnp.broadcast_to(jnp.asarray(self.initial_value, p.dtype), n) for n in p.shape]
         missed = jnp.zeros(2, p.dtype)
         return Moments(jnp.zeros_like(p), jnp.zeros_like(p), *squares, *values, *missed)
