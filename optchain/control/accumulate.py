@@ -14,7 +14,7 @@ from optchain.core.lift import technique
 from optchain.core.mask import select
 from optchain.core.numbers import Number, Range, at, checked, whole
 from optchain.core.numerics import all_finite, incremented, wide
-from optchain.core.paths import path_of
+from optchain.core.paths import named_leaves
 from optchain.core.routing import Given
 from optchain.core.row_gradient import RowGradient, is_row_gradient
 from optchain.core.transform import Transform, transform
@@ -112,9 +112,9 @@ class Accumulate(Gate):
 
     def _require_room(self, grads: Any, mean: Any) -> None:
         """The gradients of rows, and no others, have a place in the mean that is large enough."""
-        rooms = dict(jax.tree.leaves_with_path(mean, is_leaf=is_row_gradient))
-        for path, g in jax.tree.leaves_with_path(grads, is_leaf=is_row_gradient):
-            leaf = f"accumulate: leaf {path_of(path)!r} has"
+        rooms = dict(named_leaves(mean, is_row_gradient))
+        for path, g in named_leaves(grads, is_row_gradient):
+            leaf = f"accumulate: leaf {path!r} has"
             if is_row_gradient(g) and not is_row_gradient(rooms[path]):
                 expected = f"accumulate(rows(tx, tables), every, rows={len(g.indices)}) makes room for them"
                 raise ValueError(f"{leaf} a gradient of rows; {expected}")

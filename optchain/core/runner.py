@@ -11,6 +11,7 @@ import numpy as np
 from optchain.core.definition import Definition, Result
 from optchain.core.door import require_shapes, widened
 from optchain.core.holes import holed, merged, part
+from optchain.core.layers import Layers
 from optchain.core.mask import Mask, chooses, select
 from optchain.core.numbers import means, numbers, resolved
 from optchain.core.numerics import incremented, wide
@@ -41,6 +42,7 @@ class Runner(Definition):
     rule: Any
     name: str
     mask: Mask | None = None
+    layers: Layers | None = None
 
     def slots(self, rule: Any, params: Any) -> dict[str, Any]:
         """The slots by name."""
@@ -70,7 +72,7 @@ class Runner(Definition):
         params = widened(params)
         rule, _ = self._at(jnp.zeros((), jnp.int32), {})
         seen = {name: nothing_seen(widest(params)) for name in means(type(self.rule))}
-        chosen = params if self.mask is None else part(params, select(self.mask, params))
+        chosen = params if self.mask is None else part(params, select(self.mask, params, self.layers))
         return {self.name: self._state(jnp.zeros((), jnp.int32), seen, self.slots(rule, chosen))}
 
     def step(self, updates: Any, state: Any, params: Any, given: Given) -> Result:
@@ -86,7 +88,7 @@ class Runner(Definition):
         del slots["count"]
         for name, old in slots.pop("seen", {}).items():
             seen[name], weights[name] = with_sample(old, values[name])
-        inside = None if self.mask is None else select(self.mask, updates)
+        inside = None if self.mask is None else select(self.mask, updates, self.layers)
         chosen = updates if inside is None else part(updates, inside)
         ps = params if inside is None or params is None else part(params, inside)
         now = Now(count.astype(jnp.float32), weights, given, {}, {})
