@@ -1,5 +1,6 @@
 """Fira."""
 
+from dataclasses import KW_ONLY
 from typing import Any, NamedTuple
 
 import jax
@@ -56,6 +57,7 @@ class Fira(GaLore):
     >>> tx = oc.chain(oc.scale_by_fira(rank=64, mask="*/kernel"), oc.scale_by_learning_rate(0.01))
     """
 
+    _: KW_ONLY
     max_growth: Positive = 1.01
 
     public_name = "scale_by_fira"
