@@ -32,8 +32,8 @@ class Muon:
 
     Fields:
         ns_coeffs: the coefficients (a, b, c) of the polynomial of Newton-Schulz: those of every step, by default those
-            of Jordan et al., or three for each step, of which the last are taken; or `"polar_express"`, others in each
-            step, which converge to :math:`U V^T`.
+            of Jordan et al., or three for each step; or `"polar_express"`, others in each step, which converge to
+            :math:`U V^T`.
         ns_steps: how many polynomials, at least 1.
         beta: :math:`b`, decay of the mean, in [0, 1).
         eps: added to the norm that the mean is divided by, in the units of g, at least 0.

@@ -21,12 +21,11 @@ def polynomials(owner: str, coefficients: Polynomials, steps: int) -> tuple[Coef
 
     Args:
         owner: the technique.
-        coefficients: those of every step, as `MUON`, or of one step after the other, of which the last are taken; or
-            "polar_express".
+        coefficients: those of every step, as `MUON`, or of one step after the other; or "polar_express".
         steps: how many, at least 1.
 
     Raises:
-        ValueError: anything else, or fewer than there are steps.
+        ValueError: anything else, or others than there are steps.
     """
     whole(owner, "ns_steps", steps, 1)
     if isinstance(coefficients, str):
@@ -38,9 +37,9 @@ def polynomials(owner: str, coefficients: Polynomials, steps: int) -> tuple[Coef
     if table.ndim not in (1, 2) or table.shape[-1:] != (3,):
         raise ValueError(f"{owner}: ns_coeffs must be three numbers, or three for each step, got {coefficients!r}")
     table = np.broadcast_to(table, (steps, 3)) if table.ndim == 1 else table
-    if len(table) < steps:
-        raise ValueError(f"{owner}: ns_coeffs has {len(table)} steps, expected ns_steps={steps} or more")
-    return tuple((a, b, c) for a, b, c in table[-steps:].tolist())
+    if len(table) != steps:
+        raise ValueError(f"{owner}: ns_coeffs has {len(table)} steps, expected ns_steps={steps} of them")
+    return tuple((a, b, c) for a, b, c in table.tolist())
 
 
 def orthogonalized(x: jax.Array, coefficients: tuple[Coefficients, ...], eps: Scalar) -> jax.Array:
