@@ -3,15 +3,13 @@
 import inspect
 import re
 
-import optax
 import pytest
 
 import optchain as oc
 from optchain.core.elsewhere import EVERYWHERE, OF, elsewhere, parameters
 
 POSITIONAL, BY_NAME = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
-THEIRS = {**vars(optax.contrib), **vars(optax)}
-NAMES = sorted(name for name in vars(oc) if name != "chain" and callable(THEIRS.get(name)))
+NAMES = sorted(name for name in vars(oc) if name != "chain" and parameters(name) is not None)
 # `chain` takes links on both sides, by position. What differs from optax otherwise, by function and argument:
 WRAPPED = "what a wrapper stands around is called `tx` in all of them"
 REQUIRED = "without a rate optax makes no step of the rate, in two of its optimizers uphill"

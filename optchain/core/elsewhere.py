@@ -40,6 +40,7 @@ OF: Mapping[str, Mapping[str, str]] = {
     "lars": {"trust_ratio_mask": "one `mask` chooses the leaves that are decayed and scaled"},
     "muon": {
         "adam_weight_decay": "`weight_decay` is that of all parameters; set it apart by oc.groups(tx, rules)",
+        "weight_decay_mask": "all parameters decay; leave some out by oc.groups(tx, rules)",
         "consistent_rms": 'that of 0.2 is `scale="rms"`',
     },
     "nadam": {"nesterov": "without it this is oc.adam"},
@@ -77,18 +78,18 @@ OF: Mapping[str, Mapping[str, str]] = {
 def elsewhere(function: str, argument: str) -> str | None:
     """Where an argument of optax's function is found here; None for one that optax does not have either."""
     place = OF.get(function, {}).get(argument) or EVERYWHERE.get(argument)
-    return place if place and argument in parameters(function) else None
+    return place if place and argument in (parameters(function) or {}) else None
 
 
 def at_position(function: str, position: int) -> str | None:
     """Where the argument is found here that optax's function has at a position; None where the call fits neither."""
-    names = list(parameters(function))[position:]
+    names = list(parameters(function) or {})[position:]
     place = elsewhere(function, names[0]) if names else None
     return f"optax has {names[0]!r} there, {place}" if place else None
 
 
-def parameters(function: str) -> Mapping[str, inspect.Parameter]:
-    """The arguments of optax's function of this name; none where there is none."""
+def parameters(function: str) -> Mapping[str, inspect.Parameter] | None:
+    """The arguments of optax's function of this name; None where it has none."""
     # Not by getattr, with which optax warns of names that it has moved.
     made = {**vars(optax.contrib), **vars(optax)}.get(function)
-    return inspect.signature(made).parameters if callable(made) else {}
+    return inspect.signature(made).parameters if callable(made) else None
