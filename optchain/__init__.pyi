@@ -1324,7 +1324,9 @@ def scale_by_apollo(
     Raises:
         ValueError: `rank` or `update_proj_gap` below 1, or another scaling.
 
-    Differs from the paper: nothing; the sketches come from JAX's generator.
+    Differs from the paper: nothing; the sketches come from JAX's generator. The authors' code limits the growth before
+    Adam's bias correction, here it is limited after it: on 120 recorded gradients of six matrices their updates are 0.6
+    to 1.2 times as long, and 1 to 1.2 times at the end.
 
     References:
         Zhu et al., 2024, Algorithm 1 and equation 4 (the limit on growth). https://arxiv.org/abs/2412.05270
@@ -1410,7 +1412,8 @@ def scale_by_fira(
         ValueError: `rank` or `update_proj_gap` below 1.
 
     Differs from the paper: nothing with a scale of 1; where that stands otherwise is as in its code. The code limits
-    :math:`S` before Adam's bias correction, here it is limited after it.
+    :math:`S` before Adam's bias correction, here it is limited after it: on 120 recorded gradients of six matrices
+    theirs is 0.48 to 1.44 times as long, and 1.01 to 1.15 times at the end.
 
     References:
         Chen et al., 2024, section 4 (norm-based scaling, norm-growth limiter). https://arxiv.org/abs/2410.01623
@@ -1503,7 +1506,10 @@ def scale_by_kl_soap(
         ValueError: `every` below 1.
 
     Differs from the paper: `floor` bounds the eigenvalues relative to the largest, where the authors' code bounds their
-    inverse roots by the length of the side, and does not debias.
+    inverse roots by the length of the side, and does not debias. The first gradient is whitened by the initial
+    eigenvalue, where theirs enters the factors as it is: it weighs 1 / `initial_value` times as much here, by default
+    10, and moves the eigenvalues too. On recorded gradients of six matrices the updates are the same until the bases
+    first change, and differ by 7 to 11 percent of their norm after 120 steps.
 
     References:
         Lin et al., 2025, claims 2 and 3 and the implementation by QR. https://arxiv.org/abs/2509.03378
@@ -1549,7 +1555,7 @@ def scale_by_kron(
     now and then: their product is the same. They rest where all of m is 0, which would let them grow for ever.
 
     References:
-        Li, 2024, equations for the Kronecker product group. https://arxiv.org/abs/2402.04553
+        Pooladzandi and Li, 2024, equations for the Kronecker product group. https://arxiv.org/abs/2402.04553
 
     >>> import optchain as oc
     >>> tx = oc.chain(oc.scale_by_kron(mask="*/kernel"), oc.scale_by_learning_rate(1e-3))
@@ -1577,8 +1583,8 @@ def scale_by_muon(
 
     Fields:
         ns_coeffs: the coefficients (a, b, c) of the polynomial of Newton-Schulz: those of every step, by default those
-            of Jordan et al., or three for each step, of which the last are taken; or `"polar_express"`, others in each
-            step, which converge to :math:`U V^T`.
+            of Jordan et al., or three for each step; or `"polar_express"`, others in each step, which converge to
+            :math:`U V^T`.
         ns_steps: how many polynomials, at least 1.
         beta: :math:`b`, decay of the mean, in [0, 1).
         eps: added to the norm that the mean is divided by, in the units of g, at least 0.
@@ -1771,7 +1777,8 @@ def scale_by_soap(
         ValueError: `every` or `max_dim` below 1.
 
     Differs from the paper: the first step, of which it says nothing, is that of its authors' code. That code also sorts
-    each basis by eigenvalue before it changes, with :math:`\nu`, which the paper does not.
+    each basis by eigenvalue before it changes, with :math:`\nu`, which the paper does not. It leaves the weight decay
+    out of that first step, where a decay that follows this link takes :math:`\eta \lambda` of each parameter off.
 
     References:
         Vyas et al., 2024, Algorithms 3 and 4. https://arxiv.org/abs/2409.11321
@@ -1958,9 +1965,10 @@ def scale_by_adahessian(
     for the leaf, in float32 or wider. The link keeps the weight that the mean of decay `b1` has seen, :math:`1 - b^t`
     or, where b changes, :math:`1 - \prod b`, as two numbers.
 
-    Differs from the paper: the estimate is not averaged over blocks, such as the entries of one filter of a
-    convolution; it may be averaged before it is given. Without an estimate the authors' program counts on; here
-    the debiasing counts estimates.
+    Differs from the paper: eps is 1e-4 in the authors' program, 1e-8 here: where the curvature has the root mean square
+    c, a step is :math:`(c + 10^{-4}) / (c + 10^{-8})` times as long, twice at :math:`c = 10^{-4}`. The estimate is not
+    averaged over blocks, such as the entries of one filter of a convolution; it may be averaged before it is given.
+    Without an estimate the authors' program counts on; here the debiasing counts estimates.
 
     References:
         Yao et al., 2020, Algorithm 1 and equations 11 to 13. https://arxiv.org/abs/2006.00719
@@ -2026,7 +2034,9 @@ def scale_by_adam_mini(
     numbers each.
 
     Differs from the paper: which parameters are embeddings, queries, keys and the rest is told by masks, not found in
-    their names; weight decay is a link of its own (`add_decayed_weights`).
+    their names; weight decay is a link of its own (`add_decayed_weights`). Since its version 1.1 the authors' program
+    steps biases by Adam, entry by entry, as `scale_by_adam` under a mask: on recorded gradients of three vectors the
+    updates differ by 11 to 35 percent of their norm on average.
 
     Raises:
         ValueError: another word for `block`.
@@ -2718,7 +2728,8 @@ def scale_by_rprop(
     the step itself: negate it, and leave a learning rate out.
 
     Differs from the paper: where the sign changes the entry rests for one step instead of going back by the last one
-    (iRprop-), as in optax and PyTorch.
+    (iRprop-), as in PyTorch. optax 0.2.8 has the same slots, but returns the update of the step before, 0 at first, and
+    stops an entry at once where its sign changes.
 
     References:
         Riedmiller and Braun, 1993. doi:10.1109/ICNN.1993.298623
@@ -2932,7 +2943,7 @@ def reduce_variance(gamma: Number = 0.025, b1: Number = 0.95, *, mask: Mask | No
 
     Differs from the paper: nothing, in its practical form MARS-approx, where the last gradient is that of the last
     batch. The first difference is 0, as the paper's :math:`x_1 = x_0` has it; the authors' program begins with a
-    last gradient of 0 instead.
+    last gradient of 0 instead, and corrects matrices alone: what has not two axes it steps by AdamW, see `oc.mars`.
 
     References:
         Yuan et al., 2024, Algorithm 1 and its approximation. https://arxiv.org/abs/2411.10438
@@ -3466,8 +3477,8 @@ def muon(
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
         ns_coeffs: the coefficients (a, b, c) of the polynomial of Newton-Schulz: those of every step, by default
-            those of Jordan et al., or three for each step, of which the last are taken; or `"polar_express"`,
-            others in each step, which converge to :math:`U V^T`.
+            those of Jordan et al., or three for each step; or `"polar_express"`, others in each step, which
+            converge to :math:`U V^T`.
         ns_steps: how many polynomials, at least 1.
         beta: :math:`b`, decay of the mean, in [0, 1).
         eps: added to the norm that the mean is divided by, in the units of g, at least 0.
@@ -4778,6 +4789,10 @@ def mars(
 ) -> Transform:
     """MARS-AdamW: `reduce_variance`, `clip_by_leaf_norm` to 1, `scale_by_adam`, `add_decayed_weights`, the rate.
 
+    Vectors, scalars and convolutions take the same steps as matrices, as in the paper. By default the authors' program
+    steps them by plain AdamW, with decays of 0.9 and 0.95, a rate of 3e-3 and a weight decay of 0.1: on recorded
+    gradients of three vectors the updates differ by 32 to 43 percent of their norm on average. `groups` does that too.
+
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
         b1: decay of the running mean, in the correction too, in [0, 1).
@@ -5516,14 +5531,15 @@ def power_law(peak: Number, amplitude: Number, exponent: Number, warmup: Number 
     .. math::
         \eta_t = \begin{cases} \min(\eta, a\, t^b) & t \ge w \\ \min(\eta, a\, w^b)\, t / w & t < w \end{cases}
 
-    With `in_tokens` the time is tokens, and the same numbers do for any batch size once a is in proportion to it: the
-    paper's optimum is 4.6 times the batch size for a, and -0.51 for b. `cooldown` ends it, where an end is wanted.
+    In the paper the time t is the number of tokens seen, as `in_tokens` has it, and a is 4.6 times the batch size in
+    sequences (of 4,096 tokens there), b is -0.51: with a in proportion to the batch size the same numbers do for any.
+    With t in steps of n tokens and the same b, a is :math:`n^b` times as large. `cooldown` ends it, where it is to end.
 
     Args:
         peak: :math:`\eta`, the upper bound, positive; 0.02 in the paper.
-        amplitude: a, the value at step 1 if there were no bound, positive.
+        amplitude: a, the value at time 1 (one step, or one token) if there were no bound, positive.
         exponent: b, at most 0.
-        warmup: :math:`w`, the steps of the warm-up, at least 0.
+        warmup: :math:`w`, the length of the warm-up in the units of the time, at least 0.
 
     Raises:
         ValueError: a constant outside its range.
@@ -6117,7 +6133,7 @@ def mechanize(
         tx: any transformation whose updates are to be added, such as `oc.adam(1.0)`.
         weight_decay: :math:`\lambda`, at least 0; it acts on the scale alone.
         eps: :math:`\epsilon`, in the units of h, at least 0; positive where gradients may be 0.
-        s_init: the first scale, > 0; smaller than the one that is looked for.
+        s_init: the scale of the second step, > 0; smaller than the one that is looked for. The first step has none.
         num_betas: n, how many decays :math:`b_i`, at least 1.
 
     Metrics: `mechanize.scale`, s.
@@ -6125,7 +6141,9 @@ def mechanize(
     Shapes and dtypes: any; the slot `moved`, :math:`\Delta`, is like the parameters, in float32 or wider.
 
     Differs from the paper: nothing. :math:`\Delta` is kept, where optax computes it from the parameters, which in low
-    precision have not moved yet; optax also begins at the scale `s_init` and clips h.
+    precision have not moved yet; optax also begins at the scale `s_init` and clips h. The authors' program takes 1e-8
+    for `s_init` and begins :math:`m_i` at 1e-6, so that its first scale is 98 `s_init`, near the 1e-6 of the second one
+    here.
 
     Raises:
         ValueError: a number out of its range; at trace time, no parameters.
