@@ -59,7 +59,7 @@ def test_the_authors_limit_the_growth_before_the_bias_correction(recorded_matric
         ratios.append(np.linalg.norm(theirs, axis=(1, 2)) / np.linalg.norm(ours, axis=(1, 2)))
     ratios = np.stack(ratios)
     np.testing.assert_allclose([ratios.min(), ratios.max()], [0.6, 1.2], atol=0.05)
-    np.testing.assert_allclose([ratios[:, -1].min(), ratios[:, -1].max()], [1.0, 1.2], atol=0.05)
+    np.testing.assert_allclose([ratios[:, -1].min(), ratios[:, -1].max()], [1.0, 1.15], atol=0.04)
 
 
 @pytest.mark.parametrize("scaling", ["channel", "tensor"])
