@@ -1,7 +1,5 @@
 """Whole optimizers: the papers' algorithms, parameters included, against the presets."""
 
-import inspect
-
 import jax
 import numpy as np
 import optax

@@ -1,7 +1,5 @@
 """Full optimizers whose steps are in proportion to each parameter's norm; see LARS and Fromage beside their rules."""
 
-import inspect
-
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -1,6 +1,4 @@
-"""Full optimizers that find their own rate: descent without one, and arguments as optax has them."""
-
-import inspect
+"""Full optimizers that find their own rate: descent without one."""
 
 import jax
 import jax.numpy as jnp
