@@ -73,11 +73,11 @@ class PrivateAggregate:
         l2_norm_clip: C, the bound on the norm of one example's gradient, > 0.
         noise_multiplier: :math:`\sigma`, at least 0; with the part of the data in a batch and the number of steps it
             gives the privacy, which an accountant outside this library computes.
-        seed: of the noise. What is to be private needs one that nobody can guess.
+        key: of the noise, a whole number. What is to be private needs one that nobody can guess.
 
     Metrics: `clipped`, the fraction of the examples whose gradient was clipped.
 
-    Shapes and dtypes: any; leaves of shape (B, ...) become (...). No slots: the noise is a function of the seed, this
+    Shapes and dtypes: any; leaves of shape (B, ...) become (...). No slots: the noise is a function of the key, this
     link's count and the leaf's path, the same however the parameters are sharded, and layers stacked in one array draw
     differently. It reads the parameters' shapes: `update` without them is an error. A NaN or infinity spoils the whole
     update. Leaves outside the mask are averaged, neither clipped nor noised: they are not private.
@@ -88,12 +88,12 @@ class PrivateAggregate:
         Abadi et al., 2016, Algorithm 1. https://arxiv.org/abs/1607.00133
 
     >>> import optchain as oc
-    >>> tx = oc.chain(oc.differentially_private_aggregate(1.0, noise_multiplier=1.1, seed=7), oc.sgd(0.1))
+    >>> tx = oc.chain(oc.differentially_private_aggregate(1.0, noise_multiplier=1.1, key=7), oc.sgd(0.1))
     """
 
     l2_norm_clip: Positive
     noise_multiplier: NonNegative
-    seed: Static[int] = 0
+    key: Static[int] = 0
 
     core_ndim = None
     metrics = ("clipped",)
@@ -120,7 +120,7 @@ class PrivateAggregate:
 
     def _key(self, leaf: str, t: jax.Array) -> jax.Array:
         """The key of one leaf's noise at one step."""
-        at_step = jax.random.fold_in(jax.random.key(self.seed), t.astype(jnp.uint32))
+        at_step = jax.random.fold_in(jax.random.key(self.key), t.astype(jnp.uint32))
         return jax.random.fold_in(at_step, zlib.crc32(leaf.encode()))
 
 

