@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from optchain.core.lift import lift
 from optchain.core.mask import is_kernel
 from optchain.core.numbers import Decay, Static, whole
-from optchain.core.numerics import sqrt
+from optchain.core.numerics import norm, quotient
 from optchain.core.rule import rule
 from optchain.matrices.lapack import orthonormal
 from optchain.matrices.shape_scale import shape_scale
@@ -75,12 +75,10 @@ class Dion:
         left = orthonormal(momentum @ s.right)
         right = momentum.T @ left
         mu = momentum - (1 - self.b) * left @ right.T
-        size = jnp.max(jnp.abs(right), axis=0, keepdims=True)
-        scaled = right / jnp.where(size > 0, size, 1)  # a square of 1e-30 is 0 in float32
-        lengths = sqrt(jnp.sum(scaled**2, axis=0, keepdims=True))
-        columns = scaled / jnp.where(size > 0, lengths, 1)
+        lengths = norm(right, (0,))
+        columns = quotient(right, lengths)
         u = shape_scale("scale_by_dion", self.scale, g.shape) * left @ columns.T
-        return u, Factors(mu, jnp.where(size > 0, columns, s.right))
+        return u, Factors(mu, jnp.where(lengths > 0, columns, s.right))
 
 
 scale_by_dion = lift(Dion, "scale_by_dion")

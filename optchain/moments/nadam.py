@@ -66,7 +66,7 @@ class Nadam:
         new, new_next = 1 - self.b1 + missing, 1 - self.b1 + missing_next  # 1 - m, without cancellation
         mu, nu, weight = s.mu + new * (g - s.mu), ema(square(g), s.nu, self.b2), s.weight + new * (1 - s.weight)
         ahead = (1 - new_next) / (weight + new_next * (1 - weight)) * mu + new / weight * g
-        return over_root(ahead, nu / seen.b2 + self.eps_root, self.eps), WeightedMoments(mu, nu, weight)
+        return over_root(ahead, nu / seen.b2, self.eps, eps_root=self.eps_root), WeightedMoments(mu, nu, weight)
 
 
 scale_by_nadam = lift(Nadam, "scale_by_nadam")
