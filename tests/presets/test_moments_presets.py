@@ -47,7 +47,8 @@ def test_the_arguments_it_shares_with_optax_are_the_same(name):
     shared = [x for x in theirs if x in ours]
     assert [x for x in ours if x in theirs] == shared and shared[0] == "learning_rate"
     for x in shared[1:]:
-        assert ours[x].default == theirs[x].default, x
+        if (name, x) != ("adan", "eps_root"):  # optax's 1e-8, inside the root, is a floor of 1e-4 for the gradients
+            assert ours[x].default == theirs[x].default, x
 
 
 def rprop(gs, p, learning_rate, eta_minus=0.5, eta_plus=1.2, min_step_size=1e-6, max_step_size=50.0):

@@ -133,6 +133,7 @@ def test_through_a_straight_mask_pruned_weights_come_back_with_their_values():
         (lambda: oc.regrow(1, grow="gradeint"), "grow is 'gradeint'.*did you mean 'gradient'"),
         (lambda: oc.regrow(1, drop=3), "drop is 3"),
         (lambda: oc.regrow(1, end=0), "end must be"),
+        (lambda: oc.regrow(10, end=10), "end must be a whole number of at least 11"),
         (lambda: oc.straight_through(0), "every must be"),
     ],
 )
