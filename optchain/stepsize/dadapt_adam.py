@@ -53,8 +53,8 @@ class DAdaptAdam:
     keeps its largest.
 
     Learning rates of groups may differ under the one estimate: a group of a smaller rate is one whose parameters are
-    measured in other units, see `optchain.core.joint`. The authors' code takes 0, which leaves a group out, and no other
-    differences.
+    measured in other units, see `optchain.core.joint`. The authors' code takes 0, which leaves a group out, and no
+    other difference.
 
     Differs from the paper: `weight_decay` and `bias_correction` are those of the authors' code, off by default. The
     code divides by the old root in r.

@@ -44,8 +44,8 @@ class DAdaptSGD:
     Shapes and dtypes: any; the slots are in float32 or wider.
 
     Learning rates of groups may differ under the one estimate: a group of a smaller rate is one whose parameters are
-    measured in other units, see `optchain.core.joint`. The authors' code takes 0, which leaves a group out, and no other
-    differences.
+    measured in other units, see `optchain.core.joint`. The authors' code takes 0, which leaves a group out, and no
+    other difference.
 
     Differs from the paper: there the iterates, not the steps, are averaged, :math:`p \leftarrow b p + (1 - b) z` with
     :math:`z = p_0 - s`, which makes the same steps where b is constant. The first gradient that counts in
