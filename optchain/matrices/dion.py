@@ -13,6 +13,8 @@ from optchain.core.rule import rule
 from optchain.matrices.lapack import orthonormal
 from optchain.matrices.shape_scale import shape_scale
 
+LEAST = 1e-5  # the shortest column that counts, as a part of the longest: rounding makes others of up to 5e-6
+
 
 class Factors(NamedTuple):
     mu: jax.Array  # like p, what the low-rank updates have left of the sum of g
@@ -43,8 +45,9 @@ class Dion:
     Raises:
         ValueError: a rank below 1, or another scale.
 
-    Differs from the paper: where a column of :math:`R` is 0, the old one stays in :math:`V`, and the update has no such
-    part. It is the law of one device: how the factors are exchanged between devices is left to the compiler.
+    Differs from the paper: where a column of :math:`R` is shorter than 1e-5 of the longest, as all are beyond the rank
+    of the momentum, the old one stays in :math:`V`, and the update has no such part. It is the law of one device: how
+    the factors are exchanged between devices is left to the compiler.
 
     References:
         Ahn et al., 2025, Algorithm 1. https://arxiv.org/abs/2504.05295
@@ -76,9 +79,11 @@ class Dion:
         right = momentum.T @ left
         mu = momentum - (1 - self.b) * left @ right.T
         lengths = norm(right, (0,))
-        columns = quotient(right, lengths)
+        # Where the momentum has a lower rank, the columns that are left are orthogonal to it, but for rounding.
+        seen = lengths > LEAST * jnp.max(lengths)
+        columns = jnp.where(seen, quotient(right, lengths), 0)
         u = shape_scale("scale_by_dion", self.scale, g.shape) * left @ columns.T
-        return u, Factors(mu, jnp.where(lengths > 0, columns, s.right))
+        return u, Factors(mu, jnp.where(seen, columns, s.right))
 
 
 scale_by_dion = lift(Dion, "scale_by_dion")

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from optchain.core.lift import lift
 from optchain.core.mask import is_kernel
 from optchain.core.numbers import Mean, NonNegative, Positive, Static, whole
-from optchain.core.numerics import ema, over_root, sqrt, square
+from optchain.core.numerics import ema, sqrt, square
 from optchain.core.rule import rule
-from optchain.matrices.eigenbasis import first_bases, next_bases, rotated, rotated_back, same_bases
+from optchain.matrices.eigenbasis import first_bases, next_bases, over_rotated_root, rotated, rotated_back, same_bases
 
 
 class Moments(NamedTuple):
@@ -58,7 +58,8 @@ class KLSOAP:
         ValueError: `every` below 1.
 
     Differs from the paper: `floor` bounds the eigenvalues relative to the largest, where the authors' code bounds their
-    inverse roots by the length of the side, and does not debias.
+    inverse roots by the length of the side, and does not debias. As in `scale_by_soap` the update
+    has no part where the root of :math:`\nu` is below 1e-6 of the largest one.
 
     References:
         Lin et al., 2025, claims 2 and 3 and the implementation by QR. https://arxiv.org/abs/2509.03378
@@ -110,7 +111,7 @@ class KLSOAP:
         nu_missed = jnp.where(first, 1 - self.b2, self.b2 * s.nu_missed)
         mean = rotated(mu / jnp.where(first, 1, seen.b1 - mu_missed), *bases)
         mean_square = nu / jnp.where(first, 1, seen.b2 - nu_missed)
-        u = rotated_back(over_root(mean, mean_square, self.eps), *bases)
+        u = rotated_back(over_rotated_root(mean, mean_square, self.eps, (0, 1)), *bases)
         due = (jnp.mod(t - 1, self.every) == 0) & (t > 1)
         left_basis, right_basis = jax.lax.cond(due, next_bases, same_bases, (left, right), bases)
         return u, Moments(mu, nu, left, right, left_basis, right_basis, left_values, right_values, mu_missed, nu_missed)
