@@ -225,6 +225,8 @@ def schedule_free(
     learning_rate: Number,
     b1: Number = 0.9,
     weight_lr_power: Number = 2.0,
+    *,
+    decay_at_z: bool = False,
 ) -> Transform:
     r"""Turns a transformation's steps into those of a point between its own iterates and their average.
 
@@ -235,7 +237,7 @@ def schedule_free(
 
     The parameters are y, where gradients are taken; `averaged_params(state, params)` gives x, which is to be evaluated
     and kept. No schedule that falls to 0 is needed, only a warm-up. `tx` has no momentum of its own: b1 takes its
-    place. Weight decay within `tx` acts on y.
+    place.
 
     Args:
         tx: any transformation, with its learning rate: `oc.adamw(rate, b1=0.0)`, or the presets `schedule_free_sgd` and
@@ -244,6 +246,7 @@ def schedule_free(
             on. An override by `hyper` changes the rate of `tx`, not these weights.
         b1: :math:`b_1`, in (0, 1].
         weight_lr_power: r, at least 0; with 0 all iterates weigh the same.
+        decay_at_z: show `tx` the iterates z as parameters, so that its weight decay acts on them, instead of y.
 
     Metrics: `schedule_free.b1`, `schedule_free.weight_sum`.
 
@@ -253,7 +256,7 @@ def schedule_free(
     Differs from the paper: nothing; its code weighs by the largest rate so far, which is the same until the rate falls.
 
     Raises:
-        ValueError: a number out of its range.
+        ValueError: a number out of its range, or `decay_at_z` that is not a bool.
 
     References:
         Defazio et al., 2024, equations 3 to 5 and Algorithm 1. https://arxiv.org/abs/2405.15682
@@ -1140,7 +1143,8 @@ def groups(tx: optax.GradientTransformation, rules: Mapping[Any, Any] | Sequence
 
     Leaves with factors stay together: `tx` has one state, one count, and one global norm for all of them. Frozen leaves
     and those with their own transformation are not in that norm; to clip all together, put the clip before the groups
-    in a chain. All transformations step at the same updates.
+    in a chain. All transformations step at the same updates. Rates that find themselves (`prodigy`, D-Adaptation,
+    `dog`, `dowg`) keep one estimate under factors of `learning_rate` that differ.
 
     Args:
         tx: the transformation of all groups that have factors; they reach its links through all wrappers.
@@ -1390,8 +1394,9 @@ def scale_by_dion(
     Raises:
         ValueError: a rank below 1, or another scale.
 
-    Differs from the paper: where a column of :math:`R` is 0, the old one stays in :math:`V`, and the update has no such
-    part. It is the law of one device: how the factors are exchanged between devices is left to the compiler.
+    Differs from the paper: where a column of :math:`R` is shorter than 1e-5 of the longest, as all are beyond the rank
+    of the momentum, the old one stays in :math:`V`, and the update has no such part. It is the law of one device: how
+    the factors are exchanged between devices is left to the compiler.
 
     References:
         Ahn et al., 2025, Algorithm 1. https://arxiv.org/abs/2504.05295
@@ -1480,8 +1485,9 @@ def scale_by_galore(
     Raises:
         ValueError: `rank` or `update_proj_gap` below 1.
 
-    Differs from the paper: nothing, with Adam inside. optax projects the longer side, which keeps a larger projector
-    and smaller moments; for square matrices both are the same.
+    Differs from the paper: where the root of :math:`\nu` is below 1e-6 of the largest one in its column, which is what
+    rounding leaves where the rank exceeds that of the gradient, Adam's step is 0, not as large as elsewhere. optax
+    projects the longer side, which keeps a larger projector and smaller moments; for square matrices both are the same.
 
     References:
         Zhao et al., 2024, Algorithm 2. https://arxiv.org/abs/2403.03507
@@ -1537,7 +1543,8 @@ def scale_by_kl_soap(
     authors' code bounds their inverse roots by the length of the side, and does not debias. The first gradient is
     whitened by the initial eigenvalue, where theirs enters the factors as it is: it weighs 1 / `initial_value` times as
     much here, by default 10, and moves the eigenvalues too. On recorded gradients of six matrices the updates are the
-    same until the bases first change, and differ by 7 to 11 percent of their norm after 120 steps.
+    same until the bases first change, and differ by 7 to 11 percent of their norm after 120 steps. As in
+    `scale_by_soap` the update has no part where the root of :math:`\nu` is below 1e-6 of the largest one.
 
     References:
         Lin et al., 2025, claims 2 and 3 and the implementation by QR. https://arxiv.org/abs/2509.03378
@@ -1813,7 +1820,10 @@ def scale_by_soap(
 
     Differs from the paper: the first step, of which it says nothing, is that of its authors' code. That code also sorts
     each basis by eigenvalue before it changes, with :math:`\nu`, which the paper does not. It leaves the weight decay
-    out of that first step, where a decay that follows this link takes :math:`\eta \lambda` of each parameter off.
+    out of that first step, where a decay that follows this link takes :math:`\eta \lambda` of each parameter off. Where
+    the root of :math:`\nu` is below 1e-6 of the largest one, which is what rounding leaves in directions that no
+    gradient had, the update has no part: in the authors' code it is as large there as elsewhere, for a gradient of low
+    rank most of the update.
 
     References:
         Vyas et al., 2024, Algorithms 3 and 4. https://arxiv.org/abs/2409.11321
@@ -4062,7 +4072,7 @@ def adan(
     b2: Number = 0.92,
     b3: Number = 0.99,
     eps: Number = 1e-08,
-    eps_root: Number = 1e-08,
+    eps_root: Number = 0.0,
     weight_decay: Number = 0.0,
     mask: Mask | None = None,
 ) -> Transform:
@@ -4726,15 +4736,21 @@ def schedule_free_adamw(
     eps: Number = 1e-08,
     weight_decay: Number = 0.0,
     weight_lr_power: Number = 2.0,
+    *,
+    decay_at_z: bool = False,
+    paper: bool = False,
 ) -> Transform:
-    """Schedule-free AdamW: `scale_by_rms`, `add_decayed_weights`, `scale_by_learning_rate`, in `schedule_free`.
+    r"""Schedule-free AdamW: `scale_by_rms`, `add_decayed_weights`, `scale_by_learning_rate`, in `schedule_free`.
 
-    With `warmup_steps` the rate rises on a line from 0, where optax's begins one step later on it.
+    The authors have two versions. This is the one that their package prefers (`AdamWScheduleFree`) and optax has, which
+    debiases the mean square. With `paper` it is that of the paper and its experiments (`AdamWScheduleFreePaper`): the
+    learning rate is :math:`\eta \sqrt{1 - b_2^t}`, which gives the first iterates less weight in the average and less
+    decay, and :math:`\epsilon` is added to the root of the biased mean.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
-        warmup_steps: the updates in which the learning rate rises from 0, a whole number of at least 0; not with a
-            schedule.
+        warmup_steps: the updates n in which the learning rate rises, a whole number of at least 0; the first is
+            made with the n-th part of it, as the authors' is; optax's does not move then. Not with a schedule.
         b1: the share of the average in the parameters at which gradients are taken, in (0, 1].
         b2: decay of the mean square, in [0, 1).
         eps: added to the root of the mean square, in the units of g, at least 0.
@@ -4742,6 +4758,8 @@ def schedule_free_adamw(
             multiplies it too (decoupled decay).
         weight_lr_power: the power of the learning rate that weighs each step in the average, at least 0; with 0 all
             weigh the same.
+        decay_at_z: let the weight decay act on the iterates that are averaged, instead of the parameters.
+        paper: multiply the rate by the root of the weight that the mean square has seen, instead of debiasing it.
 
     References:
         Defazio et al., 2024, Algorithm 1. https://arxiv.org/abs/2405.15682
@@ -4756,23 +4774,24 @@ def schedule_free_sgd(
     b1: Number = 0.9,
     weight_decay: Number = 0.0,
     weight_lr_power: Number = 2.0,
+    *,
+    decay_at_z: bool = False,
 ) -> Transform:
     """Schedule-free SGD: `add_decayed_weights`, `scale_by_learning_rate`, in `schedule_free`.
 
-    With `warmup_steps` the rate rises on a line from 0, where optax's begins one step later on it.
-
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
-        warmup_steps: the updates in which the learning rate rises from 0, a whole number of at least 0; not with a
-            schedule.
+        warmup_steps: the updates n in which the learning rate rises, a whole number of at least 0; the first is
+            made with the n-th part of it, as the authors' is; optax's does not move then. Not with a schedule.
         b1: the share of the average in the parameters at which gradients are taken, in (0, 1].
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
         weight_lr_power: the power of the learning rate that weighs each step in the average, at least 0; with 0 all
             weigh the same.
+        decay_at_z: let the weight decay act on the iterates that are averaged, instead of the parameters.
 
     References:
-        Defazio et al., 2024, Algorithm 1. https://arxiv.org/abs/2405.15682
+        Defazio et al., 2024, equations 3 to 5. https://arxiv.org/abs/2405.15682
 
     >>> import optchain as oc
     >>> tx = oc.schedule_free_sgd(1.0, warmup_steps=100)
@@ -4923,7 +4942,11 @@ def regrow(
             has `oc.cosine(0.3, steps=end)`.
         grow: the score by which weights are grown.
         drop: the score of the weights that are not dropped.
-        end: the step from which on the masks stay; None for never.
+        end: the step from which on the masks stay, greater than `every`, where they first change; None for never.
+
+    The slots of a regrown weight are fresh, but its links count the steps of all weights, so that nothing corrects the
+    bias of its means: Adam's first steps of it are too large, with the usual numbers and a gradient that stays as it is
+    3.2 times at the first step, 6.5 at the tenth, 5.9 at the 25th, 3.2 at the 100th. See `reset_state`.
 
     Differs from the paper: the step at which masks change is a step of training too. A weight that is dropped and at
     once grown again continues as it was.
@@ -4972,7 +4995,8 @@ def sparse(
 
     Exactly as many units are kept as the sparsity says, rounded; equal scores are told apart by their place. `tx` sees
     masked gradients and parameters, and remembers nothing of what is pruned: at the beginning of each step its slots
-    like the parameter are there what its `init` makes of 0, so that a regrown weight starts again from 0.
+    like the parameter are there what its `init` makes of 0, so that a regrown weight starts again from 0;
+    what links count is not reset: `regrow` says how large the first steps are.
     What `averaged_params` reads is masked too; an average costs least after `sparse`, in a chain around both.
 
     The masks are in the state from `init` on, but the parameters are the caller's: before the first step
@@ -5076,8 +5100,8 @@ def cooldown(
 
     Args:
         base: :math:`f`, a function of the step, ours or any other's.
-        total: :math:`T`, the step at which `end` is reached, at least 0.
-        decay: :math:`D`, the steps of the decay, at least 0 and at most `total`.
+        total: :math:`T`, the step at which `end` is reached, positive.
+        decay: :math:`D`, the steps of the decay, positive and at most `total`.
         end: :math:`\eta_T`, the value that is held from step `total` on, any finite number.
         power: :math:`p`, positive; 1 is linear, 0.5 falls fast at first.
 
@@ -5103,7 +5127,7 @@ def cosine(start: Number, steps: Number, end: Number = 0.0, exponent: Number = 1
 
     Args:
         start: :math:`\eta_0`, any finite number.
-        steps: :math:`T`, at least 0; with 0 the value is `end` from the first step on.
+        steps: :math:`T`, positive.
         end: :math:`\eta_T`, any finite number.
         exponent: p, positive; above 1 the value falls earlier.
 
@@ -5167,14 +5191,14 @@ def warmup_cosine(
 
     Args:
         peak: :math:`\eta`, reached at step `warmup`, any finite number.
-        warmup: :math:`w`, the steps of the warm-up, at least 0 and at most `total`.
-        total: :math:`T`, the step at which `end` is reached, warm-up included.
+        warmup: :math:`w`, the steps of the warm-up, at least 0 and less than `total`.
+        total: :math:`T`, the step at which `end` is reached, warm-up included, positive.
         start: :math:`\eta_0`, the value at step 0 where there is a warm-up, any finite number.
         end: :math:`\eta_T`, any finite number.
         exponent: p, positive; above 1 the value falls earlier.
 
     Raises:
-        ValueError: a constant outside its range, a warm-up longer than the whole.
+        ValueError: a constant outside its range, a warm-up that leaves no step for the fall.
 
     Differs from the paper: one cycle, after a warm-up; p is 1 there.
 
@@ -5295,24 +5319,25 @@ def linear_half_life(start: Number, end: Number, steps: Number) -> Schedule:
     r"""A decay between two others whose half-life, the steps in which a sample loses half its weight, is a line.
 
     .. math::
-        b_t = \exp\left(\frac{1}{(1 - \tau) / \ln b_0 + \tau / \ln b_T}\right), \qquad \tau = \min(t / T, 1)
+        b_t = \exp\left(\frac{1}{(1 - \tau) / \ln b_0 + \tau / \ln b_T}\right), \qquad \tau = \min((t + 1) / T, 1)
 
     Args:
         start: :math:`b_0`, in [0, 1).
         end: :math:`b_T`, in [0, 1), held afterwards.
-        steps: :math:`T`, at least 0; with 0 the value is `end` from the first step on.
+        steps: :math:`T`, positive.
 
     Raises:
         ValueError: a constant outside its range.
 
-    Differs from the paper: its steps count from 1.
+    Differs from the paper: nothing; the paper counts updates from 1, here steps count from 0, so that update number
+    :math:`t + 1` is made with the paper's value for it, and only a schedule of one step has its end at step 0.
 
     References:
         Pagliardini, Ablin and Grangier, 2024, the scheduler of :math:`\beta_3`. https://arxiv.org/abs/2409.03137
 
     >>> import optchain as oc
-    >>> [round(float(oc.linear_half_life(0.5, 0.5**0.25, steps=6)(step)), 4) for step in (0, 2, 6, 9)]
-    [0.5, 0.7071, 0.8409, 0.8409]
+    >>> [round(float(oc.linear_half_life(0.5, 0.5**0.25, steps=6)(step)), 4) for step in (0, 1, 5, 9)]
+    [0.63, 0.7071, 0.8409, 0.8409]
     """
 
 def inverse_sqrt(peak: Number, warmup: Number) -> Schedule:
@@ -5478,7 +5503,7 @@ def linear(start: Number, end: Number, steps: Number) -> Schedule:
     Args:
         start: :math:`\eta_0`, any finite number.
         end: :math:`\eta_T`, any finite number.
-        steps: :math:`T`, at least 0; with 0 the value is `end` from the first step on.
+        steps: :math:`T`, positive.
 
     Raises:
         ValueError: a constant outside its range.
@@ -5507,8 +5532,8 @@ def one_cycle(
 
     Args:
         peak: :math:`\eta`, reached at step `warmup_fraction * total`, any finite number.
-        total: :math:`T`, the step at which the last value is reached, at least 0; the value is held from there on.
-        warmup_fraction: :math:`f`, the part of `total` in which the value rises, in [0, 1].
+        total: :math:`T`, the step at which the last value is reached, positive; the value is held from there on.
+        warmup_fraction: :math:`f`, the part of `total` in which the value rises, in [0, 1).
         div: :math:`d`, the peak over the first value, positive.
         final_div: :math:`d_T`, the first value over the last, positive.
 
@@ -5557,7 +5582,7 @@ def polynomial(start: Number, end: Number, power: Number, steps: Number) -> Sche
         start: :math:`\eta_0`, any finite number.
         end: :math:`\eta_T`, any finite number.
         power: :math:`p`, positive; 1 is linear.
-        steps: :math:`T`, at least 0; with 0 the value is `end` from the first step on.
+        steps: :math:`T`, positive.
 
     Raises:
         ValueError: a constant outside its range.
@@ -5606,7 +5631,7 @@ def rex(start: Number, steps: Number, end: Number = 0.0) -> Schedule:
 
     Args:
         start: :math:`\eta_0`, any finite number.
-        steps: :math:`T`, at least 0; with 0 the value is `end` from the first step on.
+        steps: :math:`T`, positive.
         end: :math:`\eta_T`, any finite number; 0 in the paper.
 
     Raises:
@@ -5658,8 +5683,8 @@ def wsd(peak: Number, warmup: Number, total: Number, decay: Number, end: Number 
     Args:
         peak: :math:`\eta`, any finite number.
         warmup: :math:`w`, the steps of the warm-up, at least 0.
-        total: :math:`T`, the step at which `end` is reached, warm-up included.
-        decay: :math:`D`, the steps of the decay, at least 0; `warmup + decay` is at most `total`.
+        total: :math:`T`, the step at which `end` is reached, warm-up included, positive.
+        decay: :math:`D`, the steps of the decay, positive; `warmup + decay` is at most `total`.
         end: :math:`\eta_T`, the value that is held from step `total` on, any finite number.
         power: :math:`p`, positive; 1 is linear, 0.5 is the 1-sqrt cooldown.
 
@@ -5893,6 +5918,10 @@ def scale_by_dadapt_adam(
     one weight, but :math:`1 - \sqrt{b_2}` is that of the step: a :math:`b_2` that rises raises the estimate, and d
     keeps its largest.
 
+    Learning rates of groups may differ under the one estimate: a group of a smaller rate is one whose parameters are
+    measured in other units, see `optchain.core.joint`. The authors' code takes 0, which leaves a group out, and no
+    other difference.
+
     Differs from the paper: `weight_decay` and `bias_correction` are those of the authors' code, off by default. The
     code divides by the old root in r.
 
@@ -5926,6 +5955,10 @@ def scale_by_dadapt_sgd(
     Metrics: `d`, the estimate that the next step uses.
 
     Shapes and dtypes: any; the slots are in float32 or wider.
+
+    Learning rates of groups may differ under the one estimate: a group of a smaller rate is one whose parameters are
+    measured in other units, see `optchain.core.joint`. The authors' code takes 0, which leaves a group out, and no
+    other difference.
 
     Differs from the paper: there the iterates, not the steps, are averaged, :math:`p \leftarrow b p + (1 - b) z` with
     :math:`z = p_0 - s`, which makes the same steps where b is constant. The first gradient that counts in
@@ -5961,6 +5994,9 @@ def scale_by_dog(
 
     Shapes and dtypes: any; the slots are in float32 or wider. `init` reads the parameters' values.
 
+    Learning rates of groups may differ under the one estimate: a group of a smaller rate is one whose parameters are
+    measured in other units, see `optchain.core.joint`.
+
     Differs from the paper: `eps` is that of the authors' code.
 
     References:
@@ -5991,6 +6027,9 @@ def scale_by_dowg(
     Metrics: `distance`, r, and `step`, the factor of g.
 
     Shapes and dtypes: any; the slots are in float32 or wider.
+
+    Learning rates of groups may differ under the one estimate: a group of a smaller rate is one whose parameters are
+    measured in other units, see `optchain.core.joint`.
 
     Differs from the paper: `eps`, absent there, is that of optax.
 
@@ -6387,6 +6426,10 @@ def scale_by_prodigy(
     Shapes and dtypes: any; the slots are in float32 or wider. It reads the parameters. The link keeps the weight that
     each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers each. r and s have one
     weight, which their quotient takes out, whatever :math:`b_2` has been; d never falls when it changes.
+
+    Learning rates of groups may differ under the one estimate: a group of a smaller rate is one whose parameters are
+    measured in other units, see `optchain.core.joint`. The authors' code takes 0, which leaves a group out, and no
+    other difference.
 
     Differs from the paper: `estim_lr_coef`, `weight_decay`, `safeguard_warmup` and `bias_correction` are those of the
     authors' code, and leave the paper's law alone by default; the code adds :math:`d \epsilon` with the new d.

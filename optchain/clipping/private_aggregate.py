@@ -12,7 +12,7 @@ from optchain.core.joint import Joint
 from optchain.core.lift import lift
 from optchain.core.mask import select
 from optchain.core.numbers import NonNegative, Positive, Static
-from optchain.core.numerics import clip_factor, sqrt, wide
+from optchain.core.numerics import clip_factor, global_norm, wide
 from optchain.core.paths import map_named, named_leaves
 from optchain.core.routing import Given
 from optchain.core.rule import rule
@@ -104,9 +104,7 @@ class PrivateAggregate:
         leaves = jax.tree.leaves(g)
         if not leaves:
             return g, s, {"clipped": jnp.zeros(())}
-        squares = [jnp.sum(jnp.square(wide(x)), axis=tuple(range(1, x.ndim))) for x in leaves]
-        norms = sqrt(sum(squares[1:], squares[0]))
-        factors = clip_factor(norms, self.l2_norm_clip)
+        factors = clip_factor(jax.vmap(global_norm)(g), self.l2_norm_clip)
         std = self.noise_multiplier * self.l2_norm_clip
 
         def noised(leaf: str, x: jax.Array) -> jax.Array:

@@ -59,12 +59,18 @@ def shown(value: Any) -> str:
     return getattr(value, "__name__", str(value))
 
 
+def _writes_its_fields(value: Any) -> bool:
+    """Whether a value is a dataclass whose `repr` is that of dataclasses."""
+    is_record = dataclasses.is_dataclass(value) and not isinstance(value, type)
+    return is_record and type(value).__dataclass_params__.repr  # pyright: ignore
+
+
 def written(value: Any) -> str:
     """A value as `repr` writes it, but for functions, which are written by their names, without addresses."""
     if isinstance(value, optax.GradientTransformation):
         link = definition_of(value)
         return technique(value) if link is None else repr(link)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type) and type(value).__dataclass_params__.repr:
+    if _writes_its_fields(value):
         fields = [f"{field.name}={written(getattr(value, field.name))}" for field in dataclasses.fields(value)]
         return f"{type(value).__name__}({', '.join(fields)})"
     if isinstance(value, dict):

@@ -31,6 +31,8 @@ class Rule(Protocol):
         any_rank: whether a law of rows accepts arrays of any rank.
         metrics: names of the scalars that a law of the whole tree computes anyway (`Joint` only).
         example: arguments for fields without a default, with which the technique can be tried.
+        rate_power: 1 for a step of the size of its learning rate, 1/2 for one in proportion to the gradient too: leaves
+            may then have learning rates of their own, see `optchain.core.joint` (`Joint` only). None: all have one.
         ignores_zeros: whether the update of an entry does not depend on how many zeros stand elsewhere (`Joint` only).
     """
 
@@ -40,6 +42,7 @@ class Rule(Protocol):
     batched: bool
     any_rank: bool
     metrics: tuple[str, ...]
+    rate_power: float | None
     ignores_zeros: bool
     example: Mapping[str, Any]
 
@@ -66,6 +69,7 @@ DEFAULTS: dict[str, Any] = {
     "batched": False,
     "any_rank": False,
     "metrics": (),
+    "rate_power": None,
     "ignores_zeros": False,
     "example": {},
     "init": lambda self, p: (),

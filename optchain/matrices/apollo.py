@@ -8,13 +8,13 @@ import jax.numpy as jnp
 from optchain.core.lift import lift
 from optchain.core.mask import is_kernel
 from optchain.core.numbers import Mean, NonNegative, Positive, Static, whole
-from optchain.core.numerics import ema, over_root, quotient, square
+from optchain.core.numerics import ema, norm, over_root, quotient, square
 from optchain.core.paths import nearest
 from optchain.core.rule import rule
 from optchain.matrices.galore import laid, lying
-from optchain.matrices.growth import growth_factor, norm
+from optchain.matrices.growth import growth_factor
 
-SCALINGS = {"channel": 0, "tensor": None}  # the axes that a factor's norms are taken over
+SCALINGS = {"channel": (0,), "tensor": None}  # the axes that a factor's norms are taken over
 
 
 class Sketch(NamedTuple):
@@ -101,7 +101,7 @@ class Apollo:
         step = over_root(mu / seen.b1, nu / seen.b2, self.eps)
         before, after = (norm(x, SCALINGS[self.scaling]) for x in (low, step))
         u = self.scale * quotient(after, before) * wide
-        size = norm(u, None)[0, 0]
+        size = norm(u)
         shrunk = growth_factor(size, s.size, self.max_growth)
         return laid(shrunk * u, g), Sketch(mu, nu, shrunk * size)
 

@@ -8,10 +8,12 @@ import jax.numpy as jnp
 from optchain.core.lift import lift
 from optchain.core.mask import is_kernel
 from optchain.core.numbers import Decay, Static, whole
-from optchain.core.numerics import sqrt
+from optchain.core.numerics import norm, quotient
 from optchain.core.rule import rule
 from optchain.matrices.lapack import orthonormal
 from optchain.matrices.shape_scale import shape_scale
+
+LEAST = 1e-5  # the shortest column that counts, as a part of the longest: rounding makes others of up to 5e-6
 
 
 class Factors(NamedTuple):
@@ -43,8 +45,9 @@ class Dion:
     Raises:
         ValueError: a rank below 1, or another scale.
 
-    Differs from the paper: where a column of :math:`R` is 0, the old one stays in :math:`V`, and the update has no such
-    part. It is the law of one device: how the factors are exchanged between devices is left to the compiler.
+    Differs from the paper: where a column of :math:`R` is shorter than 1e-5 of the longest, as all are beyond the rank
+    of the momentum, the old one stays in :math:`V`, and the update has no such part. It is the law of one device: how
+    the factors are exchanged between devices is left to the compiler.
 
     References:
         Ahn et al., 2025, Algorithm 1. https://arxiv.org/abs/2504.05295
@@ -75,12 +78,12 @@ class Dion:
         left = orthonormal(momentum @ s.right)
         right = momentum.T @ left
         mu = momentum - (1 - self.b) * left @ right.T
-        size = jnp.max(jnp.abs(right), axis=0, keepdims=True)
-        scaled = right / jnp.where(size > 0, size, 1)  # a square of 1e-30 is 0 in float32
-        lengths = sqrt(jnp.sum(scaled**2, axis=0, keepdims=True))
-        columns = scaled / jnp.where(size > 0, lengths, 1)
+        lengths = norm(right, (0,))
+        # Where the momentum has a lower rank, the columns that are left are orthogonal to it, but for rounding.
+        seen = lengths > LEAST * jnp.max(lengths)
+        columns = jnp.where(seen, quotient(right, lengths), 0)
         u = shape_scale("scale_by_dion", self.scale, g.shape) * left @ columns.T
-        return u, Factors(mu, jnp.where(size > 0, columns, s.right))
+        return u, Factors(mu, jnp.where(seen, columns, s.right))
 
 
 scale_by_dion = lift(Dion, "scale_by_dion")

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from optchain.core.lift import lift
 from optchain.core.mask import is_kernel
 from optchain.core.numbers import Mean, Positive, Static, whole
-from optchain.core.numerics import ema, quotient, sqrt
+from optchain.core.numerics import clip_factor, ema, norm, quotient, rms
 from optchain.core.rule import rule
 from optchain.matrices.lapack import solved_transposed
 
@@ -84,9 +84,7 @@ class Kron:
         key = jax.random.fold_in(jax.random.key(self.seed), t.astype(jnp.int32))
         left, right = jax.lax.cond(due, fitted, same, mean, s.left, s.right, key, self.precond_lr)
         u = applied(applied(mean, left, right), left.T, right.T)
-        largest = jnp.max(jnp.abs(u))
-        size = largest * sqrt(jnp.mean((u / jnp.where(largest > 0, largest, 1)) ** 2))
-        return u * jnp.minimum(1.1 / jnp.where(size > 0, size, 1), 1), Factors(mu, left, right)
+        return u * clip_factor(rms(u), 1.1), Factors(mu, left, right)
 
 
 def fitted(mean, left, right, key, rate):
@@ -127,8 +125,8 @@ def lower_bound(a: jax.Array) -> jax.Array:
     """A lower bound on the largest eigenvalue of a positive semidefinite matrix, of the right size."""
     largest = jnp.max(jnp.abs(a))
     scaled = a / jnp.where(largest > 0, largest, 1)
-    vector = scaled @ scaled[:, jnp.argmax(jnp.sum(scaled**2, axis=0))]
-    return largest * sqrt(jnp.sum((scaled @ quotient(vector, sqrt(jnp.sum(vector**2)))) ** 2))
+    vector = scaled @ scaled[:, jnp.argmax(norm(scaled, (0,)))]
+    return largest * norm(scaled @ quotient(vector, norm(vector)))
 
 
 scale_by_kron = lift(Kron, "scale_by_kron")
