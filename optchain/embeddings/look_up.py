@@ -11,8 +11,11 @@ from optchain.core.gather import looked_up
 
 def _trace() -> Any:
     """The trace that is going on."""
-    # Not imported with the module: it takes 50 ms, and older versions of JAX lack it.
-    from jax.extend.core import get_opaque_trace_state
+    # Not imported with the module: it takes 50 ms. Before JAX 0.10 it stood in `jax.core`.
+    try:
+        from jax.extend.core import get_opaque_trace_state
+    except ImportError:
+        from jax.core import get_opaque_trace_state  # pyright: ignore
 
     return get_opaque_trace_state(convention="nnx")
 

@@ -1,6 +1,8 @@
 """The arrays of a link that goes on: what is carried over, and the counts that schedules go on from."""
 
+import collections
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -9,7 +11,7 @@ import numpy as np
 
 from optchain.core.paths import lasting
 from optchain.inspect.entries import Entry
-from optchain.inspect.nested import Keys
+from optchain.inspect.nested import Keys, plain
 from optchain.inspect.pairing import Entries
 
 
@@ -19,6 +21,7 @@ class Carried:
 
     values: dict[int, Any] = dataclasses.field(default_factory=dict)
     created: list[str] = dataclasses.field(default_factory=list)
+    grown: list[tuple[str, int, int]] = dataclasses.field(default_factory=list)
     dropped: list[str] = dataclasses.field(default_factory=list)
     problems: list[str] = dataclasses.field(default_factory=list)
 
@@ -45,23 +48,27 @@ def carry(carried: Carried, old: Entry, new: Entry, leaves: list[tuple[Any, Any]
     if new.is_link and is_other and not told and slots != {("count",)}:
         carried.problems.append(f"{change}; go on with renames={{{old.name!r}: {new.name!r}}}, or {again}")
         return
-    unknown = [keys for keys in b if keys not in a and keys[:1] in slots]
-    if unknown:
-        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
-        problem = f"{_array(new, unknown[0])}{more} is new to this link, which has one count for all of its parameters"
-        cure = f"{again}, give the parameter a group of its own, or rename it in the old state"
-        carried.problems.append(f"{problem}; {cure}")
+    there = _by_name(a)
+    match = {keys: keys if keys in a else there.get(plain(keys)) for keys in b}
+    gone = [keys for keys in a if keys not in match.values()]
     for keys, i in b.items():
-        if keys in a:
-            x, like = _same_bits(a[keys], leaves[i][1]), leaves[i][1]
-            if _kind(x) != _kind(like):
-                problem = f"{_array(new, keys)} is {_kind(x)}, expected {_kind(like)}"
-                carried.problems.append(f"{problem}; convert it in the old state, or {again}")
-            else:
-                carried.values[i] = _placed(x, like)
+        like, origin = leaves[i][1], match[keys]
+        if origin is None:
+            carried.problems += _renamed(old, keys, like, gone, again)
+            if keys[:1] in slots or not old.converts:  # what optax does not keep is not missed
+                carried.created.append(_array(new, keys))
+            continue
+        x = _converted(a[origin], like) if old.converts else _same_bits(a[origin], like)
+        axis = _grown_axis(x, like)
+        if axis is not None:
+            carried.values[i] = _placed(_with_new_rows(x, like), like)
+            carried.grown.append((_array(new, keys), x.shape[axis], like.shape[axis]))
+        elif _kind(x) != _kind(like):
+            problem = f"{_array(new, keys)} is {_kind(x)}, expected {_kind(like)}"
+            carried.problems.append(f"{problem}; convert it in the old state, or {again}")
         else:
-            carried.created.append(_array(new, keys))
-    carried.dropped += [_array(old, keys) for keys in a if keys not in b]
+            carried.values[i] = _placed(x, like)
+    carried.dropped += [_array(old, keys) for keys in gone]
 
 
 def clocks(
@@ -111,8 +118,47 @@ def names(slots: dict[Keys, Any]) -> str:
     return ", ".join(dict.fromkeys("/".join(keys[:2]) if keys[0].isdigit() else keys[0] for keys in slots if keys))
 
 
+def _by_name(slots: dict[Keys, Any]) -> dict[str, Keys]:
+    """The keys of arrays by their plain names, without those that share one."""
+    shared = collections.Counter(map(plain, slots))
+    return {plain(keys): keys for keys in slots if shared[plain(keys)] == 1}
+
+
+def _renamed(old: Entry, keys: Keys, like: Any, gone: list[Keys], again: str) -> Iterator[str]:
+    """A slot of a parameter that is new, beside one of the same shape that is gone: renamed, or really another?"""
+    alike = [x for x in gone if x[:1] == keys[:1] and np.shape(old.slots[x]) == np.shape(like)]
+    if alike and len(keys) > 1:
+        here, names = "/".join(keys[1:]), " or ".join("/".join(x[1:]) for x in alike)
+        cure = f"if it was renamed, rename it in the old state; if not, drop {names} there, or {again}"
+        yield f"{_array(old, keys)}: the parameter {here} is new, and {names} of the same shape is gone; {cure}"
+
+
+def _grown_axis(x: Any, like: Any) -> int | None:
+    """The first axis along which the parameter has grown, None if it has not: all axes that differ grew alike."""
+    shape, wider = np.shape(x), np.shape(like)
+    grown = {(n, m) for n, m in zip(shape, wider, strict=True) if n != m} if len(shape) == len(wider) else set()
+    if len(grown) != 1 or _dtype(x) != _dtype(like) or not all(0 < n < m for n, m in grown):
+        return None
+    return next(axis for axis, n in enumerate(shape) if n != wider[axis])
+
+
+def _with_new_rows(x: Any, like: Any) -> Any:
+    """The fresh array with the old entries in their places."""
+    return jnp.asarray(like).at[tuple(slice(n) for n in np.shape(x))].set(jnp.asarray(x))
+
+
+def _converted(x: Any, like: Any) -> Any:
+    """An array of optax in the dtype of the slot; one that npz has forgotten is left to be refused."""
+    x = _same_bits(x, like)
+    return x if np.dtype(getattr(x, "dtype", like.dtype)).type is np.void else jnp.asarray(x, like.dtype)
+
+
+def _dtype(x: Any) -> str:
+    return str(getattr(x, "dtype", type(x).__name__))
+
+
 def _kind(x: Any) -> str:
-    return f"{getattr(x, 'dtype', type(x).__name__)}{list(np.shape(x))}"
+    return f"{_dtype(x)}{list(np.shape(x))}"
 
 
 def _same_bits(x: Any, like: Any) -> Any:

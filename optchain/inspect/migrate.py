@@ -6,10 +6,12 @@ from typing import Any
 
 import jax
 
+from optchain.core.walk import definitions
 from optchain.inspect.carry import Carried, carry, clocks, names
 from optchain.inspect.earlier_weight import with_weights
 from optchain.inspect.entries import Entry, entries, entries_within
 from optchain.inspect.from_0_1 import from_0_1
+from optchain.inspect.from_optax import from_optax
 from optchain.inspect.nested import nested
 from optchain.inspect.pairing import numbered, pair, target, unclear
 
@@ -31,16 +33,18 @@ class Report:
     dropped: tuple[str, ...]
     renamed: tuple[tuple[str, str], ...]
     continued: tuple[tuple[str, int], ...]  # counts that were set so that schedules go on where they were
+    grown: tuple[tuple[str, int, int], ...]  # arrays of a parameter that has more rows now, with both numbers of rows
 
     @property
     def changed(self) -> bool:
         """Whether the chain holds anything else than before."""
-        return bool(self.created or self.dropped or self.renamed or self.continued)
+        return bool(self.created or self.dropped or self.renamed or self.continued or self.grown)
 
     def __str__(self) -> str:
         rows = {
             "kept": [_shown(name) for name in self.kept],
             "renamed": [f"{_shown(old)} -> {_shown(new)}" for old, new in self.renamed],
+            "grown": [f"{name} from {old} to {new}" for name, old, new in self.grown],
             "created": [_shown(name) for name in self.created],
             "dropped": [_shown(name) for name in self.dropped],
             "continued": [f"{name} at {count}" for name, count in self.continued],
@@ -104,8 +108,10 @@ def migrate_state(
     before = entries_within(from_0_1(nested(old), after, renames))
     if not before:
         raise ValueError("migrate_state: the old state holds no arrays")
-    pairs, problems = pair(before, after, renames)
-    problems += [*numbered(before, after, renames), *unclear(before, after, pairs, renames)]
+    before, of_optax, problems = from_optax(before, after, list(definitions(tx)), renames)
+    pairs, wrong = pair(before, after, renames)
+    named = {name: entry for name, entry in before.items() if name not in of_optax}
+    problems += [*wrong, *numbered(named, after, renames), *unclear(named, after, pairs, renames)]
     if not pairs and not problems and after and any(target(name, renames) is not None for name in before):
         held, expected = _described(before), _described(after)
         problems.append(f"nothing of the old state would be kept: it holds {held}; expected {expected}")
@@ -124,6 +130,7 @@ def migrate_state(
         dropped=(*_without(before, set(pairs.values())), *carried.dropped),
         renamed=tuple((name, new) for new, name in pairs.items() if new != name),
         continued=tuple(continued),
+        grown=tuple(carried.grown),
     )
 
 
