@@ -21,7 +21,7 @@ class Carried:
 
     values: dict[int, Any] = dataclasses.field(default_factory=dict)
     created: list[str] = dataclasses.field(default_factory=list)
-    grown: list[tuple[str, int, int]] = dataclasses.field(default_factory=list)
+    grown: dict[int, tuple[str, tuple[int, ...]]] = dataclasses.field(default_factory=dict)  # with the old shape
     dropped: list[str] = dataclasses.field(default_factory=list)
     problems: list[str] = dataclasses.field(default_factory=list)
 
@@ -59,10 +59,9 @@ def carry(carried: Carried, old: Entry, new: Entry, leaves: list[tuple[Any, Any]
                 carried.created.append(_array(new, keys))
             continue
         x = _converted(a[origin], like) if old.converts else _same_bits(a[origin], like)
-        axis = _grown_axis(x, like)
-        if axis is not None:
+        if _has_grown(x, like):
             carried.values[i] = _placed(_with_new_rows(x, like), like)
-            carried.grown.append((_array(new, keys), x.shape[axis], like.shape[axis]))
+            carried.grown[i] = (_array(new, keys), np.shape(x))
         elif _kind(x) != _kind(like):
             problem = f"{_array(new, keys)} is {_kind(x)}, expected {_kind(like)}"
             carried.problems.append(f"{problem}; convert it in the old state, or {again}")
@@ -133,13 +132,11 @@ def _renamed(old: Entry, keys: Keys, like: Any, gone: list[Keys], again: str) ->
         yield f"{_array(old, keys)}: the parameter {here} is new, and {names} of the same shape is gone; {cure}"
 
 
-def _grown_axis(x: Any, like: Any) -> int | None:
-    """The first axis along which the parameter has grown, None if it has not: all axes that differ grew alike."""
+def _has_grown(x: Any, like: Any) -> bool:
+    """Whether this is the beginning of a larger array; where several axes differ, as of a square, they grew alike."""
     shape, wider = np.shape(x), np.shape(like)
     grown = {(n, m) for n, m in zip(shape, wider, strict=True) if n != m} if len(shape) == len(wider) else set()
-    if len(grown) != 1 or _dtype(x) != _dtype(like) or not all(0 < n < m for n, m in grown):
-        return None
-    return next(axis for axis, n in enumerate(shape) if n != wider[axis])
+    return len(grown) == 1 and _dtype(x) == _dtype(like) and all(0 < n < m for n, m in grown)
 
 
 def _with_new_rows(x: Any, like: Any) -> Any:

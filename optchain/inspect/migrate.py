@@ -12,6 +12,7 @@ from optchain.inspect.earlier_weight import with_weights
 from optchain.inspect.entries import Entry, entries, entries_within
 from optchain.inspect.from_0_1 import from_0_1
 from optchain.inspect.from_optax import from_optax
+from optchain.inspect.growth import misfits
 from optchain.inspect.nested import nested
 from optchain.inspect.pairing import numbered, pair, target, unclear
 
@@ -33,7 +34,7 @@ class Report:
     dropped: tuple[str, ...]
     renamed: tuple[tuple[str, str], ...]
     continued: tuple[tuple[str, int], ...]  # counts that were set so that schedules go on where they were
-    grown: tuple[tuple[str, int, int], ...]  # arrays of a parameter that has more rows now, with both numbers of rows
+    grown: tuple[tuple[str, tuple[int, ...]], ...]  # arrays that are larger now, with their shapes before
 
     @property
     def changed(self) -> bool:
@@ -44,7 +45,7 @@ class Report:
         rows = {
             "kept": [_shown(name) for name in self.kept],
             "renamed": [f"{_shown(old)} -> {_shown(new)}" for old, new in self.renamed],
-            "grown": [f"{name} from {old} to {new}" for name, old, new in self.grown],
+            "grown": [f"{name} from {list(shape)}" for name, shape in self.grown],
             "created": [_shown(name) for name in self.created],
             "dropped": [_shown(name) for name in self.dropped],
             "continued": [f"{name} at {count}" for name, count in self.continued],
@@ -121,6 +122,9 @@ def migrate_state(
         carry(carried, earlier, after[new], leaves, told=name in renames)
     continued = clocks(before, after, pairs, leaves, carried)
     problems += carried.problems
+    if carried.grown:
+        fresh = treedef.unflatten([x for _, x in leaves])
+        problems += misfits(tx, fresh, params, carried.grown)
     if problems:
         raise ValueError("migrate_state: " + "\n  ".join(problems))
     state = treedef.unflatten([carried.values.get(i, x) for i, (_, x) in enumerate(leaves)])
@@ -130,7 +134,7 @@ def migrate_state(
         dropped=(*_without(before, set(pairs.values())), *carried.dropped),
         renamed=tuple((name, new) for new, name in pairs.items() if new != name),
         continued=tuple(continued),
-        grown=tuple(carried.grown),
+        grown=tuple(carried.grown.values()),
     )
 
 
