@@ -65,8 +65,9 @@ def migrate_state(
     outer chain takes over the count that the links within have read.
 
     Args:
-        old: the state of the earlier chain, live or restored from Orbax, msgpack (`flax.serialization`) or npz with the
-            keys of `jax.tree_util.keystr`; with metrics or without.
+        old: the state of the earlier chain, or of an optax transformation, live or restored from Orbax, msgpack
+            (`flax.serialization`), npz with the keys of `jax.tree_util.keystr`, or a flat table whose names are joined
+            by `/` or `.`; with metrics or without.
         tx: the edited transformation.
         params: the parameters now.
         renames: from old to new names of links, `{"moments": "adam"}`. The name of a chain takes all its links along,
@@ -77,10 +78,25 @@ def migrate_state(
         The new state, with the structure of `tx.init(params)`, ready for `update`, and a `Report` to print. Arrays that
         are kept may be those of `old`, not copies.
 
-    Shapes and dtypes: those of `tx.init(params)`; arrays that are kept must have them already.
+    Shapes and dtypes: those of `tx.init(params)`; arrays that are kept must have them already. A parameter that has
+    grown along one axis, such as the table of a larger vocabulary, keeps its old rows in every slot, and its new rows
+    are those of a fresh state; so are the slots of a parameter that is new. The link's count, and the weight that its
+    means have seen, are those of the old rows, so that nothing corrects the bias of the new ones: with Adam they step
+    as far too large as after `reset_state(leaves=...)`, whose docstring has the numbers.
+
+    **From optax.** The names in a state of optax are positions: its parts are paired with the links of `tx` by their
+    fields (`mu`, `nu`, `count`, ...) and their order, and within a partition by the parameters. The next step is the
+    one that optax would make, with the numbers that stand in `tx`: those of `inject_hyperparams` are reported as
+    dropped where `tx` has others. Read are the states of `adam(w)`, `nadam(w)`, `amsgrad`, `adamax(w)`, `adabelief`,
+    `yogi`, `radam`, `novograd`, `lamb`, `lion`, `signum`, `sgd` and `trace`, `rmsprop`, `adagrad`, `adadelta`,
+    `adafactor`, `optimistic_gradient_descent`, `ema`, `lbfgs`; their chains; `masked`; `partition` and
+    `multi_transform`, as groups or as one link; `MultiSteps`, as `accumulate` (of means; its sums are not told apart);
+    and `apply_if_finite`, as `guard` (which never gives in after several errors). What has no counterpart is an error
+    until `renames` drops it by its position, `{"1.0": None}`, or says which link continues it, `{"0": "fast"}`.
 
     What a state cannot tell: two links of one kind that swapped their numbered names (`trace`, `trace_2`) while nothing
-    else changed. Name your links.
+    else changed. Name your links. In a state of optax, which of the techniques with the same fields made it: Adam,
+    AdaBelief and Yogi look the same.
 
     A state of version 0.1 is read too. It does not say which techniques it is of: a link that is another technique
     with the same slots goes on, and the weight that means have seen is found from the link's count and the decays of
@@ -90,8 +106,9 @@ def migrate_state(
     Raises:
         ValueError: no such link in `renames`; a link that is gone and a new one with the same slots; numbered names in
             a chain whose links have changed; a kept link with another technique, other slots, shapes or dtypes, or with
-            a parameter that is new to it (a link has one count for all of its parameters); links that counted
-            differently under one count; nothing that is kept. All that is found is in one message.
+            a new parameter beside one of the same shape that is gone; a grown parameter whose slots do not follow its
+            axes; links that counted differently under one count; a part of an optax state that no link continues, or
+            several may; nothing that is kept. All that is found is in one message.
 
     >>> import optchain as oc
     >>> import jax.numpy as jnp
@@ -103,6 +120,12 @@ def migrate_state(
     kept       (chain), lr
     renamed    adam -> moments
     created    (accumulate), decay
+
+    >>> import optax
+    >>> state, report = oc.migrate_state(optax.adamw(0.1).init(params), oc.guard(oc.adamw(0.1)), params)
+    >>> print(report)
+    kept       (chain), adam, decay, lr
+    created    (guard)
     """
     leaves, treedef = jax.tree.flatten_with_path(tx.init(params))
     after, renames = entries(treedef.unflatten(range(len(leaves)))), renames or {}

@@ -370,3 +370,29 @@ def test_what_would_be_lost_or_is_unclear_is_an_error(name):
     make, new, renames, message = REFUSED[name]
     with pytest.raises(ValueError, match=f"(?s)migrate_state: .*{message}"):
         oc.migrate_state(make(), new(), params_of(), renames)
+
+
+@pytest.mark.full
+def test_lbfgs_and_its_line_search_continue():
+    def loss(params):
+        return sum(
+            jnp.sum((x - 1) ** 2 * jnp.arange(1.0, x.size + 1).reshape(x.shape)) for x in jax.tree.leaves(params)
+        )
+
+    @jax.jit
+    def step(state, params):
+        value, grads = jax.value_and_grad(loss)(params)
+        return old.update(grads, state, params, value=value, grad=grads, value_fn=loss)
+
+    old, new, params = optax.lbfgs(), oc.lbfgs(), {"a": jnp.zeros(3), "b": jnp.zeros((2, 2))}
+    state = old.init(params)
+    for _ in range(3):
+        updates, state = step(state, params)
+        params = optax.apply_updates(params, updates)
+    migrated, report = oc.migrate_state(state, new, params)
+    assert {"lbfgs", "search"} <= set(report.kept) and not report.dropped
+    value, grads = jax.value_and_grad(loss)(params)
+    updates, _ = new.update(
+        grads, migrated, params, value=value, grad=grads, value_fn=lambda params, step=None: loss(params)
+    )
+    chex.assert_trees_all_close(updates, step(state, params)[0], rtol=1e-5)
