@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
+from optchain.core.elsewhere import at_position, elsewhere
 from optchain.core.paths import nearest
 
 Scalar = float | jax.Array  # what a law computes with
@@ -109,14 +110,25 @@ def constraints(definition: Any) -> dict[str, Range | type]:
 def bind(
     owner: str, signature: inspect.Signature, allowed: Mapping[str, Range | type], args: Any, kwargs: Any
 ) -> dict[str, Any]:
-    """The arguments of a call by name, defaults included, each checked."""
+    """The arguments of a call by name, defaults included, each checked.
+
+    Raises:
+        TypeError: a call that does not fit the signature.
+        ValueError: a number outside its range, or of another type.
+    """
     for name in kwargs:
         if name not in signature.parameters:
-            raise ValueError(f"{owner} has no argument {name!r}; {nearest(name, signature.parameters)}")
+            cure = elsewhere(owner, name) or nearest(name, signature.parameters)
+            raise TypeError(f"{owner} has no argument {name!r}; {cure}")
+    positions = sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in signature.parameters.values())
+    if len(args) > positions:
+        rest = f"give all others by name: {', '.join(list(signature.parameters)[positions:])}"
+        cure = "".join(f"; {x}" for x in (rest, at_position(owner, positions)) if x)
+        raise TypeError(f"{owner} takes {positions} arguments by position, got {len(args)}{cure}")
     try:
         bound = signature.bind(*args, **kwargs)
     except TypeError as error:
-        raise ValueError(f"{owner}: {error}; arguments: {', '.join(map(str, signature.parameters.values()))}") from None
+        raise TypeError(f"{owner}: {error}; arguments: {', '.join(map(str, signature.parameters.values()))}") from None
     bound.apply_defaults()
     return {
         name: checked(owner, name, x, allowed[name]) if name in allowed else x for name, x in bound.arguments.items()

@@ -87,12 +87,12 @@ def added(numbers: Iterable[jax.Array]) -> jax.Array:
     return functools.reduce(operator.add, numbers) if numbers else jnp.zeros((), jnp.float32)
 
 
-def unit_norm(x: jax.Array) -> jax.Array:
+def unit_norm(x: jax.Array, axes: int | tuple[int, ...] | None = None) -> jax.Array:
     """The norm of what enters each output, which are the last axis; of a vector or a scalar that of the whole.
 
-    The axes that are summed stay, with length 1.
+    The axes that are summed stay, with length 1; others may be given.
     """
-    axes = tuple(range(max(x.ndim - 1, min(x.ndim, 1))))
+    axes = tuple(range(max(x.ndim - 1, min(x.ndim, 1)))) if axes is None else axes
     return sqrt(jnp.sum(jnp.square(wide(x)), axis=axes, keepdims=True))
 
 

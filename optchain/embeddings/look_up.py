@@ -58,6 +58,10 @@ class Table:
     def dtype(self) -> Any:
         return self.array.dtype
 
+    def __getitem__(self, key: Any) -> Any:
+        # `variable[...]` is how every version of nnx reads what a variable holds.
+        return self if key is ... else self.whole()[key]
+
     def whole(self) -> jax.Array:
         """The array, for a use of all of it, after which its gradient is dense."""
         self.record.used_whole = True

@@ -9,9 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optchain.core.paths import lasting
 from optchain.inspect.entries import Entry
-from optchain.inspect.nested import Keys, plain
+from optchain.inspect.nested import Keys, lasting, plain
 from optchain.inspect.pairing import Entries
 
 

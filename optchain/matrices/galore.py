@@ -1,5 +1,6 @@
 """GaLore."""
 
+from dataclasses import KW_ONLY
 from typing import NamedTuple
 
 import jax
@@ -58,6 +59,7 @@ class GaLore:
     rank: Static[int] = 128
     update_proj_gap: Static[int] = 200
     scale: Positive = 1.0
+    _: KW_ONLY
     b1: Mean = 0.9
     b2: Mean = 0.999
     eps: NonNegative = 1e-8

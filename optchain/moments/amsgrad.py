@@ -1,5 +1,6 @@
 """AMSGrad."""
 
+from dataclasses import KW_ONLY
 from typing import Any, NamedTuple
 
 import jax
@@ -50,6 +51,7 @@ class Amsgrad(Sleeps):
     b2: Mean = 0.999
     eps: NonNegative = 1e-8
     eps_root: NonNegative = 0.0
+    _: KW_ONLY
     bias_correction_mu: Static[bool] = True
     bias_correction_nu: Static[bool] = True
 

@@ -1,5 +1,7 @@
 """Yogi."""
 
+from dataclasses import KW_ONLY
+
 import jax.numpy as jnp
 
 from optchain.core.lift import lift
@@ -43,6 +45,7 @@ class Yogi(Sleeps):
     eps: NonNegative = 1e-3
     eps_root: NonNegative = 0.0
     initial_accumulator_value: NonNegative = 1e-6
+    _: KW_ONLY
     bias_correction: Static[bool] = True
 
     def init(self, p):

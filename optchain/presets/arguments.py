@@ -68,6 +68,12 @@ def arguments_of(technique: Any, **defaults: Any) -> dict[str, Argument]:
     }
 
 
+def positional(technique: Any) -> list[str]:
+    """The arguments of a technique that may be given by position."""
+    parameters = inspect.signature(technique).parameters.values()
+    return [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+
+
 def texts(function: Any) -> dict[str, str]:
     """What the docstring of a function says of each argument, in its section `Args:` or `Fields:`."""
     section = re.search(r"^(?:Args|Fields):\n((?:[ ]+.*\n|\n)*)", f"{inspect.getdoc(function)}\n", re.MULTILINE)

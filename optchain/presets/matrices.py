@@ -19,7 +19,17 @@ from optchain.matrices.scion import scale_by_scion
 from optchain.matrices.shampoo import scale_by_shampoo
 from optchain.matrices.soap import scale_by_soap
 from optchain.moments.adam import scale_by_adam
-from optchain.presets.arguments import LEAVES, RATE, WEIGHT_DECAY, Argument, arguments_of, documented, example, summary
+from optchain.presets.arguments import (
+    LEAVES,
+    RATE,
+    WEIGHT_DECAY,
+    Argument,
+    arguments_of,
+    documented,
+    example,
+    positional,
+    summary,
+)
 from optchain.presets.preset import made, preset
 from optchain.stepsize.learning_rate import scale_by_learning_rate
 
@@ -33,7 +43,7 @@ ADAM = {
 ADAMW = {
     "weight_decay": Argument(Number, 0.0, f"for all parameters, {WEIGHT_DECAY}"),
     "adam_learning_rate": Argument(Number | None, None, ADAM_RATE),
-    **{f"adam_{name}": ADAM[name] for name in ("b1", "b2", "eps")},
+    **{f"adam_{name}": argument for name, argument in ADAM.items()},
     "adamw": Argument(Mask | None, None, NOT_HIDDEN),
 }
 
@@ -48,7 +58,9 @@ def hidden_kernels(others: Mask | None) -> Mask:
     return is_hidden if others is None else Without(is_kernel, others) if others else is_kernel
 
 
-def matrix_optimizer(name: str, technique: Callable[..., Transform], **defaults: Any) -> Callable[..., Transform]:
+def matrix_optimizer(
+    name: str, technique: Callable[..., Transform], by_position: str | None = None, **defaults: Any
+) -> Callable[..., Transform]:
     """The full optimizer of one technique for matrices, with its arguments after the learning rate.
 
     Its chain has the links `NAME`, `adam`, `decay`, `lr` and `adam_lr`, of which the first and `lr` are for hidden
@@ -58,6 +70,8 @@ def matrix_optimizer(name: str, technique: Callable[..., Transform], **defaults:
     Args:
         name: of the optimizer.
         technique: the technique; its link is called after the optimizer.
+        by_position: the arguments after the learning rate that may be given by position; left out, those of the
+            technique.
         **defaults: other defaults for its arguments.
     """
     own = arguments_of(technique, **defaults)
@@ -67,7 +81,7 @@ def matrix_optimizer(name: str, technique: Callable[..., Transform], **defaults:
     ) -> Transform:
         hidden = hidden_kernels(adamw)
         rest = Without(None, hidden)
-        adam = scale_by_adam(arguments["adam_b1"], arguments["adam_b2"], arguments["adam_eps"], mask=rest)
+        adam = scale_by_adam(*(arguments[f"adam_{name}"] for name in ADAM), mask=rest)
         adam_lr = scale_by_learning_rate(learning_rate if adam_learning_rate is None else adam_learning_rate, mask=rest)
         links: dict[str, Any] = {name: technique(**{name: arguments[name] for name in own}, mask=hidden)}
         return chain(
@@ -81,7 +95,8 @@ def matrix_optimizer(name: str, technique: Callable[..., Transform], **defaults:
     links = f"`{technique.__name__}` for hidden matrices, AdamW for all else"
     call = f'{name}(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))'
     doc = f"{summary(name, links, technique)}\n\n{HIDDEN}{example(call)}"
-    return made(name, make, RATE | own | ADAMW, doc)
+    first = positional(technique) if by_position is None else by_position.split()
+    return made(name, make, RATE | own | ADAMW, [*RATE, *first], doc)
 
 
 @preset
@@ -123,7 +138,7 @@ def scion(
     )
 
 
-muon = matrix_optimizer("muon", scale_by_muon, scale="width")
+muon = matrix_optimizer("muon", scale_by_muon, "ns_coeffs ns_steps beta eps weight_decay", scale="width")
 normuon = matrix_optimizer("normuon", scale_by_normuon)
 dion = matrix_optimizer("dion", scale_by_dion)
 shampoo = matrix_optimizer("shampoo", scale_by_shampoo)

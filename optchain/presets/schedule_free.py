@@ -19,7 +19,7 @@ POWER = "the power of the learning rate that weighs each step in the average, at
 @technique(learning_rate=0.01)
 @documented(warmup_steps=WARMUP, b1=INTERPOLATION, weight_lr_power=POWER)
 def schedule_free_sgd(
-    learning_rate: Number,
+    learning_rate: Number = 1.0,
     warmup_steps: int = 0,
     b1: Number = 0.9,
     weight_decay: Number = 0.0,
@@ -49,7 +49,7 @@ def schedule_free_sgd(
     weight_lr_power=POWER,
 )
 def schedule_free_adamw(
-    learning_rate: Number,
+    learning_rate: Number = 0.0025,
     warmup_steps: int = 0,
     b1: Number = 0.9,
     b2: Number = 0.999,

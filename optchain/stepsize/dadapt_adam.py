@@ -1,5 +1,6 @@
 """Adam by D-Adaptation."""
 
+from dataclasses import KW_ONLY
 from typing import Any, NamedTuple
 
 import jax
@@ -60,6 +61,7 @@ class DAdaptAdam:
     """
 
     learning_rate: Rate = 1.0
+    _: KW_ONLY
     b1: Mean = 0.9
     b2: Mean = 0.999
     eps: NonNegative = 1e-8

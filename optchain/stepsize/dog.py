@@ -1,5 +1,6 @@
 """Distance over gradients."""
 
+from dataclasses import KW_ONLY
 from typing import Any, NamedTuple
 
 import jax
@@ -47,6 +48,7 @@ class DistanceOverGradients:
     """
 
     learning_rate: Rate = 1.0
+    _: KW_ONLY
     reps_rel: Positive = 1e-6
     eps: NonNegative = 1e-8
 

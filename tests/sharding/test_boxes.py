@@ -12,12 +12,13 @@ from flax import linen as nn
 from flax import nnx
 from flax.training.train_state import TrainState
 from jax.sharding import AxisType, PartitionSpec
-from techniques import RULES, build
+from techniques import RULES, build, kind
+from tiers import one_of_each
 
 import optchain as oc
 from optchain.core.boxes import boxes_of
 from optchain.core.dense import Dense
-from optchain.core.paths import path_of
+from optchain.core.paths import named_leaves
 
 X = jax.random.normal(jax.random.key(0), (16, 8))
 TECHNIQUES = {
@@ -72,12 +73,12 @@ def spec(state, slot, layer="Dense_0"):
 
 def require_layouts(state, layouts):
     """Each array is laid out as its box says; a box may be empty."""
-    layouts = {path_of(path): layout for path, layout in jax.tree.leaves_with_path(layouts)}
-    for path, x in jax.tree.leaves_with_path(state):
-        assert x.sharding.is_equivalent_to(layouts[path_of(path)], x.ndim)
+    layouts = dict(named_leaves(layouts))
+    for path, x in named_leaves(state):
+        assert x.sharding.is_equivalent_to(layouts[path], x.ndim)
 
 
-@pytest.mark.parametrize("name", TECHNIQUES)
+@pytest.mark.parametrize("name", one_of_each(TECHNIQUES))
 def test_linen_boxes_under_jit_on_a_mesh(name):
     mesh = jax.make_mesh((2, 4), ("data", "model"), (AxisType.Auto,) * 2)
     model, tx = Model(), TECHNIQUES[name]()
@@ -131,7 +132,7 @@ def test_layers_of_a_scanned_model_have_their_name():
     assert jax.tree.structure(after) == jax.tree.structure(state)
 
 
-@pytest.mark.parametrize("name", [name for name in RULES if isinstance(build(name).link, Dense)])
+@pytest.mark.parametrize("name", one_of_each((name for name in RULES if isinstance(build(name).link, Dense)), kind))
 def test_every_rule_keeps_its_boxes(name):
     tx = build(name)
     params = Model().init(jax.random.key(1), X)["params"]

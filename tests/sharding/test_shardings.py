@@ -11,6 +11,8 @@ import optax
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from techniques import RULES, build, updated
+from techniques import kind as technique_kind
+from tiers import one_of_each
 
 import optchain as oc
 
@@ -44,7 +46,7 @@ def spec_of(layout):
     return names
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", one_of_each(RULES, technique_kind))
 def test_each_device_holds_its_share(name):
     tx = build(name)
     for shape, spec in MESHES.values():
@@ -116,7 +118,7 @@ def test_optax_states_holes_and_named_tuples():
 
 
 @pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=str)
-@pytest.mark.parametrize("name", MATRIX_TECHNIQUES)
+@pytest.mark.parametrize("name", one_of_each(MATRIX_TECHNIQUES))
 def test_a_step_on_a_mesh_is_that_of_one_device(name, kind):
     tx = oc.over_layers(oc.as_matrices(build(name), {"heads": "d h k -> d (h k)"}), "layers")
     params, grads = drawn(0), [drawn(1), drawn(2)]
@@ -143,3 +145,22 @@ def test_a_step_on_a_mesh_is_that_of_one_device(name, kind):
     assert jax.tree.map(lambda x: spec_of(x.sharding), found) == jax.tree.map(spec_of, (own, layouts))
     found, expected = (jax.tree.map(np.asarray, x) for x in (found, expected))
     chex.assert_trees_all_close(found, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=str)
+def test_unequal_parts_on_a_mesh_are_those_of_one_device(kind):
+    """Vectors of several parts are spread as other slots with more numbers than an axis is long."""
+    tx = oc.as_matrices(oc.chain(oc.scale_by_shampoo(b=0.9), oc.scale_by_muon()), {"qkv": "d (4+1+1 k) -> d (4+1+1 k)"})
+    params, grads = ({"qkv": jax.random.normal(jax.random.key(seed), (8, 24))} for seed in range(2))
+    expected, _ = tx.update(grads, tx.init(params), params)
+    mesh = mesh_of((2, 4), kind)
+    params, grads = (placed(tree, {"qkv": ("x", "y")}, mesh) for tree in (params, grads))
+    layouts = oc.shardings(tx, params)
+    state = jax.jit(tx.init, out_shardings=layouts)(params)
+    left = state["links"]["scale_by_shampoo"]["scale_by_shampoo"]["left"]["qkv"]
+    assert left.shape == (3 * 8 * 8,)
+    assert spec_of(left.sharding) == (("x", "y"),)
+    out = None if kind == AxisType.Explicit else (jax.tree.map(lambda p: p.sharding, params), layouts)
+    updates, after = jax.jit(tx.update, out_shardings=out)(grads, state, params)
+    np.testing.assert_allclose(updates["qkv"], expected["qkv"], rtol=1e-3, atol=1e-4)
+    assert jax.tree.map(lambda x: spec_of(x.sharding), after) == jax.tree.map(spec_of, layouts)
