@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from optchain.core.form import Form
+from optchain.core.gather import laid_out
 from optchain.core.views import View
 
 Axes = tuple[int | None, ...]  # for each axis of a slot the axis of its parameter that it follows, None for no axis
@@ -37,6 +38,15 @@ def slot_axes(owner: str, rule: Any, form: Form, p: Any) -> dict[str, Axes]:
 def axes_by_shape(shape: tuple[int, ...], whole: tuple[int, ...]) -> Axes:
     """The axes that a slot follows where nothing is declared: all of the parameter's, or its first ones, or none."""
     return tuple(range(len(shape))) if shape == whole[: len(shape)] else (None,) * len(shape)
+
+
+def following(slots: Any, axes: dict[str, Axes], p: jax.Array) -> Any:
+    """The slots of a parameter, each laid out by the axes that it follows, on a mesh with explicit axes."""
+    if not slots:
+        return slots
+    spec, arrays = jax.typeof(p).sharding.spec, slots._asdict()
+    names = {slot: along(spec, axes[slot], arrays[slot].shape, p.shape) for slot in axes}
+    return slots._replace(**{slot: laid_out(arrays[slot], p, map(entry, names[slot])) for slot in axes})
 
 
 def along(entries: Any, axes: Axes, shape: tuple[int, ...], whole: tuple[int, ...]) -> list[tuple[str, ...]]:

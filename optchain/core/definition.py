@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from optchain.core.describe import table
 from optchain.core.door import Door, like, rounded_sum, widened
+from optchain.core.gather import on_their_mesh
 from optchain.core.routing import Given, received
 from optchain.core.states import STRUCTURE
 from optchain.core.transform import transform
@@ -65,7 +66,7 @@ class Definition:
         return like(new, grads)
 
     def init(self, params: Any) -> dict[str, Any]:
-        return self.start(Door(self, params).params)
+        return on_their_mesh(self.start, Door(self, params).params)
 
     def update(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         self.require_state(state)

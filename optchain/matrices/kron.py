@@ -75,7 +75,7 @@ class Kron:
     def update(self, g, s, p, t, seen):
         mu = ema(g, s.mu, self.b1)
         mean = mu / seen.b1
-        due = (jnp.mod(t - 1, self.every) == 0) & jnp.any(mean != 0)
+        due = jnp.mod(t - 1, self.every) == 0  # of all layers at once: a `cond` of each would make both branches
         key = jax.random.fold_in(jax.random.key(self.seed), t.astype(jnp.int32))
         left, right = jax.lax.cond(due, fitted, same, mean, s.left, s.right, key, self.precond_lr)
         u = left.T @ (left @ mean @ right.T) @ right
@@ -85,13 +85,14 @@ class Kron:
 
 
 def fitted(mean, left, right, key, rate):
-    """The factors one step nearer to those that whiten."""
+    """The factors one step nearer to those that whiten; as they are where all of the mean is 0."""
     noise = jax.random.normal(key, mean.shape, mean.dtype)
     a = left @ mean @ right.T
     b = solved_transposed(right, solved_transposed(left, noise).T).T
-    left, right = stepped(left, a @ a.T, b @ b.T, rate), stepped(right, a.T @ a, b.T @ b, rate)
-    balance = jnp.sqrt(jnp.max(jnp.abs(right)) / jnp.max(jnp.abs(left)))
-    return left * balance, right / balance
+    new_left, new_right = stepped(left, a @ a.T, b @ b.T, rate), stepped(right, a.T @ a, b.T @ b, rate)
+    balance = jnp.sqrt(jnp.max(jnp.abs(new_right)) / jnp.max(jnp.abs(new_left)))
+    moves = jnp.any(mean != 0)
+    return jnp.where(moves, new_left * balance, left), jnp.where(moves, new_right / balance, right)
 
 
 def same(mean, left, right, key, rate):
