@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from optchain.core.form import Form
-from optchain.core.gather import laid_out
+from optchain.core.gather import laid_out, names_of
 from optchain.core.views import View
 
 Axes = tuple[int | None, ...]  # for each axis of a slot the axis of its parameter that it follows, None for no axis
@@ -61,7 +61,7 @@ def along(entries: Any, axes: Axes, shape: tuple[int, ...], whole: tuple[int, ..
         shape: of the slot.
         whole: the shape of the parameter.
     """
-    left = [*map(_names, entries), *[()] * (len(whole) - len(entries))]
+    left = [*map(names_of, entries), *[()] * (len(whole) - len(entries))]
     layout: list[tuple[str, ...]] = []
     for i in axes:
         layout.append(() if i is None else left[i])
@@ -73,10 +73,6 @@ def along(entries: Any, axes: Axes, shape: tuple[int, ...], whole: tuple[int, ..
 def entry(names: tuple[str, ...]) -> Any:
     """The names of one axis as they stand in a `PartitionSpec`."""
     return names if len(names) > 1 else names[0] if names else None
-
-
-def _names(entry: Any) -> tuple[str, ...]:
-    return () if entry is None else tuple(entry) if isinstance(entry, (tuple, list)) else (entry,)
 
 
 def _declared(owner: str, rule: Any, p: Any) -> dict[str, tuple[tuple[int, ...], Axes]]:

@@ -35,9 +35,40 @@ def laid_out(x: jax.Array, other: Any, spec: Any) -> jax.Array:
 
 def looked_up(x: jax.Array, rows: jax.Array, **how: Any) -> jax.Array:
     """Rows of an array, whose layout along the other axes they keep on a mesh with explicit axes."""
-    spec = (*jax.typeof(rows).sharding.spec, *jax.typeof(x).sharding.spec[1:])
-    sharded = any(jax.typeof(x).sharding.spec) or any(spec)
-    return x.at[rows].get(out_sharding=jax.P(*spec) if sharded else None, **how)
+    return x.at[rows].get(out_sharding=_in_layout(rows, x, 1), **how)
+
+
+def with_rows(x: jax.Array, rows: jax.Array, new: jax.Array, **how: Any) -> jax.Array:
+    """The array with other rows, in its own layout on a mesh with explicit axes."""
+    return x.at[rows].set(new.astype(x.dtype), out_sharding=_in_layout(x, x, x.ndim), **how)
+
+
+def with_added(x: jax.Array, rows: jax.Array, new: jax.Array, **how: Any) -> jax.Array:
+    """The array with something added to rows, in its own layout on a mesh with explicit axes."""
+    return x.at[rows].add(new, out_sharding=_in_layout(x, x, x.ndim), **how)
+
+
+def whole_rows(x: jax.Array, axes: int = 1) -> jax.Array:
+    """The array with all rows on each device, which its first axes count, on a mesh with explicit axes."""
+    return laid_out(x, x, (*[None] * axes, *jax.typeof(x).sharding.spec[axes:]))
+
+
+def _in_layout(first: jax.Array, second: jax.Array, start: int) -> Any:
+    """The layout of an array with the axes of the first, and of the second from `start` on; None where none is split.
+
+    A mesh axis splits one axis alone.
+    """
+    a, b = (jax.typeof(x).sharding for x in (first, second))
+    if not any(a.spec) and not any(b.spec):
+        return None
+    used = {name for entry in a.spec for name in names_of(entry)}
+    rest = (None if used & {*names_of(entry)} else entry for entry in b.spec[start:])
+    return jax.NamedSharding(b.mesh if a.mesh.empty else a.mesh, jax.P(*a.spec, *rest))
+
+
+def names_of(entry: Any) -> tuple[str, ...]:
+    """The names of the mesh axes that split one axis."""
+    return () if entry is None else tuple(entry) if isinstance(entry, (tuple, list)) else (entry,)
 
 
 def is_explicit(x: Any) -> bool:

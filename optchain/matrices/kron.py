@@ -7,9 +7,10 @@ import jax.numpy as jnp
 
 from optchain.core.lift import lift
 from optchain.core.mask import is_kernel
-from optchain.core.numbers import Mean, Positive, Static, whole
+from optchain.core.numbers import Mean, Positive, Seed, Static, whole
 from optchain.core.numerics import ema, quotient, sqrt
 from optchain.core.rule import rule
+from optchain.core.seeds import key_of
 from optchain.matrices.lapack import solved_transposed
 
 
@@ -36,7 +37,8 @@ class Kron:
         b1: decay of the mean, in [0, 1).
         precond_lr: :math:`\eta`, the step of the factors, positive, at most 1 in practice.
         every: the factors are fitted at the first step and then every so many steps, at least 1.
-        seed: of the normal numbers :math:`v`, which are the same for all parameters of one shape.
+        seed: of the normal numbers :math:`v`, which are the same for all parameters of one shape: a whole number or a
+            key of `jax.random`, which may be traced.
 
     Shapes and dtypes: matrices; the slot `mu` is like the parameter, the factors are square, in float32 or wider. The
     link keeps the weight that the mean of decay `b1` has seen, :math:`1 - b^t` or, where b changes,
@@ -59,7 +61,7 @@ class Kron:
     b1: Mean = 0.9
     precond_lr: Positive = 0.1
     every: Static[int] = 1
-    seed: Static[int] = 0
+    seed: Seed = 0
 
     core_ndim = 2
     batched = True
@@ -76,7 +78,7 @@ class Kron:
         mu = ema(g, s.mu, self.b1)
         mean = mu / seen.b1
         due = jnp.mod(t - 1, self.every) == 0  # of all layers at once: a `cond` of each would make both branches
-        key = jax.random.fold_in(jax.random.key(self.seed), t.astype(jnp.int32))
+        key = jax.random.fold_in(key_of(self.seed), t.astype(jnp.int32))
         left, right = jax.lax.cond(due, fitted, same, mean, s.left, s.right, key, self.precond_lr)
         u = left.T @ (left @ mean @ right.T) @ right
         largest = jnp.max(jnp.abs(u))
