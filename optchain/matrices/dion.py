@@ -7,9 +7,10 @@ import jax.numpy as jnp
 
 from optchain.core.lift import lift
 from optchain.core.mask import is_kernel
-from optchain.core.numbers import Decay, Static, whole
+from optchain.core.numbers import Decay, Seed, Static, whole
 from optchain.core.numerics import norm, quotient
 from optchain.core.rule import rule
+from optchain.core.seeds import key_of
 from optchain.matrices.lapack import orthonormal
 from optchain.matrices.shape_scale import shape_scale
 
@@ -37,7 +38,8 @@ class Dion:
         b: how much of the part that was stepped along stays in the momentum, in [0, 1).
         scale: the factor :math:`s`: `"spectral"`, `"width"`, `"rms"` or `"none"`, see
             `optchain.matrices.shape_scale`.
-        seed: of the normal numbers that :math:`V` begins with.
+        seed: of the normal numbers that :math:`V` begins with, a whole number or a key of `jax.random`, which may be
+            traced.
 
     Shapes and dtypes: matrices, of inputs by outputs as in Flax; the slot `mu` is like the parameter, `right` has
     `rank` numbers for each of its columns, both in float32 or wider.
@@ -59,7 +61,7 @@ class Dion:
     rank: Static[int] = 64
     b: Decay = 0.95
     scale: Static[str] = "spectral"
-    seed: Static[int] = 0
+    seed: Seed = 0
 
     core_ndim = 2
     batched = True
@@ -68,7 +70,7 @@ class Dion:
     def init(self, p):
         rank = min(whole("scale_by_dion", "rank", self.rank, 1), *p.shape)
         shape_scale("scale_by_dion", self.scale, p.shape)
-        return Factors(jnp.zeros_like(p), jax.random.normal(jax.random.key(self.seed), (p.shape[1], rank), p.dtype))
+        return Factors(jnp.zeros_like(p), jax.random.normal(key_of(self.seed), (p.shape[1], rank), p.dtype))
 
     def axes(self, p):
         return {"right": (1, None)}
