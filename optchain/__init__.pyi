@@ -37,7 +37,9 @@ from optchain.inspect.config import techniques as techniques
 from optchain.inspect.laws import check_laws as check_laws
 from optchain.inspect.migrate import migrate_state as migrate_state
 from optchain.inspect.reset import reset_state as reset_state
+from optchain.inspect.routing import routing as routing
 from optchain.masking.group_table import group_table as group_table
+from optchain.masking.hidden import is_hidden as is_hidden
 from optchain.masking.layerwise import layerwise_decay as layerwise_decay
 from optchain.masking.rules import FROZEN as FROZEN
 from optchain.masking.sparse_update import nonzero as nonzero
@@ -422,7 +424,7 @@ def clip_by_leaf_norm(max_norm: Number, *, mask: Mask | None = None) -> Transfor
 def differentially_private_aggregate(
     l2_norm_clip: Number,
     noise_multiplier: Number,
-    key: int = 0,
+    key: int | jax.Array = 0,
     *,
     mask: Mask | None = None,
 ) -> Transform:
@@ -440,7 +442,8 @@ def differentially_private_aggregate(
         l2_norm_clip: C, the bound on the norm of one example's gradient, > 0.
         noise_multiplier: :math:`\sigma`, at least 0; with the part of the data in a batch and the number of steps it
             gives the privacy, which an accountant outside this library computes.
-        key: of the noise, a whole number. What is to be private needs one that nobody can guess.
+        key: of the noise, a whole number or a key of `jax.random`, which may be traced: each member of a vmapped
+            ensemble draws its own noise from its own key. What is to be private needs one that nobody can guess.
 
     Metrics: `clipped`, the fraction of the examples whose gradient was clipped.
 
@@ -1015,7 +1018,7 @@ def grokfast_ema(alpha: Number = 0.98, lamb: Number = 2.0, *, mask: Mask | None 
         Lee et al., 2024, section 4 (Grokfast-EMA). https://arxiv.org/abs/2405.20233
     """
 
-def add_noise(eta: Number, gamma: Number, key: int = 0, *, mask: Mask | None = None) -> Transform:
+def add_noise(eta: Number, gamma: Number, key: int | jax.Array = 0, *, mask: Mask | None = None) -> Transform:
     r"""Adds normal noise of falling variance to the update.
 
     .. math::
@@ -1024,8 +1027,9 @@ def add_noise(eta: Number, gamma: Number, key: int = 0, *, mask: Mask | None = N
     Fields:
         eta: :math:`\eta`, variance at the first update, in the units of :math:`g^2`, at least 0.
         gamma: :math:`\gamma`, exponent of its fall, at least 0; 0.55 in the paper.
-        key: of the random numbers, a whole number. They are a hash of key, count, path and element: the same however
-            arrays are sharded, and others for each leaf. Stacked layers are one leaf.
+        key: of the random numbers, a whole number or a key of `jax.random`, which may be traced: each member of a
+            vmapped ensemble draws its own from its own key. They are a hash of key, count, path and element: the same
+            however arrays are sharded, and others for each leaf. Stacked layers are one leaf.
 
     Shapes and dtypes: any.
 
@@ -1230,7 +1234,13 @@ def over_layers(
     >>> tx = oc.over_layers(oc.chain(oc.clip_by_leaf_norm(1.0), oc.adamw(1e-3)), "blocks/*")
     """
 
-def keep_random(density: Number, rescale: bool = False, seed: int = 0, *, mask: Mask | None = None) -> Transform:
+def keep_random(
+    density: Number,
+    rescale: bool = False,
+    seed: int | jax.Array = 0,
+    *,
+    mask: Mask | None = None,
+) -> Transform:
     r"""Keeps random entries of the update, other ones at each step.
 
     .. math::
@@ -1239,8 +1249,9 @@ def keep_random(density: Number, rescale: bool = False, seed: int = 0, *, mask: 
     Fields:
         density: :math:`\rho`, the probability with which an entry is kept, in (0, 1].
         rescale: divide what is kept by :math:`\rho`, so that the update is right on average.
-        seed: of the random numbers, a whole number. They are a hash of seed, count, path and element: the same however
-            arrays are sharded, and others for each leaf. Stacked layers are one leaf.
+        seed: of the random numbers, a whole number or a key of `jax.random`, which may be traced: each member of a
+            vmapped ensemble draws its own from its own seed. They are a hash of seed, count, path and element: the same
+            however arrays are sharded, and others for each leaf. Stacked layers are one leaf.
 
     Shapes and dtypes: any.
 
@@ -1320,7 +1331,7 @@ def scale_by_apollo(
     b1: Number = 0.9,
     b2: Number = 0.999,
     eps: Number = 1e-08,
-    seed: int = 0,
+    seed: int | jax.Array = 0,
     *,
     mask: Mask | None = None,
 ) -> Transform:
@@ -1343,7 +1354,8 @@ def scale_by_apollo(
         b1: decay of Adam's mean, in [0, 1).
         b2: decay of Adam's mean square, in [0, 1).
         eps: added to Adam's root, in the units of g, at least 0.
-        seed: of the sketches, which are drawn again at each step rather than kept.
+        seed: of the sketches, which are drawn again at each step rather than kept: a whole number or a key of
+            `jax.random`, which may be traced.
 
     Shapes and dtypes: matrices; the slots `mu` and `nu` have `rank` numbers for each channel, `size` is a number, in
     float32 or wider. The link keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes,
@@ -1368,7 +1380,7 @@ def scale_by_dion(
     rank: int = 64,
     b: Number = 0.95,
     scale: str = "spectral",
-    seed: int = 0,
+    seed: int | jax.Array = 0,
     *,
     mask: Mask | None = None,
 ) -> Transform:
@@ -1386,7 +1398,8 @@ def scale_by_dion(
         b: how much of the part that was stepped along stays in the momentum, in [0, 1).
         scale: the factor :math:`s`: `"spectral"`, `"width"`, `"rms"` or `"none"`, see
             `optchain.matrices.shape_scale`.
-        seed: of the normal numbers that :math:`V` begins with.
+        seed: of the normal numbers that :math:`V` begins with, a whole number or a key of `jax.random`, which may be
+            traced.
 
     Shapes and dtypes: matrices, of inputs by outputs as in Flax; the slot `mu` is like the parameter, `right` has
     `rank` numbers for each of its columns, both in float32 or wider.
@@ -1557,7 +1570,7 @@ def scale_by_kron(
     b1: Number = 0.9,
     precond_lr: Number = 0.1,
     every: int = 1,
-    seed: int = 0,
+    seed: int | jax.Array = 0,
     max_dim: int = 10000,
     *,
     mask: Mask | None = None,
@@ -1577,7 +1590,8 @@ def scale_by_kron(
         b1: decay of the mean, in [0, 1).
         precond_lr: :math:`\eta`, the step of the factors, positive, at most 1 in practice.
         every: the factors are fitted at the first step and then every so many steps, at least 1.
-        seed: of the normal numbers :math:`v`, which are the same for all parameters of one shape.
+        seed: of the normal numbers :math:`v`, which are the same for all parameters of one shape: a whole number or a
+            key of `jax.random`, which may be traced.
         max_dim: the factors of sides longer than this are diagonal, with the diagonal of the law above.
 
     Shapes and dtypes: matrices; the slot `mu` is like the parameter; the factor of a side of n entries is square, with
@@ -3056,8 +3070,10 @@ def muon_clip(
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
         adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes `learning_rate`.
-        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     References:
         Kimi Team, 2025, Algorithm 1. https://arxiv.org/abs/2507.20534
@@ -3128,8 +3144,8 @@ def adamw(
             update.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
         nesterov: let the mean look ahead by one step, as `nadam` does.
 
     >>> import optchain as oc
@@ -3159,8 +3175,8 @@ def lion(
         smooth_beta: :math:`\beta`, > 0, in the units of 1 / g; of the mode `"smooth"` alone.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.lion(0.01)
@@ -3252,8 +3268,10 @@ def adamh(
         b2: decay of the mean square, in [0, 1).
         eps: added to the root, in the units of g, at least 0.
         adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes `learning_rate`.
-        adam: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adam: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     References:
         Wen et al., 2026. https://arxiv.org/abs/2606.16899
@@ -3293,14 +3311,14 @@ def lamb(
             update.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     References:
         You et al., 2019, Algorithm 2. https://arxiv.org/abs/1904.00962
 
     >>> import optchain as oc
-    >>> tx = oc.lamb(1e-3, weight_decay=0.01, mask=oc.is_matrix)
+    >>> tx = oc.lamb(1e-3, weight_decay=0.01, mask=oc.is_kernel)
     """
 
 def lars(
@@ -3324,10 +3342,10 @@ def lars(
         momentum: the decay of the sum of the steps, in [0, 1).
         nesterov: whether that sum looks ahead by one step.
         mask: the parameters with a rate of their own and weight decay: patterns on paths, a predicate of (path,
-            leaf), or a tree of bools; None stands for all.
+            leaf), a tree of bools, or a function that makes it; None stands for all.
 
     >>> import optchain as oc
-    >>> tx = oc.lars(1.0, weight_decay=1e-4, mask=oc.is_matrix)
+    >>> tx = oc.lars(1.0, weight_decay=1e-4, mask=oc.is_kernel)
     """
 
 def lbfgs(
@@ -3370,7 +3388,7 @@ def dion(
     rank: int = 64,
     b: Number = 0.95,
     scale: str = "spectral",
-    seed: int = 0,
+    seed: int | jax.Array = 0,
     *,
     weight_decay: Number = 0.0,
     adam_learning_rate: Number | None = None,
@@ -3385,6 +3403,7 @@ def dion(
     The formula stands in the documentation of `scale_by_dion`, with the letters that are used below.
 
     Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay.
+    `print(oc.routing(tx, params))` shows which links step which parameter.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
@@ -3392,7 +3411,8 @@ def dion(
         b: how much of the part that was stepped along stays in the momentum, in [0, 1).
         scale: the factor :math:`s`: `"spectral"`, `"width"`, `"rms"` or `"none"`, see
             `optchain.matrices.shape_scale`.
-        seed: of the normal numbers that :math:`V` begins with.
+        seed: of the normal numbers that :math:`V` begins with, a whole number or a key of `jax.random`, which may
+            be traced.
         weight_decay: for all parameters, the multiple of the parameter that is added to the update, at least 0; the
             learning rate multiplies it too (decoupled decay).
         adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes `learning_rate`.
@@ -3401,8 +3421,10 @@ def dion(
         adam_eps: Adam's eps: added to the root, in the units of g, at least 0.
         adam_eps_root: Adam's eps_root: added inside the root, in the units of g**2, at least 0; positive to
             differentiate through the update.
-        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     >>> import optchain as oc
     >>> tx = oc.dion(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
@@ -3431,6 +3453,7 @@ def kl_soap(
     The formula stands in the documentation of `scale_by_kl_soap`, with the letters that are used below.
 
     Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay.
+    `print(oc.routing(tx, params))` shows which links step which parameter.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
@@ -3450,8 +3473,10 @@ def kl_soap(
         adam_eps: Adam's eps: added to the root, in the units of g, at least 0.
         adam_eps_root: Adam's eps_root: added inside the root, in the units of g**2, at least 0; positive to
             differentiate through the update.
-        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     >>> import optchain as oc
     >>> tx = oc.kl_soap(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
@@ -3462,7 +3487,7 @@ def kron(
     b1: Number = 0.9,
     precond_lr: Number = 0.1,
     every: int = 1,
-    seed: int = 0,
+    seed: int | jax.Array = 0,
     max_dim: int = 10000,
     *,
     weight_decay: Number = 0.0,
@@ -3478,13 +3503,15 @@ def kron(
     The formula stands in the documentation of `scale_by_kron`, with the letters that are used below.
 
     Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay.
+    `print(oc.routing(tx, params))` shows which links step which parameter.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
         b1: decay of the mean, in [0, 1).
         precond_lr: :math:`\eta`, the step of the factors, positive, at most 1 in practice.
         every: the factors are fitted at the first step and then every so many steps, at least 1.
-        seed: of the normal numbers :math:`v`, which are the same for all parameters of one shape.
+        seed: of the normal numbers :math:`v`, which are the same for all parameters of one shape: a whole number or
+            a key of `jax.random`, which may be traced.
         max_dim: the factors of sides longer than this are diagonal, with the diagonal of the law above.
         weight_decay: for all parameters, the multiple of the parameter that is added to the update, at least 0; the
             learning rate multiplies it too (decoupled decay).
@@ -3494,8 +3521,10 @@ def kron(
         adam_eps: Adam's eps: added to the root, in the units of g, at least 0.
         adam_eps_root: Adam's eps_root: added inside the root, in the units of g**2, at least 0; positive to
             differentiate through the update.
-        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     >>> import optchain as oc
     >>> tx = oc.kron(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
@@ -3514,7 +3543,7 @@ def muon(
     scale: str = "width",
     adam_learning_rate: Number | None = None,
     adam_b1: Number = 0.9,
-    adam_b2: Number = 0.999,
+    adam_b2: Number = 0.95,
     adam_eps: Number = 1e-08,
     adam_eps_root: Number = 0.0,
     adamw: Mask | None = None,
@@ -3524,6 +3553,7 @@ def muon(
     The formula stands in the documentation of `scale_by_muon`, with the letters that are used below.
 
     Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay.
+    `print(oc.routing(tx, params))` shows which links step which parameter.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
@@ -3540,14 +3570,18 @@ def muon(
             the steepest step instead of one whose length does not depend on the gradients.
         scale: the factor :math:`s`: `"none"`, `"width"`, `"spectral"` or `"rms"`, see
             `optchain.matrices.shape_scale`.
-        adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes `learning_rate`.
+        adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes 0.015 times
+            `learning_rate`, which is the authors' 0.0003 beside 0.02, and all of it with `scale="rms"`, which makes
+            the updates of matrices as large as Adam's.
         adam_b1: Adam's b1: decay of the mean, in [0, 1).
         adam_b2: Adam's b2: decay of the mean square, in [0, 1).
         adam_eps: Adam's eps: added to the root, in the units of g, at least 0.
         adam_eps_root: Adam's eps_root: added inside the root, in the units of g**2, at least 0; positive to
             differentiate through the update.
-        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     >>> import optchain as oc
     >>> tx = oc.muon(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
@@ -3575,6 +3609,7 @@ def normuon(
     The formula stands in the documentation of `scale_by_normuon`, with the letters that are used below.
 
     Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay.
+    `print(oc.routing(tx, params))` shows which links step which parameter.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
@@ -3592,8 +3627,10 @@ def normuon(
         adam_eps: Adam's eps: added to the root, in the units of g, at least 0.
         adam_eps_root: Adam's eps_root: added inside the root, in the units of g**2, at least 0; positive to
             differentiate through the update.
-        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     >>> import optchain as oc
     >>> tx = oc.normuon(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
@@ -3611,7 +3648,9 @@ def scion(
 ) -> Transform:
     """The optimizer scion: `scale_by_scion` with the spectral norm for hidden matrices, sign and rms for all else.
 
-    Hidden are all kernels but those that the mask `sign` chooses; left out, those whose path holds "embed" or "head".
+    Hidden are all kernels but those that the mask `sign` chooses; left out, embeddings and heads by their names.
+    `print(oc.routing(tx, params))` shows which links step which parameter.
+
     With the weight decay of 1 all parameters stay in the balls of the three radii: constrained Scion; with 0 it is
     unconstrained.
 
@@ -3624,8 +3663,10 @@ def scion(
         ns_steps: how many polynomials of Newton-Schulz for the spectral norm, at least 1.
         weight_decay: for all parameters, the multiple of the parameter that is added to the update, at least 0; the
             learning rate multiplies it too (decoupled decay).
-        sign: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        sign: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     >>> import optchain as oc
     >>> tx = oc.scion(2**-10, sign=("*/embedding", "head/*"))
@@ -3653,6 +3694,7 @@ def shampoo(
     The formula stands in the documentation of `scale_by_shampoo`, with the letters that are used below.
 
     Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay.
+    `print(oc.routing(tx, params))` shows which links step which parameter.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
@@ -3673,8 +3715,10 @@ def shampoo(
         adam_eps: Adam's eps: added to the root, in the units of g, at least 0.
         adam_eps_root: Adam's eps_root: added inside the root, in the units of g**2, at least 0; positive to
             differentiate through the update.
-        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     >>> import optchain as oc
     >>> tx = oc.shampoo(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
@@ -3701,6 +3745,7 @@ def soap(
     The formula stands in the documentation of `scale_by_soap`, with the letters that are used below.
 
     Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay.
+    `print(oc.routing(tx, params))` shows which links step which parameter.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
@@ -3717,8 +3762,10 @@ def soap(
         adam_eps: Adam's eps: added to the root, in the units of g, at least 0.
         adam_eps_root: Adam's eps_root: added inside the root, in the units of g**2, at least 0; positive to
             differentiate through the update.
-        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     >>> import optchain as oc
     >>> tx = oc.soap(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
@@ -3756,8 +3803,8 @@ def adafactor(
             rate does not multiply; None takes nothing off.
         eps: added to the squares, in the units of g**2, positive.
         factored: False keeps the mean square of all parameters in their own shape.
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.adafactor(1e-2, momentum=0.9)
@@ -3785,8 +3832,8 @@ def adam_mini(
         block: "leaf", "row" (slices of the first axis) or "column" (slices of the last axis).
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.adam_mini(0.01)
@@ -3817,8 +3864,8 @@ def big_vision_adafactor(
         eps: added to the squares, in the units of g**2, positive.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.big_vision_adafactor(1e-3, weight_decay=0.1)
@@ -3852,8 +3899,8 @@ def came(
         min_dim_size_to_factor: the least number of rows and of columns that are factored, from 1.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.came(0.01)
@@ -3913,8 +3960,8 @@ def acprop(
         eps_root: added to the slot `nu` at each step, in the units of g**2, at least 0.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.acprop(0.01)
@@ -3989,8 +4036,8 @@ def adadelta(
         eps: added inside both roots, in the units of g**2 and of u**2, at least 0; with 0 nothing ever moves.
         weight_decay: the multiple of the parameter that is added to the gradient, at least 0; it enters all that
             follows (L2).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.adadelta(1.0)
@@ -4018,8 +4065,8 @@ def adahessian(
         hessian_power: k, from 0 (the gradient) to 1 (Newton's step).
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.adahessian(0.01)
@@ -4059,8 +4106,8 @@ def adamaxw(
         eps: added to the size of g, in the units of g, at least 0.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.adamaxw(0.01)
@@ -4089,8 +4136,8 @@ def adan(
         eps_root: added inside the root, in the units of g**2, at least 0.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.adan(0.01)
@@ -4122,8 +4169,8 @@ def ademamix(
         eps_root: added inside the root, in the units of g**2, at least 0.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.ademamix(0.01)
@@ -4251,8 +4298,8 @@ def nadamw(
         momentum_decay: :math:`\psi`, how fast the missing share vanishes, per step, at least 0.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.nadamw(0.01)
@@ -4369,8 +4416,8 @@ def simplified_ademamix(
         eps_root: added inside the root, in the units of g**2, at least 0.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.simplified_ademamix(0.01)
@@ -4401,8 +4448,8 @@ def sophia(
         gamma: :math:`\gamma`, positive: the larger it is the fewer entries are clipped; 10 to 50 percent should not
             be.
         clip_threshold: :math:`\rho`, positive, in units of the learning rate.
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.sophia(0.01)
@@ -4461,7 +4508,7 @@ def dpsgd(
     learning_rate: Number,
     l2_norm_clip: Number,
     noise_multiplier: Number,
-    seed: int,
+    seed: int | jax.Array,
     momentum: Number | None = None,
     nesterov: bool = False,
 ) -> Transform:
@@ -4497,8 +4544,8 @@ def cocob(
         eps: the least bound of the gradient, in its units, at least 0.
         weight_decay: the multiple of the parameter that is added to the gradient, at least 0; it enters all that
             follows (L2).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.cocob()
@@ -4566,8 +4613,8 @@ def dog(
         eps: :math:`\epsilon`, in the units of g**2, at least 0.
         weight_decay: the multiple of the parameter that is added to the gradient, at least 0; it enters all that
             follows (L2); None adds nothing.
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.dog()
@@ -4590,8 +4637,8 @@ def dowg(
         eps: :math:`\epsilon`, in the units of p times g, at least 0.
         weight_decay: the multiple of the parameter that is added to the gradient, at least 0; it enters all that
             follows (L2); None adds nothing.
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.dowg()
@@ -4615,8 +4662,8 @@ def ldog(
         eps: :math:`\epsilon`, in the units of g**2, at least 0.
         weight_decay: the multiple of the parameter that is added to the gradient, at least 0; it enters all that
             follows (L2); None adds nothing.
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.ldog()
@@ -4864,8 +4911,8 @@ def mars(
         gamma: strength of the correction by the difference from the last gradient, at least 0.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.mars(3e-3)
@@ -4972,7 +5019,7 @@ def sparse(
     schedule: MaskSchedule | None = None,
     structure: str | Sequence[int] = "unstructured",
     axis: int | None = None,
-    seed: int = 0,
+    seed: int | jax.Array = 0,
 ) -> Transform:
     r"""Trains some of the weights and holds the others at exactly 0, regardless of the transformation.
 
@@ -5015,7 +5062,8 @@ def sparse(
         axis: the axis of groups, by default the last but one, which a dense layer sums over; or that of channels, by
             default the last one, its outputs. Axes that `over_layers` declares are not counted, and each layer is
             pruned as if it were alone.
-        seed: of random scores, which are a hash of seed, step, path and element: the same however arrays are sharded.
+        seed: of random scores, a whole number or a key of `jax.random`, which may be traced. They are a hash of seed,
+            step, path and element: the same however arrays are sharded.
 
     Metrics: `sparse.sparsity`, the part of the weights that is pruned, of the parameters with masks;
     `sparse.changed`, how many the last step pruned or grew.
@@ -6122,7 +6170,7 @@ def scale_by_lars(
         You, Gitman and Ginsburg, 2017, Algorithm 1. https://arxiv.org/abs/1708.03888
 
     >>> import optchain as oc
-    >>> tx = oc.lars(1.0, weight_decay=1e-4, mask=oc.is_matrix)
+    >>> tx = oc.lars(1.0, weight_decay=1e-4, mask=oc.is_kernel)
     """
 
 def scale_by_ldog(
@@ -6538,7 +6586,7 @@ def precision(
     tx: optax.GradientTransformation,
     params: str = "nearest",
     slots: str = "float32",
-    seed: int = 0,
+    seed: int | jax.Array = 0,
     watch: bool = False,
 ) -> Transform:
     """Stores parameters narrower than float32, and slots, so that small updates are not lost.
@@ -6559,7 +6607,8 @@ def precision(
         tx: any transformation.
         params: one of the four words above.
         slots: "float32", or "bfloat16" with stochastic rounding for every array in the state of `tx` that has axes.
-        seed: of the random bits, which are a hash of seed, step, path and element: the same however arrays are sharded.
+        seed: of the random bits, a whole number or a key of `jax.random`, which may be traced. They are a hash of seed,
+            step, path and element: the same however arrays are sharded.
         watch: count the entries whose update would round to nothing, as the metric `precision.lost`; one more pass.
 
     Shapes and dtypes: any; parameters in float32 are stored as usual.
@@ -6568,7 +6617,7 @@ def precision(
     the compensation itself.
 
     Raises:
-        ValueError: an unknown word, or a seed that is not a whole number.
+        ValueError: an unknown word, or a seed that is neither a whole number nor a key.
 
     References:
         Zamirai et al., 2020, Algorithms 2 and 3. https://arxiv.org/abs/2010.06192

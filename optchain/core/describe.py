@@ -59,25 +59,20 @@ def shown(value: Any) -> str:
     return getattr(value, "__name__", str(value))
 
 
-def _writes_its_fields(value: Any) -> bool:
-    """Whether a value is a dataclass whose `repr` is that of dataclasses."""
-    is_record = dataclasses.is_dataclass(value) and not isinstance(value, type)
-    return is_record and type(value).__dataclass_params__.repr  # pyright: ignore
-
-
 def written(value: Any) -> str:
     """A value as `repr` writes it, but for functions, which are written by their names, without addresses."""
     if isinstance(value, optax.GradientTransformation):
         link = definition_of(value)
         return technique(value) if link is None else repr(link)
-    if _writes_its_fields(value):
+    kind: Any = type(value)
+    if dataclasses.is_dataclass(kind) and kind.__dataclass_params__.repr:  # pyright: ignore
         fields = [f"{field.name}={written(getattr(value, field.name))}" for field in dataclasses.fields(value)]
         return f"{type(value).__name__}({', '.join(fields)})"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key!r}: {written(x)}" for key, x in value.items()) + "}"
-    if type(value) in (list, tuple):
-        inside = ", ".join(map(written, value)) + ("," if len(value) == 1 and type(value) is tuple else "")
-        return f"[{inside}]" if isinstance(value, list) else f"({inside})"
+    if kind in (list, tuple):
+        inside = ", ".join(map(written, value)) + ("," if len(value) == 1 and kind is tuple else "")
+        return f"[{inside}]" if kind is list else f"({inside})"
     if isinstance(value, functools.partial):
         named = [f"{name}={written(x)}" for name, x in value.keywords.items()]
         return f"partial({', '.join([*map(written, (value.func, *value.args)), *named])})"

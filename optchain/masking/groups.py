@@ -60,14 +60,19 @@ class Groups(Definition):
             *((name, tx, [i]) for (name, tx), i in zip(self.others.items(), own, strict=True)),
         ]
 
+    def parts(self, params: Any) -> list[tuple[str, Any, Any]]:
+        """Each transformation with the prefix of its numbers' names and the parameters that it steps."""
+        taken = assign(self.rules, params, self.layers)
+        return [(name, tx, part(params, [i in rules for i in taken])) for name, tx, rules in self.members()]
+
     def moving(self, params: Any) -> Any:
         inside = [self.rules[i].what is not FROZEN for i in assign(self.rules, params, self.layers)]
         return params if all(inside) else part(params, inside)
 
     def start(self, params: Any) -> dict[str, Any]:
-        taken, states, shown = assign(self.rules, params, self.layers), {}, {}
-        for name, tx, rules in self.members():
-            states[name] = start(tx, part(params, [i in rules for i in taken]))
+        states, shown = {}, {}
+        for name, tx, inside in self.parts(params):
+            states[name] = start(tx, inside)
             link = definition_of(tx)
             shown |= {} if link is None else _prefixed(name, link.metrics())
         return _state(states, shown)

@@ -23,7 +23,7 @@ def next_basis(a: jax.Array, basis: jax.Array) -> jax.Array:
     return orthonormal(jnp.matmul(a, basis, precision="highest"))
 
 
-def products(x: jax.Array, y: jax.Array, sides: Bases) -> Bases:
+def products(x: jax.Array, y: jax.Array, sides: Bases) -> tuple[Any, Any]:
     """The products of the rows of x with each other, and of the columns of y, for the sides that have a matrix."""
     left, right = sides
     return (

@@ -23,7 +23,7 @@ LEARNING_RATE = "the factor of the whole step, downhill: usually positive, and o
 WEIGHT_DECAY = """the multiple of the parameter that is added to the update, at least 0; the learning rate multiplies it
     too (decoupled decay)."""
 L2 = "the multiple of the parameter that is added to the gradient, at least 0; it enters all that follows (L2)."
-LEAVES = "patterns on paths, a predicate of (path, leaf), or a tree of bools"
+LEAVES = "patterns on paths, a predicate of (path, leaf), a tree of bools, or a function that makes it"
 DECAY_MASK = f"the parameters that decay: {LEAVES}; None stands for all."
 MOMENTUM = "the decay of the sum of the updates so far that takes their place, in [0, 1); None is without momentum."
 NESTEROV = "whether that sum looks ahead by one step."
