@@ -54,14 +54,13 @@ CONTROL_FLOW = frozenset({"cond", "scan", "while", "eigh", "svd", "householder_p
 
 @functools.cache
 def kind(name: str) -> tuple:
-    """What tells techniques apart for what runs them: definition, core axes, slots, extra arguments, control flow."""
+    """What tells techniques apart for what runs them: definition, core axes, means, extra arguments, control flow."""
     link, params = build(name).link, {"w": jax.ShapeDtypeStruct((4, 4), jnp.float32)}
     rule, state = getattr(link, "rule", None), jax.eval_shape(build(name).init, params)
-    shapes = {x.shape for x in jax.tree.leaves(state)}
-    declared = (core_of(rule, 2), rule.extras, rule.needs_params, rule.batched, bool(means(type(rule)))) if rule else ()
+    declared = (core_of(rule, 2), bool(rule.extras), bool(means(type(rule)))) if rule else ()
     step = functools.partial(updated, build(name))
     jaxpr = jax.make_jaxpr(step)(params, state, params)
-    return type(link), declared, (4, 4) in shapes, bool(shapes - {(), (4, 4)}), CONTROL_FLOW & primitives(jaxpr.jaxpr)
+    return type(link), declared, bool(CONTROL_FLOW & primitives(jaxpr.jaxpr))
 
 
 def primitives(jaxpr) -> frozenset[str]:

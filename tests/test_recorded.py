@@ -12,7 +12,8 @@ import pytest
 from recorded import counted, runs, storage
 from recorded.compositions import compositions
 from recorded.inputs import HERE
-from techniques import TECHNIQUES
+from techniques import TECHNIQUES, kind
+from tiers import one_of_each
 
 TOLERANCE = 2e-5
 # For updates, for all else, and why. Gradients that differ by 6e-8 of themselves, or another compiler's flags, move the
@@ -59,7 +60,7 @@ def differences(name: str) -> tuple[dict[str, float], dict[str, float]]:
     return {leaf: difference(x, stored) for leaf, x, stored in pairs}, run.metrics
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", one_of_each(CASES, lambda name: kind(name) if name in TECHNIQUES else name))
 def test_a_run_ends_where_it_did_in_version_0_1(name):
     of_updates, of_others, _ = EXCEPTIONS.get(name, (TOLERANCE, TOLERANCE, ""))
     found, metrics = differences(name)

@@ -9,7 +9,7 @@ from optchain.core.lift import lift
 from optchain.core.numbers import Decay, NonNegative, Static
 from optchain.core.numerics import ema
 from optchain.core.rule import rule
-from optchain.core.seen import nothing_seen, weight, with_sample
+from optchain.core.seen import nothing_seen, with_sample
 
 
 class Average(NamedTuple):
@@ -64,10 +64,10 @@ class ParameterAverage:
         after, begun = p + g, t > self.start
         if not self.debias:
             return g, Average(jnp.where(begun, ema(after, s.average, self.decay), after))
-        new = with_sample({"log": s.log, "lost": s.lost}, self.decay)
+        new, weight = with_sample({"log": s.log, "lost": s.lost}, self.decay)
         seen = {name: jnp.where(begun, new[name], 0) for name in new}
         # The debiased mean itself is stored: each sample enters with its share in the weight that has been seen.
-        share = jnp.where(begun, (1 - self.decay) / weight(new), 1)
+        share = jnp.where(begun, (1 - self.decay) / weight, 1)
         return g, WeightedAverage(s.average + share * (after - s.average), **seen)
 
 

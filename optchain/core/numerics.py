@@ -22,6 +22,7 @@ def wide(x: Any) -> jax.Array:
     return jnp.asarray(x, jnp.float64 if jnp.asarray(x).dtype == jnp.float64 else jnp.float32)
 
 
+@functools.partial(jax.jit, inline=True)  # one call where nothing else is compiled
 def incremented(count: jax.Array) -> jax.Array:
     """A count plus one; at the largest number it stays, where it would turn negative."""
     return jnp.minimum(count, LARGEST_COUNT - 1) + 1

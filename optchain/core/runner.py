@@ -15,7 +15,7 @@ from optchain.core.mask import Mask, chooses, select
 from optchain.core.numbers import means, numbers, resolved
 from optchain.core.numerics import incremented, wide
 from optchain.core.routing import Given
-from optchain.core.seen import nothing_seen, weight, with_sample
+from optchain.core.seen import nothing_seen, with_sample
 from optchain.core.trees import widest
 
 
@@ -81,8 +81,7 @@ class Runner(Definition):
         slots, seen, weights = dict(own), {}, {}
         del slots["count"]
         for name, old in slots.pop("seen", {}).items():
-            seen[name] = with_sample(old, values[name])
-            weights[name] = weight(seen[name])
+            seen[name], weights[name] = with_sample(old, values[name])
         inside = None if self.mask is None else select(self.mask, updates)
         chosen = updates if inside is None else part(updates, inside)
         ps = params if inside is None or params is None else part(params, inside)

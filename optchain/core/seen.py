@@ -5,6 +5,7 @@ the sum and what its rounding lost. Over a million float32 steps a plain `seen <
 decay of 0.999 and 4e-3 at 0.99999, a plain sum of logarithms by 6e-6 and 6e-4, these two numbers by 4e-7 at any decay.
 """
 
+import functools
 import math
 from typing import Any
 
@@ -19,11 +20,16 @@ def nothing_seen(dtype: Any) -> dict[str, jax.Array]:
     return {"log": jnp.zeros((), dtype), "lost": jnp.zeros((), dtype)}
 
 
-def with_sample(seen: dict[str, jax.Array], b: Any) -> dict[str, jax.Array]:
-    """The logarithm after one more sample at this decay."""
-    term = log_decay(b) + seen["lost"]
+def with_sample(seen: dict[str, jax.Array], b: Any) -> tuple[dict[str, jax.Array], jax.Array]:
+    """The logarithm after one more sample at this decay, and the weight seen with it, in (0, 1]."""
+    return _added(seen, log_decay(b))
+
+
+@functools.partial(jax.jit, inline=True)  # one call where nothing else is compiled, and no equation more where all is
+def _added(seen: dict[str, jax.Array], log_b: jax.Array) -> tuple[dict[str, jax.Array], jax.Array]:
+    term = log_b + seen["lost"]
     log = seen["log"] + term
-    return {"log": log, "lost": term - (log - seen["log"])}
+    return {"log": log, "lost": term - (log - seen["log"])}, weight(log)
 
 
 def log_decay(b: Any) -> Any:
@@ -33,6 +39,6 @@ def log_decay(b: Any) -> Any:
     return jnp.maximum(jnp.log1p(b - 1), LEAST)  # b - 1 is exact near 1
 
 
-def weight(seen: dict[str, jax.Array]) -> jax.Array:
-    """The weight seen, in (0, 1]."""
-    return -jnp.expm1(seen["log"])
+def weight(log: jax.Array) -> jax.Array:
+    """The weight seen, in (0, 1], from its logarithm."""
+    return -jnp.expm1(log)

@@ -11,7 +11,7 @@ import pytest
 
 import optchain as oc
 from optchain.core.numbers import Decay, Range, Static, numbers
-from optchain.core.seen import nothing_seen, weight, with_sample
+from optchain.core.seen import nothing_seen, with_sample
 
 
 @pytest.mark.parametrize(
@@ -146,8 +146,7 @@ def weights(b, steps):
     """The weight that a mean has seen after each step."""
 
     def step(seen, _):
-        seen = with_sample(seen, b)
-        return seen, weight(seen)
+        return with_sample(seen, b)
 
     start = jax.tree.map(lambda x: jnp.broadcast_to(x, jnp.shape(b)), nothing_seen(jnp.float32))
     return jax.jit(lambda: jax.lax.scan(step, start, length=steps)[1])()

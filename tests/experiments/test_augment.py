@@ -41,6 +41,7 @@ def test_numbers_that_do_nothing_change_nothing_even_traced(keys):
     chex.assert_trees_all_close(changed, IMAGES, atol=1e-5)
 
 
+@pytest.mark.full
 def test_movements_are_those_of_scipy():
     """Turned and scaled about the middle and then shifted, by what was drawn, resampled by SciPy in float64."""
     moved = augment(Augment(shift=2.5, rotate=30.0, scale=1.4), KEY, IMAGES)
@@ -109,6 +110,7 @@ def test_numbers_may_be_swept_under_vmap():
     chex.assert_trees_all_close(many[1], augment(Augment(rotate=25.0, noise=0.1), KEY, IMAGES[:4]), atol=1e-5)
 
 
+@pytest.mark.full
 def test_a_resumed_run_changes_its_images_as_one_that_was_not_stopped(tmp_path):
     """All that is drawn, of augmentation, mixup, dropout and balanced batches, to the bit."""
     sets = [

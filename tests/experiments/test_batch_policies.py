@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import small_runs
+from tiers import one_of_each
 
 from experiments import config, tables
 from experiments.batch_policies import build as policy_of
@@ -34,7 +35,7 @@ def steps(built, *lengths, hyper=None):
     return carry, jax.tree.map(lambda *parts: np.concatenate(parts), *logs)
 
 
-@pytest.mark.parametrize("micro, size", [(4, 10), (7, 3), (6, 6)])
+@pytest.mark.parametrize("micro, size", one_of_each([(4, 10), (7, 3), (6, 6)]))
 def test_micro_batches_are_cut_from_the_same_stream(micro, size):
     """Also where a micro-batch is longer than an epoch."""
     key = jax.random.key(2)
@@ -56,6 +57,7 @@ def test_micro_batches_are_one_batch(tmp_path):
     assert int(one["examples"]) == int(many["examples"]) == 8 * 48
 
 
+@pytest.mark.full
 def test_batch_statistics_are_the_means_of_those_of_the_micro_batches(tmp_path):
     built = experiment(tmp_path, 'model.norm="batch"', "train.batch={use='fixed', size=32, micro=16}")
     start, (after, _) = built.start(), steps(built, 1)
@@ -87,6 +89,7 @@ def test_a_growing_batch_follows_its_schedule(tmp_path, batch, sizes):
     assert logs["batch"].tolist() == sizes and int(carry["examples"]) == sum(sizes)
 
 
+@pytest.mark.full
 def test_random_sizes_are_drawn_from_the_step_alone(tmp_path):
     built = experiment(tmp_path, "train.batch={use='random', sizes=[16, 32, 64], micro=16}")
     whole, cut = steps(built, 12), steps(built, 5, 7)
@@ -112,6 +115,7 @@ def test_all_sizes_share_one_trace(tmp_path):
     assert len(set(sizes)) > 1 and set(sizes) <= set(range(4, 129, 2))
 
 
+@pytest.mark.full
 def test_runs_with_other_sizes_are_vectorized(tmp_path):
     """Each run of a stack does what it does alone, though the loop goes on for the largest batch among them."""
     built = experiment(tmp_path, NOISE, "train.evaluate_every=6")
@@ -127,7 +131,7 @@ def test_runs_with_other_sizes_are_vectorized(tmp_path):
         chex.assert_trees_all_close(alone[0]["params"], mine[0]["params"], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("rule, factor", [("linear", 4.0), ("sqrt", 2.0)])
+@pytest.mark.parametrize("rule, factor", one_of_each([("linear", 4.0), ("sqrt", 2.0)]))
 def test_the_rate_follows_the_size(tmp_path, rule, factor):
     """The whole update, decoupled decay too, is what the multiplied rate makes of it."""
     decay = "optimizer.decay={use='add_decayed_weights', weight_decay=0.1}"

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiers import one_of_each
 
 from experiments.benchmarks import control, laws, loop, masks, matrices, record, rows, step, trees
 from experiments.benchmarks.__main__ import main
@@ -46,7 +47,7 @@ def test_the_tree_is_a_transformer_of_the_announced_size():
     assert len(jax.tree.leaves(tree)) == 12 * 12 + 4
 
 
-@pytest.mark.parametrize("max_norm", [None, 0.5])
+@pytest.mark.parametrize("max_norm", one_of_each([0.5, None]))
 def test_the_contenders_take_the_same_steps(max_norm, monkeypatch):
     monkeypatch.setattr(step, "MAX_NORM", max_norm or step.MAX_NORM)
     params = trees.normal(trees.gpt(1, 8, 16, 4), 0, 1.0)

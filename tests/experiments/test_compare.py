@@ -109,6 +109,7 @@ def test_all_have_as_many_trials_and_the_same_seeds(compared):
     assert {row["seed"] for row in of(found, "adam", "default")} == seeds and not of(found, "sgd", "default")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("parallel", one_of_each(["vmap", "processes"]))
 def test_a_comparison_in_processes_or_lanes_finds_the_same(compared, file, tmp_path, parallel):
     _, wanted = compared

@@ -191,6 +191,7 @@ def test_a_bad_file_does_not_stop_the_run(tmp_path):
         assert len(trainer.display.said) == before + 1 and message in trainer.display.said[-1]
 
 
+@pytest.mark.full
 def test_a_killed_run_goes_on_with_the_numbers_that_were_changed(tmp_path):
     """With batches that follow the noise, and checkpoints that are farther apart than the changes."""
     sets = ("train.batch={use='noise_scale', min=8, max=64, micro=4, decay=0.9}", "train.checkpoint_every=60")
@@ -250,6 +251,7 @@ def test_a_loss_far_above_the_first_is_a_divergence(tmp_path, capsys):
     assert chunks[-1] > 2 * found[0] and all(mean <= 2 * found[0] for mean in chunks[:-1])
 
 
+@pytest.mark.full
 def test_snapshots_are_kept_scored_and_averaged(tmp_path):
     sets = ("train.snapshots=[40, 80, 120]", "train.checkpoint_every=60")
     by_hand(tmp_path, {}, *sets, kill_at=100)

@@ -176,6 +176,7 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path, command, batch):
     assert results[0]["scores"] == results[1]["scores"]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("number, code", one_of_each([(signal.SIGTERM, 143), (signal.SIGINT, 130)]))
 def test_a_signal_saves_and_stops(tmp_path, number, code):
     file = small_runs.small(tmp_path, steps=1_000_000)

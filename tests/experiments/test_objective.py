@@ -74,6 +74,7 @@ def test_one_output_is_the_logit_of_the_second_class():
     assert value(Loss(label_smoothing=0.1), TWO, outputs, targets) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("alpha", [0.2, 1.0])
 def test_mixup_mixes_inputs_as_it_mixes_losses(alpha):
     objective = Objective(FOUR, Loss(mixup=alpha), jnp.asarray(TARGETS))

@@ -121,6 +121,7 @@ def test_other_models_begin_a_new_search_for_the_best(finished, capsys):
     assert edited.train() is None and set(edited.run.result["scores"]["test"]) == {"parameters"}
 
 
+@pytest.mark.full
 def test_patience_begins_anew(tmp_path):
     sets = (
         "train.early_stopping.patience=3",
@@ -196,6 +197,7 @@ def test_links_in_another_order_are_a_change(finished, capsys):
     chex.assert_trees_all_equal(links(edited.carry["opt_state"]), links(finished.carry["opt_state"]))
 
 
+@pytest.mark.full
 def test_the_command_line_renames_and_survives_kill(tmp_path, capsys):
     file = small_runs.small(tmp_path, steps=1_000_000)
     first = small_runs.start("train", file, "--out", tmp_path / "run")

@@ -107,6 +107,7 @@ def test_a_later_byte_changes_no_earlier_output(scan):
     assert not changed[:, :9].any() and changed[:, 9:].any(-1).all()
 
 
+@pytest.mark.full
 def test_the_scanned_model_is_the_unrolled_one():
     one, other = small("float32", "model.scan=false"), small("float32", "model.scan=true")
     unrolled, scanned = one.start()["params"], other.start()["params"]
@@ -129,6 +130,7 @@ def test_bfloat16_begins_at_the_rounded_float32_parameters():
     chex.assert_trees_all_equal(jax.tree.map(lambda x: x.astype(jnp.bfloat16), exact), narrow)
 
 
+@pytest.mark.full
 def test_computing_in_bfloat16_answers_nearly_the_same():
     built, narrow = small("float32"), small("float32", "model.compute=bfloat16")
     inputs = built.task.splits["train"][0][:8]
@@ -145,6 +147,7 @@ def test_the_loss_is_the_cross_entropy_of_a_uniform_guess_where_nothing_is_known
     np.testing.assert_array_equal(task.metric(sure, targets), 1)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", one_of_each(["stochastic", "bfloat16", "master", "kahan"]))
 def test_parameters_stay_in_bfloat16_to_the_checkpoint_and_learn(tmp_path, name):
     resolved = configured(name, *SMALL, *SHORT, "optimizer.tx.lr.end=1e-2")

@@ -12,6 +12,7 @@ import optax
 import orbax.checkpoint as ocp
 import pytest
 from flax import nnx
+from tiers import one_of_each
 
 import optchain as oc
 from optchain.core.registry import registered
@@ -56,7 +57,7 @@ FORMATS = {
     "msgpack": lambda state: flax.serialization.msgpack_restore(flax.serialization.to_bytes(state)),
     "npz": through_npz,
 }
-every_format = pytest.mark.parametrize("fmt", FORMATS)
+every_format = pytest.mark.parametrize("fmt", one_of_each(FORMATS))
 
 
 def at(state, path):

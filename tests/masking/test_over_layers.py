@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from techniques import RULES, build, tree
+from techniques import RULES, build, kind, tree
+from tiers import one_of_each
 
 import optchain as oc
 from optchain.core.joint import Joint
@@ -29,7 +30,8 @@ def trained(tx, params, grads):
     return params
 
 
-@pytest.mark.parametrize("name", sorted(set(RULES) - {"add_noise"}))  # its random numbers are other ones for each leaf
+# The random numbers of noise are other ones for each leaf.
+@pytest.mark.parametrize("name", one_of_each(sorted(set(RULES) - {"add_noise"}), kind))
 def test_stacked_equals_unrolled(name):
     """Per leaf, to 1e-6 of its largest entry (1e-4 for what iterates on matrices)."""
     grads = [unrolled(seed) for seed in (1, 2, 3)]

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from agreement import assert_agree, by_leaf, run, run_float64
 from recorded_gradients import Recorded
+from tiers import one_of_each
 from torch_twin import run_torch
 
 import optchain as oc
@@ -32,7 +33,7 @@ def paper(gs, b=1.0, exponent=0.25, eps=1e-6, every=1):
     return {"updates": np.stack(updates), "left": left[None], "right": right[None]}
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_agrees_with_the_paper(recorded_matrices, options):
     """Where a gradient's rows are 0 the matrices are singular: the ridge decides, and eigenvalues are exact to 1e-7."""
     twin, tx = by_leaf(paper, recorded_matrices.grads, **options), oc.scale_by_shampoo(**options)

@@ -8,6 +8,7 @@ import optax
 import pytest
 from agreement import PARAMS, assert_agree, by_leaf, run, run_float64, run_twin
 from techniques import PRESETS
+from tiers import one_of_each
 from torch_twin import run_torch
 
 import optchain as oc
@@ -96,7 +97,9 @@ CASES = [
     ("adamw", adamw, {"learning_rate": 1e-2, "weight_decay": 0.1}),
     ("lion", lion, {"learning_rate": 1e-3, "weight_decay": 0.1}),
 ]
-every_case = pytest.mark.parametrize("name, law, options", CASES, ids=lambda x: x if isinstance(x, str) else "")
+every_case = pytest.mark.parametrize(
+    "name, law, options", one_of_each(CASES, lambda case: case[0]), ids=lambda x: x if isinstance(x, str) else ""
+)
 
 
 def test_every_preset_has_a_case():

@@ -6,6 +6,7 @@ import optax
 import pytest
 from agreement import PARAMS, assert_agree, run, run_float64
 from recorded_gradients import of_axes
+from tiers import one_of_each
 
 import optchain as oc
 
@@ -35,7 +36,7 @@ def second_update(tx, grads, params):
     return update(grads, state, params)
 
 
-@pytest.mark.parametrize("name", ROUTED)
+@pytest.mark.parametrize("name", one_of_each(ROUTED))
 def test_hidden_matrices_take_the_technique_and_all_else_adamw(name):
     tx, params, grads = getattr(oc, name)(0.01, weight_decay=0.1, adam_learning_rate=0.001), model(), model(1)
     assert [link for link, _ in tx.link.links] == [name, "adam", "decay", "lr", "adam_lr"]
@@ -49,7 +50,7 @@ def test_hidden_matrices_take_the_technique_and_all_else_adamw(name):
     assert set(oc.metrics(state)) >= {"lr.learning_rate", "adam_lr.learning_rate", "adam.b1"}
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", one_of_each(PRESETS))
 def test_descends_a_quadratic(name):
     target, start = model(0), model(1)
     own = BALLS if name == "scion" else {"adam_learning_rate": oc.linear(0.05, 0.0, 150)}
@@ -97,7 +98,7 @@ def test_works_on_models_of_vectors_alone_and_of_matrices_alone():
         assert all((u < 0).all() for u in jax.tree.leaves(updates))
 
 
-@pytest.mark.parametrize("options", [{}, {"beta": 0.9, "weight_decay": 0.1, "ns_steps": 4}], ids=str)
+@pytest.mark.parametrize("options", one_of_each([{}, {"beta": 0.9, "weight_decay": 0.1, "ns_steps": 4}]), ids=str)
 def test_muon_agrees_with_optax_but_for_the_look_ahead(recorded, options):
     """optax's Adam looks ahead if its Muon does; its Muon takes embeddings and heads."""
     ours = oc.muon(0.02, **options, nesterov=False, adam_learning_rate=1e-3, adamw=lambda path, p: False)

@@ -8,6 +8,7 @@ import optax.contrib
 import pytest
 import techniques
 from agreement import assert_agree, by_leaf, run_float64
+from tiers import one_of_each
 from torch_twin import run_torch
 
 import optchain as oc
@@ -16,7 +17,7 @@ from optchain.presets import moments
 PRESETS = [name for name in techniques.PRESETS if vars(moments).get(name) is getattr(oc, name)]
 
 
-@pytest.mark.parametrize("name", [name for name in PRESETS if name != "rprop"])
+@pytest.mark.parametrize("name", one_of_each(name for name in PRESETS if name != "rprop"))
 def test_is_its_technique_then_decay_then_rate(recorded, name):
     if name == "stable_adamw":
         pytest.skip("its rule decays itself")

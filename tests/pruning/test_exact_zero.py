@@ -6,6 +6,7 @@ import optax
 import pytest
 from sparse_runs import many_steps, three_dtypes
 from techniques import TECHNIQUES, build
+from tiers import one_of_each
 
 import optchain as oc
 
@@ -45,7 +46,7 @@ def test_what_is_pruned_is_zero_at_every_step(name):
     assert all(np.isfinite(np.asarray(p, np.float32)).all() for own in found.params.values() for p in own.values())
 
 
-@pytest.mark.parametrize("name", ["adamw", "noise", "optax"])
+@pytest.mark.parametrize("name", one_of_each(["adamw", "noise", "optax"]))
 @pytest.mark.parametrize("make", [gradual, changing])
 def test_so_it_is_by_update_and_apply_updates(name, make):
     found = many_steps(make(KINDS[name]), three_dtypes(), 30, update=True)

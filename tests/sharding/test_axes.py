@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from techniques import RULES, build
+from techniques import RULES, build, kind
+from tiers import one_of_each
 
 import optchain as oc
 from optchain.core.dense import Dense
@@ -123,7 +124,7 @@ def require_the_axes(tx, params, axis, steps=2):
             assert not np.allclose(x, y, rtol=1e-2, atol=1e-6 * np.abs(x).max()), (follows, x)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", one_of_each(NAMES, lambda name: name if name in VARIANTS else kind(name)))
 def test_declared_axes_are_permuted_and_no_others(name):
     tx = made(name)
     params = drawn(0, shapes_of(name, tx))

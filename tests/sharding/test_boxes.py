@@ -12,7 +12,8 @@ from flax import linen as nn
 from flax import nnx
 from flax.training.train_state import TrainState
 from jax.sharding import AxisType, PartitionSpec
-from techniques import RULES, build
+from techniques import RULES, build, kind
+from tiers import one_of_each
 
 import optchain as oc
 from optchain.core.boxes import boxes_of
@@ -77,7 +78,7 @@ def require_layouts(state, layouts):
         assert x.sharding.is_equivalent_to(layouts[path_of(path)], x.ndim)
 
 
-@pytest.mark.parametrize("name", TECHNIQUES)
+@pytest.mark.parametrize("name", one_of_each(TECHNIQUES))
 def test_linen_boxes_under_jit_on_a_mesh(name):
     mesh = jax.make_mesh((2, 4), ("data", "model"), (AxisType.Auto,) * 2)
     model, tx = Model(), TECHNIQUES[name]()
@@ -131,7 +132,7 @@ def test_layers_of_a_scanned_model_have_their_name():
     assert jax.tree.structure(after) == jax.tree.structure(state)
 
 
-@pytest.mark.parametrize("name", [name for name in RULES if isinstance(build(name).link, Dense)])
+@pytest.mark.parametrize("name", one_of_each((name for name in RULES if isinstance(build(name).link, Dense)), kind))
 def test_every_rule_keeps_its_boxes(name):
     tx = build(name)
     params = Model().init(jax.random.key(1), X)["params"]

@@ -11,6 +11,8 @@ import optax
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from techniques import RULES, build, updated
+from techniques import kind as technique_kind
+from tiers import one_of_each
 
 import optchain as oc
 
@@ -44,7 +46,7 @@ def spec_of(layout):
     return names
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", one_of_each(RULES, technique_kind))
 def test_each_device_holds_its_share(name):
     tx = build(name)
     for shape, spec in MESHES.values():
@@ -116,7 +118,7 @@ def test_optax_states_holes_and_named_tuples():
 
 
 @pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=str)
-@pytest.mark.parametrize("name", MATRIX_TECHNIQUES)
+@pytest.mark.parametrize("name", one_of_each(MATRIX_TECHNIQUES))
 def test_a_step_on_a_mesh_is_that_of_one_device(name, kind):
     tx = oc.over_layers(oc.as_matrices(build(name), {"heads": "d h k -> d (h k)"}), "layers")
     params, grads = drawn(0), [drawn(1), drawn(2)]

@@ -65,6 +65,7 @@ def test_a_study_writes_its_trials_and_a_configuration_that_train_runs(tmp_path,
     assert table(tmp_path / "out")[:4] == rows and len(table(tmp_path / "out")) == 5
 
 
+@pytest.mark.full
 def test_lanes_and_processes_find_what_one_after_the_other_finds(tmp_path):
     plain = small_studies.searched(tmp_path, "plain")
     search = 'trials = 6\nsampler = "random"\nfresh = 0\n'
@@ -110,6 +111,7 @@ def _rewritten(path, text):
     return path
 
 
+@pytest.mark.full
 def test_structures_are_compiled_apart(tmp_path):
     found = small_studies.searched(
         tmp_path, search='sampler = "grid"\nfresh = 0\nparallel = "vmap"\nlanes = 2', space=WIDTH
@@ -219,6 +221,7 @@ def test_the_gaussian_process_searches_while_trials_are_pruned(tmp_path, use):
     assert np.mean(np.log(later)) > np.mean(np.log(first))
 
 
+@pytest.mark.full
 def test_a_database_keeps_the_trials_wherever_the_folder_is_moved_to(tmp_path, capsys):
     search = f'trials = 3\nsampler = "tpe"\nfresh = 0\nstorage = "sqlite:///{tmp_path / "studies.db"}"'
     path, out, moved = small_studies.written(tmp_path, search=search), tmp_path / "out", tmp_path / "moved"
@@ -277,6 +280,7 @@ def test_seeds_and_folds_are_runs_of_one_trial(tmp_path):
     assert config.load(next(plain.trials()[0].folder.glob("*fold=2/config.json"))).task.fold == 2
 
 
+@pytest.mark.full
 def test_a_study_of_folds_needs_no_validation_examples(tmp_path):
     path = small_studies.written(tmp_path, search='trials = 2\nsampler = "random"\nfresh = 1\nfolds = 2')
     path.write_text(path.read_text().replace("validation = 200\n", ""))
@@ -364,6 +368,7 @@ def test_a_line_that_a_killed_process_did_not_finish_is_cut_off(tmp_path):
     assert len(small_studies.Tuning(found.study, found.folder, "study.toml", "").trials()) == 3
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("parallel", one_of_each(["none", "vmap", "processes"]))
 def test_a_killed_study_goes_on_and_loses_nothing(tmp_path, parallel):
     search = f'trials = 6\nsampler = "random"\nfresh = 0\nparallel = "{parallel}"\n'
@@ -387,6 +392,7 @@ def test_a_killed_study_goes_on_and_loses_nothing(tmp_path, parallel):
     assert len(told) == 6  # each trial was told once
 
 
+@pytest.mark.full
 def test_two_commands_at_once_share_a_study_and_its_fresh_runs(tmp_path):
     path = small_studies.written(tmp_path, search='trials = 8\nsampler = "random"\nfresh = 2')
     both = [small_runs.start("tune", str(path), "--out", str(tmp_path / "out")) for _ in range(2)]
