@@ -17,7 +17,7 @@ from experiments.data import Task
 from experiments.objective import Objective
 from experiments.regularizers import Augment, Loss
 from optchain.core.door import widened
-from optchain.core.paths import path_of
+from optchain.core.paths import map_named, names_of
 
 EVALUATED = 512  # examples at once
 NO_EPOCH = 2**32 - 1  # folded into the key of the batches it is that of their sizes
@@ -60,8 +60,7 @@ def make_start(task: Task, build: Build) -> Callable[..., Carry]:
         model, tx, batch = parts.model, parts.tx, parts.batch
         variables = model.init(_keys(setting.seed)[0], jnp.asarray(task.splits["train"][0][:1]), train=False)
         variables = {
-            part: jax.tree.map_with_path(lambda path, x: (given or {}).get(path_of(path), x), tree)
-            for part, tree in variables.items()
+            part: map_named(lambda path, x: (given or {}).get(path, x), tree) for part, tree in variables.items()
         }
         carry = {
             "params": variables["params"],
@@ -123,8 +122,7 @@ def make_chunk(task: Task, build: Build) -> jax.stages.Wrapped:
             told["hyper"] = setting.hyper
         if parts.batch.table.scale_rate != "none":
             logs["rate_factor"] = parts.batch.rate_factor(size)
-            paths = [path_of(path) for path, _ in jax.tree.leaves_with_path(carry["params"])]
-            told["factors"] = {"learning_rate": dict.fromkeys(paths, logs["rate_factor"])}
+            told["factors"] = {"learning_rate": dict.fromkeys(names_of(carry["params"]), logs["rate_factor"])}
         params, opt_state = oc.apply(parts.tx, grads, carry["opt_state"], carry["params"], **told)
         new = {
             "params": params,

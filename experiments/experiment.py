@@ -16,7 +16,7 @@ from experiments.data import Task
 from experiments.errors import InputError
 from experiments.tables import Config, with_values
 from optchain.core.mask import select
-from optchain.core.paths import nearest, path_of
+from optchain.core.paths import names_of, nearest
 from optchain.core.walk import main_numbers
 
 
@@ -140,8 +140,8 @@ def _require_classes(config: Config, task: Task) -> None:
 def _require_whole(penalized: Any, tables: Any, params: Any) -> None:
     """A penalty has a gradient in every row, and so is not for tables whose rows are updated where looked up."""
     by_row = select(tables, params) if tables else [False] * len(jax.tree.leaves(params))
-    both = zip(jax.tree.leaves_with_path(params), select(penalized, params), by_row, strict=True)
-    for (path, _), own, rows in both:
+    both = zip(names_of(params), select(penalized, params), by_row, strict=True)
+    for path, own, rows in both:
         if own and rows:
             cure = "wanted others, or weight decay in the chain, which sleeping rows make up for"
-            raise InputError(f"loss.penalized: the optimizer updates rows of {path_of(path)!r}; {cure}")
+            raise InputError(f"loss.penalized: the optimizer updates rows of {path!r}; {cure}")

@@ -10,8 +10,7 @@ from experiments.chunk import Carry
 from experiments.errors import InputError
 from experiments.evaluate import counted, restore
 from experiments.tables import Start
-from optchain.core.mask import matches
-from optchain.core.paths import nearest, path_of
+from optchain.core.paths import matches, named_leaves, nearest
 
 
 def transferred(table: Start, fresh: Carry) -> dict[str, jax.Array]:
@@ -44,8 +43,7 @@ def transferred(table: Start, fresh: Carry) -> dict[str, jax.Array]:
 
 def by_path(tree: dict[str, Any]) -> dict[str, Any]:
     """The parameters and the batch statistics of a carry or of a model, by their paths."""
-    leaves = [pair for part in ("params", "batch_stats") for pair in jax.tree.leaves_with_path(tree[part])]
-    return {path_of(path): leaf for path, leaf in leaves}
+    return {path: leaf for part in ("params", "batch_stats") for path, leaf in named_leaves(tree[part])}
 
 
 def _fits(path: str, patterns: list[str]) -> bool:

@@ -9,6 +9,8 @@ import numpy as np
 from recorded_gradients import joined, parted
 from techniques import own
 
+from optchain.core.transform import ours
+
 # Over the recorded gradients, with constant hyperparameters, in float32; a twin that multiplies by 0.999 in float32
 # at each step, as optax does, is itself 2e-6 off.
 SLOTS, PARAMS = 4e-6, 2e-5
@@ -23,7 +25,10 @@ class Run(NamedTuple):
 
 
 def run(tx, recorded, rate=1.0, promotion="strict") -> Run:
-    """Apply a transformation to gradients that are fixed beforehand; the parameters move by `rate` times the update."""
+    """Apply a transformation to gradients that are fixed beforehand; the parameters move by `rate` times the update.
+
+    It is told that there is neither a loss nor a curvature.
+    """
     with jax.numpy_dtype_promotion(promotion):
         (params, state), updates = compiled(tx, rate)(*joined(recorded))
     return parted(Run(params, own(state), updates), recorded)
@@ -33,9 +38,11 @@ def run(tx, recorded, rate=1.0, promotion="strict") -> Run:
 def compiled(tx, rate):
     """The run as a compiled function: the tests of one technique ask for the same one again and again."""
 
+    none = dict.fromkeys(("value", "hessian"), None) if ours(tx) else {}
+
     def step(carry, g):
         params, state = carry
-        u, state = tx.update(g, state, params)
+        u, state = tx.update(g, state, params, **none)
         return (jax.tree.map(lambda p, u: p + rate * u, params, u), state), u
 
     return jax.jit(lambda params, grads: jax.lax.scan(step, (params, tx.init(params)), grads))

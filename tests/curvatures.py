@@ -27,7 +27,7 @@ def trained(tx, recorded, every=EVERY):
         took = jax.lax.cond(
             t % every == 0,
             lambda: oc.apply(tx, g, state, params, hessian=h),
-            lambda: oc.apply(tx, g, state, params),
+            lambda: oc.apply(tx, g, state, params, hessian=None),
         )
         return took, None
 

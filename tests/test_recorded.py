@@ -32,6 +32,8 @@ COUNTS = json.loads((HERE / "counts.json").read_text())
 COUNTED = counted.cases()
 # Metrics that have another name now.
 RENAMED = {"link.mechanic.scale": "link.mechanize.scale"}
+# Metrics that are newer than version 0.1, by their last part.
+NEW = ("leaf",)
 # Runs that are meant to differ after their first step, and why.
 CHANGED = {
     "nested chains, overridden": "a mean stays a mean while its decay changes: it is divided by the weight seen",
@@ -71,7 +73,7 @@ def test_a_run_ends_where_it_did_in_version_0_1(name):
         leaf: x for leaf, x in found.items() if x > (of_updates if leaf.startswith("update") else of_others)
     }
     recorded = {RENAMED.get(key, key): x for key, x in storage.index()[name]["metrics"].items()}
-    assert sorted(metrics) == sorted(recorded)
+    assert sorted(x for x in metrics if x in recorded or not x.endswith(NEW)) == sorted(recorded)
     for metric, value in recorded.items():
         if name in CHANGED and metric.endswith("norm"):
             continue

@@ -11,6 +11,8 @@ from agreement import Run
 from recorded_gradients import joined, parted
 from techniques import own
 
+from optchain.core.transform import ours
+
 # A rate that grows as long as gradients point along the way would grow for ever on gradients fixed beforehand: here a
 # spring that pulls back to the start is added to the recorded ones, as if the loss had a bowl around it.
 SPRING = 1.0
@@ -49,6 +51,8 @@ def losses(steps: int) -> np.ndarray:
 def run(tx, recorded, rate=1.0, values=None, promotion="strict") -> Run:
     """Apply a transformation to recorded gradients and the spring, and to losses where there are some."""
     told = {} if values is None else {"value": jnp.asarray(values, jnp.float32)}
+    if values is None and ours(tx):
+        told = {"value": None}
     with jax.numpy_dtype_promotion(promotion):
         start, grads = joined(recorded)
         (params, state), updates = compiled(tx, rate)(start, (grads, told))
@@ -64,7 +68,7 @@ def compiled(tx, rate):
             params, state = carry
             g, told = given
             g = jax.tree.map(lambda g, p, p0: g + SPRING * (p - p0), g, params, start)
-            told = {name: x.astype(jax.tree.leaves(params)[0].dtype) for name, x in told.items()}
+            told = jax.tree.map(lambda x: x.astype(jax.tree.leaves(params)[0].dtype), told)
             u, state = tx.update(g, state, params, **told)
             return (jax.tree.map(lambda p, u: p + rate * u, params, u), state), u
 

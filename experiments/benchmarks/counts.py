@@ -34,8 +34,9 @@ def donated(step: Step) -> Any:
 
 
 def chained(tx: optax.GradientTransformation) -> Step:
-    """One step through `optchain.apply`, told a loss for what follows it."""
-    return lambda params, state, grads: oc.apply(tx, grads, state, params, value=1.0)
+    """One step through `optchain.apply`, told a loss for what follows it; nothing else is measured in this step."""
+    given = {"value": 1.0, "hessian": None, "max_logits": None}
+    return lambda params, state, grads: oc.apply(tx, grads, state, params, **given)
 
 
 def plain(tx: optax.GradientTransformation) -> Step:

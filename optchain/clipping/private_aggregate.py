@@ -13,7 +13,7 @@ from optchain.core.lift import lift
 from optchain.core.mask import select
 from optchain.core.numbers import NonNegative, Positive, Static
 from optchain.core.numerics import clip_factor, sqrt, wide
-from optchain.core.paths import path_of
+from optchain.core.paths import map_named, named_leaves
 from optchain.core.routing import Given
 from optchain.core.rule import rule
 
@@ -32,7 +32,7 @@ class PerExample(Joint):
         self.require_params(params)
         batched, mask = self._batched(updates, params), self.mask
         if mask is not None:  # which must not take the axis of the examples for one of the parameter's
-            mask = jax.tree.unflatten(jax.tree.structure(params), select(mask, params))
+            mask = jax.tree.unflatten(jax.tree.structure(params), select(mask, params, self.layers))
         link = dataclasses.replace(self, mask=mask)
         new, state, metrics = super(PerExample, link).step(batched, state, None, given)
         # What the mask leaves out is averaged and no more.
@@ -45,10 +45,10 @@ class PerExample(Joint):
             raise ValueError(f"{self.name}: the updates have the structure {structure}, the parameters {wanted}")
         if all(g.shape == p.shape for g, p in zip(*map(jax.tree.leaves, (updates, params)), strict=True)):
             return jax.tree.map(lambda g: g[None], updates)
-        for (path, g), p in zip(jax.tree.leaves_with_path(updates), jax.tree.leaves(params), strict=True):
+        for (leaf, g), p in zip(named_leaves(updates), jax.tree.leaves(params), strict=True):
             if g.ndim != p.ndim + 1 or g.shape[1:] != p.shape:
                 wanted = f"(examples, {', '.join(map(str, p.shape))})" if p.shape else "(examples,)"
-                raise ValueError(f"{self.name}: leaf {path_of(path)!r} has shape {g.shape}, wanted {wanted}")
+                raise ValueError(f"{self.name}: leaf {leaf!r} has shape {g.shape}, wanted {wanted}")
         sizes = sorted({len(g) for g in jax.tree.leaves(updates)})
         if len(sizes) > 1:
             raise ValueError(
@@ -109,19 +109,19 @@ class PrivateAggregate:
         factors = clip_factor(norms, self.l2_norm_clip)
         std = self.noise_multiplier * self.l2_norm_clip
 
-        def noised(path: Any, x: jax.Array) -> jax.Array:
+        def noised(leaf: str, x: jax.Array) -> jax.Array:
             # On a GPU or TPU the default precision of a product would be lower.
             total = jnp.einsum("i,i...->...", factors.astype(x.dtype), x, precision="highest")
-            draw = jax.random.normal(self._key(path, t), total.shape, total.dtype)
+            draw = jax.random.normal(self._key(leaf, t), total.shape, total.dtype)
             return (total + std * draw) / len(x)
 
         clipped = jnp.mean((factors < 1).astype(jnp.float32))
-        return jax.tree.map_with_path(noised, g), s, {"clipped": clipped}
+        return map_named(noised, g), s, {"clipped": clipped}
 
-    def _key(self, path: Any, t: jax.Array) -> jax.Array:
+    def _key(self, leaf: str, t: jax.Array) -> jax.Array:
         """The key of one leaf's noise at one step."""
         at_step = jax.random.fold_in(jax.random.key(self.seed), t.astype(jnp.uint32))
-        return jax.random.fold_in(at_step, zlib.crc32(path_of(path).encode()))
+        return jax.random.fold_in(at_step, zlib.crc32(leaf.encode()))
 
 
 differentially_private_aggregate = lift(PrivateAggregate, "differentially_private_aggregate", PerExample)

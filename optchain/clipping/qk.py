@@ -12,10 +12,9 @@ from optchain.core.definition import Result
 from optchain.core.factors import factors_of, multiplied
 from optchain.core.holes import is_hole
 from optchain.core.lift import technique
-from optchain.core.mask import matches
 from optchain.core.numbers import Number, Positive, Range, checked
 from optchain.core.numerics import wide
-from optchain.core.paths import nearest, path_of
+from optchain.core.paths import matches, named_leaves, names_of, nearest
 from optchain.core.rule import rule
 from optchain.core.runner import Now, Runner
 from optchain.core.transform import Transform, transform
@@ -40,18 +39,19 @@ class QKClip(Runner):
     kernels: Heads = dataclasses.field(default_factory=dict)
     rotary: Heads = dataclasses.field(default_factory=dict)
 
+    reads = ("max_logits",)
+
     def slots(self, rule: Any, params: Any) -> dict[str, Any]:
         self._axes(params)
         return {}
 
     def run(self, rule: Any, updates: Any, slots: Any, params: Any, now: Now) -> Result:
-        leaves, treedef = jax.tree.flatten_with_path(updates)
-        modules, axes = by_module(now.given.extra.get("max_logits")), self._axes(updates)
+        treedef = jax.tree.structure(updates)
+        modules, axes = by_module(now.given.asked("max_logits", self.name)), self._axes(updates)
         if not modules:
             return updates, {}, {"max_logit": jnp.zeros(())}
         new = []
-        for (keys, g), p in zip(leaves, treedef.flatten_up_to(params), strict=True):
-            path = path_of(keys)
+        for (path, g), p in zip(named_leaves(updates), treedef.flatten_up_to(params), strict=True):
             if path in axes:
                 axis, power = axes[path]
                 logits = over_heads(self._logits_of(path, modules), g.shape, axis, f"{self.name}: leaf {path!r}")
@@ -67,7 +67,7 @@ class QKClip(Runner):
 
     def _axes(self, tree: Any) -> dict[str, tuple[int, float]]:
         """The axis of the heads and the power of the factor, for each path that a pattern matches."""
-        paths = [path_of(keys) for keys, _ in jax.tree.leaves_with_path(tree, is_leaf=is_hole)]
+        paths = names_of(tree, is_hole)
         axes = {}
         for table, power in ((self.rotary, 1.0), (self.kernels, 0.5)):
             for pattern, axis in table.items():
@@ -89,8 +89,8 @@ class QKClip(Runner):
 def by_module(logits: Any) -> dict[str, jax.Array]:
     """The logits by the path of their module; the largest of each head where a module was called several times."""
     maxima: dict[str, jax.Array] = {}
-    for keys, x in jax.tree.leaves_with_path(logits):
-        module = re.sub(r"(^|/)max_logits(/value)?(/\d+)?$", "", path_of(keys))
+    for path, x in named_leaves(logits):
+        module = re.sub(r"(^|/)max_logits(/value)?(/\d+)?$", "", path)
         maxima[module] = jnp.maximum(maxima[module], wide(x)) if module in maxima else wide(x)
     return maxima
 
@@ -128,8 +128,8 @@ def clip_qk(kernels: Heads, tau: Number = 100.0, rotary: Heads | None = None) ->
         params, state = oc.apply(tx, grads, state, params, max_logits=sown["intermediates"])
 
     There a leaf `block/attention/max_logits` belongs to all kernels within `block/attention`; `{"block/attention":
-    logits}` says the same, and a bare array is for all kernels. A step without `max_logits` clips nothing; one of
-    several micro-batches clips by the last. The collection may hold nothing else.
+    logits}` says the same, and a bare array is for all kernels. A step that has none passes `max_logits=None` and
+    clips nothing; to give nothing is an error. The collection may hold nothing else.
 
     Args:
         kernels: a table from patterns on paths to the axis that counts heads, such as

@@ -7,16 +7,18 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from optchain.control.extra_means import no_means, require_means, require_no_functions, with_means, with_sample
 from optchain.core.gate import Gate, Take
 from optchain.core.holes import is_hole, part
 from optchain.core.lift import technique
 from optchain.core.mask import select
 from optchain.core.numbers import Number, Range, at, checked, whole
 from optchain.core.numerics import all_finite, incremented, wide
-from optchain.core.paths import path_of
+from optchain.core.paths import named_leaves
 from optchain.core.routing import Given
 from optchain.core.row_gradient import RowGradient, is_row_gradient
 from optchain.core.transform import Transform, transform
+from optchain.core.walk import readers
 from optchain.embeddings.rows import row_tables
 from optchain.stepsize.scale import scale
 
@@ -26,13 +28,15 @@ class Accumulate(Gate):
     """Averages micro-batches and steps on their mean.
 
     State under its name: `micro`, micro-batches seen since the last step; `weight`, the total weight of those that
-    are in `mean`; `emitted`, steps made; `dropped`, micro-batches refused; `mean`, a tree like the parameters.
+    are in `mean`; `emitted`, steps made; `dropped`, micro-batches refused; `mean`, a tree like the parameters;
+    `extras`, for each extra argument that `inner` reads its `mean` and the `weight` in that.
     """
 
     every: Number
     rows: int | None
 
     name = "accumulate"
+    reads = ("weight", "emit")
 
     def takes(self) -> frozenset[str]:
         # The mean of the i-th examples of all micro-batches is no example, and to clip it protects none.
@@ -45,7 +49,7 @@ class Accumulate(Gate):
             room = round(self.every) * self.rows
             tables = part(params, select(row_tables(self.inner), params))
             mean = jax.tree.map(lambda x, p: x if is_hole(p) else RowGradient.none(p, room), mean, tables)
-        return counts | {"weight": jnp.zeros((), jnp.float32), "mean": mean}
+        return counts | {"weight": jnp.zeros((), jnp.float32), "mean": mean, "extras": no_means(self.inner, params)}
 
     def shown(self, own: dict[str, Any]) -> dict[str, Any]:
         return {name: own[name] for name in ("micro", "emitted", "dropped")} | {"every": self._every(own)}
@@ -72,14 +76,21 @@ class Accumulate(Gate):
             return RowGradient(put(mean.indices, indices, place, 0), put(weighed, values, place, 0), mean.num_rows)
 
         self._require_room(grads, own["mean"])
+        if not is_one(self.every):
+            require_no_functions(self.inner, given.extra)
         mean = jax.tree.map(add, own["mean"], grads, is_leaf=is_row_gradient)
         nothing = jax.tree.map(_nothing, nothing, mean, is_leaf=is_row_gradient)
         micro = incremented(own["micro"])
-        full = micro >= self._every(own)
+        full = (micro >= self._every(own)) | jnp.asarray(given.extra.get("emit", False), bool)
         emits = full & (weights > 0)
+        extras = with_sample(own["extras"], given.extra, weight, counts)
+        seen = given.at(own["emitted"])
+        if readers(self.inner, "weight"):
+            seen = seen.telling(weight=weights)
 
         def emit(inner: Any) -> tuple[Any, Any]:
-            return take(mean, inner, given.at(own["emitted"]))
+            grads = jax.tree.map(lambda x: self._filled(x, micro), mean, is_leaf=is_row_gradient)
+            return with_means(extras, seen, lambda given: take(grads, inner, given))
 
         result, inner = jax.lax.cond(emits, emit, lambda inner: (nothing, inner), state["inner"])
         after = {
@@ -88,14 +99,22 @@ class Accumulate(Gate):
             "dropped": own["dropped"] + (~finite).astype(jnp.int32),
             "weight": jnp.where(full, 0, weights),
             "mean": mean,
+            "extras": {name: x | {"weight": jnp.where(full, 0, x["weight"])} for name, x in extras.items()},
         }
         return result, {self.name: after, "inner": inner}
 
+    def _filled(self, mean: Any, micro: jax.Array) -> Any:
+        """A gradient of rows without the places that no micro-batch has filled since the last step."""
+        if not is_row_gradient(mean):
+            return mean
+        here = jnp.arange(len(mean.indices)) < micro * self.rows
+        return dataclasses.replace(mean, indices=jnp.where(here, mean.indices, mean.num_rows))
+
     def _require_room(self, grads: Any, mean: Any) -> None:
         """The gradients of rows, and no others, have a place in the mean that is large enough."""
-        rooms = dict(jax.tree.leaves_with_path(mean, is_leaf=is_row_gradient))
-        for path, g in jax.tree.leaves_with_path(grads, is_leaf=is_row_gradient):
-            leaf = f"accumulate: leaf {path_of(path)!r} has"
+        rooms = dict(named_leaves(mean, is_row_gradient))
+        for path, g in named_leaves(grads, is_row_gradient):
+            leaf = f"accumulate: leaf {path!r} has"
             if is_row_gradient(g) and not is_row_gradient(rooms[path]):
                 expected = f"accumulate(rows(tx, tables), every, rows={len(g.indices)}) makes room for them"
                 raise ValueError(f"{leaf} a gradient of rows; {expected}")
@@ -105,6 +124,11 @@ class Accumulate(Gate):
 
     def _every(self, own: dict[str, Any]) -> jax.Array:
         return jnp.round(jnp.asarray(at(self.every, own["emitted"]), jnp.float32)).astype(jnp.int32)
+
+
+def is_one(every: Number) -> bool:
+    """Whether every micro-batch is a batch, of which everything may be read."""
+    return isinstance(every, float) and every == 1
 
 
 def _nothing(nothing: Any, mean: Any) -> Any:
@@ -129,19 +153,28 @@ def accumulate(tx: optax.GradientTransformation, every: Number, rows: int | None
         rows: where `tx` is `optchain.rows`, the look-ups of a micro-batch in a table, at most: room is made for `every`
             times as many, and `every` is constant.
 
-    `update` and `oc.apply` take the extra argument `weight`, the weight w of this micro-batch: the number of its
-    tokens, where the loss is a mean over tokens. All others are forwarded, at a step those of its last micro-batch.
-    Through `oc.apply` a micro-batch costs a test of its gradients and the addition; `update` writes zeros besides.
+    `update` and `oc.apply` take the extra arguments
 
-    A weight of 0 leaves a micro-batch out; a negative one does too.
+    - `weight`, the weight w of this micro-batch: the number of its tokens, where the loss is a mean over tokens. A
+      weight of 0 leaves a micro-batch out; a negative one does too.
+    - `emit`, a bool that may be traced: step now, on the mean of what has been seen since the last step, as at the end
+      of an epoch. With a weight of 0 and gradients of 0 that is a step without another micro-batch.
+
+    Of those that `tx` reads, `value` (of a transformation of optax too), `validation` and `hessian` are averaged in the
+    same way, over the micro-batches that give them; all others are forwarded, at a step those of its last micro-batch.
+    What has no mean is refused: functions, and the `max_logits` of `clip_qk`.
+
+    Through `oc.apply` a micro-batch costs a test of its gradients and the addition; `update` writes zeros besides.
 
     Metrics: `accumulate.micro`, `accumulate.emitted`, `accumulate.dropped`, `accumulate.every`.
 
-    Shapes and dtypes: any; the running mean is like the parameters, in float32 or wider.
+    Shapes and dtypes: any; the running mean is like the parameters, in float32 or wider; so is that of a `hessian`,
+    where something reads it.
 
     Raises:
-        ValueError: `every` below 1; `rows` where nothing takes them; while tracing, more look-ups than `rows`, or
-            gradients of single examples.
+        ValueError: `every` below 1; `rows` where nothing takes them; a technique that reads what has no mean, unless
+            `every` is 1; while tracing, more look-ups than `rows`, gradients of single examples, or a function where a
+            transformation of optax may call it.
 
     >>> import optchain as oc
     >>> tx = oc.accumulate(oc.adamw(1e-3), every=8)
@@ -153,4 +186,6 @@ def accumulate(tx: optax.GradientTransformation, every: Number, rows: int | None
             raise ValueError(f"accumulate: every must be a constant where rows are accumulated, got {every!r}")
         if not row_tables(tx):
             raise ValueError(f"accumulate: rows are for the gradients of rows(tx, tables), which is not in {tx!r}")
+    if not is_one(every):
+        require_means(tx)
     return transform(Accumulate(tx, every, rows))

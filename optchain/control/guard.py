@@ -1,7 +1,6 @@
 """A guard against steps that would do harm."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from optchain.control.rejection import NONE, REASONS, first_spoiled
 from optchain.core.gate import Gate, Take
 from optchain.core.lift import technique
 from optchain.core.numbers import Range, checked, whole
@@ -19,19 +19,6 @@ from optchain.core.states import kept
 from optchain.core.transform import Transform, transform
 from optchain.stepsize.scale import scale
 
-# What `guard.reason` says of the last step: the index of the first reason that applies.
-REASONS = (
-    "accepted",
-    "gradient not finite",
-    "value not finite",
-    "gradient norm above its limit",
-    "value above its limit",
-    "gradient norm is a spike",
-    "value is a spike",
-    "output not finite",
-)
-
-
 # The least deviation, as a share of the mean: where all samples are the same, rounding alone would make a spike.
 FLOOR = 0.05
 
@@ -40,9 +27,10 @@ FLOOR = 0.05
 class Guard(Gate):
     """Takes a step only if no check rejects it.
 
-    State under its name: `accepted` and `rejected`, steps; `streak`, rejections in a row; `reason`, an index of
-    `REASONS`; `norm` and `value`, running statistics `{"mean", "square", "count"}`; `last_norm`; and, where it scales
-    the loss, `loss_scale` and `grown`, steps since that changed.
+    State under its name: `accepted` and `rejected`, steps; `streak`, rejections in a row; of the last step `reason`, an
+    index of `REASONS`, `leaf`, the index of the leaf that was not finite or -1, and `last_norm`; `norm` and `value`,
+    running statistics `{"mean", "square", "count"}`; and, where it scales the loss, `loss_scale` and `grown`, steps
+    since that changed.
     """
 
     check_outputs: bool
@@ -56,52 +44,63 @@ class Guard(Gate):
     growth: int
 
     name = "guard"
+    reads = ("value",)
 
     def begin(self, params: Any) -> dict[str, Any]:
         own = {name: jnp.zeros((), jnp.int32) for name in ("accepted", "rejected", "streak", "reason")}
-        own |= {"norm": _statistics(), "value": _statistics(), "last_norm": jnp.zeros((), jnp.float32)}
+        own |= {"leaf": jnp.array(NONE, jnp.int32), "last_norm": jnp.zeros((), jnp.float32)}
+        own |= {"norm": _statistics(), "value": _statistics()}
         if self.loss_scale is None:
             return own
         return own | {"loss_scale": jnp.array(self.loss_scale, jnp.float32), "grown": jnp.zeros((), jnp.int32)}
 
     def shown(self, own: dict[str, Any]) -> dict[str, Any]:
-        counts = {name: own[name] for name in ("accepted", "rejected", "streak", "reason")}
+        counts = {name: own[name] for name in ("accepted", "rejected", "streak", "reason", "leaf")}
         counts |= {"norm": own["last_norm"], "exhausted": own["streak"] >= self.patience}
         return counts | ({} if self.loss_scale is None else {"loss_scale": own["loss_scale"]})
 
     def run(self, grads: Any, state: Any, given: Given, nothing: Any, take: Take) -> tuple[Any, Any]:
         own, given = state[self.name], given.at(state[self.name]["accepted"])
         norm, value = self._unscaled(global_norm(summed(grads)), own), given.extra.get("value")
+        if self.max_value is not None:
+            value = given.asked("value", self.name)
         value = None if value is None else jnp.asarray(value, jnp.float32)
 
         def step(grads: Any, inner: Any) -> tuple[Any, Any]:
             # Divided here, where the step reads them, so that no second tree of gradients is stored.
             return take(jax.tree.map(lambda g: self._unscaled(g, own), grads), inner, given)
 
-        output = self._output_is_finite(grads, state["inner"], step) if self.check_outputs else None
+        output = self._spoiled_output(grads, state["inner"], step) if self.check_outputs else None
         reason = self._reason(norm, value, output, own)
         ok = reason == 0
-        result, inner = jax.lax.cond(
-            ok, lambda inner: step(grads, inner), lambda inner: (nothing, inner), state["inner"]
-        )
+
+        def accept(inner: Any) -> tuple[Any, Any, Any]:
+            return *step(grads, inner), jnp.asarray(NONE, jnp.int32)
+
+        def reject(inner: Any) -> tuple[Any, Any, Any]:
+            # Only here, where the step is not made, are the gradients read once more.
+            leaf = first_spoiled(grads)
+            return nothing, inner, leaf if output is None else jnp.where(leaf == NONE, output, leaf)
+
+        result, inner, leaf = jax.lax.cond(ok, accept, reject, state["inner"])
         after = {
             "accepted": own["accepted"] + ok.astype(jnp.int32),
             "rejected": own["rejected"] + (~ok).astype(jnp.int32),
             "streak": jnp.where(ok, 0, own["streak"] + 1),
             "reason": reason,
+            "leaf": leaf,
             "norm": self._seen(norm, own["norm"]),
             "value": own["value"] if value is None else self._seen(value, own["value"]),
             "last_norm": norm.astype(jnp.float32),
         }
         return result, {self.name: after | self._scaled(jnp.isfinite(norm), own), "inner": inner}
 
-    def _output_is_finite(self, grads: Any, inner: Any, step: Callable[[Any, Any], Any]) -> jax.Array:
-        """Whether the step would give finite numbers. It is computed once more within the `cond`, but never stored."""
+    def _spoiled_output(self, grads: Any, inner: Any, step: Callable[[Any, Any], Any]) -> jax.Array:
+        """Which leaf of the step would not be finite. It is computed once more within the `cond`, but never stored."""
         # Without the barrier XLA shares parts of the two steps and stores them; and on CPU it stores what a sum or a
         # maximum reads after a division, where for the logical or it stores one byte.
         grads, inner = jax.lax.optimization_barrier((grads, inner))
-        bad = [jnp.any(~jnp.isfinite(x)) for x in jax.tree.leaves(step(grads, inner)[0])]
-        return ~functools.reduce(jnp.logical_or, bad, jnp.zeros((), bool))
+        return first_spoiled(step(grads, inner)[0], lambda x: jnp.any(~jnp.isfinite(x)))
 
     def _reason(self, norm: jax.Array, value: Any, output: Any, own: Any) -> jax.Array:
         """The index of the first reason to reject, or 0."""
@@ -113,7 +112,7 @@ class Guard(Gate):
             never if value is None or self.max_value is None else value > self.max_value,
             self._is_spike(norm, own["norm"]),
             never if value is None else self._is_spike(value, own["value"]),
-            never if output is None else ~output,
+            never if output is None else output != NONE,
         ]
         return jnp.select(against, range(1, len(REASONS)), 0).astype(jnp.int32)
 
@@ -196,10 +195,13 @@ def guard(
         growth: steps without overflow after which the loss scale doubles.
 
     `update` and `oc.apply` take the extra argument `value`, the loss; it is checked too, and forwarded as all others.
+    With `max_value` it must be given, None in a step that has none.
     Through `oc.apply` the parameters stand within the same `cond`, and a rejected step touches nothing.
 
-    Metrics: `guard.accepted`, `guard.rejected`, `guard.streak`, `guard.reason` (an index of `REASONS`), `guard.norm`,
-    `guard.exhausted`, and `guard.loss_scale` where there is one.
+    Metrics: `guard.accepted`, `guard.rejected`, `guard.streak`, `guard.reason` (an index of `REASONS`), `guard.leaf`
+    (that of the first leaf with a NaN or an infinity, in the gradients or else in the output, among all leaves of the
+    parameters, or -1), `guard.norm`, `guard.exhausted`, and `guard.loss_scale` where there is one.
+    `rejection(state, params)` says the reason and the leaf in words.
 
     Raises:
         ValueError: a number out of its range.

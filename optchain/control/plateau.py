@@ -31,6 +31,7 @@ class Plateau(Definition):
     against: str
 
     name = "scale_on_plateau"
+    reads = ("validation", "value")
 
     def metrics(self) -> dict[str, Any]:
         return self._shown(self.begin(None))
@@ -41,8 +42,8 @@ class Plateau(Definition):
 
     def step(self, updates: Any, state: Any, params: Any, given: Given) -> Result:
         self.require_state(state)
-        value = given.extra.get("validation", given.extra.get("value", jnp.nan))
-        own = self._heard(jnp.asarray(value, jnp.float32), state[self.name])
+        value = given.extra["validation"] if "validation" in given.extra else given.asked("value", self.name)
+        own = self._heard(jnp.asarray(jnp.nan if value is None else value, jnp.float32), state[self.name])
         new = jax.tree.map(lambda g: g * own["factor"].astype(g.dtype), updates)
         return new, {self.name: own}, self._shown(own)
 
@@ -97,8 +98,8 @@ def scale_on_plateau(
         raise_by: r, at least 1.
         against: compare with the "best" value so far, or with the "last".
 
-    `update` and `oc.apply` take the extra argument `validation` or, without it, `value`. A NaN, an infinity or no
-    argument at all changes nothing: feed a validation loss once, and NaN until there is a new one.
+    `update` and `oc.apply` take the extra argument `validation` or, without it, `value`; to give neither is an error.
+    A NaN, an infinity or None changes nothing: feed a validation loss once, and NaN until there is a new one.
 
     Metrics: `factor`, `best`, `stale`.
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from optchain.core.definition import Definition, Result
 from optchain.core.door import widened
+from optchain.core.misfit import require_same_shapes
 from optchain.core.routing import Given
 from optchain.core.states import as_metrics
 from optchain.core.transform import moving, ours, start, step, takes
@@ -62,8 +63,9 @@ class Around(Definition):
         routed = given.split(self.children())
         if given.unmovable:  # what `inner` leaves out the others need not move
             routed |= {name: dataclasses.replace(routed[name], unmovable=()) for name in self.others()}
-        new, state = self.modify(updates, state, params, routed)
-        return new, self.with_shown(state), {}
+        new, after = self.modify(updates, state, params, routed)
+        require_same_shapes(state[self.name], after[self.name])
+        return new, self.with_shown(after), {}
 
     def outgoing(self, new: Any, grads: Any, params: Any) -> Any:
         # What is wrapped may say in which dtypes its updates are handed out.

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from optchain.core.form import Form
+from optchain.core.parts import Parts
 from optchain.core.views import View
 
 Axes = tuple[int | None, ...]  # for each axis of a slot the axis of its parameter that it follows, None for no axis
@@ -18,6 +19,8 @@ def slot_axes(owner: str, rule: Any, form: Form, p: Any) -> dict[str, Axes]:
         ValueError: the rule declares axes that do not fit its slots.
     """
     shape, depth = p.shape[form.depth :], form.depth
+    if isinstance(form.view, Parts):
+        return _axes_of_parts(owner, rule, form, form.view, len(shape))
     shown = shape if form.view is None else form.view.shown
     # Where each axis that is shown stands in the parameter without its layers.
     places = list(range(len(shape))) if form.view is None else _places(form.view)
@@ -31,6 +34,19 @@ def slot_axes(owner: str, rule: Any, form: Form, p: Any) -> dict[str, Axes]:
             else:
                 through = tuple(through[places.index(i)] if i in places else None for i in range(len(shape)))
         followed[slot] = (*range(depth), *(None if i is None else depth + i for i in through))
+    return followed
+
+
+def _axes_of_parts(owner: str, rule: Any, form: Form, parts: Parts, ndim: int) -> dict[str, Axes]:
+    """The axes of a leaf in parts: all of them for what follows each part entry by entry; a vector follows none."""
+    seen = [jax.ShapeDtypeStruct(shown[form.shown_depth :], jnp.float32) for shown in parts.view.shown]
+    tables, followed = [_declared(owner, rule, part) for part in seen], {}
+    for slot in dict.fromkeys(name for table in tables for name in table):
+        rows = [table.get(slot, (None, None)) for table in tables]
+        is_like = all(shape == part.shape for (shape, _), part in zip(rows, seen, strict=True))
+        is_same = is_like and all(axes == tuple(range(part.ndim)) for (_, axes), part in zip(rows, seen, strict=True))
+        axes = tuple(range(ndim)) if is_same else (None,) * (ndim if is_like else 1)
+        followed[slot] = (*range(form.depth), *(None if i is None else form.depth + i for i in axes))
     return followed
 
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from optchain.core.definition import Definition, Result
 from optchain.core.describe import maker
+from optchain.core.misfit import another, described
 from optchain.core.numerics import global_norm, incremented
 from optchain.core.paths import nearest
 from optchain.core.routing import Given
@@ -64,9 +65,8 @@ class Chain(Definition):
 
     def require_state(self, state: Any) -> None:
         if not is_chain_state(state) or state["links"].keys() != dict(self.links).keys():
-            description = sorted(state["links"]) if is_chain_state(state) else type(state).__name__
-            expected = f"a state with the links {sorted(dict(self.links))}: call update(grads, state, params)"
-            raise ValueError(f"{self.name}: the state is {description}, expected {expected}")
+            description = f"one with the links {sorted(state['links'])}" if is_chain_state(state) else described(state)
+            raise another(self.name, description, f"one with the links {sorted(dict(self.links))}")
 
     def _note(self, error: Exception, link: str) -> None:
         """The error of a link names it."""

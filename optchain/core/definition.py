@@ -4,8 +4,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, cast
 
-from optchain.core.describe import table
+from optchain.core.describe import table, written
 from optchain.core.door import Door, like, rounded_sum, widened
+from optchain.core.misfit import another, described, require_shapes_of_init
+from optchain.core.paths import names_of
 from optchain.core.routing import Given, received
 from optchain.core.states import STRUCTURE
 from optchain.core.transform import transform
@@ -22,6 +24,7 @@ class Definition:
 
     name: str
     numbers: Mapping[str, Any] = {}  # those that `hyper` may override, as they were given
+    reads: tuple[str, ...] = ()  # names of the extra arguments that it reads
 
     def children(self) -> dict[str, Any]:
         """The transformations within this one by the prefix of their numbers' names; the prefix `""` adds none."""
@@ -65,29 +68,38 @@ class Definition:
         return like(new, grads)
 
     def init(self, params: Any) -> dict[str, Any]:
+        names_of(params)  # two leaves of one name are refused before anything is kept for them
         return self.start(Door(self, params).params)
 
     def update(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         self.require_state(state)
         door = Door(self, params, updates)
-        new, state, _ = self.propose(door.updates, state, door.params, self._received(door, extra, state))
-        return door.updates_out(new), state
+        try:
+            new, after, _ = self.propose(door.updates, state, door.params, self._received(door, extra, state))
+        except (TypeError, ValueError):
+            require_shapes_of_init(self, state, updates if params is None else params)
+            raise
+        return door.updates_out(new), after
 
     def apply(self, grads: Any, state: Any, params: Any, **extra: Any) -> tuple[Any, Any]:
         """One step that rounds to the parameters' dtype once."""
         self.require_state(state)
         door = Door(self, params, grads)
-        new, state, _ = self.advance(door.updates, state, door.params, self._received(door, extra, state))
-        return door.params_out(new), state
+        given = self._received(door, extra, state, alone=True)
+        try:
+            new, after, _ = self.advance(door.updates, state, door.params, given)
+        except (TypeError, ValueError):
+            require_shapes_of_init(self, state, params)
+            raise
+        return door.params_out(new), after
 
-    def _received(self, door: Door, extra: dict[str, Any], state: Any) -> Given:
-        return received(self, door.extra(extra), state, door.unmovable)
+    def _received(self, door: Door, extra: dict[str, Any], state: Any, alone: bool = False) -> Given:
+        return received(self, door.extra(extra), state, door.unmovable, alone)
 
     def require_state(self, state: Any) -> None:
         """A state is one of this definition, or an error says what it is."""
         if not isinstance(state, dict) or state.keys() - STRUCTURE != {self.name}:
-            description = f"one with {', '.join(map(repr, state))}" if isinstance(state, dict) else type(state).__name__
-            raise ValueError(f"{self.name}: the state is {description or 'empty'}; create it with tx.init(params)")
+            raise another(self.name, described(state), f"one with {self.name!r}")
 
     def require_params(self, params: Any) -> None:
         """Parameters are given, or an error says how."""
@@ -97,6 +109,13 @@ class Definition:
     def __getstate__(self) -> dict[str, Any]:
         # What is cached is found again.
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(cast(Any, self))}
+
+    def __init_subclass__(cls) -> None:
+        # Otherwise `dataclass` writes one that shows the addresses of functions.
+        cls.__repr__ = Definition.__repr__
+
+    def __repr__(self) -> str:
+        return written(self)
 
     def __str__(self) -> str:
         return table(transform(self))

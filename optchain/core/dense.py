@@ -16,8 +16,8 @@ from optchain.core.form import PLAIN, Form, forms
 from optchain.core.gather import layout
 from optchain.core.holes import HOLE, is_hole
 from optchain.core.law import Law, plain
-from optchain.core.layers import Layers, depths
-from optchain.core.paths import path_of
+from optchain.core.layers import depths
+from optchain.core.paths import named_leaves, names_of
 from optchain.core.rule import KEPT_BY_THE_LINK, core_of
 from optchain.core.runner import Now, Runner
 from optchain.core.views import Views
@@ -27,7 +27,6 @@ from optchain.core.views import Views
 class Dense(Runner):
     """Runs a rule on each leaf by itself, in the form that its layers and its matrix view give it."""
 
-    layers: Layers | None = None
     views: Views = dataclasses.field(default_factory=dict)
 
     def slots(self, rule: Any, params: Any) -> dict[str, Any]:
@@ -90,8 +89,7 @@ class Dense(Runner):
     def _own_laws(self, rule: Any, updates: Any, now: Now) -> list[Law]:
         """The law of each leaf, where it is the leaf's own."""
         laws = []
-        for (path, g), form in zip(jax.tree.leaves_with_path(updates), self._forms(updates), strict=True):
-            leaf = path_of(path)
+        for (leaf, g), form in zip(named_leaves(updates), self._forms(updates), strict=True):
             leaf_rule = multiplied(self.name, rule, factors_of(now.given.factors, leaf), leaf)
             hers = now
             if "path" in rule.extras:
@@ -105,7 +103,8 @@ class Dense(Runner):
         """The form of each leaf; an elementwise rule sees all as they are."""
         if self.rule.core_ndim == 0:
             return [PLAIN] * len(jax.tree.leaves(tree))
-        return forms(self.name, self.rule, self.layers, self.views, tree)
+        rule = self._at(jnp.zeros((), jnp.int32), {})[0] if self.views else self.rule
+        return forms(self.name, rule, self.layers, self.views, tree)
 
     def _rows(self, slots: dict[str, Any], treedef: Any, boxes: Boxes | None) -> list[Any]:
         """The slots of each leaf, None for one that it does not have."""
@@ -129,7 +128,7 @@ class Dense(Runner):
 
     def _unheld(self, slot: str, tree: Any, updates: Any) -> ValueError:
         """Which leaf has a slot and no update, or the other way round."""
-        held, given = ({path_of(path) for path, _ in jax.tree.leaves_with_path(x)} for x in (tree, updates))
+        held, given = (set(names_of(x)) for x in (tree, updates))
         leaf = next(iter(sorted(held ^ given)), "")
         state = "held" if leaf in held else "not held"
         problem = (
@@ -168,7 +167,7 @@ class Dense(Runner):
         return us, rest
 
     def _misshapen(self, i: int, result: Any, row: Any, updates: Any) -> ValueError:
-        leaf = path_of(jax.tree.leaves_with_path(updates)[i][0])
+        leaf = names_of(updates)[i]
         expected, shapes = (jax.tree.map(jnp.shape, (u, tuple(s))) for u, s in (row[:2], result))
         return ValueError(f"{self.name} turns leaf {leaf!r} and its slots {expected} into {shapes}")
 

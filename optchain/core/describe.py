@@ -59,6 +59,25 @@ def shown(value: Any) -> str:
     return getattr(value, "__name__", str(value))
 
 
+def written(value: Any) -> str:
+    """A value as `repr` writes it, but for functions, which are written by their names, without addresses."""
+    if isinstance(value, optax.GradientTransformation):
+        link = definition_of(value)
+        return technique(value) if link is None else repr(link)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type) and type(value).__dataclass_params__.repr:
+        fields = [f"{field.name}={written(getattr(value, field.name))}" for field in dataclasses.fields(value)]
+        return f"{type(value).__name__}({', '.join(fields)})"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key!r}: {written(x)}" for key, x in value.items()) + "}"
+    if type(value) in (list, tuple):
+        inside = ", ".join(map(written, value)) + ("," if len(value) == 1 and type(value) is tuple else "")
+        return f"[{inside}]" if isinstance(value, list) else f"({inside})"
+    if isinstance(value, functools.partial):
+        named = [f"{name}={written(x)}" for name, x in value.keywords.items()]
+        return f"partial({', '.join([*map(written, (value.func, *value.args)), *named])})"
+    return getattr(value, "__name__", type(value).__name__) if " at 0x" in repr(value) else repr(value)
+
+
 def technique(tx: Any) -> str:
     """The name of what a transformation does; that of one of optax is that of the function that made it."""
     if not isinstance(tx, optax.GradientTransformation):

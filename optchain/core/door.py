@@ -14,7 +14,7 @@ import numpy as np
 
 from optchain.core.holes import HOLE, holed, is_hole, merged
 from optchain.core.numerics import wide
-from optchain.core.paths import nearest, path_of
+from optchain.core.paths import named_leaves, names_of, nearest
 from optchain.core.row_gradient import is_row_gradient
 
 WIDE = {jnp.dtype(name) for name in ("float32", "float64")}
@@ -86,8 +86,8 @@ class Door:
         """Tell apart, leaf by leaf, what moves, what stays and what is refused."""
         name, (params, updates) = self._definition.name, self._outside
         reference = updates if params is None else params
-        paths, self._treedef = jax.tree.flatten_with_path(reference, is_leaf=_is_whole)
-        names, ps = [path_of(path) for path, _ in paths], [_array(p) for _, p in paths]
+        leaves, self._treedef = jax.tree.flatten(reference, is_leaf=_is_whole)
+        names, ps = names_of(reference, _is_whole), list(map(_array, leaves))
         gs = ps if updates is None else [_array(g) for g in self._aligned(names)]
         holes = {i for i, p in enumerate(ps) if not is_floating(p)}
         still = {i for i, g in enumerate(gs) if not is_asked(g)} - holes
@@ -110,8 +110,7 @@ class Door:
         try:
             return self._treedef.flatten_up_to(updates)
         except ValueError:
-            others = [path_of(path) for path, _ in jax.tree.leaves_with_path(updates, is_leaf=_is_whole)]
-            _require_leaves(name, others, names)
+            _require_leaves(name, names_of(updates, _is_whole), names)
             raise
 
 
@@ -155,7 +154,7 @@ def no_rows(name: str, leaf: str) -> ValueError:
 
 def require_shapes(name: str, updates: Any, params: Any, called: str = "parameters") -> None:
     """Two trees have the same leaves in the same shapes, or an error names the first that differs."""
-    us, ps = ({path_of(path): jnp.shape(x) for path, x in jax.tree.leaves_with_path(t)} for t in (updates, params))
+    us, ps = ({path: jnp.shape(x) for path, x in named_leaves(tree)} for tree in (updates, params))
     _require_leaves(name, us, ps, called)
     for path, shape in us.items():
         if shape != ps[path]:

@@ -9,10 +9,10 @@ import jax
 from optchain.core.gather import gathered, scattered
 from optchain.core.law import Law
 from optchain.core.layers import Layers, depths
-from optchain.core.mask import matches
-from optchain.core.paths import path_of
+from optchain.core.parts import Parts
+from optchain.core.paths import matches, named_leaves
 from optchain.core.rule import core_of
-from optchain.core.views import View, Views, view
+from optchain.core.views import PartedView, View, Views, view
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Form:
     """
 
     depth: int = 0
-    view: View | None = None
+    view: View | Parts | None = None
     shown_depth: int = 0
     whole: bool = False
 
@@ -32,6 +32,8 @@ class Form:
         seen, function = self.view, _mapped(function, self.shown_depth)
         if seen is None:
             return _mapped(function, self.depth)
+        if isinstance(seen, Parts):
+            return _mapped(seen.each(function), self.depth)
 
         def through(*args: Any) -> Any:
             return jax.tree.map(seen.back, function(*jax.tree.map(seen, args)))
@@ -64,10 +66,9 @@ def forms(name: str, rule: Any, layers: Layers | None, views: Views, tree: Any) 
     Raises:
         ValueError: a leaf with other axes than the rule looks across.
     """
-    leaves = jax.tree.leaves_with_path(tree)
     leaf_forms = []
-    for (path, x), depth in zip(leaves, depths(layers, tree), strict=True):
-        leaf, shape = path_of(path), x.shape[depth:]
+    for (leaf, x), depth in zip(named_leaves(tree), depths(layers, tree), strict=True):
+        shape = x.shape[depth:]
         text = next((text for pattern, text in views.items() if matches(leaf, pattern)), None)
         seen = None if text is None else _viewed(name, leaf, text, shape)
         rank = len(shape) if seen is None else 2
@@ -76,12 +77,15 @@ def forms(name: str, rule: Any, layers: Layers | None, views: Views, tree: Any) 
             described = f"leaf {leaf!r} has shape {x.shape}" + (f", {depth} of it layers" if depth else "")
             cure = "declare layers with over_layers or a view with as_matrices, or leave it out with a mask"
             raise ValueError(f"{name} looks across {core} axes: {described}; {cure}")
-        shown_depth = 0 if seen is None else len(seen.shown) - (1 if core == 1 else 2)
+        shown = () if seen is None else seen.parts[0].shown if isinstance(seen, PartedView) else seen.shown
+        shown_depth = 0 if seen is None else len(shown) - (1 if core == 1 else 2)
+        if isinstance(seen, PartedView):
+            seen = Parts.of(seen, _mapped(rule.init, shown_depth))
         leaf_forms.append(PLAIN if core == 0 else Form(depth, seen, shown_depth, whole=core == 2))
     return leaf_forms
 
 
-def _viewed(name: str, leaf: str, text: str, shape: tuple[int, ...]) -> View:
+def _viewed(name: str, leaf: str, text: str, shape: tuple[int, ...]) -> View | PartedView:
     try:
         return view(text, shape)
     except ValueError as error:

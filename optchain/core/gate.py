@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from optchain.core.around import Around
 from optchain.core.definition import Result
+from optchain.core.misfit import require_same_shapes
 from optchain.core.numerics import wide
 from optchain.core.routing import Given
 from optchain.core.row_gradient import is_row_gradient
@@ -48,8 +49,9 @@ class Gate(Around):
             return stepped(self.inner, grads, inner, params, given)[:2]
 
         nothing = _no_update(grads, params) if nothing is None else nothing
-        new, state = self.run(grads, state, given.split(self.children())[""], nothing, take)
-        return new, self.with_shown(state), {}
+        new, after = self.run(grads, state, given.split(self.children())[""], nothing, take)
+        require_same_shapes(state[self.name], after[self.name])
+        return new, self.with_shown(after), {}
 
 
 def _no_update(grads: Any, params: Any) -> Any:

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from optchain.core.definition import Result
 from optchain.core.door import like
 from optchain.core.factors import common
-from optchain.core.paths import path_of
+from optchain.core.misfit import require_same_shapes
+from optchain.core.paths import names_of
 from optchain.core.runner import Now, Runner
 from optchain.core.trees import widest
 
@@ -29,8 +30,7 @@ class Joint(Runner):
 
     def run(self, rule: Any, updates: Any, slots: Any, params: Any, now: Now) -> Result:
         if now.given.factors:
-            paths = [path_of(path) for path, _ in jax.tree.leaves_with_path(updates)]
-            rule = common(self.name, rule, now.given.factors, paths)
+            rule = common(self.name, rule, now.given.factors, names_of(updates))
         old = self._slots(rule, updates, slots)
         received = (rule, updates, old, params, now.t, {**now.trees, **now.scalars}, now.seen)
         if any(x.dtype != jnp.float32 for x in jax.tree.leaves(updates)):
@@ -39,7 +39,11 @@ class Joint(Runner):
         rule, g, old, p, t, extras, seen = received
         extras = {**extras, "seen": SimpleNamespace(**seen)} if seen else extras
         new, s, computed = rule.update(g, old, p, t, **extras)
-        return like(new, updates), like(s._asdict(), slots) if slots else {}, computed
+        if not slots:
+            return like(new, updates), {}, computed
+        s = s._asdict()
+        require_same_shapes(slots, s)
+        return like(new, updates), like(s, slots), computed
 
     def _slots(self, rule: Any, updates: Any, slots: dict[str, Any]) -> Any:
         """The slots as the rule's own NamedTuple."""

@@ -6,8 +6,7 @@ from typing import Any
 import jax
 
 from optchain.core.holes import is_hole
-from optchain.core.mask import matches
-from optchain.core.paths import nearest, path_of
+from optchain.core.paths import matches, named_leaves, nearest
 
 Layers = str | Sequence[str] | Mapping[str, int] | Callable[[str, jax.Array], int]
 
@@ -18,17 +17,17 @@ def depths(layers: Layers | None, tree: Any) -> list[int]:
     Raises:
         ValueError: a pattern that matches no leaf, not even one that is left out here; more axes than a leaf has.
     """
-    leaves = jax.tree.leaves_with_path(tree, is_leaf=is_hole)
-    present = [(path_of(path), x) for path, x in leaves if not is_hole(x)]
-    if layers is None or not leaves:
-        return [0] * len(present)
+    if layers is None:
+        return [0] * len(jax.tree.leaves(tree))
+    leaves = named_leaves(tree, is_hole)
+    present = [(path, x) for path, x in leaves if not is_hole(x)]
     if callable(layers):
         counts = [int(layers(path, x)) for path, x in present]
     else:
         table = _table(layers)
-        for pattern in table:
-            if not any(matches(path_of(path), pattern) for path, _ in leaves):
-                near = nearest(pattern, [path_of(path) for path, _ in leaves])
+        for pattern in table if leaves else ():
+            if not any(matches(path, pattern) for path, _ in leaves):
+                near = nearest(pattern, [path for path, _ in leaves])
                 raise ValueError(f"layers {pattern!r} match no parameter; {near}")
         counts = [next((n for pattern, n in table.items() if matches(path, pattern)), 0) for path, _ in present]
     for n, (path, x) in zip(counts, present, strict=True):

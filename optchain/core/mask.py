@@ -1,7 +1,6 @@
 """Which leaves a link applies to: True where it does."""
 
 import dataclasses
-import fnmatch
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
@@ -11,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from optchain.core.holes import is_hole
-from optchain.core.paths import nearest, path_of
+from optchain.core.layers import Layers, depths
+from optchain.core.paths import matches, named_leaves, nearest
 
 
 class Dataclass(Protocol):
@@ -20,12 +20,20 @@ class Dataclass(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
 
-# Which leaves: patterns on paths, a predicate of (path, leaf), or a tree of bools, of which a single bool is the least.
-Mask = str | Sequence[Any] | Mapping[Any, Any] | Callable[[str, jax.Array], bool] | Dataclass | bool
+# Which leaves: patterns on paths, a predicate of (path, leaf), or a tree of bools, of which a single bool is the least
+# and a function of the whole tree may make another.
+Predicate = Callable[[str, jax.Array], bool]
+Mask = str | Sequence[Any] | Mapping[Any, Any] | Predicate | Callable[[Any], Any] | Dataclass | bool
+
+# What the last key of a leaf is called, or ends with, that is neither a kernel nor an embedding, whatever its axes.
+NO_KERNELS = ("bias", "scale", "gamma", "beta", "a_log")
 
 
 def is_matrix(path: str, p: jax.Array) -> bool:
-    """A predicate for masks: kernels and embeddings, but no biases, scales or other vectors.
+    """A predicate for masks: leaves with at least two axes, without those that `over_layers` declares.
+
+    These are kernels and embeddings, but also the biases of attention heads, (heads, size), and biases and scales of
+    stacked layers that are not declared: `is_kernel` knows these by their names.
 
     Args:
         path: of the leaf, its keys joined by slashes.
@@ -35,13 +43,17 @@ def is_matrix(path: str, p: jax.Array) -> bool:
 
 
 def is_kernel(path: str, p: jax.Array) -> bool:
-    """A predicate for masks that knows stacked biases and scales by their names: what `is_matrix` takes but those.
+    """A predicate for masks: kernels and embeddings, which are what `is_matrix` takes, but for biases and scales.
+
+    These are known by the last key of the path, in upper or lower case: `bias`, `scale`, `gamma`, `beta`, `A_log` (of
+    state space models), and what ends with one of them after an underscore, such as `dt_bias` and `layer_scale`.
 
     Args:
         path: of the leaf, its keys joined by slashes.
         p: the leaf.
     """
-    return p.ndim >= 2 and path.rpartition("/")[2] not in ("bias", "scale")
+    last = path.rpartition("/")[2].lower()
+    return p.ndim >= 2 and not (last in NO_KERNELS or last.endswith(tuple(f"_{name}" for name in NO_KERNELS)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,9 +71,10 @@ class Without:
     def __str__(self) -> str:
         return f"{'all' if self.mask is None else label(self.mask)} but {label(self.other)}"
 
-    def over(self, tree: Any) -> list[bool]:
+    def over(self, tree: Any, layers: Layers | None = None) -> list[bool]:
         """One bool for each leaf."""
-        return [a and not b for a, b in zip(select(self.mask, tree), select(self.other, tree), strict=True)]
+        both = zip(select(self.mask, tree, layers), select(self.other, tree, layers), strict=True)
+        return [a and not b for a, b in both]
 
 
 def label(mask: Mask) -> str:
@@ -71,11 +84,19 @@ def label(mask: Mask) -> str:
     return mask.__name__ if inspect.isfunction(mask) else mask if isinstance(mask, str) else str(mask)
 
 
-def select(mask: Mask | None, tree: Any) -> list[bool]:
+def select(mask: Mask | None, tree: Any, layers: Layers | None = None) -> list[bool]:
     """One bool for each leaf of the tree, in order.
 
-    A mask is a pattern on paths (`"*/kernel"`, where `*` crosses slashes) or several, a predicate of (path, leaf), or a
-    tree of bools in which each parameter is found by its path, whatever the containers, or one mask `Without` another.
+    A mask is
+
+    - a pattern on paths (`"*/kernel"`, where `*` crosses slashes) or several;
+    - a tree of bools, in which each leaf is found by its path, whatever the containers; a bool in the place of a
+      subtree stands for all that is in it;
+    - a predicate of (path, leaf);
+    - a function of the whole tree, its one argument, that returns a tree of bools;
+    - one mask `Without` another.
+
+    Functions see leaves without the axes that `layers` declares.
 
     Raises:
         ValueError: a pattern that matches no leaf, a predicate or tree that does not give one bool for each leaf.
@@ -83,24 +104,20 @@ def select(mask: Mask | None, tree: Any) -> list[bool]:
     if mask is None:
         return [True] * len(jax.tree.leaves(tree))
     # A pattern may match what has been left out before: it is the name of a parameter all the same.
-    present = [(path_of(path), x) for path, x in jax.tree.leaves_with_path(tree, is_leaf=is_hole)]
+    present = named_leaves(tree, is_hole)
     leaves = [(path, x) for path, x in present if not is_hole(x)]
-    paths = [path for path, _ in leaves]
     patterns = _patterns(mask)
     if patterns is not None:
         for pattern in patterns if present else ():
             if not any(matches(path, pattern) for path, _ in present):
                 raise ValueError(f"mask {pattern!r} matches no parameter; {nearest(pattern, [p for p, _ in present])}")
-        return [any(matches(path, pattern) for pattern in patterns) for path in paths]
+        return [any(matches(path, pattern) for pattern in patterns) for path, _ in leaves]
     if not leaves:
         return []
     if isinstance(mask, Without):
-        return mask.over(tree)
-    if callable(mask):
-        values = [_call(mask, path, leaf) for path, leaf in leaves]
-    else:
-        values = _tree(mask, paths)
-    for path, value in zip(paths, values, strict=True):
+        return mask.over(tree, layers)
+    values = _called(mask, tree, leaves, layers) if _is_function(mask) else _in_tree(mask, [path for path, _ in leaves])
+    for (path, _), value in zip(leaves, values, strict=True):
         if not isinstance(value, (bool, np.bool)) and not (
             jnp.shape(value) == () and jnp.result_type(value) == jnp.bool
         ):
@@ -110,8 +127,15 @@ def select(mask: Mask | None, tree: Any) -> list[bool]:
 
 def chooses(mask: Any, path: str, leaf: Any) -> bool:
     """Whether a mask chooses a leaf that stands outside of the tree; a pattern need not match it."""
+    if isinstance(mask, Without):
+        return (mask.mask is None or chooses(mask.mask, path, leaf)) and not chooses(mask.other, path, leaf)
     patterns = _patterns(mask)
-    return select(mask, {path: leaf})[0] if patterns is None else any(matches(path, pattern) for pattern in patterns)
+    if patterns is not None:
+        return any(matches(path, pattern) for pattern in patterns)
+    tree = leaf
+    for key in reversed(path.split("/")):
+        tree = {key: tree}
+    return select(mask, tree)[0]
 
 
 def _patterns(mask: Any) -> list[str] | None:
@@ -123,22 +147,49 @@ def _patterns(mask: Any) -> list[str] | None:
     return None
 
 
-def matches(path: str, pattern: str) -> bool:
-    """Whether a path is, or fits, a pattern, in which `*` crosses slashes."""
-    return path == pattern or fnmatch.fnmatchcase(path, pattern)
+def _is_function(mask: Any) -> bool:
+    """Whether this is a function and not a tree, which may be callable too, as a module of Equinox is."""
+    return callable(mask) and all(map(callable, jax.tree.leaves(mask)))
 
 
-def _call(predicate: Callable[[str, jax.Array], bool], path: str, leaf: jax.Array) -> bool:
+def _called(function: Any, tree: Any, leaves: list[tuple[str, Any]], layers: Layers | None) -> list[Any]:
+    """What a predicate says of each leaf, or a function of the whole tree of it."""
+    if layers is not None:
+        shapes = [
+            jax.ShapeDtypeStruct(jnp.shape(x)[n:], jnp.result_type(x)) if n else x
+            for (_, x), n in zip(leaves, depths(layers, tree), strict=True)
+        ]
+        leaves = [(path, x) for (path, _), x in zip(leaves, shapes, strict=True)]
     try:
-        return predicate(path, leaf)
-    except TypeError as error:
-        hint = "a predicate takes (path, leaf); pass what a function of the whole tree returns, not the function"
-        raise ValueError(f"mask fails for parameter {path!r}: {error}; {hint}") from error
+        if not _takes_the_tree(function):
+            return [function(path, x) for path, x in leaves]
+        values = function(jax.tree.unflatten(jax.tree.structure(tree), [x for _, x in leaves]))
+    except (TypeError, AttributeError, KeyError) as error:
+        hint = "a predicate takes (path, leaf), a function of the whole tree takes nothing else and returns bools"
+        raise ValueError(f"mask {label(function)!r} fails: {type(error).__name__}: {error}; {hint}") from error
+    return _in_tree(values, [path for path, _ in leaves])
 
 
-def _tree(mask: Any, paths: list[str]) -> list[Any]:
-    leaves = {path_of(path): x for path, x in jax.tree.leaves_with_path(mask)}
+def _takes_the_tree(function: Any) -> bool:
+    """Whether a function must be called with one argument only."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # a function of C without a signature
+        return False
+    positional = [x for x in parameters if x.kind in (x.POSITIONAL_ONLY, x.POSITIONAL_OR_KEYWORD)]
+    is_variadic = any(x.kind == x.VAR_POSITIONAL for x in parameters)
+    return not is_variadic and sum(x.default is x.empty for x in positional) == 1
+
+
+def _in_tree(mask: Any, paths: list[str]) -> list[Any]:
+    """The leaf of a mask at each path, or at that of a subtree that the path leads through."""
+    values = dict(named_leaves(mask))
+    chosen = []
     for path in paths:
-        if path not in leaves:
-            raise ValueError(f"mask has no leaf {path!r}; {nearest(path, leaves)}")
-    return [leaves[path] for path in paths]
+        subtree = path
+        while subtree and subtree not in values:
+            subtree = subtree.rpartition("/")[0]
+        if subtree not in values:
+            raise ValueError(f"mask has no leaf {path!r}; {nearest(path, values)}")
+        chosen.append(values[subtree])
+    return chosen

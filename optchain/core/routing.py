@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from optchain.core.extras import forgotten, require_taken
 from optchain.core.paths import nearest
 from optchain.core.states import names_within
 from optchain.core.transform import ours, transform
@@ -64,6 +65,12 @@ class Given:
         """The same with other extra arguments besides."""
         return dataclasses.replace(self, extra={**self.extra, **extra})
 
+    def asked(self, name: str, owner: str) -> Any:
+        """An extra argument that its owner needs: the caller gives it, or None in a step that has none."""
+        if name not in self.extra:
+            raise forgotten(owner, name, self.extra)
+        return self.extra[name]
+
     def split(self, prefixes: Iterable[str]) -> dict[str, "Given"]:
         """What goes to each child, by the name that a number has there."""
         if not self.hyper and not self.factors:
@@ -87,10 +94,11 @@ def split(table: Mapping[str, Any], prefixes: Iterable[str]) -> dict[str, dict[s
     return parts
 
 
-def received(definition: Any, extra: dict[str, Any], state: Any, unmovable: Any) -> Given:
+def received(definition: Any, extra: dict[str, Any], state: Any, unmovable: Any, alone: bool) -> Given:
     """The extra arguments of a call from outside, with every pattern replaced by the names that it matches."""
     if not extra:
         return Given({}, unmovable=unmovable)
+    require_taken(definition, extra, alone)
     rest = {name: x for name, x in extra.items() if name not in ("hyper", "factors", "step")}
     hyper, factors = extra.get("hyper") or {}, extra.get("factors") or {}
     if hyper or factors:

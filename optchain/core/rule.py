@@ -24,8 +24,9 @@ class Rule(Protocol):
         core_ndim: how many trailing axes one entry of the update looks across: 0 elementwise, 1 rows, 2 matrices, None
             the whole array; or a static method from the leaf's rank to one of these.
         needs_params: whether the law reads the parameter.
-        extras: names of the extra arguments that `update` receives, None where the caller gives none: scalars, or
-            trees like the updates, of which it receives its own leaf. `path` is the leaf's name.
+        extras: names of the extra arguments that `update` receives: scalars, or trees like the updates, of which it
+            receives its own leaf, or None in a step for which the caller says so. To give nothing at all is an error.
+            `path` is the leaf's name.
         batched: whether leaves of one shape run as one stacked call.
         any_rank: whether a law of rows accepts arrays of any rank.
         metrics: names of the scalars that a law of the whole tree computes anyway (`Joint` only).

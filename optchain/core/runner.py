@@ -11,6 +11,7 @@ import numpy as np
 from optchain.core.definition import Definition, Result
 from optchain.core.door import require_shapes, widened
 from optchain.core.holes import holed, merged, part
+from optchain.core.layers import Layers
 from optchain.core.mask import Mask, chooses, select
 from optchain.core.numbers import means, numbers, resolved
 from optchain.core.numerics import incremented, wide
@@ -27,7 +28,7 @@ class Now:
     seen: dict[str, jax.Array]
     given: Given
     trees: dict[str, Any]  # the extra arguments that are trees, with the holes of the updates
-    scalars: dict[str, Any]  # the others, None where the caller gives none
+    scalars: dict[str, Any]  # the others, None in a step that has none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Runner(Definition):
     rule: Any
     name: str
     mask: Mask | None = None
+    layers: Layers | None = None
 
     def slots(self, rule: Any, params: Any) -> dict[str, Any]:
         """The slots by name."""
@@ -55,6 +57,10 @@ class Runner(Definition):
         """The numbers that `hyper` may override, as they were given."""
         return numbers(self.rule)
 
+    @property
+    def reads(self) -> tuple[str, ...]:  # pyright: ignore
+        return tuple(name for name in self.rule.extras if name != "path")
+
     @functools.cached_property
     def _is_constant(self) -> bool:
         return all(type(value) is float for value in self.numbers.values())
@@ -66,7 +72,7 @@ class Runner(Definition):
         params = widened(params)
         rule, _ = self._at(jnp.zeros((), jnp.int32), {})
         seen = {name: nothing_seen(widest(params)) for name in means(type(self.rule))}
-        chosen = params if self.mask is None else part(params, select(self.mask, params))
+        chosen = params if self.mask is None else part(params, select(self.mask, params, self.layers))
         return {self.name: self._state(jnp.zeros((), jnp.int32), seen, self.slots(rule, chosen))}
 
     def step(self, updates: Any, state: Any, params: Any, given: Given) -> Result:
@@ -82,7 +88,7 @@ class Runner(Definition):
         del slots["count"]
         for name, old in slots.pop("seen", {}).items():
             seen[name], weights[name] = with_sample(old, values[name])
-        inside = None if self.mask is None else select(self.mask, updates)
+        inside = None if self.mask is None else select(self.mask, updates, self.layers)
         chosen = updates if inside is None else part(updates, inside)
         ps = params if inside is None or params is None else part(params, inside)
         now = Now(count.astype(jnp.float32), weights, given, {}, {})
@@ -107,9 +113,9 @@ class Runner(Definition):
         """What a law receives, with the extra arguments that the rule asks for: scalars, and trees like the updates."""
         trees, scalars = {}, {}
         for name in self.rule.extras:
-            x = now.given.extra.get(name)
             if name == "path":
                 continue
+            x = now.given.asked(name, self.name)
             if x is None:
                 scalars[name] = None
             elif isinstance(x, (int, float, jax.Array, np.ndarray, np.generic)) and jnp.ndim(x) == 0:

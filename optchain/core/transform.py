@@ -9,7 +9,8 @@ import optax
 from jax.core import Tracer
 
 from optchain.core.door import no_rows, rounded_sum, widened
-from optchain.core.paths import path_of
+from optchain.core.misfit import require_same_shapes
+from optchain.core.paths import named_leaves
 from optchain.core.row_gradient import is_row_gradient
 
 Tx = optax.GradientTransformation
@@ -121,9 +122,9 @@ def apply(tx: optax.GradientTransformation, grads: Any, state: Any, params: Any,
     """
     if isinstance(tx, Transform):
         return tx.link.apply(grads, state, params, **extra)
-    for path, g in jax.tree.leaves_with_path(grads, is_leaf=is_row_gradient):
+    for leaf, g in named_leaves(grads, is_row_gradient):
         if is_row_gradient(g):
-            raise no_rows("a transformation of optax", path_of(path))
+            raise no_rows("a transformation of optax", leaf)
     updates, state = forwarding(tx).update(grads, state, params, **extra)
     return optax.apply_updates(params, updates), state
 
@@ -133,8 +134,9 @@ def _optax_update(tx: Any, updates: Any, state: Any, params: Any, given: Any) ->
     for leaf, g in given.unmovable:
         if jax.numpy.iscomplexobj(g):
             raise ValueError(f"leaf {leaf!r} is {g.dtype}: optchain moves real parameters; use optax alone for it")
-    new, state = forwarding(tx).update(updates, state, params, **given.forwarded())
-    return widened(new), state, {}
+    new, after = forwarding(tx).update(updates, state, params, **given.forwarded())
+    require_same_shapes(state, after)
+    return widened(new), after, {}
 
 
 def _same(a: Any, b: Any) -> bool:

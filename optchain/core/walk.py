@@ -30,6 +30,11 @@ def numbers_of(tx: Any) -> list[str]:
     return [dotted(prefix, name) for prefix, link in definitions(tx) for name in link.numbers]
 
 
+def readers(tx: Any, extra: str) -> list[str]:
+    """The names of the definitions that read an extra argument."""
+    return [link.name for _, link in definitions(tx) if extra in link.reads]
+
+
 def main_numbers(tx: Any) -> list[str]:
     """The dotted names of the numbers of the links that make the update, without those that stand beside them."""
     if not isinstance(tx, Transform):

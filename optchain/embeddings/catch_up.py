@@ -10,7 +10,7 @@ from optchain.core.around import Around
 from optchain.core.definition import Result
 from optchain.core.holes import is_hole, part
 from optchain.core.numerics import incremented, wide
-from optchain.core.paths import path_of
+from optchain.core.paths import named_leaves
 from optchain.core.places import at_places
 from optchain.core.routing import Given
 from optchain.core.states import kept
@@ -52,7 +52,7 @@ class CatchUp(Around):
         """One update of rows all of which are touched, and of all other parameters."""
         own, shrinking = state[self.name], shrinks(self.inner)
         count, last = own["count"], own["last"]
-        slept = {path_of(path): count - then for path, then in jax.tree.leaves_with_path(last)}
+        slept = {leaf: count - then for leaf, then in named_leaves(last)}
         awake = _awake(own, params) if shrinking else params
         caught = dataclasses.replace(given, around=waking(slept))
         us, inner, metrics = step(self.inner, updates, state["inner"], awake, caught)

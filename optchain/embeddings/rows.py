@@ -13,7 +13,7 @@ from optchain.core.door import rounded_sum, widened
 from optchain.core.holes import is_hole
 from optchain.core.lift import technique
 from optchain.core.numerics import wide
-from optchain.core.paths import nearest, path_of
+from optchain.core.paths import named_leaves, nearest
 from optchain.core.places import at_places
 from optchain.core.routing import Given
 from optchain.core.row_gradient import RowGradient, is_row_gradient
@@ -86,11 +86,13 @@ class Rows(Around):
 
     def _touched(self, grads: Any, params: Any, few: bool) -> Any:
         """For each table the rows that its gradient touches, in the structure of the parameters; None elsewhere."""
-        paths, treedef = jax.tree.flatten_with_path(grads, is_leaf=is_row_gradient)
+        treedef = jax.tree.structure(grads, is_leaf=is_row_gradient)
         picks = []
-        for (path, g), is_table in zip(paths, are_tables(self.tables, params), strict=True):
+        for (leaf, g), is_table in zip(
+            named_leaves(grads, is_row_gradient), are_tables(self.tables, params), strict=True
+        ):
             if is_row_gradient(g) and not is_table:
-                problem = f"leaf {path_of(path)!r} has a gradient of rows and is none of the tables"
+                problem = f"leaf {leaf!r} has a gradient of rows and is none of the tables"
                 raise ValueError(f"rows: {problem} {', '.join(self.tables)}; add its path to them")
             picks.append(touched(g, few) if is_table else None)
         return treedef.unflatten(picks)

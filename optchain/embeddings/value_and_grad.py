@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from optchain.core.mask import select
-from optchain.core.paths import path_of
+from optchain.core.paths import names_of
 from optchain.core.row_gradient import RowGradient
 from optchain.embeddings.look_up import Record, Table
 
@@ -47,8 +47,7 @@ def row_value_and_grad(
 
     @functools.wraps(fun)
     def value_and_grad(params: Any, *args: Any, **kwargs: Any) -> Any:
-        paths, treedef = jax.tree.flatten_with_path(params)
-        leaves, names = [x for _, x in paths], [path_of(path) for path, _ in paths]
+        (leaves, treedef), names = jax.tree.flatten(params), names_of(params)
         inside = select(tables, params)
 
         def call(arrays: list[Any], taps: dict[int, list[jax.Array]] | None) -> tuple[Any, dict[int, Record]]:

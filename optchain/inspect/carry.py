@@ -7,9 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optchain.core.paths import lasting
 from optchain.inspect.entries import Entry
-from optchain.inspect.nested import Keys
+from optchain.inspect.nested import Keys, lasting
 from optchain.inspect.pairing import Entries
 
 

@@ -7,8 +7,6 @@ from typing import Any
 
 import jax
 
-from optchain.core.paths import lasting
-
 Keys = tuple[str, ...]
 
 # One key of a path as `jax.tree_util.keystr` writes it.
@@ -30,6 +28,11 @@ def nested(state: Any) -> Any:
 def keys_of(keypath: tuple[Any, ...]) -> Keys:
     """A path as strings, without the `.value` of nnx at its end."""
     return _keys(lasting(keypath))
+
+
+def lasting(keypath: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The keys without the `.value` that nnx appends to those of a variable in a state."""
+    return keypath[:-1] if keypath and getattr(keypath[-1], "name", None) == "value" else keypath
 
 
 def _keyed(state: Any) -> Iterator[tuple[Keys, Any]]:

@@ -5,8 +5,7 @@ from typing import Any
 
 import jax
 
-from optchain.core.mask import matches
-from optchain.core.paths import nearest, path_of
+from optchain.core.paths import matches, names_of, nearest
 from optchain.inspect.entries import entries
 from optchain.inspect.nested import Keys, keys_of
 
@@ -55,7 +54,8 @@ def reset_state(state: Any, tx: Any, params: Any, links: Patterns | None = None,
     held = entries(treedef.unflatten(range(len(keys)))).values()
     owners = {i: entry.name for entry in held for i in entry.slots.values()}
     counts = {i for entry in held for slot, i in entry.slots.items() if slot[:1] in (("count",), ("seen",))}
-    names = {keys_of(path): path_of(path) for path, _ in jax.tree.leaves_with_path(params)}
+    keypaths = [path for path, _ in jax.tree.leaves_with_path(params)]
+    names = dict(zip(map(keys_of, keypaths), names_of(params), strict=True))
     chosen = set(owners) if links is None else _chosen("link", links, owners)
     if leaves is not None:
         chosen &= _chosen("parameter with slots", leaves, _parameters(keys, set(owners) - counts, names))

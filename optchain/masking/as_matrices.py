@@ -27,8 +27,18 @@ def as_matrices(tx: optax.GradientTransformation, views: Views) -> Transform:
     `"d (3 k) -> 3 d k"`       queries, keys and values that are fused in one kernel, each by itself
     =========================  =================================================================
 
+    Parts of unequal lengths along one axis are written as their sum; each part is updated by itself, as if it were a
+    parameter. With 8 heads of queries that share 2 of keys and 2 of values, each head of length k:
+
+    ==================================  ========================================================
+    `"d (8+2+2 k) -> d (8+2+2 k)"`      queries, keys and values that are fused in one kernel
+    `"d 8+2+2 k -> d (8+2+2 k)"`        the same, where the kernel has an axis for the heads
+    `"d 512+128+128 -> d 512+128+128"`  the same, by the numbers of columns
+    ==================================  ========================================================
+
     The result is `tx` with the declaration in each of its links, wrappers and groups included. Slots like the
-    parameter keep its shape. Elementwise techniques are the same either way, and see the parameter as it is;
+    parameter keep its shape; of a parameter in parts, every other slot is one vector that holds those of all parts, one
+    after the other. Elementwise techniques are the same either way, and see the parameter as it is;
     transformations of optax's do too. Axes declared by `over_layers` come before those of the view.
 
     Args:

@@ -9,7 +9,7 @@ from optchain.core.chain import automatic_name
 from optchain.core.describe import aligned, shown
 from optchain.core.holes import part
 from optchain.core.mask import label, select
-from optchain.core.paths import path_of
+from optchain.core.paths import names_of
 from optchain.core.runner import Runner
 from optchain.core.walk import definitions, dotted
 from optchain.masking.groups import Groups
@@ -43,14 +43,14 @@ def group_table(tx: Any, params: Any) -> str:
     if len(groups) != 1:
         raise ValueError(f"group_table: expected a transformation with one `groups` in it, got {len(groups)} in {tx!r}")
     link = groups[0]
-    taken = assign(link.rules, params)
+    taken = assign(link.rules, params, link.layers)
     cells = _cells(link, params, taken)
     known = {name for row in cells for name in row}
     columns = [name for name in dict.fromkeys(["learning_rate", "weight_decay", *_factored(link)]) if name in known]
     rows = [("path", "shape", "group", *columns)]
-    for (path, p), i, row in zip(jax.tree.leaves_with_path(params), taken, cells, strict=True):
+    for path, p, i, row in zip(names_of(params), jax.tree.leaves(params), taken, cells, strict=True):
         numbers = [", ".join(dict.fromkeys(row.get(name, ["-"]))) for name in columns]
-        rows.append((path_of(path), str(jnp.shape(p)), _group(link.rules[i]), *numbers))
+        rows.append((path, str(jnp.shape(p)), _group(link.rules[i]), *numbers))
     return aligned(rows)
 
 
@@ -68,7 +68,7 @@ def _cells(link: Groups, params: Any, taken: list[int]) -> list[dict[str, list[s
         for prefix, runner in definitions(tx):
             if not isinstance(runner, Runner):
                 continue
-            for j, applies in zip(indices, select(runner.mask, tree), strict=True):
+            for j, applies in zip(indices, select(runner.mask, tree, runner.layers), strict=True):
                 factors = link.factors[taken[j]]
                 for name, number in runner.numbers.items() if applies else ():
                     factor = factors.get(dotted(prefix, name), 1.0)

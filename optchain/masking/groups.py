@@ -12,10 +12,11 @@ import optax
 from optchain.core.chain import unused_name
 from optchain.core.definition import Definition, Result
 from optchain.core.holes import part
+from optchain.core.layers import Layers
 from optchain.core.lift import technique
 from optchain.core.mask import Mask
 from optchain.core.numerics import wide
-from optchain.core.paths import path_of
+from optchain.core.paths import names_of
 from optchain.core.routing import Given, addressed
 from optchain.core.states import as_metrics
 from optchain.core.transform import Transform, advance, definition_of, propose, start, step, transform
@@ -34,6 +35,7 @@ class Groups(Definition):
 
     inner: Any
     rules: tuple[Group, ...]
+    layers: Layers | None = None
 
     name = "groups"
 
@@ -59,11 +61,11 @@ class Groups(Definition):
         ]
 
     def moving(self, params: Any) -> Any:
-        inside = [self.rules[i].what is not FROZEN for i in assign(self.rules, params)]
+        inside = [self.rules[i].what is not FROZEN for i in assign(self.rules, params, self.layers)]
         return params if all(inside) else part(params, inside)
 
     def start(self, params: Any) -> dict[str, Any]:
-        taken, states, shown = assign(self.rules, params), {}, {}
+        taken, states, shown = assign(self.rules, params, self.layers), {}, {}
         for name, tx, rules in self.members():
             states[name] = start(tx, part(params, [i in rules for i in taken]))
             link = definition_of(tx)
@@ -83,7 +85,7 @@ class Groups(Definition):
     def _run(self, stepped: Any, grads: Any, state: Any, params: Any, given: Given, rest: Any) -> Result:
         """What each transformation makes of its leaves, together with `rest` for frozen ones, and the new state."""
         self.require_state(state)
-        taken, routed = assign(self.rules, grads), given.split(self.children())
+        taken, routed = assign(self.rules, grads, self.layers), given.split(self.children())
         routed[""] = self._with_factors(grads, taken, routed[""])
         results, treedef = jax.tree.flatten(rest)
         states, shown = {}, {}
@@ -113,10 +115,9 @@ class Groups(Definition):
     def _with_factors(self, tree: Any, taken: list[int], given: Given) -> Given:
         """What `inner` receives, with the factors of each leaf: these, and those of groups around."""
         factors = {name: dict(by_leaf) for name, by_leaf in given.factors.items()}
-        for (path, _), i in zip(jax.tree.leaves_with_path(tree), taken, strict=True):
+        for leaf, i in zip(names_of(tree), taken, strict=True):
             for name, factor in self.factors[i].items():
                 by_leaf = factors.setdefault(name, {})
-                leaf = path_of(path)
                 # A factor that is an array stays the same object, by which leaves that share it are known.
                 by_leaf[leaf] = by_leaf[leaf] * factor if leaf in by_leaf else factor
         return dataclasses.replace(given, factors=factors) if factors else given

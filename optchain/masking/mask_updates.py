@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from optchain.core.gather import scattered
 from optchain.core.lift import lift
 from optchain.core.numbers import Static
-from optchain.core.paths import nearest, path_of
+from optchain.core.paths import named_leaves, nearest
 from optchain.core.rule import rule
 from optchain.masking.indicator import checked_bools
 
@@ -65,7 +65,7 @@ class UpdateMask:
 
 
 def _at(tree: Any, path: str) -> Any:
-    masks = {path_of(keys): x for keys, x in jax.tree.leaves_with_path(tree)}
+    masks = dict(named_leaves(tree))
     if path not in masks:
         raise ValueError(f"mask_updates: the tree of masks has no leaf {path!r}; {nearest(path, masks)}")
     return masks[path]

@@ -8,9 +8,10 @@ import jax
 import optax
 
 from optchain.core.holes import is_hole
+from optchain.core.layers import Layers
 from optchain.core.mask import Mask, chooses, label, select
 from optchain.core.numbers import Range, checked, means, ranges
-from optchain.core.paths import nearest, path_of
+from optchain.core.paths import names_of, nearest
 from optchain.core.routing import addressed
 from optchain.core.walk import definitions, dotted, main_numbers, numbers_of
 
@@ -29,16 +30,16 @@ class Group:
         return f"{label(self.mask)}: {shown}"
 
 
-def assign(rules: Sequence[Group], tree: Any) -> list[int]:
+def assign(rules: Sequence[Group], tree: Any, layers: Layers | None = None) -> list[int]:
     """The index of the rule that takes each leaf, the first that matches.
 
     Raises:
         ValueError: a leaf that no rule takes, or a rule that takes none.
     """
-    paths = [path_of(path) for path, _ in jax.tree.leaves_with_path(tree)]
+    paths = names_of(tree)
     if not jax.tree.leaves(tree, is_leaf=is_hole):
         return []
-    columns = [_matched(group, tree) for group in rules]
+    columns = [_matched(group, tree, layers) for group in rules]
     taken = [next((i for i, column in enumerate(columns) if column[j]), -1) for j in range(len(paths))]
     for i, group in enumerate(rules):
         # A rule may have taken what has been left out before.
@@ -60,9 +61,9 @@ def taker(rules: Sequence[Group], leaf: str, x: Any) -> int:
     return next((i for i, group in enumerate(rules) if chooses(group.mask, leaf, x)), -1)
 
 
-def _matched(group: Group, tree: Any) -> list[bool]:
+def _matched(group: Group, tree: Any, layers: Layers | None) -> list[bool]:
     try:
-        inside = select(group.mask, tree)
+        inside = select(group.mask, tree, layers)
     except ValueError as error:
         raise ValueError(f"groups, rule {label(group.mask)!r}: {error}") from None
     if not any(inside) and not any(map(is_hole, jax.tree.leaves(tree, is_leaf=is_hole))):

@@ -18,6 +18,15 @@ def next_basis(a: jax.Array, basis: jax.Array) -> jax.Array:
     return orthonormal(jnp.matmul(a, basis, precision="highest"))
 
 
+def products(x: jax.Array, y: jax.Array, sides: Bases) -> Bases:
+    """The products of the rows of x with each other, and of the columns of y, for the sides that have a matrix."""
+    left, right = sides
+    return (
+        None if left is None else jnp.matmul(x, x.T, precision="highest"),
+        None if right is None else jnp.matmul(y.T, y, precision="highest"),
+    )
+
+
 def rotated(x: jax.Array, left: jax.Array | None, right: jax.Array | None) -> jax.Array:
     """A matrix in the bases of its rows and columns; None is the standard basis."""
     x = x if left is None else jnp.matmul(left.T, x, precision="highest")

@@ -10,16 +10,16 @@ from optchain.core.mask import is_kernel
 from optchain.core.numbers import Mean, NonNegative, Positive, Static, whole
 from optchain.core.numerics import ema, over_root, sqrt, square
 from optchain.core.rule import rule
-from optchain.matrices.eigenbasis import first_bases, next_bases, rotated, rotated_back, same_bases
+from optchain.matrices.eigenbasis import first_bases, next_bases, products, rotated, rotated_back, same_bases
 
 
 class Moments(NamedTuple):
     mu: jax.Array  # like p, running mean of g
     nu: jax.Array  # like p, running mean of the squares of g in the bases
-    left: jax.Array  # (rows, rows), covariance of the rows of whitened gradients
-    right: jax.Array  # (columns, columns)
-    left_basis: jax.Array  # (rows, rows), orthogonal
-    right_basis: jax.Array
+    left: jax.Array | None  # (rows, rows), covariance of the rows of whitened gradients
+    right: jax.Array | None  # (columns, columns)
+    left_basis: jax.Array | None  # (rows, rows), orthogonal
+    right_basis: jax.Array | None
     left_values: jax.Array  # (rows,), running variances along the basis
     right_values: jax.Array
     mu_missed: jax.Array  # (), the weight that the first gradient would have in mu
@@ -48,17 +48,20 @@ class KLSOAP:
         every: steps between two changes of the bases, at least 1.
         initial_value: of the eigenvalues, in the units of g, positive.
         floor: the least eigenvalue that is divided by, as a part of the largest, at least 0.
+        max_dim: sides longer than this keep the standard basis, in which their factor is diagonal: they have its
+            eigenvalues, and nothing square.
 
-    Shapes and dtypes: matrices; `mu` and `nu` are like the parameter, the others square or one number for each row or
-    column, and `mu_missed` and `nu_missed`, the weights of the gradient that the means leave out, are numbers, all in
-    float32 or wider. The link keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes,
-    :math:`1 - \prod b`, as two numbers each.
+    Shapes and dtypes: matrices; `mu` and `nu` are like the parameter; for each side of n entries `left_values` and
+    `right_values` have n numbers, and the other slots :math:`2 n^2` where n is at most `max_dim`. The weights of the
+    gradient that the means leave out, `mu_missed` and `nu_missed`, are numbers. All are in float32 or wider. The link
+    keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers
+    each.
 
     Raises:
-        ValueError: `every` below 1.
+        ValueError: `every` or `max_dim` below 1.
 
-    Differs from the paper: `floor` bounds the eigenvalues relative to the largest, where the authors' code bounds their
-    inverse roots by the length of the side, and does not debias.
+    Differs from the paper: `max_dim`, as SOAP has it. `floor` bounds the eigenvalues relative to the largest, where the
+    authors' code bounds their inverse roots by the length of the side, and does not debias.
 
     References:
         Lin et al., 2025, claims 2 and 3 and the implementation by QR. https://arxiv.org/abs/2509.03378
@@ -73,6 +76,7 @@ class KLSOAP:
     every: Static[int] = 10
     initial_value: Positive = 0.1
     floor: NonNegative = 1e-6
+    max_dim: Static[int] = 10_000
 
     core_ndim = 2
     batched = True
@@ -80,29 +84,32 @@ class KLSOAP:
 
     def init(self, p):
         whole("scale_by_kl_soap", "every", self.every, 1)
-        squares = [jnp.zeros((n, n), p.dtype) for n in (*p.shape, *p.shape)]
+        limit = whole("scale_by_kl_soap", "max_dim", self.max_dim, 1)
+        squares = [jnp.zeros((n, n), p.dtype) if n <= limit else None for n in (*p.shape, *p.shape)]
         values = [jnp.broadcast_to(jnp.asarray(self.initial_value, p.dtype), n) for n in p.shape]
         missed = jnp.zeros(2, p.dtype)
         return Moments(jnp.zeros_like(p), jnp.zeros_like(p), *squares, *values, *missed)
 
     def axes(self, p):
         sides = {"left": (0, 0), "right": (1, 1), "left_basis": (0, None), "right_basis": (1, None)}
-        values = {"left_values": (None,), "right_values": (None,), "mu_missed": (), "nu_missed": ()}
-        return {"nu": (None, None), **sides, **values}
+        turned = tuple(None if n <= self.max_dim else side for side, n in enumerate(p.shape))
+        values = {"left_values": turned[:1], "right_values": turned[1:], "mu_missed": (), "nu_missed": ()}
+        return {"nu": turned, **sides, **values}
 
     def update(self, g, s, p, t, seen):
         rows, columns = g.shape
         # In the bases of the first gradient that gradient is diagonal, and all else in it rounding, see SOAP.
         first = t == 1
         sample = jnp.where(first, 0, g)
-        plain = (jnp.matmul(g, g.T, precision="highest"), jnp.matmul(g.T, g, precision="highest"))
-        bases = jax.lax.cond(first, first_bases, same_bases, plain, (s.left_basis, s.right_basis))
+        sides = (s.left, s.right)
+        bases = jax.lax.cond(first, first_bases, same_bases, products(g, g, sides), (s.left_basis, s.right_basis))
         turned = rotated(g, *bases)
         by_row, by_column = self._inverse(s.left_values)[:, None], self._inverse(s.right_values)[None]
         half_right = rotated(g, None, bases[1]) * sqrt(by_column)
         half_left = rotated(g, bases[0], None) * sqrt(by_row)
-        left = ema(jnp.matmul(half_right, half_right.T, precision="highest") / columns, s.left, self.b2)
-        right = ema(jnp.matmul(half_left.T, half_left, precision="highest") / rows, s.right, self.b2)
+        left, right = products(half_right, half_left, sides)
+        left = None if s.left is None else ema(left / columns, s.left, self.b2)
+        right = None if s.right is None else ema(right / rows, s.right, self.b2)
         left_values = ema(jnp.mean(turned**2 * by_column, axis=1), s.left_values, self.b2)
         right_values = ema(jnp.mean(turned**2 * by_row, axis=0), s.right_values, self.b2)
         mu, nu = ema(sample, s.mu, self.b1), ema(square(jnp.where(first, 0, turned)), s.nu, self.b2)

@@ -15,8 +15,8 @@ from optchain.matrices.lapack import solved_transposed
 
 class Factors(NamedTuple):
     mu: jax.Array  # like p, running mean of g
-    left: jax.Array  # (rows, rows), upper triangular
-    right: jax.Array  # (columns, columns), upper triangular
+    left: jax.Array  # (rows, rows), upper triangular, or (rows,), diagonal
+    right: jax.Array  # (columns, columns), upper triangular, or (columns,), diagonal
 
 
 @rule
@@ -37,13 +37,14 @@ class Kron:
         precond_lr: :math:`\eta`, the step of the factors, positive, at most 1 in practice.
         every: the factors are fitted at the first step and then every so many steps, at least 1.
         seed: of the normal numbers :math:`v`, which are the same for all parameters of one shape.
+        max_dim: the factors of sides longer than this are diagonal, with the diagonal of the law above.
 
-    Shapes and dtypes: matrices; the slot `mu` is like the parameter, the factors are square, in float32 or wider. The
-    link keeps the weight that the mean of decay `b1` has seen, :math:`1 - b^t` or, where b changes,
-    :math:`1 - \prod b`, as two numbers.
+    Shapes and dtypes: matrices; the slot `mu` is like the parameter; the factor of a side of n entries is square, with
+    :math:`n^2` numbers, or a vector where n is more than `max_dim`; all in float32 or wider. The link keeps the weight
+    that the mean of decay `b1` has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers.
 
     Raises:
-        ValueError: `every` below 1.
+        ValueError: `every` or `max_dim` below 1.
 
     Differs from the paper: the norm of a symmetric matrix is the lower bound :math:`\|A x\|`, x the unit vector along A
     times its largest column, as in the authors' code. The factors are balanced (equal largest entries) at each fit, not
@@ -60,6 +61,7 @@ class Kron:
     precond_lr: Positive = 0.1
     every: Static[int] = 1
     seed: Static[int] = 0
+    max_dim: Static[int] = 10_000
 
     core_ndim = 2
     batched = True
@@ -67,10 +69,13 @@ class Kron:
 
     def init(self, p):
         whole("scale_by_kron", "every", self.every, 1)
-        return Factors(jnp.zeros_like(p), *(jnp.eye(n, dtype=p.dtype) for n in p.shape))
+        limit = whole("scale_by_kron", "max_dim", self.max_dim, 1)
+        sides = (jnp.eye(n, dtype=p.dtype) if n <= limit else jnp.ones(n, p.dtype) for n in p.shape)
+        return Factors(jnp.zeros_like(p), *sides)
 
     def axes(self, p):
-        return {"left": (0, 0), "right": (1, 1)}
+        left, right = ((side, side) if n <= self.max_dim else (side,) for side, n in enumerate(p.shape))
+        return {"left": left, "right": right}
 
     def update(self, g, s, p, t, seen):
         mu = ema(g, s.mu, self.b1)
@@ -78,7 +83,7 @@ class Kron:
         due = (jnp.mod(t - 1, self.every) == 0) & jnp.any(mean != 0)
         key = jax.random.fold_in(jax.random.key(self.seed), t.astype(jnp.int32))
         left, right = jax.lax.cond(due, fitted, same, mean, s.left, s.right, key, self.precond_lr)
-        u = left.T @ (left @ mean @ right.T) @ right
+        u = applied(applied(mean, left, right), left.T, right.T)
         largest = jnp.max(jnp.abs(u))
         size = largest * sqrt(jnp.mean((u / jnp.where(largest > 0, largest, 1)) ** 2))
         return u * jnp.minimum(1.1 / jnp.where(size > 0, size, 1), 1), Factors(mu, left, right)
@@ -87,9 +92,8 @@ class Kron:
 def fitted(mean, left, right, key, rate):
     """The factors one step nearer to those that whiten."""
     noise = jax.random.normal(key, mean.shape, mean.dtype)
-    a = left @ mean @ right.T
-    b = solved_transposed(right, solved_transposed(left, noise).T).T
-    left, right = stepped(left, a @ a.T, b @ b.T, rate), stepped(right, a.T @ a, b.T @ b, rate)
+    a, b = applied(mean, left, right), divided(right, divided(left, noise).T).T
+    left, right = stepped(left, a, b, rate), stepped(right, a.T, b.T, rate)
     balance = jnp.sqrt(jnp.max(jnp.abs(right)) / jnp.max(jnp.abs(left)))
     return left * balance, right / balance
 
@@ -99,8 +103,23 @@ def same(mean, left, right, key, rate):
     return left, right
 
 
-def stepped(q, seen, probed, rate):
-    """One factor after its step, from what the gradient and what the noise became."""
+def applied(x, left, right):
+    """A matrix after one factor of its rows and one of its columns."""
+    x = left[:, None] * x if left.ndim == 1 else left @ x
+    return x * right[None] if right.ndim == 1 else x @ right.T
+
+
+def divided(q, x):
+    """A matrix after the inverse of the transpose of a factor of its rows."""
+    return x / q[:, None] if q.ndim == 1 else solved_transposed(q, x)
+
+
+def stepped(q, a, b, rate):
+    """One factor of the rows after its step, from what the gradient and what the noise became."""
+    if q.ndim == 1:
+        seen, probed = jnp.sum(a**2, axis=1), jnp.sum(b**2, axis=1)
+        return q - rate * (seen - probed) * q / jnp.max(seen + probed)
+    seen, probed = a @ a.T, b @ b.T
     return q - rate * jnp.triu(seen - probed) @ q / lower_bound(seen + probed)
 
 

@@ -10,7 +10,7 @@ from optchain.core.mask import is_kernel
 from optchain.core.numbers import Mean, NonNegative, Static, whole
 from optchain.core.numerics import ema, over_root, square
 from optchain.core.rule import rule
-from optchain.matrices.eigenbasis import first_bases, next_bases, rotated, rotated_back, same_bases
+from optchain.matrices.eigenbasis import first_bases, next_bases, products, rotated, rotated_back, same_bases
 
 
 class Moments(NamedTuple):
@@ -45,10 +45,10 @@ class SOAP:
         every: steps between two changes of the bases, at least 1.
         max_dim: sides longer than this keep the standard basis, and have no preconditioner.
 
-    Shapes and dtypes: matrices; `mu` and `nu` are like the parameter, the other slots square for each side of at most
-    `max_dim`, and `mu_missed` and `nu_missed`, the weights of the gradient that the means leave out, are numbers, all
-    in float32 or wider. The link keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes,
-    :math:`1 - \prod b`, as two numbers each.
+    Shapes and dtypes: matrices; `mu` and `nu` are like the parameter, the other slots square, :math:`2 n^2` numbers for
+    each side of n entries where n is at most `max_dim`, and `mu_missed` and `nu_missed`, the weights of the gradient
+    that the means leave out, are numbers, all in float32 or wider. The link keeps the weight that each mean has seen,
+    :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers each.
 
     Raises:
         ValueError: `every` or `max_dim` below 1.
@@ -92,8 +92,9 @@ class SOAP:
         # make as large as the rest.
         first = t == 1
         sample = jnp.where(first, 0, g)
-        left = None if s.left is None else ema(jnp.matmul(g, g.T, precision="highest"), s.left, self.b2)
-        right = None if s.right is None else ema(jnp.matmul(g.T, g, precision="highest"), s.right, self.b2)
+        left, right = products(g, g, (s.left, s.right))
+        left = None if s.left is None else ema(left, s.left, self.b2)
+        right = None if s.right is None else ema(right, s.right, self.b2)
         sides = (left, right)
         bases = jax.lax.cond(first, first_bases, same_bases, sides, (s.left_basis, s.right_basis))
         mu, nu = ema(sample, s.mu, self.b1), ema(square(rotated(sample, *bases)), s.nu, self.b2)

@@ -26,8 +26,8 @@ class AdaHessian:
         u = \frac{\mu / (1 - b_1^t)}{\left(\nu / (1 - b_2^n)\right)^{k / 2} + \epsilon}
 
     The estimate :math:`\hat h` of the Hessian's diagonal is the extra argument `hessian` of `update` and `oc.apply`, a
-    tree like the gradients; `oc.hutchinson` makes one. Without it :math:`\nu` and the number n of estimates stay as
-    they are; before the first one the divisor is 1.
+    tree like the gradients; `oc.hutchinson` makes one. A step that has none passes `hessian=None`, and :math:`\nu`
+    and the number n of estimates stay as they are; to give nothing is an error. Before the first one the divisor is 1.
 
     Fields:
         b1: decay of the mean, in [0, 1).

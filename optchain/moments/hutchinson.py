@@ -22,7 +22,7 @@ def hutchinson(loss_fn: Callable[[Any], jax.Array], params: Any, key: jax.Array,
         jax.lax.cond(
             step % 10 == 0,
             lambda: oc.apply(tx, grads, state, params, hessian=oc.hutchinson(loss_fn, params, key)),
-            lambda: oc.apply(tx, grads, state, params),
+            lambda: oc.apply(tx, grads, state, params, hessian=None),
         )
 
     Args:

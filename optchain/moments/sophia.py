@@ -26,8 +26,9 @@ class Sophia:
 
     The estimate :math:`\hat h` of the Hessian's diagonal is the extra argument `hessian` of `update` and `oc.apply`, a
     tree like the gradients: of `oc.hutchinson` (Sophia-H) or, for a cross entropy, of `oc.gauss_newton_bartlett`
-    (Sophia-G, with a gamma of 0.05). Without it :math:`h` stays as it is. Where it is 0 or negative, as everywhere
-    before the first estimate, the quotient is clipped: a step by the sign.
+    (Sophia-G, with a gamma of 0.05). A step that has none passes `hessian=None`, and :math:`h` stays as it is; to give
+    nothing is an error. Where :math:`h` is 0 or negative, as everywhere before the first estimate, the quotient is
+    clipped: a step by the sign.
 
     Fields:
         b1: decay of the mean, in [0, 1).

@@ -75,6 +75,7 @@ class ZoomSearch(Borrowed):
     max_linesearch_steps: int
 
     name = "scale_by_zoom_linesearch"
+    reads = ("value", "value_fn", "grad")
 
     def made(self) -> Any:
         return optax.scale_by_zoom_linesearch(self.max_linesearch_steps, initial_guess_strategy="one")

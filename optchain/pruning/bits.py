@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from optchain.core.gather import gathered
-from optchain.core.paths import path_of
+from optchain.core.paths import map_named
 
 
 def pack_bits(tree: Any) -> Any:
@@ -39,16 +39,16 @@ def unpack_bits(packed: Any, like: Any) -> Any:
         ValueError: packed bits of another length than the mask of the template has.
     """
 
-    def unpack(path: Any, mask: Any, x: Any) -> Any:
+    def unpack(name: str, mask: Any, x: Any) -> Any:
         if not _is_mask(mask):
             return x
         size, bits = int(np.prod(mask.shape)), jnp.asarray(x)
         if bits.dtype != jnp.uint8 or bits.shape != (-(-size // 8),):
             mismatch = f"{bits.dtype}{bits.shape}, expected uint8{(-(-size // 8),)} for a mask of {mask.shape}"
-            raise ValueError(f"unpack_bits: {path_of(path)!r} is {mismatch}")
+            raise ValueError(f"unpack_bits: {name!r} is {mismatch}")
         return jnp.unpackbits(bits, count=size).astype(bool).reshape(mask.shape)
 
-    return jax.tree.map_with_path(unpack, like, packed)
+    return map_named(unpack, like, packed)
 
 
 def _is_mask(x: Any) -> bool:

@@ -12,7 +12,7 @@ from optchain.core.layers import Layers, depths
 from optchain.core.mask import Mask, select
 from optchain.core.numbers import Scalar
 from optchain.core.numerics import wide
-from optchain.core.paths import path_of
+from optchain.core.paths import named_leaves
 from optchain.masking.largest import share
 from optchain.pruning.distributions import Distribution, densities
 from optchain.pruning.part import Part
@@ -38,7 +38,7 @@ class Choice:
 
     def first(self, params: Any) -> dict[str, Any]:
         """The masks before the first step, which keep all weights where those to be pruned are not known yet."""
-        inside = select(self.mask, params)
+        inside = select(self.mask, params, self.layers)
         leaves, treedef = jax.tree.flatten(params)
         kept = [jnp.ones_like(p, bool) if here else optax.MaskedNode() for p, here in zip(leaves, inside, strict=True)]
         masks = treedef.unflatten(kept)
@@ -66,7 +66,7 @@ class Choice:
     def _chosen(self, masks: Any, params: Any, grads: Any, t: Any, choose: Choose) -> Any:
         """The masks that the schedule makes of the old ones."""
         old, treedef = jax.tree.flatten(masks)
-        inside = select(self.mask, params)
+        inside = select(self.mask, params, self.layers)
         ps, gs = ([x for x, here in zip(jax.tree.leaves(xs), inside, strict=True) if here] for xs in (params, grads))
 
         def ranked(part: Part, mask: jax.Array, p: jax.Array, g: jax.Array) -> Ranked:
@@ -110,11 +110,11 @@ class Choice:
         Raises:
             ValueError: one whose shape does not fit the structure.
         """
-        leaves, layers = jax.tree.leaves_with_path(params), depths(self.layers, params)
+        leaves, layers = named_leaves(params), depths(self.layers, params)
         parts = []
-        for (path, p), inside, depth in zip(leaves, select(self.mask, params), layers, strict=True):
+        for (path, p), inside, depth in zip(leaves, select(self.mask, params, self.layers), layers, strict=True):
             if inside:
-                part = Part(path_of(path), jnp.shape(p), depth, self.structure)
+                part = Part(path, jnp.shape(p), depth, self.structure)
                 misfit = self.structure.misfit(part.shape)
                 if misfit:
                     layers_too = f", {depth} of its axes layers," if depth else ""

@@ -4,9 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from optchain.core.mask import matches
 from optchain.core.numbers import Range, checked
-from optchain.core.paths import nearest
+from optchain.core.paths import matches, nearest
 
 DISTRIBUTIONS = ("uniform", "erk", "global")
 SPARSITY = Range("[0, 1)")

@@ -2,11 +2,10 @@
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from optchain.core.describe import aligned
-from optchain.core.paths import path_of
+from optchain.core.paths import named_leaves
 
 
 class Leaf(NamedTuple):
@@ -56,5 +55,5 @@ def sparsity(params: Any) -> Sparsity:
     kernel  (3, 3)  9        6      0.6667
     total           11       6      0.5455
     """
-    leaves = jax.tree.leaves_with_path(params)
-    return Sparsity(Leaf(path_of(path), jnp.shape(x), x.size, x.size - int(jnp.count_nonzero(x))) for path, x in leaves)
+    leaves = named_leaves(params)
+    return Sparsity(Leaf(name, jnp.shape(x), x.size, x.size - int(jnp.count_nonzero(x))) for name, x in leaves)

@@ -8,7 +8,7 @@ import optax
 
 from optchain.core.axes import Axes, along, entry
 from optchain.core.holes import is_hole
-from optchain.core.paths import path_of
+from optchain.core.paths import named_leaves
 from optchain.sharding.axes import followed
 
 
@@ -46,9 +46,9 @@ def shardings(tx: optax.GradientTransformation, params: Any) -> Any:
     >>> state["scale_by_shampoo"]["right"]["w"].sharding.spec
     P(None, 'x', None)
     """
-    for path, p in jax.tree.leaves_with_path(params):
+    for path, p in named_leaves(params):
         if getattr(p, "sharding", None) is None:
-            raise ValueError(f"parameter {path_of(path)!r} has no sharding; place the parameters first")
+            raise ValueError(f"parameter {path!r} has no sharding; place the parameters first")
     ps = jax.tree.leaves(params, is_leaf=is_hole)
     layouts = {p.sharding for p in ps if not is_hole(p)}
     meshes = {layout.mesh for layout in layouts if isinstance(layout, jax.NamedSharding)}
@@ -73,7 +73,8 @@ def _layout(slot: Any, p: Any, axes: Axes, replicated: Any) -> Any:
     if not isinstance(p.sharding, jax.NamedSharding):
         return replicated
     names, sizes = along(p.sharding.spec, axes, slot.shape, p.shape), p.sharding.mesh.shape
-    if slot.ndim >= 2 and (None in axes or len(set(axes)) < len(axes)):
+    several = slot.ndim >= 2 or slot.size > max(p.shape)  # more than one number for each index of an axis
+    if several and (None in axes or len(set(axes)) < len(axes)):
         names = _spread(names, [*along(p.sharding.spec, tuple(range(p.ndim)), p.shape, p.shape)], slot.shape, sizes)
     return jax.NamedSharding(p.sharding.mesh, jax.P(*map(entry, names)))
 

@@ -30,6 +30,7 @@ class Sam(Around):
 
     name = "sam"
     needs_params = True
+    reads = ("grad_fn",)
 
     def begin(self, params: Any) -> dict[str, Any]:
         return {"count": jnp.zeros((), jnp.int32)}
@@ -116,8 +117,8 @@ def sam(tx: optax.GradientTransformation, rho: Number = 0.05) -> Transform:
 
     The second gradient comes from the extra argument `grad_fn`, a function from parameters to gradients on the same
     batch: `oc.apply(tx, grads, state, params, grad_fn=lambda p: jax.grad(loss)(p, batch))`, within the jitted step. It
-    passes through chains, guards and accumulation, there with the last micro-batch. The parameters that it gets are
-    float32 or wider.
+    passes through chains and guards; around accumulation, `sam(accumulate(tx, 4))`, each micro-batch has its own. The
+    parameters that it gets are float32 or wider.
 
     Args:
         tx: any transformation; all of it sees the second gradient, so that a clip before it is not one of that.

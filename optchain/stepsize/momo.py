@@ -32,7 +32,8 @@ class MomentumModel:
         {\lVert \mu \rVert^2}\right), \qquad u = p - \frac{p - \tau \mu}{1 + \eta \lambda}
 
     Products are over all leaves together, and means begin with their first sample. `update` and `oc.apply` take the
-    extra argument `value`, the loss f; without it :math:`\tau = \eta`. What is kept is the difference
+    extra argument `value`, the loss f; with None :math:`\tau = \eta`, and to give nothing is an error. What is kept is
+    the difference
     :math:`\gamma - \langle \mu, p \rangle`, from the steps made, for the two would cancel: only a change of sign may
     follow this link.
 

@@ -36,8 +36,8 @@ class AdamModel:
         \langle \mu, p \rangle]_+}{\langle \mu, \mu / D \rangle}\right), \qquad
         u = p - \frac{p - \tau \mu / D}{1 + \eta \lambda}
 
-    Products are over all leaves together. `update` and `oc.apply` take the extra argument `value`, the loss f; without
-    it :math:`\tau = \eta / \rho`, which is Adam. What is kept is the difference
+    Products are over all leaves together. `update` and `oc.apply` take the extra argument `value`, the loss f; with
+    None :math:`\tau = \eta / \rho`, which is Adam, and to give nothing is an error. What is kept is the difference
     :math:`\gamma - \langle \mu, p \rangle`, from the steps made, for the two would cancel: only a change of sign may
     follow this link.
 

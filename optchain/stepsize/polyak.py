@@ -20,7 +20,7 @@ class PolyakStep:
         u = \min\left(\frac{f - f_{min}}{\lVert g \rVert^2 + \epsilon}, \gamma\right) g
 
     The norm is over all leaves together. `update` and `oc.apply` take the extra argument `value`, the loss f at the
-    parameters where g was computed; without it the factor is :math:`\gamma`.
+    parameters where g was computed; with None the factor is :math:`\gamma`, and to give nothing is an error.
 
     Fields:
         f_min: :math:`f_{min}`, a lower bound of the loss, any finite number.

@@ -13,7 +13,7 @@ from optchain.core.door import like, widened
 from optchain.core.holes import HOLE, is_hole
 from optchain.core.lift import technique
 from optchain.core.numerics import incremented, wide
-from optchain.core.paths import nearest, path_of
+from optchain.core.paths import map_named, nearest
 from optchain.core.routing import Given
 from optchain.core.transform import Transform, start, step, transform
 from optchain.stepsize.scale import scale
@@ -90,12 +90,12 @@ class Precision(Around):
         """The parameters in their own dtypes, and the state with what their rounding leaves."""
         own = state[self.name]
 
-        def rounded(path: Any, x: jax.Array, p: jax.Array) -> jax.Array:
+        def rounded(leaf: str, x: jax.Array, p: jax.Array) -> jax.Array:
             if self.params == "stochastic" and p.dtype == jnp.bfloat16:
-                return stochastic_round(x, random_bits(x.shape, self.seed, own["count"], path_of(path)))
+                return stochastic_round(x, random_bits(x.shape, self.seed, own["count"], leaf))
             return x.astype(p.dtype)
 
-        after = jax.tree.map_with_path(rounded, exact, params)
+        after = map_named(rounded, exact, params)
         kept = {
             "master": lambda x, new, old: x,
             "kahan": lambda x, new, old: (x - wide(new)).astype(new.dtype),
@@ -122,12 +122,12 @@ class Precision(Around):
         if self.slots == "float32":
             return inner
 
-        def narrow(path: Any, x: jax.Array) -> jax.Array:
+        def narrow(leaf: str, x: jax.Array) -> jax.Array:
             if x.dtype != jnp.float32 or not x.ndim:
                 return x
-            return stochastic_round(x, random_bits(x.shape, self.seed, count, f"slots/{path_of(path)}"))
+            return stochastic_round(x, random_bits(x.shape, self.seed, count, f"slots/{leaf}"))
 
-        return jax.tree.map_with_path(narrow, inner)
+        return map_named(narrow, inner)
 
 
 @technique(tx=scale(-0.1))

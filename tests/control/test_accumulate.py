@@ -126,7 +126,7 @@ def test_extra_arguments_reach_the_inner_transformation():
         params, state = oc.apply(
             tx, {"w": jnp.ones(2)}, state, params, value=value, hyper={"accumulate.lr.learning_rate": 0.5}
         )
-    chex.assert_trees_all_close(params, {"w": jnp.full(2, 1 - 0.5 * 7.0)})
+    chex.assert_trees_all_close(params, {"w": jnp.full(2, 1 - 0.5 * 6.0)})
 
 
 def test_schedules_count_the_steps_made():

@@ -7,7 +7,7 @@ import pytest
 from techniques import tree
 
 import optchain as oc
-from optchain.control.guard import REASONS
+from optchain import REASONS
 
 
 def reason(state):

@@ -56,7 +56,7 @@ def test_no_news_changes_nothing():
     tx = oc.scale_on_plateau(0.5, patience=0)
     state = tx.init({"w": jnp.ones(2)})
     for _ in range(3):
-        updates, state = tx.update({"w": jnp.ones(2)}, state)
+        updates, state = tx.update({"w": jnp.ones(2)}, state, value=None)
     assert updates["w"][0] == 1
 
 

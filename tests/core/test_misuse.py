@@ -1,5 +1,7 @@
 """What a user may do wrong, or do right in an unusual way."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -123,11 +125,11 @@ def test_a_mask_tree_made_from_an_nnx_state():
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: recipe().update(G, P, {}), r"chain: the state is dict, expected a state with the links \['adam'"),
+        (lambda: recipe().update(G, P, {}), r"chain: the state is one with .*, expected one with the links \['adam'"),
         (lambda: oc.chain(x=oc.scale(1.0)).update(G, recipe().init(P), P), "the state is .*'adam', 'clip', 'lr'"),
         (
             lambda: oc.scale_by_adam().update(G, oc.trace(0.9).init(P)),
-            "scale_by_adam: the state is one with 'trace'; create it with",
+            "scale_by_adam: the state is one with 'trace', expected one with 'scale_by_adam'; create it with",
         ),
         (lambda: oc.adam(lr=1e-3), "adam has no argument 'lr'; valid: b1, b2, eps, eps_root, learning_rate"),
         (lambda: oc.adam(), "adam: missing a required argument: 'learning_rate'"),
@@ -142,6 +144,40 @@ def test_a_mask_tree_made_from_an_nnx_state():
 def test_errors_say_what_was_wrong_and_what_is_right(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("state", [None, optax.EmptyState(), {}, ()], ids=str)
+@pytest.mark.parametrize(
+    "tx", [oc.clip_by_global_norm(1.0), recipe(), oc.guard(oc.sgd(0.1)), oc.groups(oc.sgd(0.1), {"*": {}})], ids=str
+)
+def test_a_state_that_is_none_says_how_to_make_one(tx, state):
+    message = "the state is (None|a \\w+|an empty dict), expected one with .*; create it with tx.init\\(params\\)"
+    for call in (tx.update, functools.partial(oc.apply, tx)):
+        with pytest.raises(ValueError, match=f"{tx.link.name}: {message}"):
+            call(G, state, P)
+
+
+SHAPES = {
+    "adam": (oc.adam(0.1), "adam: 'links/adam/scale_by_adam/mu/w'"),
+    "a bare technique": (oc.scale_by_adam(), "scale_by_adam: 'scale_by_adam/mu/w'"),
+    "of the whole tree": (oc.dog(1.0), "'.*/w'"),
+    "rows and columns": (oc.scale_by_came(min_dim_size_to_factor=2), "'.*/w'"),
+    "matrices": (oc.scale_by_shampoo(mask="w"), "'scale_by_shampoo/left/w'"),
+    "a wrapper": (oc.lookahead(oc.sgd(0.1), 2, 0.5), "lookahead: 'lookahead/slow/w'"),
+    "a gate": (oc.accumulate(oc.sgd(0.1), 2), "accumulate: 'accumulate/mean/w'"),
+    "an optax link": (oc.chain(x=optax.adam(0.1)), "chain: 'links/x/0/mu/w'"),
+}
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (1, 3)])
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_state_of_other_shapes_names_the_leaf_and_the_cure(name, shape):
+    tx, message = SHAPES[name]
+    state = tx.init({"w": jnp.ones(shape), "b": jnp.ones(3)})
+    cure = "; carry over what fits with migrate_state, or start again with tx.init\\(params\\)"
+    for call in (tx.update, functools.partial(oc.apply, tx), jax.jit(tx.update)):
+        with pytest.raises(ValueError, match=f"{message} has .* in the state, but .* for leaf 'w' as it is now{cure}"):
+            call(G, state, P)
 
 
 def test_a_float0_gradient_of_a_leaf_with_slots_is_named():

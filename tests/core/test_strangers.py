@@ -100,6 +100,15 @@ def test_tables_fit_120_columns_and_show_no_addresses(name):
     text = str(registered()[name].make(**registered()[name].example))
     assert max(map(len, text.splitlines())) <= 120
     assert "0x" not in text
+    assert "0x" not in repr(registered()[name].make(**registered()[name].example))
+
+
+def test_functions_are_written_by_their_names():
+    tx = oc.scale(0.5, mask=functools.partial(oc.is_matrix, "x", p=2))
+    assert "rule=Scale(step_size=0.5)" in repr(tx)
+    assert "mask=partial(is_matrix, 'x', p=2)" in repr(tx)
+    assert repr(oc.muon(oc.linear(0.1, 0.0, 9))).count("is_hidden") == 4
+    assert "('one', optax.scale_by_adam)" in repr(oc.chain(one=optax.scale_by_adam()))
 
 
 def test_a_copy_with_a_partial_function_is_equal():

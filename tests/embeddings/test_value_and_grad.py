@@ -8,7 +8,7 @@ import pytest
 from flax import linen, nnx
 
 import optchain as oc
-from optchain.core.paths import path_of
+from optchain.core.paths import named_leaves
 from optchain.embeddings.linen import Embed
 from optchain.embeddings.nnx import Embed as NnxEmbed
 from optchain.embeddings.nnx import row_value_and_grad as nnx_row_value_and_grad
@@ -115,9 +115,9 @@ def test_an_nnx_model_keeps_what_it_changes():
     value, grads = nnx_row_value_and_grad(loss)(ours, IDS)
     wanted, others = nnx.value_and_grad(loss)(theirs, IDS)
     is_rows = lambda x: isinstance(x, oc.RowGradient)  # noqa: E731
-    found = {path_of(path): x for path, x in jax.tree.leaves_with_path(grads, is_leaf=is_rows)}
+    found = dict(named_leaves(grads, is_rows))
     assert is_rows(found["words/embedding"])
-    others = {path_of(path): x for path, x in jax.tree.leaves_with_path(others)}
+    others = dict(named_leaves(others))
     chex.assert_trees_all_close((value, dense(found)), (wanted, others), rtol=1e-4, atol=1e-6)
     chex.assert_trees_all_close(ours.norm.mean.get_value(), theirs.norm.mean.get_value(), rtol=1e-6)
     params = nnx.state(ours, nnx.Param)

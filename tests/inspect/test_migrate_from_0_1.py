@@ -7,7 +7,7 @@ import pytest
 from recorded.states import extra, recorded_states, trained, transformations
 
 import optchain as oc
-from optchain.core.paths import path_of
+from optchain.core.paths import named_leaves
 
 TOLERANCE = 1e-6  # of the largest entry of a leaf
 MAKE, BEFORE = transformations(), recorded_states()
@@ -22,10 +22,14 @@ def stepped(name, state):
     return step(before.grads, state, before.params)[0]
 
 
+# What states of 0.1 do not have.
+CREATED = {"guard of accumulate": ("(guard).leaf",)}
+
+
 def require_close(found, recorded):
-    for (path, x), y in zip(jax.tree.leaves_with_path(found), jax.tree.leaves(recorded), strict=True):
+    for (path, x), y in zip(named_leaves(found), jax.tree.leaves(recorded), strict=True):
         x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-        assert np.abs(x - y).max() <= TOLERANCE * np.abs(y).max(), path_of(path)
+        assert np.abs(x - y).max() <= TOLERANCE * np.abs(y).max(), path
 
 
 def changed(before):
@@ -41,7 +45,7 @@ def test_the_next_step_is_that_of_version_0_1(name):
     before = BEFORE[name]
     assert changed(before)
     migrated, report = oc.migrate_state(before.state, MAKE[name], before.params)
-    assert not report.changed, str(report)
+    assert report.created == CREATED.get(name, ()) and not (report.dropped or report.renamed), str(report)
     require_close(stepped(name, migrated), before.after)
 
 
@@ -83,9 +87,9 @@ def test_weights_that_each_leaf_keeps_are_those_of_as_many_steps_of_this_version
     migrated, _ = oc.migrate_state(BEFORE[name].state, MAKE[name], BEFORE[name].params)
     made, found = (
         {
-            path_of(path): x
-            for path, x in jax.tree.leaves_with_path(state["links"])
-            if set(path_of(path).split("/")) & {"log", "lost", "weight", "mu_missed", "nu_missed"}
+            path: x
+            for path, x in named_leaves(state["links"])
+            if set(path.split("/")) & {"log", "lost", "weight", "mu_missed", "nu_missed"}
         }
         for state in (trained(name, MAKE[name]).state, migrated)
     )

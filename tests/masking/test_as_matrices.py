@@ -1,5 +1,6 @@
 """Matrix views: the law sees matrices, the slots keep the parameter's shape."""
 
+import itertools
 from typing import NamedTuple
 
 import chex
@@ -8,8 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from techniques import own
+from tiers import one_of_each
 
 import optchain as oc
+from optchain.core.holes import is_hole
 from optchain.core.views import view
 
 
@@ -87,12 +90,16 @@ def test_a_view_and_back_is_the_array(text, shape):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("h w i o", "is no view; expected axes on both sides of an arrow"),
-        (3, "is no view"),
+        ("h w i o", "is not a view; expected axes on both sides of an arrow"),
+        (3, "is not a view"),
         ("a b -> b c", "each axis must stand once on either side"),
         ("a a -> a a", "each axis must stand once on either side"),
         ("a b -> (a b)", "shows one axis; expected at least rows and columns"),
-        ("a (b -> a b", "is no view"),
+        ("a (b -> a b", "is not a view"),
+        ("d (q+k+v) -> d (q+k+v)", "has the parts q\\+k\\+v; expected at most one axis with the lengths of its parts"),
+        ("1+2 3+4 -> 1+2 3+4", "has the parts 1\\+2 and 3\\+4; expected at most one axis"),
+        ("d (0+4) -> d (0+4)", "has the parts 0\\+4"),
+        ("d (2+) -> d (2+)", "is not a view"),
     ],
 )
 def test_what_is_no_view_is_refused(text, message):
@@ -106,9 +113,85 @@ def test_a_view_that_does_not_fit_is_named():
         ValueError, match=r"leaf 'qkv': view 'd \(3 k\) -> 3 d k' does not fit .* axis \(3 k\) is 7 long"
     ):
         oc.as_matrices(by_norm(), {"qkv": "d (3 k) -> 3 d k"}).init(params)
+    with pytest.raises(ValueError, match=r"leaf 'qkv': view .* does not fit .* axis \(2\+1\+1 k\) is 7 long"):
+        oc.as_matrices(by_norm(), {"qkv": "d (2 + 1 + 1 k) -> d (2+1+1 k)"}).init(params)
     with pytest.raises(ValueError, match=r"has 4 axes on the left, the shape \(4, 7\) has 2"):
         oc.as_matrices(by_norm(), {"qkv": "h w i o -> (h w i) o"}).init(params)
     with pytest.raises(ValueError, match="declare layers with over_layers or a view with as_matrices"):
         by_norm().init({"conv": jnp.ones((3, 3, 2, 2))})
     with pytest.raises(ValueError, match="views must be a table"):
         oc.as_matrices(by_norm(), "h w -> w h")
+
+
+# A fused kernel of 4 query heads, 1 key and 1 value head of length 3, how it is seen, and the axis that is cut.
+FUSED = {
+    "all heads": ("d (4+1+1 k) -> d (4+1+1 k)", (5, 18), lambda x: x),
+    "columns": ("d 12+3+3 -> d 12+3+3", (5, 18), lambda x: x),
+    "an axis of heads": ("d 4 + 1 + 1 k -> d (4+1+1 k)", (5, 6, 3), lambda x: x.reshape(*x.shape[:-2], 18)),
+    "one head": ("d (4+1+1 k) -> 4+1+1 d k", (5, 18), lambda x: x),
+}
+LAWS = {
+    "muon": lambda: oc.scale_by_muon(scale="width"),
+    "soap": lambda: oc.scale_by_soap(every=2, max_dim=6),  # the queries have no right basis
+    "kl_soap": lambda: oc.scale_by_kl_soap(initial_value=oc.linear(0.1, 0.2, 9)),
+    "shampoo": lambda: oc.scale_by_shampoo(b=0.9, block_size=4),
+    "normuon": lambda: oc.scale_by_normuon(),
+    "leaf norm": lambda: oc.clip_by_leaf_norm(0.1),
+    "adagc": lambda: oc.clip_by_adagc(),
+    "rows": lambda: oc.scale_by_adam_mini(block="row"),
+}
+
+
+def steps(tx, params, grads):
+    """The updates of all steps, and the last state."""
+    update, state, updates = jax.jit(tx.update), tx.init(params), []
+    for g in grads:
+        u, state = update(g, state, params)
+        updates.append(u)
+    return updates, state
+
+
+def by_hand(x, columns):
+    """The fused kernel as parameters of their own, in the columns that its matrices have."""
+    x = columns(x)
+    return {"q": x[..., :12], "k": x[..., 12:15], "v": x[..., 15:]}
+
+
+FEW = [("soap", "all heads", True), ("muon", "an axis of heads", False), ("rows", "one head", False)]
+CASES_IN_PARTS = [case for case in itertools.product(LAWS, FUSED, (False, True)) if case not in FEW]
+
+
+@pytest.mark.parametrize("law, fused, stacked", one_of_each(FEW + CASES_IN_PARTS, lambda case: case in FEW and case))
+def test_unequal_parts_are_stepped_as_parameters_of_their_own(law, fused, stacked):
+    text, shape, columns = FUSED[fused]
+    shape = (2, *shape) if stacked else shape
+    drawn = [jax.random.normal(jax.random.key(seed), shape) for seed in range(5)]
+    layered = lambda tx: oc.over_layers(tx, "*") if stacked else tx  # noqa: E731
+    whole = layered(oc.as_matrices(LAWS[law](), {"qkv": text}))
+    params, *grads = [{"qkv": x} for x in drawn]
+    found, state = steps(whole, params, grads)
+    heads = "d (h 3) -> h d 3" if fused == "one head" else "d k -> d k"
+    apart = layered(oc.as_matrices(LAWS[law](), {"*": heads}))
+    parts, *split = [by_hand(x, columns) for x in drawn]
+    expected, _ = steps(apart, parts, split)
+    for x, y in zip(found, expected, strict=True):
+        chex.assert_trees_all_close(by_hand(x["qkv"], columns), y, rtol=1e-4, atol=1e-5)
+    slots = {name: tree["qkv"] for name, tree in own(state).items() if name not in ("count", "seen")}
+    assert all(x.shape == shape or x.ndim == 1 + stacked for x in slots.values() if not is_hole(x))
+
+
+def test_leaves_in_the_same_parts_run_as_one_and_keep_one_vector_for_each_slot():
+    params = {name: jax.random.normal(jax.random.key(i), (4, 9)) for i, name in enumerate("ab")}
+    tx = oc.as_matrices(oc.scale_by_shampoo(), {"*": "d 6+2+1 -> d 6+2+1"})
+    state = tx.init(params)
+    assert own(state)["left"]["a"].shape == (3 * 4 * 4,) and own(state)["right"]["a"].shape == (6 * 6 + 2 * 2 + 1,)
+    updates, _ = tx.update(params, state)
+    for name in "ab":
+        alone, _ = tx.update({name: params[name]}, tx.init({name: params[name]}))
+        np.testing.assert_allclose(updates[name], alone[name], rtol=1e-4, atol=1e-5)
+    muon = oc.as_matrices(oc.scale_by_muon(), {"*": "d 6+2+1 -> d 6+2+1"})
+    products = [
+        str(jax.make_jaxpr(lambda g: muon.update(g, muon.init(g)))(tree)).count("dot_general")
+        for tree in (params, {"a": params["a"]})
+    ]
+    assert products[0] == products[1] > 0

@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -19,16 +20,18 @@ def gradients(rows, columns, steps=100):
     return given, a @ a.T, b @ b.T
 
 
-def paper(gs, b1=0.95, b2=0.95, eps=1e-8, every=10, initial_value=0.1, floor=1e-6):
-    """The KL factors by QR with running eigenvalues (Lin et al.), and Adam in their bases."""
+def paper(gs, b1=0.95, b2=0.95, eps=1e-8, every=10, initial_value=0.1, floor=1e-6, max_dim=10_000):
+    """The KL factors by QR with running eigenvalues (Lin et al.), and Adam in their bases; of long sides no bases."""
     rows, columns = gs.shape[1:]
+    is_long = [n > max_dim for n in (rows, columns)]
     m, v, updates = np.zeros((rows, columns)), np.zeros((rows, columns)), []
     sa, sb = np.zeros((rows, rows)), np.zeros((columns, columns))
     la, lb = np.full(rows, initial_value), np.full(columns, initial_value)
     for t, g in enumerate(gs):
         if t == 0:
             # Their code sets up the bases with the first gradient.
-            qa, qb = (np.linalg.eigh(x)[1][:, ::-1] for x in (g @ g.T, g.T @ g))
+            firsts = [np.linalg.eigh(x)[1][:, ::-1] for x in (g @ g.T, g.T @ g)]
+            qa, qb = (np.eye(len(q)) if long else q for q, long in zip(firsts, is_long, strict=True))
         turned = qa.T @ g @ qb
         inverse_a, inverse_b = (1 / np.maximum(x, floor * x.max()) for x in (la, lb))
         sa = b2 * sa + (1 - b2) / columns * g @ qb @ np.diag(inverse_b) @ qb.T @ g.T
@@ -42,7 +45,8 @@ def paper(gs, b1=0.95, b2=0.95, eps=1e-8, every=10, initial_value=0.1, floor=1e-
         step = qa.T @ m @ qb / (1 - b1**t) / (np.sqrt(v / (1 - b2**t)) + eps)
         updates.append(qa @ step @ qb.T)
         if t % every == 0:
-            qa, qb = np.linalg.qr(sa @ qa)[0], np.linalg.qr(sb @ qb)[0]
+            nexts = [np.linalg.qr(s @ q)[0] for s, q in ((sa, qa), (sb, qb))]
+            qa, qb = (np.eye(len(q)) if long else q for q, long in zip(nexts, is_long, strict=True))
     return {"updates": np.stack(updates), "mu": m, "nu": v, "left": sa, "right_values": lb}
 
 
@@ -57,6 +61,25 @@ def test_agrees_with_the_paper(options):
     assert_agree(exact.updates, twin["updates"], 1e-8)
     assert_agree(ours.state["mu"], twin["mu"], SLOTS)
     assert_agree(ours.updates, twin["updates"], 2e-3)
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (4, 6)], ids=str)
+def test_long_sides_keep_the_standard_basis(shape):
+    given, *_ = gradients(*shape)
+    twin, ours = by_leaf(paper, given.grads, max_dim=5), run_float64(oc.scale_by_kl_soap(max_dim=5), given)
+    long, short = ("left", "right") if shape[0] > 5 else ("right", "left")
+    assert not jax.tree.leaves((ours.state[long], ours.state[f"{long}_basis"]))
+    assert ours.state[f"{long}_values"]["w"].shape == (6,) and ours.state[short]["w"].shape == (4, 4)
+    assert_agree({"w": ours.updates["w"]}, {"w": twin["updates"]["w"]}, 1e-8)
+
+
+@pytest.mark.parametrize("name, bound", [("soap", 2.1), ("kl_soap", 2.2), ("shampoo", 0.1), ("kron", 1.2)])
+def test_the_state_of_a_long_matrix_is_bounded(name, bound):
+    """That of the output of a large vocabulary: a square of the long side would be 3,600 times the parameter."""
+    tx = getattr(oc, f"scale_by_{name}")()
+    p = jax.ShapeDtypeStruct((30_000, 8), jnp.float32)
+    held = sum(x.size for x in jax.tree.leaves(jax.eval_shape(tx.init, p)))
+    assert held < bound * p.size
 
 
 def test_finds_the_kronecker_factors_of_the_covariance():
@@ -78,5 +101,6 @@ def test_the_eigenvalues_are_those_of_the_factors():
 
 
 def test_wrong_arguments_are_told():
-    with pytest.raises(ValueError, match="scale_by_kl_soap: every must be a whole number of at least 1, got 0"):
-        oc.scale_by_kl_soap(every=0).init(jnp.ones((2, 2)))
+    for name in ("every", "max_dim"):
+        with pytest.raises(ValueError, match=f"scale_by_kl_soap: {name} must be a whole number of at least 1, got 0"):
+            oc.scale_by_kl_soap(**{name: 0}).init(jnp.ones((2, 2)))

@@ -87,6 +87,39 @@ def test_agrees_with_pytorch_optimizer_given_its_noise(monkeypatch):
     assert_agree(ours.params, {"w": p.detach().numpy()}, 1e-3)
 
 
+def diagonal(gs, long, precond_lr=0.1):
+    """The same for a diagonal group on the first side, and on the second where that is long too."""
+    shape = gs.shape[1:]
+    m, (ql, qr), updates = np.zeros(shape), (np.eye(n) for n in shape), []
+    for t, g in enumerate(gs, 1):
+        m = 0.9 * m + 0.1 * g
+        mean = m / (1 - 0.9**t)
+        a, b = ql @ mean @ qr.T, np.linalg.inv(ql).T @ noise(0, t, shape) @ np.linalg.inv(qr)
+        sides = []
+        for q, x, y, is_long in ((ql, a, b, True), (qr, a.T, b.T, long == 2)):
+            difference, total = x @ x.T - y @ y.T, x @ x.T + y @ y.T
+            if is_long:
+                q = q - precond_lr * np.diag(np.diag(difference)) @ q / np.diag(total).max()
+            else:
+                q = q - precond_lr * np.triu(difference) @ q / bound(total)
+            sides.append(q)
+        ql, qr = sides
+        u = ql.T @ ql @ mean @ qr.T @ qr
+        updates.append(u * min(1.1 / np.sqrt((u**2).mean()), 1))
+    return {"updates": np.stack(updates), "product": np.kron(ql, qr)}
+
+
+@pytest.mark.parametrize("long, max_dim", [(1, 4), (2, 3)])
+def test_factors_of_long_sides_are_diagonal(long, max_dim):
+    given = gradients(5, 4)
+    ours, twin = run_float64(oc.scale_by_kron(max_dim=max_dim), given), by_leaf(diagonal, given.grads, long=long)
+    left, right = (ours.state[side]["w"] for side in ("left", "right"))
+    assert left.shape == (5,) and right.shape == ((4, 4) if long == 1 else (4,))
+    assert_agree(ours.updates, {"w": twin["updates"]["w"]}, 1e-9)
+    product = np.kron(np.diag(left), np.diag(right) if long == 2 else right)
+    np.testing.assert_allclose(product, twin["product"]["w"], atol=1e-9 * np.abs(product).max())
+
+
 def test_whitens_gradients_of_a_fixed_covariance():
     """The fixed point of P = Q^T Q is the inverse root of the covariance, so that P g is white up to noise."""
     given = gradients(steps=4000)
@@ -118,5 +151,6 @@ def test_factors_rest_where_there_is_no_gradient():
 
 
 def test_wrong_arguments_are_told():
-    with pytest.raises(ValueError, match="scale_by_kron: every must be a whole number of at least 1, got 0"):
-        oc.scale_by_kron(every=0).init(jnp.ones((2, 2)))
+    for name in ("every", "max_dim"):
+        with pytest.raises(ValueError, match=f"scale_by_kron: {name} must be a whole number of at least 1, got 0"):
+            oc.scale_by_kron(**{name: 0}).init(jnp.ones((2, 2)))

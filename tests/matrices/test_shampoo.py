@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -72,6 +73,26 @@ def test_a_single_gradient_becomes_orthogonal():
     np.testing.assert_allclose(found, u[0] @ u[2], atol=1e-4)
 
 
+@pytest.mark.parametrize("max_dim, long", [(4, 1), (3, 2)])
+def test_long_sides_have_no_moments_and_the_other_side_the_whole_root(max_dim, long):
+    """A single gradient becomes orthogonal by one side alone; blocks are cut along short sides only."""
+    g = full(6, 4, 1).grads["w"][0]
+    tx, u = oc.scale_by_shampoo(eps=0.0, max_dim=max_dim), np.linalg.svd(g, full_matrices=False)
+    found, state = tx.update(g, tx.init(g))
+    slots = state["scale_by_shampoo"]
+    assert len(jax.tree.leaves((slots["left"], slots["left_root"]))) == 0
+    if long == 2:
+        assert found is g and len(jax.tree.leaves(state)) == 1
+    else:
+        np.testing.assert_allclose(found, u[0] @ u[2], atol=1e-4)
+        blocked = oc.scale_by_shampoo(max_dim=4, block_size=2)
+        assert blocked.init(g)["scale_by_shampoo"]["right"].shape == (2, 2, 2)
+        updates, _ = blocked.update(g, blocked.init(g))
+        for columns in (slice(0, 2), slice(2, 4)):
+            alone, _ = tx.update(g[:, columns], tx.init(g[:, columns]))
+            np.testing.assert_allclose(updates[:, columns], alone, atol=1e-3)
+
+
 def test_blocks_are_matrices_of_their_own():
     given = full(6, 4)
     blocked = run(oc.scale_by_shampoo(every=1, block_size=3), given).updates["w"]
@@ -87,9 +108,10 @@ def test_blocks_are_matrices_of_their_own():
 @pytest.mark.parametrize("shape, size", [((6, 4), 3), ((7, 5), 3), ((2, 9), 4), ((5, 5), 8)], ids=str)
 def test_what_is_cut_joins_again(shape, size):
     x = jnp.arange(float(np.prod(shape))).reshape(shape)
-    blocks = cut(x, size)
-    assert max(blocks.shape[1:]) <= size
-    np.testing.assert_array_equal(joined(blocks, shape, size), x)
+    for sizes in ((size, size), (size, 9), (9, size)):
+        blocks = cut(x, *sizes)
+        assert all(n <= most for n, most in zip(blocks.shape[1:], sizes, strict=True))
+        np.testing.assert_array_equal(joined(blocks, shape, *sizes), x)
 
 
 @pytest.mark.parametrize("exponent", [0.25, 0.5, 1.0])
@@ -112,6 +134,6 @@ def test_roots_rest_between_the_steps_that_compute_them():
 
 
 def test_wrong_arguments_are_told():
-    for name in ("every", "block_size"):
+    for name in ("every", "block_size", "max_dim"):
         with pytest.raises(ValueError, match=f"scale_by_shampoo: {name} must be a whole number of at least 1, got 0"):
             oc.scale_by_shampoo(**{name: 0}).init(jnp.ones((2, 2)))

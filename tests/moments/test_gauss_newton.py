@@ -107,7 +107,7 @@ def test_sophia_g_agrees_with_the_paper():
                     tx, grads, state, params,
                     hessian=oc.gauss_newton_bartlett(lambda p: logits(p, given), params, key),
                 ),
-                lambda: oc.apply(tx, grads, state, params),
+                lambda: oc.apply(tx, grads, state, params, hessian=None),
             )  # fmt: skip
             return took, None
 

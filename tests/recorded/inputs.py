@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optchain.core.paths import path_of
+from optchain.core.paths import named_leaves
 
 HERE = Path(__file__).parent
 STEPS = 24  # a multiple of 2 and 3, so that the last step is one that accumulates the micro-batches of a few
@@ -66,7 +66,7 @@ def nested(flat: dict[str, Any]) -> Any:
 
 def by_path(tree: Any) -> dict[str, np.ndarray]:
     """The leaves in float64 by path, in the order of the paths."""
-    found = {path_of(path): np.asarray(x, np.float64) for path, x in jax.tree.leaves_with_path(tree)}
+    found = {path: np.asarray(x, np.float64) for path, x in named_leaves(tree)}
     return dict(sorted(found.items()))
 
 
@@ -99,7 +99,7 @@ def bowl(params: Any) -> jax.Array:
 
 def logits(params: Any) -> dict[str, jax.Array]:
     """Logits on both sides of the bound of QK-Clip, one for each index on the last axis of a kernel."""
-    leaves = [(path_of(path), p.shape) for path, p in jax.tree.leaves_with_path(params)]
+    leaves = [(path, p.shape) for path, p in named_leaves(params)]
     return {path.rpartition("/")[0]: jnp.linspace(50.0, 200.0, shape[-1]) for path, shape in leaves if shape}
 
 

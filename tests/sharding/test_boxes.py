@@ -18,7 +18,7 @@ from tiers import one_of_each
 import optchain as oc
 from optchain.core.boxes import boxes_of
 from optchain.core.dense import Dense
-from optchain.core.paths import path_of
+from optchain.core.paths import named_leaves
 
 X = jax.random.normal(jax.random.key(0), (16, 8))
 TECHNIQUES = {
@@ -73,9 +73,9 @@ def spec(state, slot, layer="Dense_0"):
 
 def require_layouts(state, layouts):
     """Each array is laid out as its box says; a box may be empty."""
-    layouts = {path_of(path): layout for path, layout in jax.tree.leaves_with_path(layouts)}
-    for path, x in jax.tree.leaves_with_path(state):
-        assert x.sharding.is_equivalent_to(layouts[path_of(path)], x.ndim)
+    layouts = dict(named_leaves(layouts))
+    for path, x in named_leaves(state):
+        assert x.sharding.is_equivalent_to(layouts[path], x.ndim)
 
 
 @pytest.mark.parametrize("name", one_of_each(TECHNIQUES))

@@ -145,3 +145,22 @@ def test_a_step_on_a_mesh_is_that_of_one_device(name, kind):
     assert jax.tree.map(lambda x: spec_of(x.sharding), found) == jax.tree.map(spec_of, (own, layouts))
     found, expected = (jax.tree.map(np.asarray, x) for x in (found, expected))
     chex.assert_trees_all_close(found, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=str)
+def test_unequal_parts_on_a_mesh_are_those_of_one_device(kind):
+    """Vectors of several parts are spread as other slots with more numbers than an axis is long."""
+    tx = oc.as_matrices(oc.chain(oc.scale_by_shampoo(b=0.9), oc.scale_by_muon()), {"qkv": "d (4+1+1 k) -> d (4+1+1 k)"})
+    params, grads = ({"qkv": jax.random.normal(jax.random.key(seed), (8, 24))} for seed in range(2))
+    expected, _ = tx.update(grads, tx.init(params), params)
+    mesh = mesh_of((2, 4), kind)
+    params, grads = (placed(tree, {"qkv": ("x", "y")}, mesh) for tree in (params, grads))
+    layouts = oc.shardings(tx, params)
+    state = jax.jit(tx.init, out_shardings=layouts)(params)
+    left = state["links"]["scale_by_shampoo"]["scale_by_shampoo"]["left"]["qkv"]
+    assert left.shape == (3 * 8 * 8,)
+    assert spec_of(left.sharding) == (("x", "y"),)
+    out = None if kind == AxisType.Explicit else (jax.tree.map(lambda p: p.sharding, params), layouts)
+    updates, after = jax.jit(tx.update, out_shardings=out)(grads, state, params)
+    np.testing.assert_allclose(updates["qkv"], expected["qkv"], rtol=1e-3, atol=1e-4)
+    assert jax.tree.map(lambda x: spec_of(x.sharding), after) == jax.tree.map(spec_of, layouts)

@@ -61,7 +61,7 @@ def test_reaches_the_minimum_of_a_cone_at_once():
 
 def test_without_a_loss_it_is_the_largest_rate():
     tx, g = oc.chain(polyak=oc.scale_by_polyak(max_learning_rate=0.25)), {"w": jnp.array([4.0])}
-    updates, state = tx.update(g, tx.init(g), g)
+    updates, state = tx.update(g, tx.init(g), g, value=None)
     assert updates["w"] == 1 and oc.metrics(state)["polyak.step"] == 0.25
     assert tx.update({"w": jnp.zeros(1)}, state, g, value=1.0)[0]["w"] == 0
 
@@ -69,4 +69,4 @@ def test_without_a_loss_it_is_the_largest_rate():
 def test_variants_are_checked():
     tx, g = oc.scale_by_polyak(variant="sps++"), jnp.ones(2)
     with pytest.raises(ValueError, match=r"scale_by_polyak: variant must be 'sps' or 'sps\+', got 'sps\+\+'"):
-        tx.update(g, tx.init(g))
+        tx.update(g, tx.init(g), value=1.0)

@@ -8,6 +8,7 @@ import optax
 
 from optchain.control.accumulate import accumulate
 from optchain.control.guard import guard
+from optchain.core.walk import definitions
 from optchain.inspect.laws.check import Broken, Skipped, law
 from optchain.inspect.laws.steps import gradients, require_close, take_step, told
 
@@ -40,9 +41,10 @@ def extra_arguments_forwarded(tx: Any, params: Any) -> None:
 def forgotten_extra_arguments(tx: Any, params: Any) -> None:
     """An extra argument that an update reads is asked for: to forget it is an error that names it."""
     grads, start = gradients(params), tx.init(params)
-    extra = {**told(), "hessian": grads, "max_logits": jnp.ones(())}
-    names = _read(tx, grads, start, params, extra)
-    for name in names:
+    extra = told()
+    declared = {name for _, link in definitions(tx) for name in link.reads if name in extra}
+    names = declared | _read(tx, grads, start, params, extra)
+    for name in sorted(names):
         rest = {key: x for key, x in extra.items() if key != name}
         try:
             jax.eval_shape(lambda rest=rest: tx.update(grads, start, params, **rest)[0])
@@ -55,7 +57,7 @@ def forgotten_extra_arguments(tx: Any, params: Any) -> None:
         raise Skipped("it reads none")
 
 
-def _read(tx: Any, grads: Any, state: Any, params: Any, extra: dict[str, Any]) -> list[str]:
+def _read(tx: Any, grads: Any, state: Any, params: Any, extra: dict[str, Any]) -> set[str]:
     """The names of the extra arguments that an update calls, or whose arrays take part in its program."""
     called: set[str] = set()
 
@@ -71,4 +73,4 @@ def _read(tx: Any, grads: Any, state: Any, params: Any, extra: dict[str, Any]) -
     program = jax.make_jaxpr(lambda arrays: tx.update(grads, state, params, **arrays, **functions))(arrays).jaxpr
     used = {id(x) for eqn in program.eqns for x in eqn.invars} | {id(x) for x in program.outvars}
     places = zip(jax.tree.leaves_with_path(arrays), program.invars, strict=True)
-    return sorted(called | {path[0].key for (path, _), x in places if id(x) in used})
+    return called | {path[0].key for (path, _), x in places if id(x) in used}

@@ -25,11 +25,16 @@ def gradients(params: Any, seed: int = 1) -> Any:
 
 
 def told() -> dict[str, Any]:
-    """What links may be told in a step: a loss, and for other parameters half their squared norm and its gradient."""
+    """What links may be told in a step: a loss, and for other parameters half their squared norm and its gradient.
+
+    Those that learn from a tree that only some steps have are told that this one has none.
+    """
     return {
         "value": jnp.zeros(()),
         "value_fn": lambda params: dot(floating(params), floating(params)) / 2,
         "grad_fn": floating,
+        "hessian": None,
+        "max_logits": None,
     }
 
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from optchain.control.accumulate import accumulate
+from optchain.control.extra_means import require_means
 from optchain.control.guard import guard
 from optchain.inspect.laws.check import law
 from optchain.inspect.laws.steps import (
@@ -52,9 +53,14 @@ def optax_wrappers(tx: Any, params: Any) -> None:
 
 @law
 def accumulation(tx: Any, params: Any) -> None:
-    """Equal micro-batches accumulated are one step."""
+    """Equal micro-batches accumulated are one step; what reads something of one batch that has no mean is refused."""
+    try:
+        require_means(tx)
+    except ValueError:
+        return
     grads, wrapped = gradients(params), accumulate(tx, 2)
-    carry, step = (params, wrapped.init(params)), jax.jit(lambda c, g: take_step(wrapped, c, g))
+    functions = dict.fromkeys(name for name, x in told().items() if callable(x))
+    carry, step = (params, wrapped.init(params)), jax.jit(lambda c, g: take_step(wrapped, c, g, **functions))
     for _ in range(2):
         carry = step(carry, grads)
     require_close("the parameters", carry[0], compiled(tx)((params, tx.init(params)), grads)[0], rtol=1e-4)
