@@ -197,18 +197,6 @@ def test_map_params_and_shardings(name):
     assert set(jax.tree.leaves(tagged)) <= {"slot", "other"}
 
 
-@each_kind_of_link
-def test_explicit_sharding_is_kept(name):
-    mesh = jax.make_mesh((4,), ("x",), (jax.sharding.AxisType.Explicit,))
-    with jax.set_mesh(mesh):
-        params = jax.device_put({"w": jnp.ones((8, 2)), "b": jnp.ones(4)}, jax.P("x"))
-        tx = build(name)
-        state = jax.jit(tx.init)(params)
-        updates, after = jax.jit(functools.partial(updated, tx))(params, state, params)
-        chex.assert_trees_all_equal(*(jax.tree.map(lambda x: str(jax.typeof(x)), s) for s in (state, after)))
-        chex.assert_trees_all_equal(*(jax.tree.map(lambda x: str(jax.typeof(x)), s) for s in (updates, params)))
-
-
 @every_technique
 def test_definitions_survive_copies(name):
     tx = build(name)
