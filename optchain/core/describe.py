@@ -44,7 +44,7 @@ def shown(value: Any) -> str:
     """A value as short as it can be read."""
     if isinstance(value, Tracer):
         return "traced"
-    if isinstance(value, jax.Array) and value.ndim:
+    if isinstance(value, jax.Array) and (value.ndim or jnp.issubdtype(value.dtype, jax.dtypes.prng_key)):
         return f"{value.dtype}{list(value.shape)}"
     if isinstance(value, (float, jax.Array)):
         return f"{float(value):g}"

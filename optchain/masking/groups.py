@@ -156,7 +156,8 @@ def groups(tx: optax.GradientTransformation, rules: Mapping[Any, Any] | Sequence
 
     Leaves with factors stay together: `tx` has one state, one count, and one global norm for all of them. Frozen leaves
     and those with their own transformation are not in that norm; to clip all together, put the clip before the groups
-    in a chain. All transformations step at the same updates.
+    in a chain. All transformations step at the same updates. Rates that find themselves (`prodigy`, D-Adaptation,
+    `dog`, `dowg`) keep one estimate under factors of `learning_rate` that differ.
 
     Args:
         tx: the transformation of all groups that have factors; they reach its links through all wrappers.

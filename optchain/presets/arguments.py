@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from optchain.core.mask import Mask
-from optchain.core.numbers import Number, statics
+from optchain.core.numbers import Number, Seed, seeds, statics
 from optchain.core.registry import registered
 
 Make = TypeVar("Make", bound=Callable[..., Any])
@@ -57,7 +57,8 @@ def arguments_of(technique: Any, **defaults: Any) -> dict[str, Argument]:
     Raises:
         ValueError: a field that the technique's docstring does not describe.
     """
-    kinds, described = statics(registered()[technique.__name__].rule), texts(technique)
+    rule, described = registered()[technique.__name__].rule, texts(technique)
+    kinds = statics(rule) | dict.fromkeys(seeds(rule), Seed)
     parameters = [p for p in inspect.signature(technique).parameters.values() if p.name != "mask"]
     missing = [p.name for p in parameters if p.name not in described]
     if missing and not STRIPPED:
@@ -66,6 +67,12 @@ def arguments_of(technique: Any, **defaults: Any) -> dict[str, Argument]:
         p.name: Argument(kinds.get(p.name, Number), defaults.get(p.name, p.default), described.get(p.name, ""))
         for p in parameters
     }
+
+
+def positional(technique: Any) -> list[str]:
+    """The arguments of a technique that may be given by position."""
+    parameters = inspect.signature(technique).parameters.values()
+    return [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
 
 
 def texts(function: Any) -> dict[str, str]:

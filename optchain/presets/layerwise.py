@@ -29,6 +29,7 @@ from optchain.stepsize.trust_ratio import scale_by_trust_ratio
 def lars(
     learning_rate: Number,
     weight_decay: Number = 0.0,
+    *,
     trust_coefficient: Number = 0.001,
     eps: Number = 0.0,
     momentum: Number = 0.9,
@@ -68,14 +69,16 @@ def lamb(
 
 
 @preset
-@documented(learning_rate="the length of the step over that of the parameter, at least 0; 0.01 in the paper.")
-def fromage(learning_rate: Number) -> Transform:
+@documented(
+    fromage_step, learning_rate="the length of the step over that of the parameter, at least 0; 0.01 in the paper."
+)
+def fromage(learning_rate: Number, min_norm: Number = 0.0) -> Transform:
     """Fromage: `fromage_step`, whose update is the whole step.
 
     >>> import optchain as oc
     >>> tx = oc.fromage(0.01)
     """
-    return chain(lr=fromage_step(learning_rate))
+    return chain(lr=fromage_step(learning_rate, min_norm))
 
 
 @preset

@@ -18,7 +18,17 @@ from optchain.matrices.scion import scale_by_scion
 from optchain.matrices.shampoo import scale_by_shampoo
 from optchain.matrices.soap import scale_by_soap
 from optchain.moments.adam import scale_by_adam
-from optchain.presets.arguments import LEAVES, RATE, WEIGHT_DECAY, Argument, arguments_of, documented, example, summary
+from optchain.presets.arguments import (
+    LEAVES,
+    RATE,
+    WEIGHT_DECAY,
+    Argument,
+    arguments_of,
+    documented,
+    example,
+    positional,
+    summary,
+)
 from optchain.presets.preset import made, preset
 from optchain.schedules.join import scale_schedule
 from optchain.stepsize.learning_rate import scale_by_learning_rate
@@ -39,7 +49,7 @@ ADAM = {
 ADAMW = {
     "weight_decay": Argument(Number, 0.0, f"for all parameters, {WEIGHT_DECAY}"),
     "adam_learning_rate": Argument(Number | None, None, ADAM_RATE),
-    **{f"adam_{name}": ADAM[name] for name in ("b1", "b2", "eps")},
+    **{f"adam_{name}": argument for name, argument in ADAM.items()},
     "adamw": Argument(Mask | None, None, NOT_HIDDEN),
 }
 
@@ -61,6 +71,7 @@ def scaled(learning_rate: Number, factor: float) -> Number:
 def matrix_optimizer(
     name: str,
     technique: Callable[..., Transform],
+    by_position: str | None = None,
     adamw: Mapping[str, Argument] = ADAMW,
     adam_rate: Callable[[Mapping[str, Any]], float] = lambda arguments: 1.0,
     **defaults: Any,
@@ -74,6 +85,8 @@ def matrix_optimizer(
     Args:
         name: of the optimizer.
         technique: the technique; its link is called after the optimizer.
+        by_position: the arguments after the learning rate that may be given by position; left out, those of the
+            technique.
         adamw: other arguments for all other parameters.
         adam_rate: from the arguments, what Adam's learning rate is by that of hidden matrices where it is left out.
         **defaults: other defaults for its arguments.
@@ -85,7 +98,7 @@ def matrix_optimizer(
     ) -> Transform:
         hidden = hidden_kernels(adamw)
         rest = Without(None, hidden)
-        adam = scale_by_adam(arguments["adam_b1"], arguments["adam_b2"], arguments["adam_eps"], mask=rest)
+        adam = scale_by_adam(*(arguments[f"adam_{name}"] for name in ADAM), mask=rest)
         lr = scale_by_learning_rate(learning_rate, mask=hidden)
         if adam_learning_rate is None:
             adam_learning_rate = scaled(learning_rate, adam_rate(arguments))
@@ -101,7 +114,8 @@ def matrix_optimizer(
     links = f"`{technique.__name__}` for hidden matrices, AdamW for all else"
     call = f'{name}(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))'
     doc = f"{summary(name, links, technique)}\n\n{HIDDEN}{example(call)}"
-    return made(name, make, RATE | own | dict(adamw), doc)
+    first = positional(technique) if by_position is None else by_position.split()
+    return made(name, make, RATE | own | dict(adamw), [*RATE, *first], doc)
 
 
 @preset
@@ -148,6 +162,7 @@ def scion(
 muon = matrix_optimizer(
     "muon",
     scale_by_muon,
+    "ns_coeffs ns_steps beta eps weight_decay",
     ADAMW
     | {
         "adam_learning_rate": Argument(Number | None, None, ADAM_RATE_OF_MUON),
