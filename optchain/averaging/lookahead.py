@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optchain.core.around import Around
+from optchain.core.around import Around, Held
 from optchain.core.lift import technique
 from optchain.core.numbers import Number, Range, checked, whole
 from optchain.core.routing import Given
@@ -47,16 +47,16 @@ class Lookahead(Around):
         # The slow step counts its own steps.
         routed = routed | {self.slot: routed[self.slot].at(None)}
 
-        def synchronized(slow: Any, other: Any) -> Any:
+        def synchronized(slow: Any, other: Held) -> Any:
             fast = jax.tree.map(jnp.add, params, new)
             way = jax.tree.map(jnp.subtract, slow, fast)
-            moved, other = self.other_step(self.slot, way, {"others": {self.slot: other}}, slow, routed)
+            moved, other = self.other_step(self.slot, way, {"others": {self.slot: other.state}}, slow, routed)
             slow = jax.tree.map(jnp.add, slow, moved)
             return jax.tree.map(jnp.subtract, slow, params), slow, other
 
         due = count >= self.every
         moved, slow, other = jax.lax.cond(
-            due, synchronized, lambda slow, other: (new, slow, other), own[self.slot], state["others"][self.slot]
+            due, synchronized, lambda slow, other: (new, slow, other), own[self.slot], self.held(state, self.slot)
         )
         after = {"count": jnp.where(due, 0, count), self.slot: slow}
         return moved, {self.name: after, "inner": inner, "others": {self.slot: other}}

@@ -29,8 +29,8 @@ class Guard(Gate):
 
     State under its name: `accepted` and `rejected`, steps; `streak`, rejections in a row; of the last step `reason`, an
     index of `REASONS`, `leaf`, the index of the leaf that was not finite or -1, and `last_norm`; `norm` and `value`,
-    running statistics `{"mean", "square", "count"}`; and, where it scales the loss, `loss_scale` and `grown`, steps since
-    that changed.
+    running statistics `{"mean", "square", "count"}`; and, where it scales the loss, `loss_scale` and `grown`, steps
+    since that changed.
     """
 
     check_outputs: bool
