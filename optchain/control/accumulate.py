@@ -33,6 +33,7 @@ class Accumulate(Gate):
     rows: int | None
 
     name = "accumulate"
+    mixes = True
 
     def takes(self) -> frozenset[str]:
         # The mean of the i-th examples of all micro-batches is no example, and to clip it protects none.

@@ -56,6 +56,7 @@ class Guard(Gate):
     growth: int
 
     name = "guard"
+    mixes = True
 
     def begin(self, params: Any) -> dict[str, Any]:
         own = {name: jnp.zeros((), jnp.int32) for name in ("accepted", "rejected", "streak", "reason")}

@@ -8,6 +8,7 @@ from optchain.core.describe import table
 from optchain.core.door import Door, like, rounded_sum, widened
 from optchain.core.gather import on_their_mesh
 from optchain.core.routing import Given, received
+from optchain.core.shards import require_whole
 from optchain.core.states import STRUCTURE
 from optchain.core.transform import transform
 
@@ -23,6 +24,7 @@ class Definition:
 
     name: str
     numbers: Mapping[str, Any] = {}  # those that `hyper` may override, as they were given
+    mixes = False  # whether an entry of what it makes depends on other entries, or on where it stands among them
 
     def children(self) -> dict[str, Any]:
         """The transformations within this one by the prefix of their numbers' names; the prefix `""` adds none."""
@@ -57,6 +59,10 @@ class Definition:
         """What gradients may be besides arrays like the parameters: "rows" of tables, or those of "examples"."""
         return frozenset()
 
+    def within(self, tree: Any) -> Any:
+        """A tree like the parameters with holes for leaves that pass as they are."""
+        return tree
+
     def metrics(self) -> dict[str, Any]:
         """The metrics before the first update; none where the state holds them."""
         return {}
@@ -71,6 +77,7 @@ class Definition:
     def update(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         self.require_state(state)
         door = Door(self, params, updates)
+        require_whole(self, door.updates, door.params)
         new, state, _ = self.propose(door.updates, state, door.params, self._received(door, extra, state))
         return door.updates_out(new), state
 
@@ -78,6 +85,7 @@ class Definition:
         """One step that rounds to the parameters' dtype once."""
         self.require_state(state)
         door = Door(self, params, grads)
+        require_whole(self, door.updates, door.params)
         new, state, _ = self.advance(door.updates, state, door.params, self._received(door, extra, state))
         return door.params_out(new), state
 

@@ -29,6 +29,7 @@ class Sam(Around):
     rho: Number
 
     name = "sam"
+    mixes = True
     needs_params = True
 
     def begin(self, params: Any) -> dict[str, Any]:
