@@ -39,6 +39,7 @@ class Sparse(Choice, Around):
     """
 
     name = "sparse"
+    mixes = True
 
     def shown(self, own: dict[str, Any]) -> dict[str, Any]:
         return {"sparsity": own["sparsity"], "changed": own["changed"]}

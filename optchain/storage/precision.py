@@ -39,6 +39,10 @@ class Precision(Around):
 
     name = "precision"
 
+    @property
+    def mixes(self) -> bool:  # pyright: ignore
+        return self.params == "stochastic" or self.slots != "float32" or self.watch
+
     def begin(self, params: Any) -> dict[str, Any]:
         counts = {"count": jnp.zeros((), jnp.int32), "lost": jnp.zeros((), jnp.float32)}
         return counts | {"rest": jax.tree.map(self._rest, params)}
