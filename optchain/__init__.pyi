@@ -37,7 +37,9 @@ from optchain.inspect.config import techniques as techniques
 from optchain.inspect.laws import check_laws as check_laws
 from optchain.inspect.migrate import migrate_state as migrate_state
 from optchain.inspect.reset import reset_state as reset_state
+from optchain.inspect.routing import routing as routing
 from optchain.masking.group_table import group_table as group_table
+from optchain.masking.hidden import is_hidden as is_hidden
 from optchain.masking.layerwise import layerwise_decay as layerwise_decay
 from optchain.masking.rules import FROZEN as FROZEN
 from optchain.masking.sparse_update import nonzero as nonzero
@@ -225,6 +227,8 @@ def schedule_free(
     learning_rate: Number,
     b1: Number = 0.9,
     weight_lr_power: Number = 2.0,
+    *,
+    decay_at_z: bool = False,
 ) -> Transform:
     r"""Turns a transformation's steps into those of a point between its own iterates and their average.
 
@@ -235,7 +239,7 @@ def schedule_free(
 
     The parameters are y, where gradients are taken; `averaged_params(state, params)` gives x, which is to be evaluated
     and kept. No schedule that falls to 0 is needed, only a warm-up. `tx` has no momentum of its own: b1 takes its
-    place. Weight decay within `tx` acts on y.
+    place.
 
     Args:
         tx: any transformation, with its learning rate: `oc.adamw(rate, b1=0.0)`, or the presets `schedule_free_sgd` and
@@ -244,6 +248,7 @@ def schedule_free(
             on. An override by `hyper` changes the rate of `tx`, not these weights.
         b1: :math:`b_1`, in (0, 1].
         weight_lr_power: r, at least 0; with 0 all iterates weigh the same.
+        decay_at_z: show `tx` the iterates z as parameters, so that its weight decay acts on them, instead of y.
 
     Metrics: `schedule_free.b1`, `schedule_free.weight_sum`.
 
@@ -253,7 +258,7 @@ def schedule_free(
     Differs from the paper: nothing; its code weighs by the largest rate so far, which is the same until the rate falls.
 
     Raises:
-        ValueError: a number out of its range.
+        ValueError: a number out of its range, or `decay_at_z` that is not a bool.
 
     References:
         Defazio et al., 2024, equations 3 to 5 and Algorithm 1. https://arxiv.org/abs/2405.15682
@@ -419,7 +424,7 @@ def clip_by_leaf_norm(max_norm: Number, *, mask: Mask | None = None) -> Transfor
 def differentially_private_aggregate(
     l2_norm_clip: Number,
     noise_multiplier: Number,
-    key: int = 0,
+    key: int | jax.Array = 0,
     *,
     mask: Mask | None = None,
 ) -> Transform:
@@ -437,7 +442,8 @@ def differentially_private_aggregate(
         l2_norm_clip: C, the bound on the norm of one example's gradient, > 0.
         noise_multiplier: :math:`\sigma`, at least 0; with the part of the data in a batch and the number of steps it
             gives the privacy, which an accountant outside this library computes.
-        key: of the noise, a whole number. What is to be private needs one that nobody can guess.
+        key: of the noise, a whole number or a key of `jax.random`, which may be traced: each member of a vmapped
+            ensemble draws its own noise from its own key. What is to be private needs one that nobody can guess.
 
     Metrics: `clipped`, the fraction of the examples whose gradient was clipped.
 
@@ -1012,7 +1018,7 @@ def grokfast_ema(alpha: Number = 0.98, lamb: Number = 2.0, *, mask: Mask | None 
         Lee et al., 2024, section 4 (Grokfast-EMA). https://arxiv.org/abs/2405.20233
     """
 
-def add_noise(eta: Number, gamma: Number, key: int = 0, *, mask: Mask | None = None) -> Transform:
+def add_noise(eta: Number, gamma: Number, key: int | jax.Array = 0, *, mask: Mask | None = None) -> Transform:
     r"""Adds normal noise of falling variance to the update.
 
     .. math::
@@ -1021,8 +1027,9 @@ def add_noise(eta: Number, gamma: Number, key: int = 0, *, mask: Mask | None = N
     Fields:
         eta: :math:`\eta`, variance at the first update, in the units of :math:`g^2`, at least 0.
         gamma: :math:`\gamma`, exponent of its fall, at least 0; 0.55 in the paper.
-        key: of the random numbers, a whole number. They are a hash of key, count, path and element: the same however
-            arrays are sharded, and others for each leaf. Stacked layers are one leaf.
+        key: of the random numbers, a whole number or a key of `jax.random`, which may be traced: each member of a
+            vmapped ensemble draws its own from its own key. They are a hash of key, count, path and element: the same
+            however arrays are sharded, and others for each leaf. Stacked layers are one leaf.
 
     Shapes and dtypes: any.
 
@@ -1140,7 +1147,8 @@ def groups(tx: optax.GradientTransformation, rules: Mapping[Any, Any] | Sequence
 
     Leaves with factors stay together: `tx` has one state, one count, and one global norm for all of them. Frozen leaves
     and those with their own transformation are not in that norm; to clip all together, put the clip before the groups
-    in a chain. All transformations step at the same updates.
+    in a chain. All transformations step at the same updates. Rates that find themselves (`prodigy`, D-Adaptation,
+    `dog`, `dowg`) keep one estimate under factors of `learning_rate` that differ.
 
     Args:
         tx: the transformation of all groups that have factors; they reach its links through all wrappers.
@@ -1226,7 +1234,13 @@ def over_layers(
     >>> tx = oc.over_layers(oc.chain(oc.clip_by_leaf_norm(1.0), oc.adamw(1e-3)), "blocks/*")
     """
 
-def keep_random(density: Number, rescale: bool = False, seed: int = 0, *, mask: Mask | None = None) -> Transform:
+def keep_random(
+    density: Number,
+    rescale: bool = False,
+    seed: int | jax.Array = 0,
+    *,
+    mask: Mask | None = None,
+) -> Transform:
     r"""Keeps random entries of the update, other ones at each step.
 
     .. math::
@@ -1235,8 +1249,9 @@ def keep_random(density: Number, rescale: bool = False, seed: int = 0, *, mask: 
     Fields:
         density: :math:`\rho`, the probability with which an entry is kept, in (0, 1].
         rescale: divide what is kept by :math:`\rho`, so that the update is right on average.
-        seed: of the random numbers, a whole number. They are a hash of seed, count, path and element: the same however
-            arrays are sharded, and others for each leaf. Stacked layers are one leaf.
+        seed: of the random numbers, a whole number or a key of `jax.random`, which may be traced: each member of a
+            vmapped ensemble draws its own from its own seed. They are a hash of seed, count, path and element: the same
+            however arrays are sharded, and others for each leaf. Stacked layers are one leaf.
 
     Shapes and dtypes: any.
 
@@ -1316,7 +1331,7 @@ def scale_by_apollo(
     b1: Number = 0.9,
     b2: Number = 0.999,
     eps: Number = 1e-08,
-    seed: int = 0,
+    seed: int | jax.Array = 0,
     *,
     mask: Mask | None = None,
 ) -> Transform:
@@ -1339,7 +1354,8 @@ def scale_by_apollo(
         b1: decay of Adam's mean, in [0, 1).
         b2: decay of Adam's mean square, in [0, 1).
         eps: added to Adam's root, in the units of g, at least 0.
-        seed: of the sketches, which are drawn again at each step rather than kept.
+        seed: of the sketches, which are drawn again at each step rather than kept: a whole number or a key of
+            `jax.random`, which may be traced.
 
     Shapes and dtypes: matrices; the slots `mu` and `nu` have `rank` numbers for each channel, `size` is a number, in
     float32 or wider. The link keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes,
@@ -1364,7 +1380,7 @@ def scale_by_dion(
     rank: int = 64,
     b: Number = 0.95,
     scale: str = "spectral",
-    seed: int = 0,
+    seed: int | jax.Array = 0,
     *,
     mask: Mask | None = None,
 ) -> Transform:
@@ -1382,7 +1398,8 @@ def scale_by_dion(
         b: how much of the part that was stepped along stays in the momentum, in [0, 1).
         scale: the factor :math:`s`: `"spectral"`, `"width"`, `"rms"` or `"none"`, see
             `optchain.matrices.shape_scale`.
-        seed: of the normal numbers that :math:`V` begins with.
+        seed: of the normal numbers that :math:`V` begins with, a whole number or a key of `jax.random`, which may be
+            traced.
 
     Shapes and dtypes: matrices, of inputs by outputs as in Flax; the slot `mu` is like the parameter, `right` has
     `rank` numbers for each of its columns, both in float32 or wider.
@@ -1390,8 +1407,9 @@ def scale_by_dion(
     Raises:
         ValueError: a rank below 1, or another scale.
 
-    Differs from the paper: where a column of :math:`R` is 0, the old one stays in :math:`V`, and the update has no such
-    part. It is the law of one device: how the factors are exchanged between devices is left to the compiler.
+    Differs from the paper: where a column of :math:`R` is shorter than 1e-5 of the longest, as all are beyond the rank
+    of the momentum, the old one stays in :math:`V`, and the update has no such part. It is the law of one device: how
+    the factors are exchanged between devices is left to the compiler.
 
     References:
         Ahn et al., 2025, Algorithm 1. https://arxiv.org/abs/2504.05295
@@ -1480,8 +1498,9 @@ def scale_by_galore(
     Raises:
         ValueError: `rank` or `update_proj_gap` below 1.
 
-    Differs from the paper: nothing, with Adam inside. optax projects the longer side, which keeps a larger projector
-    and smaller moments; for square matrices both are the same.
+    Differs from the paper: where the root of :math:`\nu` is below 1e-6 of the largest one in its column, which is what
+    rounding leaves where the rank exceeds that of the gradient, Adam's step is 0, not as large as elsewhere. optax
+    projects the longer side, which keeps a larger projector and smaller moments; for square matrices both are the same.
 
     References:
         Zhao et al., 2024, Algorithm 2. https://arxiv.org/abs/2403.03507
@@ -1537,7 +1556,8 @@ def scale_by_kl_soap(
     authors' code bounds their inverse roots by the length of the side, and does not debias. The first gradient is
     whitened by the initial eigenvalue, where theirs enters the factors as it is: it weighs 1 / `initial_value` times as
     much here, by default 10, and moves the eigenvalues too. On recorded gradients of six matrices the updates are the
-    same until the bases first change, and differ by 7 to 11 percent of their norm after 120 steps.
+    same until the bases first change, and differ by 7 to 11 percent of their norm after 120 steps. As in
+    `scale_by_soap` the update has no part where the root of :math:`\nu` is below 1e-6 of the largest one.
 
     References:
         Lin et al., 2025, claims 2 and 3 and the implementation by QR. https://arxiv.org/abs/2509.03378
@@ -1550,7 +1570,7 @@ def scale_by_kron(
     b1: Number = 0.9,
     precond_lr: Number = 0.1,
     every: int = 1,
-    seed: int = 0,
+    seed: int | jax.Array = 0,
     max_dim: int = 10000,
     *,
     mask: Mask | None = None,
@@ -1570,7 +1590,8 @@ def scale_by_kron(
         b1: decay of the mean, in [0, 1).
         precond_lr: :math:`\eta`, the step of the factors, positive, at most 1 in practice.
         every: the factors are fitted at the first step and then every so many steps, at least 1.
-        seed: of the normal numbers :math:`v`, which are the same for all parameters of one shape.
+        seed: of the normal numbers :math:`v`, which are the same for all parameters of one shape: a whole number or a
+            key of `jax.random`, which may be traced.
         max_dim: the factors of sides longer than this are diagonal, with the diagonal of the law above.
 
     Shapes and dtypes: matrices; the slot `mu` is like the parameter; the factor of a side of n entries is square, with
@@ -1813,7 +1834,10 @@ def scale_by_soap(
 
     Differs from the paper: the first step, of which it says nothing, is that of its authors' code. That code also sorts
     each basis by eigenvalue before it changes, with :math:`\nu`, which the paper does not. It leaves the weight decay
-    out of that first step, where a decay that follows this link takes :math:`\eta \lambda` of each parameter off.
+    out of that first step, where a decay that follows this link takes :math:`\eta \lambda` of each parameter off. Where
+    the root of :math:`\nu` is below 1e-6 of the largest one, which is what rounding leaves in directions that no
+    gradient had, the update has no part: in the authors' code it is as large there as elsewhere, for a gradient of low
+    rank most of the update.
 
     References:
         Vyas et al., 2024, Algorithms 3 and 4. https://arxiv.org/abs/2409.11321
@@ -3046,8 +3070,10 @@ def muon_clip(
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
         adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes `learning_rate`.
-        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     References:
         Kimi Team, 2025, Algorithm 1. https://arxiv.org/abs/2507.20534
@@ -3118,8 +3144,8 @@ def adamw(
             update.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
         nesterov: let the mean look ahead by one step, as `nadam` does.
 
     >>> import optchain as oc
@@ -3149,8 +3175,8 @@ def lion(
         smooth_beta: :math:`\beta`, > 0, in the units of 1 / g; of the mode `"smooth"` alone.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.lion(0.01)
@@ -3242,8 +3268,10 @@ def adamh(
         b2: decay of the mean square, in [0, 1).
         eps: added to the root, in the units of g, at least 0.
         adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes `learning_rate`.
-        adam: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adam: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     References:
         Wen et al., 2026. https://arxiv.org/abs/2606.16899
@@ -3283,14 +3311,14 @@ def lamb(
             update.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     References:
         You et al., 2019, Algorithm 2. https://arxiv.org/abs/1904.00962
 
     >>> import optchain as oc
-    >>> tx = oc.lamb(1e-3, weight_decay=0.01, mask=oc.is_matrix)
+    >>> tx = oc.lamb(1e-3, weight_decay=0.01, mask=oc.is_kernel)
     """
 
 def lars(
@@ -3314,10 +3342,10 @@ def lars(
         momentum: the decay of the sum of the steps, in [0, 1).
         nesterov: whether that sum looks ahead by one step.
         mask: the parameters with a rate of their own and weight decay: patterns on paths, a predicate of (path,
-            leaf), or a tree of bools; None stands for all.
+            leaf), a tree of bools, or a function that makes it; None stands for all.
 
     >>> import optchain as oc
-    >>> tx = oc.lars(1.0, weight_decay=1e-4, mask=oc.is_matrix)
+    >>> tx = oc.lars(1.0, weight_decay=1e-4, mask=oc.is_kernel)
     """
 
 def lbfgs(
@@ -3360,7 +3388,7 @@ def dion(
     rank: int = 64,
     b: Number = 0.95,
     scale: str = "spectral",
-    seed: int = 0,
+    seed: int | jax.Array = 0,
     *,
     weight_decay: Number = 0.0,
     adam_learning_rate: Number | None = None,
@@ -3375,6 +3403,7 @@ def dion(
     The formula stands in the documentation of `scale_by_dion`, with the letters that are used below.
 
     Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay.
+    `print(oc.routing(tx, params))` shows which links step which parameter.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
@@ -3382,7 +3411,8 @@ def dion(
         b: how much of the part that was stepped along stays in the momentum, in [0, 1).
         scale: the factor :math:`s`: `"spectral"`, `"width"`, `"rms"` or `"none"`, see
             `optchain.matrices.shape_scale`.
-        seed: of the normal numbers that :math:`V` begins with.
+        seed: of the normal numbers that :math:`V` begins with, a whole number or a key of `jax.random`, which may
+            be traced.
         weight_decay: for all parameters, the multiple of the parameter that is added to the update, at least 0; the
             learning rate multiplies it too (decoupled decay).
         adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes `learning_rate`.
@@ -3391,8 +3421,10 @@ def dion(
         adam_eps: Adam's eps: added to the root, in the units of g, at least 0.
         adam_eps_root: Adam's eps_root: added inside the root, in the units of g**2, at least 0; positive to
             differentiate through the update.
-        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     >>> import optchain as oc
     >>> tx = oc.dion(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
@@ -3421,6 +3453,7 @@ def kl_soap(
     The formula stands in the documentation of `scale_by_kl_soap`, with the letters that are used below.
 
     Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay.
+    `print(oc.routing(tx, params))` shows which links step which parameter.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
@@ -3440,8 +3473,10 @@ def kl_soap(
         adam_eps: Adam's eps: added to the root, in the units of g, at least 0.
         adam_eps_root: Adam's eps_root: added inside the root, in the units of g**2, at least 0; positive to
             differentiate through the update.
-        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     >>> import optchain as oc
     >>> tx = oc.kl_soap(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
@@ -3452,7 +3487,7 @@ def kron(
     b1: Number = 0.9,
     precond_lr: Number = 0.1,
     every: int = 1,
-    seed: int = 0,
+    seed: int | jax.Array = 0,
     max_dim: int = 10000,
     *,
     weight_decay: Number = 0.0,
@@ -3468,13 +3503,15 @@ def kron(
     The formula stands in the documentation of `scale_by_kron`, with the letters that are used below.
 
     Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay.
+    `print(oc.routing(tx, params))` shows which links step which parameter.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
         b1: decay of the mean, in [0, 1).
         precond_lr: :math:`\eta`, the step of the factors, positive, at most 1 in practice.
         every: the factors are fitted at the first step and then every so many steps, at least 1.
-        seed: of the normal numbers :math:`v`, which are the same for all parameters of one shape.
+        seed: of the normal numbers :math:`v`, which are the same for all parameters of one shape: a whole number or
+            a key of `jax.random`, which may be traced.
         max_dim: the factors of sides longer than this are diagonal, with the diagonal of the law above.
         weight_decay: for all parameters, the multiple of the parameter that is added to the update, at least 0; the
             learning rate multiplies it too (decoupled decay).
@@ -3484,8 +3521,10 @@ def kron(
         adam_eps: Adam's eps: added to the root, in the units of g, at least 0.
         adam_eps_root: Adam's eps_root: added inside the root, in the units of g**2, at least 0; positive to
             differentiate through the update.
-        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     >>> import optchain as oc
     >>> tx = oc.kron(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
@@ -3504,7 +3543,7 @@ def muon(
     scale: str = "width",
     adam_learning_rate: Number | None = None,
     adam_b1: Number = 0.9,
-    adam_b2: Number = 0.999,
+    adam_b2: Number = 0.95,
     adam_eps: Number = 1e-08,
     adam_eps_root: Number = 0.0,
     adamw: Mask | None = None,
@@ -3514,6 +3553,7 @@ def muon(
     The formula stands in the documentation of `scale_by_muon`, with the letters that are used below.
 
     Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay.
+    `print(oc.routing(tx, params))` shows which links step which parameter.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
@@ -3530,14 +3570,18 @@ def muon(
             the steepest step instead of one whose length does not depend on the gradients.
         scale: the factor :math:`s`: `"none"`, `"width"`, `"spectral"` or `"rms"`, see
             `optchain.matrices.shape_scale`.
-        adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes `learning_rate`.
+        adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes 0.015 times
+            `learning_rate`, which is the authors' 0.0003 beside 0.02, and all of it with `scale="rms"`, which makes
+            the updates of matrices as large as Adam's.
         adam_b1: Adam's b1: decay of the mean, in [0, 1).
         adam_b2: Adam's b2: decay of the mean square, in [0, 1).
         adam_eps: Adam's eps: added to the root, in the units of g, at least 0.
         adam_eps_root: Adam's eps_root: added inside the root, in the units of g**2, at least 0; positive to
             differentiate through the update.
-        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     >>> import optchain as oc
     >>> tx = oc.muon(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
@@ -3565,6 +3609,7 @@ def normuon(
     The formula stands in the documentation of `scale_by_normuon`, with the letters that are used below.
 
     Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay.
+    `print(oc.routing(tx, params))` shows which links step which parameter.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
@@ -3582,8 +3627,10 @@ def normuon(
         adam_eps: Adam's eps: added to the root, in the units of g, at least 0.
         adam_eps_root: Adam's eps_root: added inside the root, in the units of g**2, at least 0; positive to
             differentiate through the update.
-        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     >>> import optchain as oc
     >>> tx = oc.normuon(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
@@ -3601,7 +3648,9 @@ def scion(
 ) -> Transform:
     """The optimizer scion: `scale_by_scion` with the spectral norm for hidden matrices, sign and rms for all else.
 
-    Hidden are all kernels but those that the mask `sign` chooses; left out, those whose path holds "embed" or "head".
+    Hidden are all kernels but those that the mask `sign` chooses; left out, embeddings and heads by their names.
+    `print(oc.routing(tx, params))` shows which links step which parameter.
+
     With the weight decay of 1 all parameters stay in the balls of the three radii: constrained Scion; with 0 it is
     unconstrained.
 
@@ -3614,8 +3663,10 @@ def scion(
         ns_steps: how many polynomials of Newton-Schulz for the spectral norm, at least 1.
         weight_decay: for all parameters, the multiple of the parameter that is added to the update, at least 0; the
             learning rate multiplies it too (decoupled decay).
-        sign: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        sign: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     >>> import optchain as oc
     >>> tx = oc.scion(2**-10, sign=("*/embedding", "head/*"))
@@ -3643,6 +3694,7 @@ def shampoo(
     The formula stands in the documentation of `scale_by_shampoo`, with the letters that are used below.
 
     Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay.
+    `print(oc.routing(tx, params))` shows which links step which parameter.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
@@ -3663,8 +3715,10 @@ def shampoo(
         adam_eps: Adam's eps: added to the root, in the units of g, at least 0.
         adam_eps_root: Adam's eps_root: added inside the root, in the units of g**2, at least 0; positive to
             differentiate through the update.
-        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     >>> import optchain as oc
     >>> tx = oc.shampoo(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
@@ -3691,6 +3745,7 @@ def soap(
     The formula stands in the documentation of `scale_by_soap`, with the letters that are used below.
 
     Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay.
+    `print(oc.routing(tx, params))` shows which links step which parameter.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
@@ -3707,8 +3762,10 @@ def soap(
         adam_eps: Adam's eps: added to the root, in the units of g, at least 0.
         adam_eps_root: Adam's eps_root: added inside the root, in the units of g**2, at least 0; positive to
             differentiate through the update.
-        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     >>> import optchain as oc
     >>> tx = oc.soap(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
@@ -3746,8 +3803,8 @@ def adafactor(
             rate does not multiply; None takes nothing off.
         eps: added to the squares, in the units of g**2, positive.
         factored: False keeps the mean square of all parameters in their own shape.
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.adafactor(1e-2, momentum=0.9)
@@ -3775,8 +3832,8 @@ def adam_mini(
         block: "leaf", "row" (slices of the first axis) or "column" (slices of the last axis).
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.adam_mini(0.01)
@@ -3807,8 +3864,8 @@ def big_vision_adafactor(
         eps: added to the squares, in the units of g**2, positive.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.big_vision_adafactor(1e-3, weight_decay=0.1)
@@ -3842,8 +3899,8 @@ def came(
         min_dim_size_to_factor: the least number of rows and of columns that are factored, from 1.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.came(0.01)
@@ -3903,8 +3960,8 @@ def acprop(
         eps_root: added to the slot `nu` at each step, in the units of g**2, at least 0.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.acprop(0.01)
@@ -3979,8 +4036,8 @@ def adadelta(
         eps: added inside both roots, in the units of g**2 and of u**2, at least 0; with 0 nothing ever moves.
         weight_decay: the multiple of the parameter that is added to the gradient, at least 0; it enters all that
             follows (L2).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.adadelta(1.0)
@@ -4008,8 +4065,8 @@ def adahessian(
         hessian_power: k, from 0 (the gradient) to 1 (Newton's step).
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.adahessian(0.01)
@@ -4049,8 +4106,8 @@ def adamaxw(
         eps: added to the size of g, in the units of g, at least 0.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.adamaxw(0.01)
@@ -4062,7 +4119,7 @@ def adan(
     b2: Number = 0.92,
     b3: Number = 0.99,
     eps: Number = 1e-08,
-    eps_root: Number = 1e-08,
+    eps_root: Number = 0.0,
     weight_decay: Number = 0.0,
     mask: Mask | None = None,
 ) -> Transform:
@@ -4079,8 +4136,8 @@ def adan(
         eps_root: added inside the root, in the units of g**2, at least 0.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.adan(0.01)
@@ -4112,8 +4169,8 @@ def ademamix(
         eps_root: added inside the root, in the units of g**2, at least 0.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.ademamix(0.01)
@@ -4241,8 +4298,8 @@ def nadamw(
         momentum_decay: :math:`\psi`, how fast the missing share vanishes, per step, at least 0.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.nadamw(0.01)
@@ -4359,8 +4416,8 @@ def simplified_ademamix(
         eps_root: added inside the root, in the units of g**2, at least 0.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.simplified_ademamix(0.01)
@@ -4391,8 +4448,8 @@ def sophia(
         gamma: :math:`\gamma`, positive: the larger it is the fewer entries are clipped; 10 to 50 percent should not
             be.
         clip_threshold: :math:`\rho`, positive, in units of the learning rate.
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.sophia(0.01)
@@ -4451,7 +4508,7 @@ def dpsgd(
     learning_rate: Number,
     l2_norm_clip: Number,
     noise_multiplier: Number,
-    seed: int,
+    seed: int | jax.Array,
     momentum: Number | None = None,
     nesterov: bool = False,
 ) -> Transform:
@@ -4487,8 +4544,8 @@ def cocob(
         eps: the least bound of the gradient, in its units, at least 0.
         weight_decay: the multiple of the parameter that is added to the gradient, at least 0; it enters all that
             follows (L2).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.cocob()
@@ -4556,8 +4613,8 @@ def dog(
         eps: :math:`\epsilon`, in the units of g**2, at least 0.
         weight_decay: the multiple of the parameter that is added to the gradient, at least 0; it enters all that
             follows (L2); None adds nothing.
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.dog()
@@ -4580,8 +4637,8 @@ def dowg(
         eps: :math:`\epsilon`, in the units of p times g, at least 0.
         weight_decay: the multiple of the parameter that is added to the gradient, at least 0; it enters all that
             follows (L2); None adds nothing.
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.dowg()
@@ -4605,8 +4662,8 @@ def ldog(
         eps: :math:`\epsilon`, in the units of g**2, at least 0.
         weight_decay: the multiple of the parameter that is added to the gradient, at least 0; it enters all that
             follows (L2); None adds nothing.
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.ldog()
@@ -4726,15 +4783,21 @@ def schedule_free_adamw(
     eps: Number = 1e-08,
     weight_decay: Number = 0.0,
     weight_lr_power: Number = 2.0,
+    *,
+    decay_at_z: bool = False,
+    paper: bool = False,
 ) -> Transform:
-    """Schedule-free AdamW: `scale_by_rms`, `add_decayed_weights`, `scale_by_learning_rate`, in `schedule_free`.
+    r"""Schedule-free AdamW: `scale_by_rms`, `add_decayed_weights`, `scale_by_learning_rate`, in `schedule_free`.
 
-    With `warmup_steps` the rate rises on a line from 0, where optax's begins one step later on it.
+    The authors have two versions. This is the one that their package prefers (`AdamWScheduleFree`) and optax has, which
+    debiases the mean square. With `paper` it is that of the paper and its experiments (`AdamWScheduleFreePaper`): the
+    learning rate is :math:`\eta \sqrt{1 - b_2^t}`, which gives the first iterates less weight in the average and less
+    decay, and :math:`\epsilon` is added to the root of the biased mean.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
-        warmup_steps: the updates in which the learning rate rises from 0, a whole number of at least 0; not with a
-            schedule.
+        warmup_steps: the updates n in which the learning rate rises, a whole number of at least 0; the first is
+            made with the n-th part of it, as the authors' is; optax's does not move then. Not with a schedule.
         b1: the share of the average in the parameters at which gradients are taken, in (0, 1].
         b2: decay of the mean square, in [0, 1).
         eps: added to the root of the mean square, in the units of g, at least 0.
@@ -4742,6 +4805,8 @@ def schedule_free_adamw(
             multiplies it too (decoupled decay).
         weight_lr_power: the power of the learning rate that weighs each step in the average, at least 0; with 0 all
             weigh the same.
+        decay_at_z: let the weight decay act on the iterates that are averaged, instead of the parameters.
+        paper: multiply the rate by the root of the weight that the mean square has seen, instead of debiasing it.
 
     References:
         Defazio et al., 2024, Algorithm 1. https://arxiv.org/abs/2405.15682
@@ -4756,23 +4821,24 @@ def schedule_free_sgd(
     b1: Number = 0.9,
     weight_decay: Number = 0.0,
     weight_lr_power: Number = 2.0,
+    *,
+    decay_at_z: bool = False,
 ) -> Transform:
     """Schedule-free SGD: `add_decayed_weights`, `scale_by_learning_rate`, in `schedule_free`.
 
-    With `warmup_steps` the rate rises on a line from 0, where optax's begins one step later on it.
-
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
-        warmup_steps: the updates in which the learning rate rises from 0, a whole number of at least 0; not with a
-            schedule.
+        warmup_steps: the updates n in which the learning rate rises, a whole number of at least 0; the first is
+            made with the n-th part of it, as the authors' is; optax's does not move then. Not with a schedule.
         b1: the share of the average in the parameters at which gradients are taken, in (0, 1].
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
         weight_lr_power: the power of the learning rate that weighs each step in the average, at least 0; with 0 all
             weigh the same.
+        decay_at_z: let the weight decay act on the iterates that are averaged, instead of the parameters.
 
     References:
-        Defazio et al., 2024, Algorithm 1. https://arxiv.org/abs/2405.15682
+        Defazio et al., 2024, equations 3 to 5. https://arxiv.org/abs/2405.15682
 
     >>> import optchain as oc
     >>> tx = oc.schedule_free_sgd(1.0, warmup_steps=100)
@@ -4845,8 +4911,8 @@ def mars(
         gamma: strength of the correction by the difference from the last gradient, at least 0.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.mars(3e-3)
@@ -4923,7 +4989,11 @@ def regrow(
             has `oc.cosine(0.3, steps=end)`.
         grow: the score by which weights are grown.
         drop: the score of the weights that are not dropped.
-        end: the step from which on the masks stay; None for never.
+        end: the step from which on the masks stay, greater than `every`, where they first change; None for never.
+
+    The slots of a regrown weight are fresh, but its links count the steps of all weights, so that nothing corrects the
+    bias of its means: Adam's first steps of it are too large, with the usual numbers and a gradient that stays as it is
+    3.2 times at the first step, 6.5 at the tenth, 5.9 at the 25th, 3.2 at the 100th. See `reset_state`.
 
     Differs from the paper: the step at which masks change is a step of training too. A weight that is dropped and at
     once grown again continues as it was.
@@ -4949,7 +5019,7 @@ def sparse(
     schedule: MaskSchedule | None = None,
     structure: str | Sequence[int] = "unstructured",
     axis: int | None = None,
-    seed: int = 0,
+    seed: int | jax.Array = 0,
 ) -> Transform:
     r"""Trains some of the weights and holds the others at exactly 0, regardless of the transformation.
 
@@ -4972,7 +5042,8 @@ def sparse(
 
     Exactly as many units are kept as the sparsity says, rounded; equal scores are told apart by their place. `tx` sees
     masked gradients and parameters, and remembers nothing of what is pruned: at the beginning of each step its slots
-    like the parameter are there what its `init` makes of 0, so that a regrown weight starts again from 0.
+    like the parameter are there what its `init` makes of 0, so that a regrown weight starts again from 0;
+    what links count is not reset: `regrow` says how large the first steps are.
     What `averaged_params` reads is masked too; an average costs least after `sparse`, in a chain around both.
 
     The masks are in the state from `init` on, but the parameters are the caller's: before the first step
@@ -4991,7 +5062,8 @@ def sparse(
         axis: the axis of groups, by default the last but one, which a dense layer sums over; or that of channels, by
             default the last one, its outputs. Axes that `over_layers` declares are not counted, and each layer is
             pruned as if it were alone.
-        seed: of random scores, which are a hash of seed, step, path and element: the same however arrays are sharded.
+        seed: of random scores, a whole number or a key of `jax.random`, which may be traced. They are a hash of seed,
+            step, path and element: the same however arrays are sharded.
 
     Metrics: `sparse.sparsity`, the part of the weights that is pruned, of the parameters with masks;
     `sparse.changed`, how many the last step pruned or grew.
@@ -5076,8 +5148,8 @@ def cooldown(
 
     Args:
         base: :math:`f`, a function of the step, ours or any other's.
-        total: :math:`T`, the step at which `end` is reached, at least 0.
-        decay: :math:`D`, the steps of the decay, at least 0 and at most `total`.
+        total: :math:`T`, the step at which `end` is reached, positive.
+        decay: :math:`D`, the steps of the decay, positive and at most `total`.
         end: :math:`\eta_T`, the value that is held from step `total` on, any finite number.
         power: :math:`p`, positive; 1 is linear, 0.5 falls fast at first.
 
@@ -5103,7 +5175,7 @@ def cosine(start: Number, steps: Number, end: Number = 0.0, exponent: Number = 1
 
     Args:
         start: :math:`\eta_0`, any finite number.
-        steps: :math:`T`, at least 0; with 0 the value is `end` from the first step on.
+        steps: :math:`T`, positive.
         end: :math:`\eta_T`, any finite number.
         exponent: p, positive; above 1 the value falls earlier.
 
@@ -5167,14 +5239,14 @@ def warmup_cosine(
 
     Args:
         peak: :math:`\eta`, reached at step `warmup`, any finite number.
-        warmup: :math:`w`, the steps of the warm-up, at least 0 and at most `total`.
-        total: :math:`T`, the step at which `end` is reached, warm-up included.
+        warmup: :math:`w`, the steps of the warm-up, at least 0 and less than `total`.
+        total: :math:`T`, the step at which `end` is reached, warm-up included, positive.
         start: :math:`\eta_0`, the value at step 0 where there is a warm-up, any finite number.
         end: :math:`\eta_T`, any finite number.
         exponent: p, positive; above 1 the value falls earlier.
 
     Raises:
-        ValueError: a constant outside its range, a warm-up longer than the whole.
+        ValueError: a constant outside its range, a warm-up that leaves no step for the fall.
 
     Differs from the paper: one cycle, after a warm-up; p is 1 there.
 
@@ -5295,24 +5367,25 @@ def linear_half_life(start: Number, end: Number, steps: Number) -> Schedule:
     r"""A decay between two others whose half-life, the steps in which a sample loses half its weight, is a line.
 
     .. math::
-        b_t = \exp\left(\frac{1}{(1 - \tau) / \ln b_0 + \tau / \ln b_T}\right), \qquad \tau = \min(t / T, 1)
+        b_t = \exp\left(\frac{1}{(1 - \tau) / \ln b_0 + \tau / \ln b_T}\right), \qquad \tau = \min((t + 1) / T, 1)
 
     Args:
         start: :math:`b_0`, in [0, 1).
         end: :math:`b_T`, in [0, 1), held afterwards.
-        steps: :math:`T`, at least 0; with 0 the value is `end` from the first step on.
+        steps: :math:`T`, positive.
 
     Raises:
         ValueError: a constant outside its range.
 
-    Differs from the paper: its steps count from 1.
+    Differs from the paper: nothing; the paper counts updates from 1, here steps count from 0, so that update number
+    :math:`t + 1` is made with the paper's value for it, and only a schedule of one step has its end at step 0.
 
     References:
         Pagliardini, Ablin and Grangier, 2024, the scheduler of :math:`\beta_3`. https://arxiv.org/abs/2409.03137
 
     >>> import optchain as oc
-    >>> [round(float(oc.linear_half_life(0.5, 0.5**0.25, steps=6)(step)), 4) for step in (0, 2, 6, 9)]
-    [0.5, 0.7071, 0.8409, 0.8409]
+    >>> [round(float(oc.linear_half_life(0.5, 0.5**0.25, steps=6)(step)), 4) for step in (0, 1, 5, 9)]
+    [0.63, 0.7071, 0.8409, 0.8409]
     """
 
 def inverse_sqrt(peak: Number, warmup: Number) -> Schedule:
@@ -5478,7 +5551,7 @@ def linear(start: Number, end: Number, steps: Number) -> Schedule:
     Args:
         start: :math:`\eta_0`, any finite number.
         end: :math:`\eta_T`, any finite number.
-        steps: :math:`T`, at least 0; with 0 the value is `end` from the first step on.
+        steps: :math:`T`, positive.
 
     Raises:
         ValueError: a constant outside its range.
@@ -5507,8 +5580,8 @@ def one_cycle(
 
     Args:
         peak: :math:`\eta`, reached at step `warmup_fraction * total`, any finite number.
-        total: :math:`T`, the step at which the last value is reached, at least 0; the value is held from there on.
-        warmup_fraction: :math:`f`, the part of `total` in which the value rises, in [0, 1].
+        total: :math:`T`, the step at which the last value is reached, positive; the value is held from there on.
+        warmup_fraction: :math:`f`, the part of `total` in which the value rises, in [0, 1).
         div: :math:`d`, the peak over the first value, positive.
         final_div: :math:`d_T`, the first value over the last, positive.
 
@@ -5557,7 +5630,7 @@ def polynomial(start: Number, end: Number, power: Number, steps: Number) -> Sche
         start: :math:`\eta_0`, any finite number.
         end: :math:`\eta_T`, any finite number.
         power: :math:`p`, positive; 1 is linear.
-        steps: :math:`T`, at least 0; with 0 the value is `end` from the first step on.
+        steps: :math:`T`, positive.
 
     Raises:
         ValueError: a constant outside its range.
@@ -5606,7 +5679,7 @@ def rex(start: Number, steps: Number, end: Number = 0.0) -> Schedule:
 
     Args:
         start: :math:`\eta_0`, any finite number.
-        steps: :math:`T`, at least 0; with 0 the value is `end` from the first step on.
+        steps: :math:`T`, positive.
         end: :math:`\eta_T`, any finite number; 0 in the paper.
 
     Raises:
@@ -5658,8 +5731,8 @@ def wsd(peak: Number, warmup: Number, total: Number, decay: Number, end: Number 
     Args:
         peak: :math:`\eta`, any finite number.
         warmup: :math:`w`, the steps of the warm-up, at least 0.
-        total: :math:`T`, the step at which `end` is reached, warm-up included.
-        decay: :math:`D`, the steps of the decay, at least 0; `warmup + decay` is at most `total`.
+        total: :math:`T`, the step at which `end` is reached, warm-up included, positive.
+        decay: :math:`D`, the steps of the decay, positive; `warmup + decay` is at most `total`.
         end: :math:`\eta_T`, the value that is held from step `total` on, any finite number.
         power: :math:`p`, positive; 1 is linear, 0.5 is the 1-sqrt cooldown.
 
@@ -5893,6 +5966,10 @@ def scale_by_dadapt_adam(
     one weight, but :math:`1 - \sqrt{b_2}` is that of the step: a :math:`b_2` that rises raises the estimate, and d
     keeps its largest.
 
+    Learning rates of groups may differ under the one estimate: a group of a smaller rate is one whose parameters are
+    measured in other units, see `optchain.core.joint`. The authors' code takes 0, which leaves a group out, and no
+    other difference.
+
     Differs from the paper: `weight_decay` and `bias_correction` are those of the authors' code, off by default. The
     code divides by the old root in r.
 
@@ -5926,6 +6003,10 @@ def scale_by_dadapt_sgd(
     Metrics: `d`, the estimate that the next step uses.
 
     Shapes and dtypes: any; the slots are in float32 or wider.
+
+    Learning rates of groups may differ under the one estimate: a group of a smaller rate is one whose parameters are
+    measured in other units, see `optchain.core.joint`. The authors' code takes 0, which leaves a group out, and no
+    other difference.
 
     Differs from the paper: there the iterates, not the steps, are averaged, :math:`p \leftarrow b p + (1 - b) z` with
     :math:`z = p_0 - s`, which makes the same steps where b is constant. The first gradient that counts in
@@ -5961,6 +6042,9 @@ def scale_by_dog(
 
     Shapes and dtypes: any; the slots are in float32 or wider. `init` reads the parameters' values.
 
+    Learning rates of groups may differ under the one estimate: a group of a smaller rate is one whose parameters are
+    measured in other units, see `optchain.core.joint`.
+
     Differs from the paper: `eps` is that of the authors' code.
 
     References:
@@ -5991,6 +6075,9 @@ def scale_by_dowg(
     Metrics: `distance`, r, and `step`, the factor of g.
 
     Shapes and dtypes: any; the slots are in float32 or wider.
+
+    Learning rates of groups may differ under the one estimate: a group of a smaller rate is one whose parameters are
+    measured in other units, see `optchain.core.joint`.
 
     Differs from the paper: `eps`, absent there, is that of optax.
 
@@ -6083,7 +6170,7 @@ def scale_by_lars(
         You, Gitman and Ginsburg, 2017, Algorithm 1. https://arxiv.org/abs/1708.03888
 
     >>> import optchain as oc
-    >>> tx = oc.lars(1.0, weight_decay=1e-4, mask=oc.is_matrix)
+    >>> tx = oc.lars(1.0, weight_decay=1e-4, mask=oc.is_kernel)
     """
 
 def scale_by_ldog(
@@ -6388,6 +6475,10 @@ def scale_by_prodigy(
     each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers each. r and s have one
     weight, which their quotient takes out, whatever :math:`b_2` has been; d never falls when it changes.
 
+    Learning rates of groups may differ under the one estimate: a group of a smaller rate is one whose parameters are
+    measured in other units, see `optchain.core.joint`. The authors' code takes 0, which leaves a group out, and no
+    other difference.
+
     Differs from the paper: `estim_lr_coef`, `weight_decay`, `safeguard_warmup` and `bias_correction` are those of the
     authors' code, and leave the paper's law alone by default; the code adds :math:`d \epsilon` with the new d.
 
@@ -6495,7 +6586,7 @@ def precision(
     tx: optax.GradientTransformation,
     params: str = "nearest",
     slots: str = "float32",
-    seed: int = 0,
+    seed: int | jax.Array = 0,
     watch: bool = False,
 ) -> Transform:
     """Stores parameters narrower than float32, and slots, so that small updates are not lost.
@@ -6516,7 +6607,8 @@ def precision(
         tx: any transformation.
         params: one of the four words above.
         slots: "float32", or "bfloat16" with stochastic rounding for every array in the state of `tx` that has axes.
-        seed: of the random bits, which are a hash of seed, step, path and element: the same however arrays are sharded.
+        seed: of the random bits, a whole number or a key of `jax.random`, which may be traced. They are a hash of seed,
+            step, path and element: the same however arrays are sharded.
         watch: count the entries whose update would round to nothing, as the metric `precision.lost`; one more pass.
 
     Shapes and dtypes: any; parameters in float32 are stored as usual.
@@ -6525,7 +6617,7 @@ def precision(
     the compensation itself.
 
     Raises:
-        ValueError: an unknown word, or a seed that is not a whole number.
+        ValueError: an unknown word, or a seed that is neither a whole number nor a key.
 
     References:
         Zamirai et al., 2020, Algorithms 2 and 3. https://arxiv.org/abs/2010.06192

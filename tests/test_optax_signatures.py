@@ -27,6 +27,8 @@ OTHER_DEFAULTS = {
     ("scale_by_learning_rate", "learning_rate"): REQUIRED,
     ("add_noise", "key"): NOT_GIVEN,
     ("differentially_private_aggregate", "key"): NOT_GIVEN,
+    ("adan", "eps_root"): "optax's 1e-8, inside the root, is a floor of 1e-4 under the gradients",
+    ("scale_by_adan", "eps_root"): "optax's 1e-8, inside the root, is a floor of 1e-4 under the gradients",
     ("dowg", "init_estim_sq_dist"): "optax's None is its eps, 1e-4 by default",
     ("fromage", "min_norm"): "the authors' code has no least norm: a bias that begins at 0 would not move",
     ("lbfgs", "linesearch"): "the same search, as one of optchain's",

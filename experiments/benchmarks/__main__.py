@@ -73,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
         "laws", help="the laws of composition, for everything of ours and of optax's", formatter_class=shown
     )
     laws.add_argument("only", nargs="*", help="transformations such as optax.adam; all if left out")
+    laws.add_argument("--laws", nargs="*", default=[], help="laws such as shard_map; all if left out")
     laws.add_argument("--out", type=Path, default=RUNS / "laws.jsonl", help="file to append the rows to")
 
     sweep = commands.add_parser(
@@ -154,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         jax.config.update("jax_num_cpu_devices", 2)  # one of the laws is about sharding
         from experiments.benchmarks import laws
 
-        path = laws.run(args.only, args.out)
+        path = laws.run(args.only, args.laws, args.out)
     elif args.benchmark == "sweep":
         from experiments.benchmarks import sweep
 

@@ -14,24 +14,27 @@ from experiments.benchmarks import record
 from experiments.benchmarks.defects import DEFECTS
 from experiments.benchmarks.twins import techniques
 
-MARKS = {"holds": ".", "broken": "X", "skipped": "-"}
+MARKS = {"holds": ".", "broken": "X", "exempt": "e", "skipped": "-"}
+COLUMNS = {"holds": "hold", "exempt": "exempt", "skipped": "not applicable", "broken": "broken"}
 
 
-def run(only: list[str], out: Path) -> Path:
+def run(only: list[str], laws: list[str], out: Path) -> Path:
     """Check, print and record; the path of the record.
 
     Args:
         only: names of transformations, such as `optax.adam`; all if empty.
+        laws: names of laws; all if empty.
         out: file to append the rows to.
     """
     rows = []
     for name, make in transformations():
         if not only or name in only:
-            rows.append(row(name, make))
+            rows.append(row(name, make, laws))
             print(f"{name}: {rows[-1]['broken']} broken", flush=True)
-    record.show("Laws (. holds, X broken, - skipped)", [matrix_row(row) for row in rows])
-    record.show("Broken laws", totals(rows))
-    if not only:
+    record.show("Laws (. holds, X broken, e exempt, - not applicable)", [matrix_row(row) for row in rows])
+    record.show("Transformations by law", totals(rows))
+    record.show("Cells of the matrix", cells(rows))
+    if not only and not laws:
         rows += defects()
     record.append(out, rows)
     return out
@@ -63,9 +66,9 @@ def optimizers(module: ModuleType) -> Iterator[tuple[str, Callable[[], Any]]]:
             yield name, lambda make=make: make(learning_rate=0.01)
 
 
-def row(name: str, make: Callable[[], Any]) -> record.Row:
-    """The outcome of every law for one transformation, and why the broken ones are."""
-    findings = oc.check_laws(make()).findings
+def row(name: str, make: Callable[[], Any], laws: list[str]) -> record.Row:
+    """The outcome of every law for one transformation, and why those that do not hold do not."""
+    findings = oc.check_laws(make(), only=laws or None).findings
     return {
         "transformation": name,
         "broken": sum(finding.outcome == "broken" for finding in findings),
@@ -81,13 +84,26 @@ def matrix_row(row: record.Row) -> record.Row:
     return {"transformation": row["transformation"], "laws": marks, "broken": broken}
 
 
+def sides(rows: list[record.Row]) -> dict[str, list[record.Row]]:
+    """The rows of optchain and those of optax."""
+    ours = [r for r in rows if r["transformation"].startswith("oc.")]
+    return {"optchain": ours, "optax": [r for r in rows if r not in ours]}
+
+
 def totals(rows: list[record.Row]) -> list[record.Row]:
-    """How many transformations break each law, ours beside optax's."""
-    sides = {"optchain": [r for r in rows if r["transformation"].startswith("oc.")]}
-    sides["optax"] = [r for r in rows if r not in sides["optchain"]]
-    counts = {
-        side: Counter(law for r in members for law, x in r["laws"].items() if x == "broken")
-        for side, members in sides.items()
-    }
-    laws = [{"law": law} | {side: counts[side][law] for side in sides} for law in rows[0]["laws"]]
-    return [*laws, {"law": "transformations"} | {side: len(members) for side, members in sides.items()}]
+    """How many transformations keep and break each law, optchain's beside optax's."""
+    table = []
+    for law in rows[0]["laws"]:
+        counts = {side: Counter(r["laws"][law] for r in members) for side, members in sides(rows).items()}
+        table.append({"law": law} | {f"{side}: {COLUMNS[x]}": counts[side][x] for side in counts for x in COLUMNS})
+    return table
+
+
+def cells(rows: list[record.Row]) -> list[record.Row]:
+    """How many transformations there are, and the outcomes under all laws together, as a share too."""
+    table = []
+    for side, members in sides(rows).items():
+        counts = Counter(outcome for r in members for outcome in r["laws"].values())
+        shares = {COLUMNS[x]: f"{counts[x]} ({counts[x] / max(counts.total(), 1):.1%})" for x in COLUMNS}
+        table.append({"side": side, "transformations": len(members), "cells": counts.total()} | shares)
+    return table

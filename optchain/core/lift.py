@@ -44,7 +44,7 @@ def lift(rule: Any, name: str, runner: type[Runner] = Dense, positional_mask: bo
         given = inspect.Parameter.empty if default is dataclasses.MISSING else default
         return inspect.Parameter(argument, kind, default=given)
 
-    fields = [parameter(field.name, field.default, field.kw_only) for field in dataclasses.fields(rule)]
+    fields = [parameter(field.name, field.default, field.kw_only is True) for field in dataclasses.fields(rule)]
     signature = inspect.Signature([*fields, parameter("mask", None, not positional_mask)])
     allowed = constraints(rule)
 

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 
 from optchain.core.lift import lift
 from optchain.core.numbers import Positive
-from optchain.core.numerics import quotient
+from optchain.core.numerics import norm, quotient
 from optchain.core.rule import rule
 from optchain.matrices.galore import GaLore, laid, lying
-from optchain.matrices.growth import growth_factor, norm
+from optchain.matrices.growth import growth_factor
 
 
 class Completed(NamedTuple):
@@ -73,8 +73,8 @@ class Fira(GaLore):
     def update(self, g, s, p, t, seen) -> tuple[Any, Any]:
         wide = lying(g)
         now, low, step = self.within(wide, s, t, seen)
-        rest = quotient(norm(step, 0), norm(low, 0)) * (wide - self.scale * now.projector @ low)
-        size = norm(rest, None)[0, 0]
+        rest = quotient(norm(step, (0,)), norm(low, (0,))) * (wide - self.scale * now.projector @ low)
+        size = norm(rest)
         shrunk = growth_factor(size, s.size, self.max_growth)
         return laid(self.scale * now.projector @ step + shrunk * rest, g), Completed(*now, shrunk * size)
 

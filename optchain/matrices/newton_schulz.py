@@ -1,11 +1,10 @@
 """Orthogonalization of a matrix: all its singular values become about 1."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from optchain.core.numbers import Scalar, whole
-from optchain.core.numerics import quotient, sqrt
+from optchain.core.numerics import norm, quotient
 from optchain.core.paths import nearest
 from optchain.matrices.polar_express import polar_express
 
@@ -68,7 +67,4 @@ def orthogonalized(x: jax.Array, coefficients: tuple[Coefficients, ...], eps: Sc
 
 def unit(x: jax.Array, eps: Scalar) -> jax.Array:
     """The matrix divided by its Frobenius norm plus `eps`, whatever the size of its entries; zero stays zero."""
-    largest = jnp.max(jnp.abs(x), initial=0)
-    scaled = x / jnp.where(largest > 0, largest, 1)  # entries of 1e20 have no squares in float32
-    norm = sqrt(jnp.sum(scaled**2))
-    return scaled * quotient(largest, norm * largest + eps)
+    return quotient(x, norm(x) + eps)

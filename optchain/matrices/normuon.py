@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from optchain.core.lift import lift
 from optchain.core.mask import is_kernel
 from optchain.core.numbers import Decay, NonNegative, Static
-from optchain.core.numerics import ema, over_root, quotient, sqrt
+from optchain.core.numerics import ema, norm, over_root, quotient
 from optchain.core.rule import rule
 from optchain.matrices.newton_schulz import MUON, Polynomials, orthogonalized, polynomials
 
@@ -78,7 +78,7 @@ class NorMuon:
         o = orthogonalized(ahead, polynomials("scale_by_normuon", self.ns_coeffs, self.ns_steps), 0.0)
         nu = ema(jnp.mean(o**2, axis=0), s.nu, self.b2)
         normed = over_root(o, jnp.broadcast_to(nu, o.shape), self.eps)
-        return normed * quotient(0.2 * o.size**0.5, sqrt(jnp.sum(normed**2))), Moments(mu, nu)
+        return normed * quotient(0.2 * o.size**0.5, norm(normed)), Moments(mu, nu)
 
 
 scale_by_normuon = lift(NorMuon, "scale_by_normuon")

@@ -63,7 +63,7 @@ class Amsgrad(Sleeps):
 
     def update(self, g, s, p, t, seen):
         mean, moments = with_largest(self, g, s, seen)
-        return over_root(mean, moments.nu_max + self.eps_root, self.eps), moments
+        return over_root(mean, moments.nu_max, self.eps, eps_root=self.eps_root), moments
 
 
 def with_largest(rule: Any, g: jax.Array, s: MaxMoments, seen: Any) -> tuple[jax.Array, MaxMoments]:

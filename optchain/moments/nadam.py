@@ -68,7 +68,7 @@ class Nadam:
         new, new_next = 1 - self.b1 + missing, 1 - self.b1 + missing_next  # 1 - m, without cancellation
         mu, nu, weight = s.mu + new * (g - s.mu), ema(square(g), s.nu, self.b2), s.weight + new * (1 - s.weight)
         mean = ahead(g, mu, weight, new, new_next)
-        return over_root(mean, nu / seen.b2 + self.eps_root, self.eps), WeightedMoments(mu, nu, weight)
+        return over_root(mean, nu / seen.b2, self.eps, eps_root=self.eps_root), WeightedMoments(mu, nu, weight)
 
 
 def ahead(g: jax.Array, mu: jax.Array, weight: jax.Array, new: Any, new_next: Any) -> jax.Array:

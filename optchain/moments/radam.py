@@ -75,12 +75,13 @@ class Radam(Sleeps):
     def update(self, g, s, p, t, seen):
         mu, nu = ema(g, s.mu, self.b1), ema(square(g), s.nu, self.b2)
         mean = ahead(g, mu, seen.b1, 1 - self.b1, 1 - self.b1) if self.nesterov else mu / seen.b1
-        mean_square = nu / seen.b2 + self.eps_root
+        mean_square = nu / seen.b2
         longest, now = 2 / (1 - self.b2) - 1, length(self.b2, t)
         sure = now > jnp.maximum(self.threshold, 4.0)  # traced numbers are not checked
         rho = jnp.where(sure, now, longest)
         rectified = jnp.sqrt((rho - 4) * (rho - 2) * longest / ((longest - 4) * (longest - 2) * rho))
-        return jnp.where(sure, rectified * over_root(mean, mean_square, self.eps), mean), Moments(mu, nu)
+        u = over_root(mean, mean_square, self.eps, eps_root=self.eps_root)
+        return jnp.where(sure, rectified * u, mean), Moments(mu, nu)
 
 
 scale_by_radam = lift(Radam, "scale_by_radam")

@@ -58,7 +58,7 @@ class Yogi(Sleeps):
         g_square = square(g)
         mu, nu = ema(g, s.mu, self.b1), s.nu - (1 - self.b2) * jnp.sign(s.nu - g_square) * g_square
         mean, mean_square = (mu / seen.b1, nu / seen.b2) if self.bias_correction else (mu, nu)
-        return over_root(mean, mean_square + self.eps_root, self.eps), Moments(mu, nu)
+        return over_root(mean, mean_square, self.eps, eps_root=self.eps_root), Moments(mu, nu)
 
 
 scale_by_yogi = lift(Yogi, "scale_by_yogi")

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optchain.core.chain import Chain, automatic_name, chain
+from optchain.core.chain import Chain, automatic_name
 from optchain.core.definition import Definition, Result
 from optchain.core.gather import gathered, scattered
 from optchain.core.lift import technique
@@ -159,7 +159,7 @@ def lbfgs(
     directions = transform(Directions(memory_size, scale_init_precond))
     links = {"lbfgs": directions, "lr": scale_by_learning_rate(1.0 if learning_rate is None else learning_rate)}
     if linesearch is None:
-        return chain(**links)
+        return transform(Chain(tuple(links.items())))
     if not ours(linesearch):
         linesearch = transform(GivenSearch(linesearch, automatic_name(linesearch)))
     return transform(SearchChain((*links.items(), ("search", linesearch))))

@@ -3,7 +3,7 @@
 from optchain.clipping.private_aggregate import differentially_private_aggregate
 from optchain.core.chain import chain
 from optchain.core.lift import technique
-from optchain.core.numbers import Number
+from optchain.core.numbers import Number, Seed
 from optchain.core.transform import Transform
 from optchain.presets.arguments import MOMENTUM, NESTEROV, documented
 from optchain.presets.classic import sgd
@@ -25,7 +25,7 @@ def dpsgd(
     learning_rate: Number,
     l2_norm_clip: Number,
     noise_multiplier: Number,
-    seed: int,
+    seed: Seed,
     momentum: Number | None = None,
     nesterov: bool = False,
 ) -> Transform:

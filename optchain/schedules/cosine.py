@@ -13,7 +13,7 @@ from optchain.schedules.polynomial import risen
 
 
 @schedule(example={"start": 0.1, "steps": 20})
-def cosine(step, start: Rate, steps: NonNegative, end: Rate = 0.0, exponent: Positive = 1.0):
+def cosine(step, start: Rate, steps: Positive, end: Rate = 0.0, exponent: Positive = 1.0):
     r"""Half a cosine from one value to another, which is held.
 
     .. math::
@@ -21,7 +21,7 @@ def cosine(step, start: Rate, steps: NonNegative, end: Rate = 0.0, exponent: Pos
 
     Args:
         start: :math:`\eta_0`, any finite number.
-        steps: :math:`T`, at least 0; with 0 the value is `end` from the first step on.
+        steps: :math:`T`, positive.
         end: :math:`\eta_T`, any finite number.
         exponent: p, positive; above 1 the value falls earlier.
 
@@ -87,8 +87,8 @@ def cosine_restarts(
 
 
 def _fit(warmup, total, **others) -> str | None:
-    if known(warmup, total) and warmup > total:
-        return f"warmup must be at most total, got warmup={warmup:g} and total={total:g}"
+    if known(warmup, total) and warmup >= total:
+        return f"warmup must be less than total, got warmup={warmup:g} and total={total:g}"
     return None
 
 
@@ -97,7 +97,7 @@ def warmup_cosine(
     step,
     peak: Rate,
     warmup: NonNegative,
-    total: NonNegative,
+    total: Positive,
     start: Rate = 0.0,
     end: Rate = 0.0,
     exponent: Positive = 1.0,
@@ -113,14 +113,14 @@ def warmup_cosine(
 
     Args:
         peak: :math:`\eta`, reached at step `warmup`, any finite number.
-        warmup: :math:`w`, the steps of the warm-up, at least 0 and at most `total`.
-        total: :math:`T`, the step at which `end` is reached, warm-up included.
+        warmup: :math:`w`, the steps of the warm-up, at least 0 and less than `total`.
+        total: :math:`T`, the step at which `end` is reached, warm-up included, positive.
         start: :math:`\eta_0`, the value at step 0 where there is a warm-up, any finite number.
         end: :math:`\eta_T`, any finite number.
         exponent: p, positive; above 1 the value falls earlier.
 
     Raises:
-        ValueError: a constant outside its range, a warm-up longer than the whole.
+        ValueError: a constant outside its range, a warm-up that leaves no step for the fall.
 
     Differs from the paper: one cycle, after a warm-up; p is 1 there.
 

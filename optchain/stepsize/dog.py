@@ -41,6 +41,9 @@ class DistanceOverGradients:
 
     Shapes and dtypes: any; the slots are in float32 or wider. `init` reads the parameters' values.
 
+    Learning rates of groups may differ under the one estimate: a group of a smaller rate is one whose parameters are
+    measured in other units, see `optchain.core.joint`.
+
     Differs from the paper: `eps` is that of the authors' code.
 
     References:
@@ -53,6 +56,7 @@ class DistanceOverGradients:
     eps: NonNegative = 1e-8
 
     core_ndim = None
+    rate_power = 0.5
     metrics = ("distance", "step")
 
     def init(self, p):

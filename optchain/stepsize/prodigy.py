@@ -57,6 +57,10 @@ class Prodigy:
     each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers each. r and s have one
     weight, which their quotient takes out, whatever :math:`b_2` has been; d never falls when it changes.
 
+    Learning rates of groups may differ under the one estimate: a group of a smaller rate is one whose parameters are
+    measured in other units, see `optchain.core.joint`. The authors' code takes 0, which leaves a group out, and no
+    other difference.
+
     Differs from the paper: `estim_lr_coef`, `weight_decay`, `safeguard_warmup` and `bias_correction` are those of the
     authors' code, and leave the paper's law alone by default; the code adds :math:`d \epsilon` with the new d.
 
@@ -77,6 +81,7 @@ class Prodigy:
     bias_correction: Static[bool] = False
 
     core_ndim = None
+    rate_power = 1.0
     needs_params = True
     metrics = ("d",)
 

@@ -70,6 +70,19 @@ def test_finite_at_every_step(make):
     chex.assert_tree_all_finite(values)
 
 
+LENGTHS = {"steps", "total", "period", "half_period", "decay", "every", "tokens_per_step"}
+
+
+@pytest.mark.parametrize(
+    "make,name",
+    [(make, name) for make in MAKERS.values() for name in LENGTHS & inspect.signature(make).parameters.keys()],
+)
+@pytest.mark.parametrize("length", [0, -1.0])
+def test_a_length_of_no_steps_is_an_error(make, name, length):
+    with pytest.raises(ValueError, match=f"^{make.__name__}: {name} must lie in"):
+        build(make, **{name: length})
+
+
 @every
 def test_as_precise_as_in_float64(make):
     schedule = build(make)

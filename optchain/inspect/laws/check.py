@@ -1,6 +1,7 @@
 """Checking laws: what a law is, and the report of many."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -8,13 +9,19 @@ import jax
 import optax
 
 from optchain.core.transform import forwarding
+from optchain.core.walk import definitions
+from optchain.inspect.laws.exceptions import EXCEPTIONS
 
-HELD, BROKEN, SKIPPED = "holds", "broken", "skipped"
+HELD, BROKEN, EXEMPT, SKIPPED = "holds", "broken", "exempt", "skipped"
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """What came of one law."""
+    """What came of one law.
+
+    `outcome` is "holds", "broken", "exempt" (broken, as the table of exceptions says of a technique) or "skipped" (not
+    applicable); `reason` says why it does not hold.
+    """
 
     law: str
     statement: str
@@ -36,8 +43,9 @@ class Report:
     def __str__(self) -> str:
         width = max(len(finding.law) for finding in self.findings)
         lines = [f"{f.law.ljust(width)}  {f.outcome.ljust(7)}  {f.reason or f.statement}" for f in self.findings]
-        held = sum(finding.outcome == HELD for finding in self.findings)
-        return "\n".join([*lines, f"{held} of {len(lines)} hold, {len(self.broken)} broken"])
+        count = Counter(finding.outcome for finding in self.findings)
+        rest = ", ".join(f"{count[outcome]} {outcome}" for outcome in (BROKEN, EXEMPT, SKIPPED))
+        return "\n".join([*lines, f"{count[HELD]} of {len(lines)} hold, {rest}"])
 
     def require(self) -> None:
         """Raise an AssertionError that lists the broken laws, if there are any."""
@@ -66,7 +74,8 @@ def law(check: Law) -> Law:
 def check_laws(tx: optax.GradientTransformation, params: Any = None, only: list[str] | None = None) -> Report:
     """Check that a transformation, of ours, of optax's or your own, composes with everything else.
 
-    An exception in a law means that it is broken; it is reported, not raised.
+    An exception in a law means that it is broken; it is reported, not raised. What a technique of optchain is exempt
+    from (`optchain.inspect.laws.exceptions`) is reported with the reason, and does not count as broken.
 
     Args:
         tx: the transformation.
@@ -98,9 +107,16 @@ def _found(name: str, check: Law, tx: Any, params: Any) -> Finding:
     except Skipped as reason:
         return Finding(name, statement, SKIPPED, str(reason))
     except Exception as error:  # noqa: BLE001  # a law may be broken in any way
-        told = str(error) if isinstance(error, Broken) else f"{type(error).__name__}: {error}"
-        return Finding(name, statement, BROKEN, told.splitlines()[0][:200])
+        text = str(error) if isinstance(error, Broken) else f"{type(error).__name__}: {error}"
+        exempt = exemption(name, tx)
+        return Finding(name, statement, BROKEN if exempt is None else EXEMPT, exempt or text.splitlines()[0][:200])
     return Finding(name, statement, HELD)
+
+
+def exemption(law: str, tx: Any) -> str | None:
+    """Why a transformation is exempt from a law: the first technique in it of which the table says so."""
+    table = EXCEPTIONS.get(law, {})
+    return next((f"{link.name}: {table[link.name]}" for _, link in definitions(tx) if link.name in table), None)
 
 
 def _example() -> Any:

@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import math
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from optchain.core.door import is_floating
 from optchain.core.transform import forwarding
 from optchain.core.trees import dot
 from optchain.inspect.laws.check import Broken, Skipped
@@ -29,11 +31,16 @@ def told() -> dict[str, Any]:
     """
     return {
         "value": jnp.zeros(()),
-        "value_fn": lambda params: dot(params, params) / 2,
-        "grad_fn": lambda params: params,
+        "value_fn": lambda params: dot(floating(params), floating(params)) / 2,
+        "grad_fn": floating,
         "hessian": None,
         "max_logits": None,
     }
+
+
+def floating(tree: Any) -> Any:
+    """The tree with None in the place of what is not a floating array, as gradients of a model have it."""
+    return jax.tree.map(lambda x: x if is_floating(x) else None, tree)
 
 
 def take_step(tx: Any, carry: Any, grads: Any, **extra: Any) -> Any:
@@ -69,16 +76,32 @@ def require_close(what: str, result: Any, wanted: Any, rtol: float = 1e-5, atol:
         raise Broken(f"{what}: another structure")
     pairs = zip(jax.tree.leaves_with_path(result), jax.tree.leaves(wanted), strict=True)
     for (path, x), y in pairs:
-        x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+        x, y = _numbers(x), _numbers(y)
         if not np.allclose(x, y, rtol, atol, equal_nan=True):
             raise Broken(f"{what}{jax.tree_util.keystr(path)} differs by {np.nanmax(np.abs(x - y)):.2g}")
+
+
+def _numbers(x: Any) -> np.ndarray:
+    is_key = isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(x) if is_key else x, np.float64)
 
 
 def require_finite(what: str, tree: Any) -> None:
     """No leaf holds a NaN or infinity."""
     for path, x in jax.tree.leaves_with_path(tree):
-        if not np.all(np.isfinite(np.asarray(x, np.float64))):
+        if not np.all(np.isfinite(_numbers(x))):
             raise Broken(f"{what}{jax.tree_util.keystr(path)} is not finite")
+
+
+def flat(tree: Any) -> np.ndarray:
+    """All entries of a tree in float64."""
+    return np.concatenate([np.zeros(0), *(np.ravel(_numbers(x)) for x in jax.tree.leaves(tree))])
+
+
+def bytes_of(tree: Any) -> int:
+    """The size of all arrays of a tree; a key counts as the numbers that it is made of."""
+    arrays = [x for x in jax.tree.leaves(tree) if hasattr(x, "dtype")]
+    return sum(math.prod(x.shape) * x.dtype.itemsize for x in arrays)
 
 
 def cast(params: Any, dtype: Any) -> Any:

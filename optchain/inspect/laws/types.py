@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from optchain.inspect.laws.check import Broken, Skipped, law
+from optchain.inspect.laws.check import Broken, law
 from optchain.inspect.laws.steps import cast, gradients, told, types_of
 
 try:
@@ -75,18 +75,3 @@ def abstract_init(tx: Any, params: Any) -> None:
     for x, y in zip(jax.tree.leaves(abstract), jax.tree.leaves(state), strict=True):
         if (x.shape, x.dtype) != (jnp.shape(y), jnp.asarray(y).dtype):
             raise Broken(f"abstractly {x.shape} {x.dtype}, in fact {jnp.shape(y)} {jnp.asarray(y).dtype}")
-
-
-@law
-def sharding(tx: Any, params: Any) -> None:
-    """On a mesh with explicit sharding the state keeps the layout that init gave it."""
-    if len(jax.devices()) < 2:
-        raise Skipped("there is one device")
-    mesh = jax.make_mesh((2,), ("x",), (jax.sharding.AxisType.Explicit,), devices=jax.devices()[:2])
-    with jax.set_mesh(mesh):
-        even = {"w": jax.device_put(jnp.ones((4, 2)), jax.P("x")), "b": jax.device_put(jnp.ones(4), jax.P("x"))}
-        state = jax.jit(tx.init)(even)
-        after = jax.jit(lambda g, s, p: tx.update(g, s, p, **told())[1])(even, state, even)
-        for (path, x), y in zip(jax.tree.leaves_with_path(after), jax.tree.leaves(state), strict=True):
-            if str(jax.typeof(x)) != str(jax.typeof(y)):
-                raise Broken(f"state{jax.tree_util.keystr(path)} is {jax.typeof(x)}, wanted {jax.typeof(y)}")

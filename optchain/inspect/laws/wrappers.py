@@ -9,7 +9,7 @@ import optax
 from optchain.control.accumulate import accumulate
 from optchain.control.extra_means import require_means
 from optchain.control.guard import guard
-from optchain.inspect.laws.check import Broken, law
+from optchain.inspect.laws.check import law
 from optchain.inspect.laws.steps import (
     compiled,
     gradients,
@@ -20,30 +20,6 @@ from optchain.inspect.laws.steps import (
     telling,
     told,
 )
-
-
-@law
-def extra_arguments(tx: Any, params: Any) -> None:
-    """Unknown extra arguments are ignored."""
-    start, grads = (params, tx.init(params)), gradients(params)
-    require_close("the result ", take_step(tx, start, grads, unknown=jnp.ones(())), take_step(tx, start, grads), 0, 0)
-
-
-@law
-def extra_arguments_forwarded(tx: Any, params: Any) -> None:
-    """Extra arguments pass through accumulation and a guard around it."""
-    seen = []
-
-    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        seen.append(set(extra))
-        return tx.update(updates, state, params, **extra)
-
-    spy = optax.GradientTransformationExtraArgs(tx.init, update)
-    wrapped = guard(accumulate(spy, 1))
-    start, grads = (params, wrapped.init(params)), gradients(params)
-    jax.eval_shape(lambda c: take_step(wrapped, c, grads, told=jnp.ones(())), start)
-    if not any("told" in extra for extra in seen):
-        raise Broken("the extra argument `told` did not arrive")
 
 
 @law
