@@ -5,7 +5,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 
 TEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
-.PHONY: install demo test test-all test-oracles test-slow lint readme stubs benchmarks clean
+.PHONY: install demo test test-all test-oracles test-peers test-slow lint readme stubs benchmarks clean
 
 install: $(VENV)/.installed
 
@@ -19,21 +19,30 @@ $(VENV)/.oracles: $(VENV)/.installed
 	$(INSTALL) --editable '.[experiments,test,oracles]'
 	touch $@
 
+$(VENV)/.peers: $(VENV)/.installed
+	$(INSTALL) --editable '.[experiments,test,peers]'
+	touch $@
+
 # Train on the handwritten digits; the last line says where the report is.
 demo: install
 	$(BIN)/python -m experiments train configs/digits/adamw.toml --out runs/demo --overwrite
 
 # For every change, within minutes: one technique, data set or way of running stands for all of its kind.
 test: install
-	$(TEST) -m 'not full and not slow and not oracles'
+	$(TEST) -m 'not full and not slow and not oracles and not peers'
 
 # All of them, and all that takes no more than a minute each; the oracles as far as they are installed.
 test-all: install
-	$(TEST) -m 'not slow'
+	$(TEST) -m 'not slow and not peers'
 
 # Agreement with torch and pytorch_optimizer.
 test-oracles: $(VENV)/.oracles
 	$(TEST) -m 'oracles and not slow'
+
+# optax's own tests with our functions in the place of optax's, and programs on other libraries of JAX.
+test-peers: $(VENV)/.peers
+	PYTHONPATH=tests $(TEST) -c tests/peers/optax.ini
+	$(TEST) -m 'peers and not slow' tests/peers
 
 # What takes more than a minute each.
 test-slow: install
@@ -44,9 +53,10 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
-# Write the tables of techniques anew, from their docstrings.
+# Write the tables of techniques again, from their docstrings, and those of arguments, from their signatures.
 readme: install
 	$(BIN)/python -m optchain.inspect.readme README.md
+	$(BIN)/python -m optchain.inspect.coming_from_optax docs/coming-from-optax.md
 
 # Write the stub that editors and type checkers read, from the signatures and docstrings.
 stubs: install

@@ -63,9 +63,11 @@ from optchain.inspect.config import techniques as techniques
 from optchain.inspect.laws import check_laws as check_laws
 from optchain.inspect.migrate import migrate_state as migrate_state
 from optchain.inspect.reset import reset_state as reset_state
+from optchain.inspect.routing import routing as routing
 from optchain.masking.as_matrices import as_matrices as as_matrices
 from optchain.masking.group_table import group_table as group_table
 from optchain.masking.groups import groups as groups
+from optchain.masking.hidden import is_hidden as is_hidden
 from optchain.masking.layerwise import layerwise_decay as layerwise_decay
 from optchain.masking.mask_updates import mask_updates as mask_updates
 from optchain.masking.over_layers import over_layers as over_layers

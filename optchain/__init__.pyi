@@ -8,6 +8,8 @@ import optax
 
 from optchain.averaging.averaged_params import averaged_params as averaged_params
 from optchain.control.guard import loss_scale as loss_scale
+from optchain.control.rejection import REASONS as REASONS
+from optchain.control.rejection import rejection as rejection
 from optchain.core.chain import chain as chain
 from optchain.core.lift import lift as lift
 from optchain.core.mask import Without as Without
@@ -35,7 +37,9 @@ from optchain.inspect.config import techniques as techniques
 from optchain.inspect.laws import check_laws as check_laws
 from optchain.inspect.migrate import migrate_state as migrate_state
 from optchain.inspect.reset import reset_state as reset_state
+from optchain.inspect.routing import routing as routing
 from optchain.masking.group_table import group_table as group_table
+from optchain.masking.hidden import is_hidden as is_hidden
 from optchain.masking.layerwise import layerwise_decay as layerwise_decay
 from optchain.masking.rules import FROZEN as FROZEN
 from optchain.masking.sparse_update import nonzero as nonzero
@@ -59,6 +63,7 @@ def average_params(
     decay: Number = 0.999,
     debias: bool = False,
     start: Number = 0.0,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Leaves the update alone and keeps the running mean of the parameters that it leads to.
@@ -116,7 +121,12 @@ def ema_nesterov(tx: optax.GradientTransformation, beta: Number, decay: Number =
     >>> tx = oc.ema_nesterov(oc.adamw(1e-3), beta=0.5)
     """
 
-def lookahead(tx: optax.GradientTransformation, sync_period: int, slow_step_size: Number) -> Transform:
+def lookahead(
+    tx: optax.GradientTransformation,
+    sync_period: int,
+    slow_step_size: Number,
+    reset_state: bool = False,
+) -> Transform:
     r"""Lets a transformation run for some steps and then takes back a part of the way.
 
     .. math::
@@ -124,12 +134,13 @@ def lookahead(tx: optax.GradientTransformation, sync_period: int, slow_step_size
         \phi \leftarrow \phi + \alpha (\theta - \phi), \; \theta \leftarrow \phi \quad\text{every } k \text{ steps}
 
     The parameters are the fast weights :math:`\theta`, an ordinary tree; `averaged_params(state)` gives the slow ones
-    :math:`\phi`, which are to be evaluated. A slow step does not change the state of `tx`.
+    :math:`\phi`, which are to be evaluated. A slow step does not change the state of `tx` without `reset_state`.
 
     Args:
         tx: any transformation, with its learning rate.
         sync_period: k, fast steps for each slow one, at least 1.
         slow_step_size: :math:`\alpha`, in [0, 1], or a schedule of the slow steps; the number `slow.learning_rate`.
+        reset_state: start `tx` again after each slow step, with all that it keeps.
 
     Metrics: `lookahead.count`, fast steps since the last slow one.
 
@@ -186,7 +197,7 @@ def outer_nesterov(
     >>> tx = oc.outer_nesterov(oc.adamw(1e-3), every=50)
     """
 
-def polyak_average(start: Number = 0.0, every: Number = 1.0, mask: Mask | None = None) -> Transform:
+def polyak_average(start: Number = 0.0, every: Number = 1.0, *, mask: Mask | None = None) -> Transform:
     r"""Leaves the update alone and keeps the mean of the parameters that it leads to, all with the same weight.
 
     .. math::
@@ -216,6 +227,8 @@ def schedule_free(
     learning_rate: Number,
     b1: Number = 0.9,
     weight_lr_power: Number = 2.0,
+    *,
+    decay_at_z: bool = False,
 ) -> Transform:
     r"""Turns a transformation's steps into those of a point between its own iterates and their average.
 
@@ -226,7 +239,7 @@ def schedule_free(
 
     The parameters are y, where gradients are taken; `averaged_params(state, params)` gives x, which is to be evaluated
     and kept. No schedule that falls to 0 is needed, only a warm-up. `tx` has no momentum of its own: b1 takes its
-    place. Weight decay within `tx` acts on y.
+    place.
 
     Args:
         tx: any transformation, with its learning rate: `oc.adamw(rate, b1=0.0)`, or the presets `schedule_free_sgd` and
@@ -235,6 +248,7 @@ def schedule_free(
             on. An override by `hyper` changes the rate of `tx`, not these weights.
         b1: :math:`b_1`, in (0, 1].
         weight_lr_power: r, at least 0; with 0 all iterates weigh the same.
+        decay_at_z: show `tx` the iterates z as parameters, so that its weight decay acts on them, instead of y.
 
     Metrics: `schedule_free.b1`, `schedule_free.weight_sum`.
 
@@ -244,7 +258,7 @@ def schedule_free(
     Differs from the paper: nothing; its code weighs by the largest rate so far, which is the same until the rate falls.
 
     Raises:
-        ValueError: a number out of its range.
+        ValueError: a number out of its range, or `decay_at_z` that is not a bool.
 
     References:
         Defazio et al., 2024, equations 3 to 5 and Algorithm 1. https://arxiv.org/abs/2405.15682
@@ -254,7 +268,7 @@ def schedule_free(
     >>> tx = oc.schedule_free(oc.sgd(rate), rate)
     """
 
-def snapshot_params(every: Number, mask: Mask | None = None) -> Transform:
+def snapshot_params(every: Number, *, mask: Mask | None = None) -> Transform:
     r"""Leaves the update alone and keeps the parameters that stood at the end of the last period.
 
     .. math::
@@ -280,6 +294,7 @@ def clip_by_adagc(
     beta: Number = 0.98,
     max_ratio: Number = 1.05,
     warmup_steps: int = 100,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Scales the update of each leaf down, where its norm exceeds a multiple of what it was so far.
@@ -309,7 +324,13 @@ def clip_by_adagc(
     >>> tx = oc.chain(warmup, oc.clip_by_adagc(), oc.adamw(1e-3))
     """
 
-def adaptive_grad_clip(clipping: Number, eps: Number = 0.001, mask: Mask | None = None) -> Transform:
+def adaptive_grad_clip(
+    clipping: Number,
+    eps: Number = 0.001,
+    axis: int | tuple[int, ...] | None = None,
+    *,
+    mask: Mask | None = None,
+) -> Transform:
     r"""Scales the update of each output's weights down, where it is large beside these weights.
 
     .. math::
@@ -321,6 +342,8 @@ def adaptive_grad_clip(clipping: Number, eps: Number = 0.001, mask: Mask | None 
     Fields:
         clipping: :math:`\lambda`, the bound on the ratio of the norms, > 0; about 0.01.
         eps: :math:`\epsilon`, the least that a norm of weights counts for, in the units of p, > 0.
+        axis: the axis or axes that each norm is taken over, of every leaf that the mask chooses; None stands for all
+            but the last, and for that of a vector.
 
     Shapes and dtypes: any; norms are summed in float32. It reads the parameters: `update` without them is an error. A
     kernel has its outputs last, as in Flax. For one with several axes of outputs give a view with `as_matrices`. Leave
@@ -336,7 +359,7 @@ def adaptive_grad_clip(clipping: Number, eps: Number = 0.001, mask: Mask | None 
     >>> tx = oc.chain(oc.adaptive_grad_clip(0.01), oc.sgd(0.1, momentum=0.9, nesterov=True))
     """
 
-def clip_by_block_rms(threshold: Number, mask: Mask | None = None) -> Transform:
+def clip_by_block_rms(threshold: Number, *, mask: Mask | None = None) -> Transform:
     r"""Scales the update of each leaf down, where its root mean square exceeds a bound.
 
     .. math::
@@ -358,7 +381,7 @@ def clip_by_block_rms(threshold: Number, mask: Mask | None = None) -> Transform:
     >>> tx = oc.chain(oc.scale_by_rms(), oc.clip_by_block_rms(1.0), oc.scale_by_learning_rate(1e-2))
     """
 
-def clip_by_global_norm(max_norm: Number, mask: Mask | None = None) -> Transform:
+def clip_by_global_norm(max_norm: Number, *, mask: Mask | None = None) -> Transform:
     r"""Scales all updates down together, where their common norm exceeds a bound.
 
     .. math::
@@ -380,7 +403,7 @@ def clip_by_global_norm(max_norm: Number, mask: Mask | None = None) -> Transform
         Pascanu, Mikolov and Bengio, 2012, Algorithm 1. https://arxiv.org/abs/1211.5063
     """
 
-def clip_by_leaf_norm(max_norm: Number, mask: Mask | None = None) -> Transform:
+def clip_by_leaf_norm(max_norm: Number, *, mask: Mask | None = None) -> Transform:
     r"""Scales the update of each leaf down, where its own norm exceeds a bound.
 
     .. math::
@@ -401,7 +424,8 @@ def clip_by_leaf_norm(max_norm: Number, mask: Mask | None = None) -> Transform:
 def differentially_private_aggregate(
     l2_norm_clip: Number,
     noise_multiplier: Number,
-    seed: int = 0,
+    key: int | jax.Array = 0,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Turns the gradients of the single examples into their mean, each clipped, with noise that hides any one of them.
@@ -418,11 +442,12 @@ def differentially_private_aggregate(
         l2_norm_clip: C, the bound on the norm of one example's gradient, > 0.
         noise_multiplier: :math:`\sigma`, at least 0; with the part of the data in a batch and the number of steps it
             gives the privacy, which an accountant outside this library computes.
-        seed: of the noise. What is to be private needs one that nobody can guess.
+        key: of the noise, a whole number or a key of `jax.random`, which may be traced: each member of a vmapped
+            ensemble draws its own noise from its own key. What is to be private needs one that nobody can guess.
 
     Metrics: `clipped`, the fraction of the examples whose gradient was clipped.
 
-    Shapes and dtypes: any; leaves of shape (B, ...) become (...). No slots: the noise is a function of the seed, this
+    Shapes and dtypes: any; leaves of shape (B, ...) become (...). No slots: the noise is a function of the key, this
     link's count and the leaf's path, the same however the parameters are sharded, and layers stacked in one array draw
     differently. It reads the parameters' shapes: `update` without them is an error. A NaN or infinity spoils the whole
     update. Leaves outside the mask are averaged, neither clipped nor noised: they are not private.
@@ -433,7 +458,7 @@ def differentially_private_aggregate(
         Abadi et al., 2016, Algorithm 1. https://arxiv.org/abs/1607.00133
 
     >>> import optchain as oc
-    >>> tx = oc.chain(oc.differentially_private_aggregate(1.0, noise_multiplier=1.1, seed=7), oc.sgd(0.1))
+    >>> tx = oc.chain(oc.differentially_private_aggregate(1.0, noise_multiplier=1.1, key=7), oc.sgd(0.1))
     """
 
 def clip_qk(kernels: Mapping[str, int], tau: Number = 100.0, rotary: Mapping[str, int] | None = None) -> Transform:
@@ -454,8 +479,8 @@ def clip_qk(kernels: Mapping[str, int], tau: Number = 100.0, rotary: Mapping[str
         params, state = oc.apply(tx, grads, state, params, max_logits=sown["intermediates"])
 
     There a leaf `block/attention/max_logits` belongs to all kernels within `block/attention`; `{"block/attention":
-    logits}` says the same, and a bare array is for all kernels. A step without `max_logits` clips nothing; one of
-    several micro-batches clips by the last. The collection may hold nothing else.
+    logits}` says the same, and a bare array is for all kernels. A step that has none passes `max_logits=None` and
+    clips nothing; to give nothing is an error. The collection may hold nothing else.
 
     Args:
         kernels: a table from patterns on paths to the axis that counts heads, such as
@@ -482,7 +507,7 @@ def clip_qk(kernels: Mapping[str, int], tau: Number = 100.0, rotary: Mapping[str
     >>> tx = oc.chain(muon=oc.muon(0.02, scale="rms"), qk=oc.clip_qk(heads))
     """
 
-def clip_by_quantile(quantile: Number = 0.99, mask: Mask | None = None) -> Transform:
+def clip_by_quantile(quantile: Number = 0.99, *, mask: Mask | None = None) -> Transform:
     r"""Limits the entries of each leaf to a quantile of their sizes.
 
     .. math::
@@ -504,7 +529,7 @@ def clip_by_quantile(quantile: Number = 0.99, mask: Mask | None = None) -> Trans
     >>> tx = oc.chain(oc.clip_by_quantile(0.99, mask=oc.is_matrix), oc.adamw(1e-3))
     """
 
-def clip(max_delta: Number, mask: Mask | None = None) -> Transform:
+def clip(max_delta: Number, *, mask: Mask | None = None) -> Transform:
     r"""Limits every entry of the update to an interval around 0.
 
     .. math::
@@ -525,6 +550,7 @@ def clip_by_zscore(
     alpha: Number = 0.97,
     z_threshold: Number = 2.5,
     warmup_steps: int = 25,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Scales all updates down together, where their common norm is an outlier among those before.
@@ -576,19 +602,28 @@ def accumulate(tx: optax.GradientTransformation, every: Number, rows: int | None
         rows: where `tx` is `optchain.rows`, the look-ups of a micro-batch in a table, at most: room is made for `every`
             times as many, and `every` is constant.
 
-    `update` and `oc.apply` take the extra argument `weight`, the weight w of this micro-batch: the number of its
-    tokens, where the loss is a mean over tokens. All others are forwarded, at a step those of its last micro-batch.
-    Through `oc.apply` a micro-batch costs a test of its gradients and the addition; `update` writes zeros besides.
+    `update` and `oc.apply` take the extra arguments
 
-    A weight of 0 leaves a micro-batch out; a negative one does too.
+    - `weight`, the weight w of this micro-batch: the number of its tokens, where the loss is a mean over tokens. A
+      weight of 0 leaves a micro-batch out; a negative one does too.
+    - `emit`, a bool that may be traced: step now, on the mean of what has been seen since the last step, as at the end
+      of an epoch. With a weight of 0 and gradients of 0 that is a step without another micro-batch.
+
+    Of those that `tx` reads, `value` (of a transformation of optax too), `validation` and `hessian` are averaged in the
+    same way, over the micro-batches that give them; all others are forwarded, at a step those of its last micro-batch.
+    What has no mean is refused: functions, and the `max_logits` of `clip_qk`.
+
+    Through `oc.apply` a micro-batch costs a test of its gradients and the addition; `update` writes zeros besides.
 
     Metrics: `accumulate.micro`, `accumulate.emitted`, `accumulate.dropped`, `accumulate.every`.
 
-    Shapes and dtypes: any; the running mean is like the parameters, in float32 or wider.
+    Shapes and dtypes: any; the running mean is like the parameters, in float32 or wider; so is that of a `hessian`,
+    where something reads it.
 
     Raises:
-        ValueError: `every` below 1; `rows` where nothing takes them; while tracing, more look-ups than `rows`, or
-            gradients of single examples.
+        ValueError: `every` below 1; `rows` where nothing takes them; a technique that reads what has no mean, unless
+            `every` is 1; while tracing, more look-ups than `rows`, gradients of single examples, or a function where a
+            transformation of optax may call it.
 
     >>> import optchain as oc
     >>> tx = oc.accumulate(oc.adamw(1e-3), every=8)
@@ -633,10 +668,13 @@ def guard(
         growth: steps without overflow after which the loss scale doubles.
 
     `update` and `oc.apply` take the extra argument `value`, the loss; it is checked too, and forwarded as all others.
+    With `max_value` it must be given, None in a step that has none.
     Through `oc.apply` the parameters stand within the same `cond`, and a rejected step touches nothing.
 
-    Metrics: `guard.accepted`, `guard.rejected`, `guard.streak`, `guard.reason` (an index of `REASONS`), `guard.norm`,
-    `guard.exhausted`, and `guard.loss_scale` where there is one.
+    Metrics: `guard.accepted`, `guard.rejected`, `guard.streak`, `guard.reason` (an index of `REASONS`), `guard.leaf`
+    (that of the first leaf with a NaN or an infinity, in the gradients or else in the output, among all leaves of the
+    parameters, or -1), `guard.norm`, `guard.exhausted`, and `guard.loss_scale` where there is one.
+    `rejection(state, params)` says the reason and the leaf in words.
 
     Raises:
         ValueError: a number out of its range.
@@ -677,8 +715,8 @@ def scale_on_plateau(
         raise_by: r, at least 1.
         against: compare with the "best" value so far, or with the "last".
 
-    `update` and `oc.apply` take the extra argument `validation` or, without it, `value`. A NaN, an infinity or no
-    argument at all changes nothing: feed a validation loss once, and NaN until there is a new one.
+    `update` and `oc.apply` take the extra argument `validation` or, without it, `value`; to give neither is an error.
+    A NaN, an infinity or None changes nothing: feed a validation loss once, and NaN until there is a new one.
 
     Metrics: `factor`, `best`, `stale`.
 
@@ -694,7 +732,7 @@ def scale_on_plateau(
     >>> tx = oc.chain(oc.adam(1e-3), oc.scale_on_plateau(0.5, patience=5))
     """
 
-def add_cautious_decayed_weights(weight_decay: Number, mask: Mask | None = None) -> Transform:
+def add_cautious_decayed_weights(weight_decay: Number, *, mask: Mask | None = None) -> Transform:
     r"""Adds a multiple of the parameter to the update where the two have the same sign.
 
     .. math::
@@ -718,6 +756,7 @@ def add_corrected_decayed_weights(
     weight_decay: Number,
     learning_rate: Number,
     peak: Number,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Adds a multiple of the parameter to the update that falls with the learning rate.
@@ -765,7 +804,7 @@ def add_decayed_weights(weight_decay: Number = 0.0, mask: Mask | None = None) ->
         Loshchilov and Hutter, 2017, Algorithms 1 and 2. https://arxiv.org/abs/1711.05101
     """
 
-def decay_to_init(weight_decay: Number, mask: Mask | None = None) -> Transform:
+def decay_to_init(weight_decay: Number, *, mask: Mask | None = None) -> Transform:
     r"""Adds a multiple of the way from the initial parameter to the update.
 
     .. math::
@@ -786,7 +825,7 @@ def decay_to_init(weight_decay: Number, mask: Mask | None = None) -> Transform:
         Li, Grandvalet and Davoine, 2018, equation 2 (L2-SP). https://arxiv.org/abs/1802.01483
     """
 
-def keep_params_max_norm(max_norm: Number, mask: Mask | None = None) -> Transform:
+def keep_params_max_norm(max_norm: Number, *, mask: Mask | None = None) -> Transform:
     r"""Shortens the update so that the weights into each output stay within a ball.
 
     .. math::
@@ -810,7 +849,7 @@ def keep_params_max_norm(max_norm: Number, mask: Mask | None = None) -> Transfor
     >>> tx = oc.chain(oc.sgd(0.1, momentum=0.9), oc.keep_params_max_norm(3.0, mask="*/kernel"))
     """
 
-def keep_params_nonnegative(mask: Mask | None = None) -> Transform:
+def keep_params_nonnegative(*, mask: Mask | None = None) -> Transform:
     r"""Shortens the update so that no entry of the parameter falls below 0.
 
     .. math::
@@ -832,7 +871,7 @@ def keep_params_nonnegative(mask: Mask | None = None) -> Transform:
     >>> tx = oc.chain(oc.sgd(0.1), oc.keep_params_nonnegative())
     """
 
-def keep_params_norm(mask: Mask | None = None) -> Transform:
+def keep_params_norm(*, mask: Mask | None = None) -> Transform:
     r"""Turns the update into the one that leads back to the norm that each parameter began with.
 
     .. math::
@@ -858,7 +897,7 @@ def keep_params_norm(mask: Mask | None = None) -> Transform:
     ... )
     """
 
-def keep_params_in_range(low: Number, high: Number, mask: Mask | None = None) -> Transform:
+def keep_params_in_range(low: Number, high: Number, *, mask: Mask | None = None) -> Transform:
     r"""Shortens the update so that no entry of the parameter leaves an interval.
 
     .. math::
@@ -883,7 +922,7 @@ def keep_params_in_range(low: Number, high: Number, mask: Mask | None = None) ->
     >>> tx = oc.chain(oc.rmsprop(5e-5), oc.keep_params_in_range(-0.01, 0.01))
     """
 
-def proximal_elastic_net(learning_rate: Number, l1: Number, l2: Number = 0.0, mask: Mask | None = None) -> Transform:
+def proximal_elastic_net(learning_rate: Number, l1: Number, l2: Number = 0.0, *, mask: Mask | None = None) -> Transform:
     r"""Takes the step of the learning rate and then the proximal step of an L1 and L2 penalty, which makes exact zeros.
 
     .. math::
@@ -959,7 +998,7 @@ def graft(magnitude: optax.GradientTransformation, direction: optax.GradientTran
     >>> tx = oc.chain(oc.graft(oc.scale_by_adam(), direction=oc.scale_by_rss()), oc.scale_by_learning_rate(1e-3))
     """
 
-def grokfast_ema(alpha: Number = 0.98, lamb: Number = 2.0, mask: Mask | None = None) -> Transform:
+def grokfast_ema(alpha: Number = 0.98, lamb: Number = 2.0, *, mask: Mask | None = None) -> Transform:
     r"""Adds a multiple of the running mean of the gradient to it, which amplifies its slow components.
 
     .. math::
@@ -979,7 +1018,7 @@ def grokfast_ema(alpha: Number = 0.98, lamb: Number = 2.0, mask: Mask | None = N
         Lee et al., 2024, section 4 (Grokfast-EMA). https://arxiv.org/abs/2405.20233
     """
 
-def add_noise(eta: Number, gamma: Number, key: int = 0, mask: Mask | None = None) -> Transform:
+def add_noise(eta: Number, gamma: Number, key: int | jax.Array = 0, *, mask: Mask | None = None) -> Transform:
     r"""Adds normal noise of falling variance to the update.
 
     .. math::
@@ -988,8 +1027,9 @@ def add_noise(eta: Number, gamma: Number, key: int = 0, mask: Mask | None = None
     Fields:
         eta: :math:`\eta`, variance at the first update, in the units of :math:`g^2`, at least 0.
         gamma: :math:`\gamma`, exponent of its fall, at least 0; 0.55 in the paper.
-        key: of the random numbers, a whole number. They are a hash of key, count, path and element: the same however
-            arrays are sharded, and others for each leaf. Stacked layers are one leaf.
+        key: of the random numbers, a whole number or a key of `jax.random`, which may be traced: each member of a
+            vmapped ensemble draws its own from its own key. They are a hash of key, count, path and element: the same
+            however arrays are sharded, and others for each leaf. Stacked layers are one leaf.
 
     Shapes and dtypes: any.
 
@@ -1065,8 +1105,18 @@ def as_matrices(tx: optax.GradientTransformation, views: Mapping[str, str]) -> T
     `"d (3 k) -> 3 d k"`       queries, keys and values that are fused in one kernel, each by itself
     =========================  =================================================================
 
+    Parts of unequal lengths along one axis are written as their sum; each part is updated by itself, as if it were a
+    parameter. With 8 heads of queries that share 2 of keys and 2 of values, each head of length k:
+
+    ==================================  ========================================================
+    `"d (8+2+2 k) -> d (8+2+2 k)"`      queries, keys and values that are fused in one kernel
+    `"d 8+2+2 k -> d (8+2+2 k)"`        the same, where the kernel has an axis for the heads
+    `"d 512+128+128 -> d 512+128+128"`  the same, by the numbers of columns
+    ==================================  ========================================================
+
     The result is `tx` with the declaration in each of its links, wrappers and groups included. Slots like the
-    parameter keep its shape. Elementwise techniques are the same either way, and see the parameter as it is;
+    parameter keep its shape; of a parameter in parts, every other slot is one vector that holds those of all parts, one
+    after the other. Elementwise techniques are the same either way, and see the parameter as it is;
     transformations of optax's do too. Axes declared by `over_layers` come before those of the view.
 
     Args:
@@ -1097,7 +1147,8 @@ def groups(tx: optax.GradientTransformation, rules: Mapping[Any, Any] | Sequence
 
     Leaves with factors stay together: `tx` has one state, one count, and one global norm for all of them. Frozen leaves
     and those with their own transformation are not in that norm; to clip all together, put the clip before the groups
-    in a chain. All transformations step at the same updates.
+    in a chain. All transformations step at the same updates. Rates that find themselves (`prodigy`, D-Adaptation,
+    `dog`, `dowg`) keep one estimate under factors of `learning_rate` that differ.
 
     Args:
         tx: the transformation of all groups that have factors; they reach its links through all wrappers.
@@ -1122,6 +1173,7 @@ def groups(tx: optax.GradientTransformation, rules: Mapping[Any, Any] | Sequence
 
 def mask_updates(
     where: Callable[[jax.Array, str, jax.Array, Any], jax.Array] | Mapping[str, Any],
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Zeroes the entries of the update outside a mask.
@@ -1182,7 +1234,13 @@ def over_layers(
     >>> tx = oc.over_layers(oc.chain(oc.clip_by_leaf_norm(1.0), oc.adamw(1e-3)), "blocks/*")
     """
 
-def keep_random(density: Number, rescale: bool = False, seed: int = 0, mask: Mask | None = None) -> Transform:
+def keep_random(
+    density: Number,
+    rescale: bool = False,
+    seed: int | jax.Array = 0,
+    *,
+    mask: Mask | None = None,
+) -> Transform:
     r"""Keeps random entries of the update, other ones at each step.
 
     .. math::
@@ -1191,8 +1249,9 @@ def keep_random(density: Number, rescale: bool = False, seed: int = 0, mask: Mas
     Fields:
         density: :math:`\rho`, the probability with which an entry is kept, in (0, 1].
         rescale: divide what is kept by :math:`\rho`, so that the update is right on average.
-        seed: of the random numbers, a whole number. They are a hash of seed, count, path and element: the same however
-            arrays are sharded, and others for each leaf. Stacked layers are one leaf.
+        seed: of the random numbers, a whole number or a key of `jax.random`, which may be traced: each member of a
+            vmapped ensemble draws its own from its own seed. They are a hash of seed, count, path and element: the same
+            however arrays are sharded, and others for each leaf. Stacked layers are one leaf.
 
     Shapes and dtypes: any.
 
@@ -1237,7 +1296,7 @@ def sparse_update(
     >>> tx = oc.sparse_update(oc.scale_by_rms(0.9), lazy=True)
     """
 
-def keep_top_k(density: Number, error_feedback: bool = True, mask: Mask | None = None) -> Transform:
+def keep_top_k(density: Number, error_feedback: bool = True, *, mask: Mask | None = None) -> Transform:
     r"""Keeps the largest entries of each leaf's update, and adds what it holds back to the next one.
 
     .. math::
@@ -1272,7 +1331,8 @@ def scale_by_apollo(
     b1: Number = 0.9,
     b2: Number = 0.999,
     eps: Number = 1e-08,
-    seed: int = 0,
+    seed: int | jax.Array = 0,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Scales each channel of the gradient by as much as Adam would scale it, measured on a random sketch.
@@ -1294,7 +1354,8 @@ def scale_by_apollo(
         b1: decay of Adam's mean, in [0, 1).
         b2: decay of Adam's mean square, in [0, 1).
         eps: added to Adam's root, in the units of g, at least 0.
-        seed: of the sketches, which are drawn again at each step rather than kept.
+        seed: of the sketches, which are drawn again at each step rather than kept: a whole number or a key of
+            `jax.random`, which may be traced.
 
     Shapes and dtypes: matrices; the slots `mu` and `nu` have `rank` numbers for each channel, `size` is a number, in
     float32 or wider. The link keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes,
@@ -1303,7 +1364,9 @@ def scale_by_apollo(
     Raises:
         ValueError: `rank` or `update_proj_gap` below 1, or another scaling.
 
-    Differs from the paper: nothing; the sketches come from JAX's generator.
+    Differs from the paper: nothing; the sketches come from JAX's generator. The authors' code limits the growth before
+    Adam's bias correction, here it is limited after it: on 120 recorded gradients of six matrices their updates are 0.6
+    to 1.2 times as long, and 1 to 1.15 times at the end.
 
     References:
         Zhu et al., 2024, Algorithm 1 and equation 4 (the limit on growth). https://arxiv.org/abs/2412.05270
@@ -1317,7 +1380,8 @@ def scale_by_dion(
     rank: int = 64,
     b: Number = 0.95,
     scale: str = "spectral",
-    seed: int = 0,
+    seed: int | jax.Array = 0,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Replaces the momentum of a matrix by an orthogonal matrix of low rank, and keeps what that leaves out.
@@ -1334,7 +1398,8 @@ def scale_by_dion(
         b: how much of the part that was stepped along stays in the momentum, in [0, 1).
         scale: the factor :math:`s`: `"spectral"`, `"width"`, `"rms"` or `"none"`, see
             `optchain.matrices.shape_scale`.
-        seed: of the normal numbers that :math:`V` begins with.
+        seed: of the normal numbers that :math:`V` begins with, a whole number or a key of `jax.random`, which may be
+            traced.
 
     Shapes and dtypes: matrices, of inputs by outputs as in Flax; the slot `mu` is like the parameter, `right` has
     `rank` numbers for each of its columns, both in float32 or wider.
@@ -1342,8 +1407,9 @@ def scale_by_dion(
     Raises:
         ValueError: a rank below 1, or another scale.
 
-    Differs from the paper: where a column of :math:`R` is 0, the old one stays in :math:`V`, and the update has no such
-    part. It is the law of one device: how the factors are exchanged between devices is left to the compiler.
+    Differs from the paper: where a column of :math:`R` is shorter than 1e-5 of the longest, as all are beyond the rank
+    of the momentum, the old one stays in :math:`V`, and the update has no such part. It is the law of one device: how
+    the factors are exchanged between devices is left to the compiler.
 
     References:
         Ahn et al., 2025, Algorithm 1. https://arxiv.org/abs/2504.05295
@@ -1356,6 +1422,7 @@ def scale_by_fira(
     rank: int = 128,
     update_proj_gap: int = 200,
     scale: Number = 1.0,
+    *,
     b1: Number = 0.9,
     b2: Number = 0.999,
     eps: Number = 1e-08,
@@ -1387,7 +1454,8 @@ def scale_by_fira(
         ValueError: `rank` or `update_proj_gap` below 1.
 
     Differs from the paper: nothing with a scale of 1; where that stands otherwise is as in its code. The code limits
-    :math:`S` before Adam's bias correction, here it is limited after it.
+    :math:`S` before Adam's bias correction, here it is limited after it: on 120 recorded gradients of six matrices
+    theirs is 0.48 to 1.44 times as long, and 1.01 to 1.15 times at the end.
 
     References:
         Chen et al., 2024, section 4 (norm-based scaling, norm-growth limiter). https://arxiv.org/abs/2410.01623
@@ -1400,6 +1468,7 @@ def scale_by_galore(
     rank: int = 128,
     update_proj_gap: int = 200,
     scale: Number = 1.0,
+    *,
     b1: Number = 0.9,
     b2: Number = 0.999,
     eps: Number = 1e-08,
@@ -1429,8 +1498,9 @@ def scale_by_galore(
     Raises:
         ValueError: `rank` or `update_proj_gap` below 1.
 
-    Differs from the paper: nothing, with Adam inside. optax projects the longer side, which keeps a larger projector
-    and smaller moments; for square matrices both are the same.
+    Differs from the paper: where the root of :math:`\nu` is below 1e-6 of the largest one in its column, which is what
+    rounding leaves where the rank exceeds that of the gradient, Adam's step is 0, not as large as elsewhere. optax
+    projects the longer side, which keeps a larger projector and smaller moments; for square matrices both are the same.
 
     References:
         Zhao et al., 2024, Algorithm 2. https://arxiv.org/abs/2403.03507
@@ -1446,6 +1516,8 @@ def scale_by_kl_soap(
     every: int = 10,
     initial_value: Number = 0.1,
     floor: Number = 1e-06,
+    max_dim: int = 10000,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Runs Adam in eigenvectors of the Kronecker factors that are nearest to the gradients' covariance in divergence.
@@ -1468,17 +1540,24 @@ def scale_by_kl_soap(
         every: steps between two changes of the bases, at least 1.
         initial_value: of the eigenvalues, in the units of g, positive.
         floor: the least eigenvalue that is divided by, as a part of the largest, at least 0.
+        max_dim: sides longer than this keep the standard basis, in which their factor is diagonal: they have its
+            eigenvalues, and nothing square.
 
-    Shapes and dtypes: matrices; `mu` and `nu` are like the parameter, the others square or one number for each row or
-    column, and `mu_missed` and `nu_missed`, the weights of the gradient that the means leave out, are numbers, all in
-    float32 or wider. The link keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes,
-    :math:`1 - \prod b`, as two numbers each.
+    Shapes and dtypes: matrices; `mu` and `nu` are like the parameter; for each side of n entries `left_values` and
+    `right_values` have n numbers, and the other slots :math:`2 n^2` where n is at most `max_dim`. The weights of the
+    gradient that the means leave out, `mu_missed` and `nu_missed`, are numbers. All are in float32 or wider. The link
+    keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers
+    each.
 
     Raises:
-        ValueError: `every` below 1.
+        ValueError: `every` or `max_dim` below 1.
 
-    Differs from the paper: `floor` bounds the eigenvalues relative to the largest, where the authors' code bounds their
-    inverse roots by the length of the side, and does not debias.
+    Differs from the paper: `max_dim`, as SOAP has it. `floor` bounds the eigenvalues relative to the largest, where the
+    authors' code bounds their inverse roots by the length of the side, and does not debias. The first gradient is
+    whitened by the initial eigenvalue, where theirs enters the factors as it is: it weighs 1 / `initial_value` times as
+    much here, by default 10, and moves the eigenvalues too. On recorded gradients of six matrices the updates are the
+    same until the bases first change, and differ by 7 to 11 percent of their norm after 120 steps. As in
+    `scale_by_soap` the update has no part where the root of :math:`\nu` is below 1e-6 of the largest one.
 
     References:
         Lin et al., 2025, claims 2 and 3 and the implementation by QR. https://arxiv.org/abs/2509.03378
@@ -1491,7 +1570,9 @@ def scale_by_kron(
     b1: Number = 0.9,
     precond_lr: Number = 0.1,
     every: int = 1,
-    seed: int = 0,
+    seed: int | jax.Array = 0,
+    max_dim: int = 10000,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Whitens the running mean of the gradients of a matrix by two triangular factors that are fitted step by step.
@@ -1509,32 +1590,36 @@ def scale_by_kron(
         b1: decay of the mean, in [0, 1).
         precond_lr: :math:`\eta`, the step of the factors, positive, at most 1 in practice.
         every: the factors are fitted at the first step and then every so many steps, at least 1.
-        seed: of the normal numbers :math:`v`, which are the same for all parameters of one shape.
+        seed: of the normal numbers :math:`v`, which are the same for all parameters of one shape: a whole number or a
+            key of `jax.random`, which may be traced.
+        max_dim: the factors of sides longer than this are diagonal, with the diagonal of the law above.
 
-    Shapes and dtypes: matrices; the slot `mu` is like the parameter, the factors are square, in float32 or wider. The
-    link keeps the weight that the mean of decay `b1` has seen, :math:`1 - b^t` or, where b changes,
-    :math:`1 - \prod b`, as two numbers.
+    Shapes and dtypes: matrices; the slot `mu` is like the parameter; the factor of a side of n entries is square, with
+    :math:`n^2` numbers, or a vector where n is more than `max_dim`; all in float32 or wider. The link keeps the weight
+    that the mean of decay `b1` has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers.
 
     Raises:
-        ValueError: `every` below 1.
+        ValueError: `every` or `max_dim` below 1.
 
     Differs from the paper: the norm of a symmetric matrix is the lower bound :math:`\|A x\|`, x the unit vector along A
     times its largest column, as in the authors' code. The factors are balanced (equal largest entries) at each fit, not
     now and then: their product is the same. They rest where all of m is 0, which would let them grow for ever.
 
     References:
-        Li, 2024, equations for the Kronecker product group. https://arxiv.org/abs/2402.04553
+        Pooladzandi and Li, 2024, equations for the Kronecker product group. https://arxiv.org/abs/2402.04553
 
     >>> import optchain as oc
     >>> tx = oc.chain(oc.scale_by_kron(mask="*/kernel"), oc.scale_by_learning_rate(1e-3))
     """
 
 def scale_by_muon(
+    ns_coeffs: str | tuple[float, float, float] | tuple[tuple[float, float, float], ...] = (3.4445, -4.775, 2.0315),
     ns_steps: int = 5,
     beta: Number = 0.95,
     eps: Number = 1e-08,
+    *,
     nesterov: bool = True,
-    method: str = "newton_schulz",
+    adaptive: bool = False,
     scale: str = "none",
     mask: Mask | None = None,
 ) -> Transform:
@@ -1544,16 +1629,19 @@ def scale_by_muon(
         \mu \leftarrow b \mu + (1 - b) g, \qquad \hat\mu = b \mu + (1 - b) g \text{ (Nesterov) or } \mu, \qquad
         u = s \cdot \mathrm{orthogonalized}(\hat\mu)
 
-    All singular values of the update are about 1 (`newton_schulz`: between 0.7 and 1.2 where they were above 0.003 of
-    the Frobenius norm) times the factor :math:`s` of the matrix' shape.
+    All singular values of the update are about 1 (between 0.7 and 1.2 where they were above 0.003 of the Frobenius
+    norm) times the factor :math:`s` of the matrix' shape.
 
     Fields:
+        ns_coeffs: the coefficients (a, b, c) of the polynomial of Newton-Schulz: those of every step, by default those
+            of Jordan et al., or three for each step; or `"polar_express"`, others in each step, which converge to
+            :math:`U V^T`.
         ns_steps: how many polynomials, at least 1.
         beta: :math:`b`, decay of the mean, in [0, 1).
         eps: added to the norm that the mean is divided by, in the units of g, at least 0.
         nesterov: look ahead by one step.
-        method: `"newton_schulz"`, the polynomial of Jordan et al. again and again, or `"polar_express"`, others in
-            each step, which converge to :math:`U V^T`.
+        adaptive: multiply the update by its inner product with :math:`\hat\mu`, which is the nuclear norm of that: the
+            steepest step instead of one whose length does not depend on the gradients.
         scale: the factor :math:`s`: `"none"`, `"width"`, `"spectral"` or `"rms"`, see
             `optchain.matrices.shape_scale`.
 
@@ -1561,7 +1649,7 @@ def scale_by_muon(
     The slot `mu` is like the parameter, in float32 or wider, and so is all arithmetic.
 
     Raises:
-        ValueError: another method or scale.
+        ValueError: coefficients of another form, or another scale.
 
     Differs from the paper: the iteration runs in float32, not in bfloat16. As there (and in PyTorch) the mean is not
     debiased, which only the look-ahead sees; optax debiases it. `scale` is the factor of the learning rate.
@@ -1569,7 +1657,7 @@ def scale_by_muon(
     References:
         Jordan et al., 2024, Muon: an optimizer for hidden layers. https://kellerjordan.github.io/posts/muon/
         Liu et al., 2025, equations 3 and 4 (`scale="rms"`). https://arxiv.org/abs/2502.16982
-        Amsel et al., 2025, Algorithm 1 (`method="polar_express"`). https://arxiv.org/abs/2505.16932
+        Amsel et al., 2025, Algorithm 1 (`ns_coeffs="polar_express"`). https://arxiv.org/abs/2505.16932
 
     >>> import optchain as oc
     >>> tx = oc.chain(muon=oc.scale_by_muon(scale="rms", mask="*/kernel"), lr=oc.scale_by_learning_rate(0.02))
@@ -1581,7 +1669,8 @@ def scale_by_normuon(
     eps: Number = 1e-08,
     ns_steps: int = 5,
     nesterov: bool = False,
-    method: str = "newton_schulz",
+    ns_coeffs: str | tuple[float, float, float] | tuple[tuple[float, float, float], ...] = (3.4445, -4.775, 2.0315),
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Orthogonalizes the running mean of the gradients and divides each neuron's part by its root mean square.
@@ -1600,13 +1689,13 @@ def scale_by_normuon(
         eps: added to the root, at least 0.
         ns_steps: how many polynomials, at least 1.
         nesterov: orthogonalize :math:`b_1 \mu + (1 - b_1) g`.
-        method: `"newton_schulz"` or `"polar_express"`, see `scale_by_muon`.
+        ns_coeffs: the coefficients of the polynomials, or `"polar_express"`, see `scale_by_muon`.
 
     Shapes and dtypes: matrices, of inputs by outputs as in Flax, where a column is a neuron; the slot `mu` is like the
     parameter, `nu` has one number for each column, both in float32 or wider.
 
     Raises:
-        ValueError: another method.
+        ValueError: coefficients of another form.
 
     Differs from the paper: there rows are neurons, as PyTorch stores them; `nesterov`, absent there, is off.
 
@@ -1622,6 +1711,7 @@ def scale_by_scion(
     radius: Number = 1.0,
     norm: str = "spectral",
     ns_steps: int = 5,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Replaces the running mean of the gradients by the steepest step on the ball of an operator norm.
@@ -1665,6 +1755,8 @@ def scale_by_shampoo(
     eps: Number = 1e-06,
     every: int = 1,
     block_size: int = 1024,
+    max_dim: int = 10000,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Multiplies the update of a matrix from both sides by inverse roots of the second moments of rows and columns.
@@ -1682,11 +1774,15 @@ def scale_by_shampoo(
         every: the inverse roots are computed at the first step and then every so many steps. Where gradients grow in a
             direction that the last roots have enlarged, the steps do too: graft, or compute roots often, at the start.
         block_size: longer sides are cut in blocks of at most this length, each with moments of its own.
+        max_dim: sides longer than this are not cut and have no moments. The other side's exponent is then :math:`2e`,
+            so that the update of a first gradient has the same size; without both sides g passes.
 
-    Shapes and dtypes: matrices; the four slots hold symmetric matrices for each block, in float32 or wider.
+    Shapes and dtypes: matrices; the four slots hold symmetric matrices for each block, in float32 or wider: for each
+    number of the parameter at most :math:`2 (r / c + c / r)` numbers where a block has r rows and c columns. A side
+    much shorter than the other one so costs the most: 10,000 by 8 take 250 numbers for each with blocks of 1000.
 
     Raises:
-        ValueError: `every` or `block_size` below 1.
+        ValueError: `every`, `block_size` or `max_dim` below 1.
 
     Differs from the paper: the ridge of Gupta et al. is a fixed :math:`\epsilon I` in the initial moments; this one is
     that of Anil et al., relative, so that the units of the gradient do not matter. Momentum and grafting, the size of
@@ -1706,6 +1802,7 @@ def scale_by_soap(
     eps: Number = 1e-08,
     every: int = 10,
     max_dim: int = 10000,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Runs Adam in the bases of the eigenvectors of Shampoo's preconditioners.
@@ -1727,16 +1824,20 @@ def scale_by_soap(
         every: steps between two changes of the bases, at least 1.
         max_dim: sides longer than this keep the standard basis, and have no preconditioner.
 
-    Shapes and dtypes: matrices; `mu` and `nu` are like the parameter, the other slots square for each side of at most
-    `max_dim`, and `mu_missed` and `nu_missed`, the weights of the gradient that the means leave out, are numbers, all
-    in float32 or wider. The link keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes,
-    :math:`1 - \prod b`, as two numbers each.
+    Shapes and dtypes: matrices; `mu` and `nu` are like the parameter, the other slots square, :math:`2 n^2` numbers for
+    each side of n entries where n is at most `max_dim`, and `mu_missed` and `nu_missed`, the weights of the gradient
+    that the means leave out, are numbers, all in float32 or wider. The link keeps the weight that each mean has seen,
+    :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers each.
 
     Raises:
         ValueError: `every` or `max_dim` below 1.
 
     Differs from the paper: the first step, of which it says nothing, is that of its authors' code. That code also sorts
-    each basis by eigenvalue before it changes, with :math:`\nu`, which the paper does not.
+    each basis by eigenvalue before it changes, with :math:`\nu`, which the paper does not. It leaves the weight decay
+    out of that first step, where a decay that follows this link takes :math:`\eta \lambda` of each parameter off. Where
+    the root of :math:`\nu` is below 1e-6 of the largest one, which is what rounding leaves in directions that no
+    gradient had, the update has no part: in the authors' code it is as large there as elsewhere, for a gradient of low
+    rank most of the update.
 
     References:
         Vyas et al., 2024, Algorithms 3 and 4. https://arxiv.org/abs/2409.11321
@@ -1750,6 +1851,7 @@ def scale_by_acprop(
     b2: Number = 0.999,
     eps: Number = 1e-16,
     eps_root: Number = 1e-16,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Divides the gradient by how far the gradients before it were from their running mean.
@@ -1783,6 +1885,8 @@ def scale_by_belief(
     b2: Number = 0.999,
     eps: Number = 1e-16,
     eps_root: Number = 1e-16,
+    *,
+    nesterov: bool = False,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Divides the running mean of the gradients by how far the gradients are from it.
@@ -1797,6 +1901,7 @@ def scale_by_belief(
         b2: decay of the mean squared deviation, in [0, 1).
         eps: added to the root, in the units of g, at least 0.
         eps_root: added to the slot `nu` at each step, in the units of g**2, at least 0.
+        nesterov: let the mean look ahead by one step, as in `scale_by_nadam`.
 
     Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider. The link keeps the
     weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers each.
@@ -1815,6 +1920,7 @@ def scale_by_adabound(
     gamma: Number = 0.001,
     bias_correction: bool = True,
     amsgrad: bool = False,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Adam whose step sizes are held between two bounds that close in on one of SGD.
@@ -1846,7 +1952,7 @@ def scale_by_adabound(
         Luo et al., 2019, Algorithms 2 (AdaBound) and 3 (AMSBound). https://arxiv.org/abs/1902.09843
     """
 
-def scale_by_adadelta(rho: Number = 0.9, eps: Number = 1e-06, mask: Mask | None = None) -> Transform:
+def scale_by_adadelta(rho: Number = 0.9, eps: Number = 1e-06, *, mask: Mask | None = None) -> Transform:
     r"""Divides the update by its running root mean square, and multiplies it by that of the updates made so far.
 
     .. math::
@@ -1868,6 +1974,7 @@ def scale_by_adadelta(rho: Number = 0.9, eps: Number = 1e-06, mask: Mask | None 
 def scale_by_rss(
     initial_accumulator_value: Number = 0.1,
     eps: Number = 1e-07,
+    *,
     eps_in_sqrt: bool = True,
     mask: Mask | None = None,
 ) -> Transform:
@@ -1894,6 +2001,7 @@ def scale_by_adahessian(
     b2: Number = 0.999,
     eps: Number = 1e-08,
     hessian_power: Number = 1.0,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Divides the running mean of the gradients by the running root mean square of the curvature.
@@ -1903,8 +2011,8 @@ def scale_by_adahessian(
         u = \frac{\mu / (1 - b_1^t)}{\left(\nu / (1 - b_2^n)\right)^{k / 2} + \epsilon}
 
     The estimate :math:`\hat h` of the Hessian's diagonal is the extra argument `hessian` of `update` and `oc.apply`, a
-    tree like the gradients; `oc.hutchinson` makes one. Without it :math:`\nu` and the number n of estimates stay as
-    they are; before the first one the divisor is 1.
+    tree like the gradients; `oc.hutchinson` makes one. A step that has none passes `hessian=None`, and :math:`\nu`
+    and the number n of estimates stay as they are; to give nothing is an error. Before the first one the divisor is 1.
 
     Fields:
         b1: decay of the mean, in [0, 1).
@@ -1916,9 +2024,10 @@ def scale_by_adahessian(
     for the leaf, in float32 or wider. The link keeps the weight that the mean of decay `b1` has seen, :math:`1 - b^t`
     or, where b changes, :math:`1 - \prod b`, as two numbers.
 
-    Differs from the paper: the estimate is not averaged over blocks, such as the entries of one filter of a
-    convolution; it may be averaged before it is given. Without an estimate the authors' program counts on; here
-    the debiasing counts estimates.
+    Differs from the paper: eps is 1e-4 in the authors' program, 1e-8 here: where the curvature has the root mean square
+    c, a step is :math:`(c + 10^{-4}) / (c + 10^{-8})` times as long, twice at :math:`c = 10^{-4}`. The estimate is not
+    averaged over blocks, such as the entries of one filter of a convolution; it may be averaged before it is given.
+    Without an estimate the authors' program counts on; here the debiasing counts estimates.
 
     References:
         Yao et al., 2020, Algorithm 1 and equations 11 to 13. https://arxiv.org/abs/2006.00719
@@ -1929,6 +2038,7 @@ def scale_by_adam(
     b2: Number = 0.999,
     eps: Number = 1e-08,
     eps_root: Number = 0.0,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Divides the running mean of the gradients by the root of the running mean of their squares.
@@ -1957,6 +2067,7 @@ def scale_by_adam_mini(
     b2: Number = 0.999,
     eps: Number = 1e-08,
     block: str = "leaf",
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Adam with one second moment for each block of a parameter.
@@ -1982,7 +2093,9 @@ def scale_by_adam_mini(
     numbers each.
 
     Differs from the paper: which parameters are embeddings, queries, keys and the rest is told by masks, not found in
-    their names; weight decay is a link of its own (`add_decayed_weights`).
+    their names; weight decay is a link of its own (`add_decayed_weights`). Since its version 1.1 the authors' program
+    steps biases by Adam, entry by entry, as `scale_by_adam` under a mask: on recorded gradients of three vectors the
+    updates differ by 11 to 35 percent of their norm on average.
 
     Raises:
         ValueError: another word for `block`.
@@ -1991,7 +2104,13 @@ def scale_by_adam_mini(
         Zhang et al., 2024, Algorithm 1. https://arxiv.org/abs/2406.16793
     """
 
-def scale_by_adamax(b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-08, mask: Mask | None = None) -> Transform:
+def scale_by_adamax(
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-08,
+    *,
+    mask: Mask | None = None,
+) -> Transform:
     r"""Divides the running mean of the gradients by a decaying maximum of their sizes.
 
     .. math::
@@ -2019,6 +2138,7 @@ def scale_by_adan(
     b3: Number = 0.99,
     eps: Number = 1e-08,
     eps_root: Number = 0.0,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Adam with Nesterov momentum from the differences of successive gradients.
@@ -2056,6 +2176,7 @@ def scale_by_ademamix(
     alpha: Number = 6.0,
     eps: Number = 1e-08,
     eps_root: Number = 0.0,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Adam with a second mean of the gradients, that reaches back much further.
@@ -2090,6 +2211,8 @@ def scale_by_adopt(
     b1: Number = 0.9,
     b2: Number = 0.9999,
     eps: Number = 1e-06,
+    *,
+    nesterov: bool = False,
     use_clipping: bool = True,
     mask: Mask | None = None,
 ) -> Transform:
@@ -2106,6 +2229,7 @@ def scale_by_adopt(
         b1: decay of the mean, in [0, 1).
         b2: decay of the mean square, in [0, 1).
         eps: the least divisor, in the units of g, positive.
+        nesterov: let the mean look ahead by one step: the update is :math:`b_1 \mu` and the rest of the quotient.
         use_clipping: clip the quotient.
 
     Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider.
@@ -2121,6 +2245,7 @@ def scale_by_amsgrad(
     b2: Number = 0.999,
     eps: Number = 1e-08,
     eps_root: Number = 0.0,
+    *,
     bias_correction_mu: bool = True,
     bias_correction_nu: bool = True,
     mask: Mask | None = None,
@@ -2159,6 +2284,7 @@ def scale_by_came(
     eps_residual: Number = 1e-16,
     clipping_threshold: Number = 1.0,
     min_dim_size_to_factor: int = 2,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Divides by factored mean squares, averages, and divides again by how far the parts were from their mean.
@@ -2197,7 +2323,7 @@ def scale_by_came(
         Luo et al., 2023, Algorithm 2. https://arxiv.org/abs/2307.02047
     """
 
-def ema(decay: Number, debias: bool = True, mask: Mask | None = None) -> Transform:
+def ema(decay: Number, debias: bool = True, *, mask: Mask | None = None) -> Transform:
     r"""Replaces the update by the exponential moving average of all updates so far.
 
     .. math::
@@ -2217,7 +2343,9 @@ def ema(decay: Number, debias: bool = True, mask: Mask | None = None) -> Transfo
     """
 
 def scale_by_factored_rms(
+    factored: bool = True,
     decay_rate: Number = 0.8,
+    *,
     min_dim_size_to_factor: int = 128,
     eps: Number = 1e-30,
     max_decay: Number = 1.0,
@@ -2235,6 +2363,7 @@ def scale_by_factored_rms(
     `min_dim_size_to_factor`, and on vectors, the mean square has the shape of the parameter.
 
     Fields:
+        factored: False keeps the mean square of all parameters in their own shape.
         decay_rate: c, how fast the decay rises to 1, in [0, 1).
         min_dim_size_to_factor: the least number of rows and of columns that are factored, from 1.
         eps: :math:`\epsilon`, added to the squares, in the units of g**2, positive.
@@ -2258,6 +2387,7 @@ def ftrl(
     beta: Number = 1.0,
     l1: Number = 0.0,
     l2: Number = 0.0,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Moves the parameter to where the sum of all linearized losses so far, with an L1 and L2 penalty, is least.
@@ -2290,7 +2420,13 @@ def ftrl(
         McMahan et al., 2013, Algorithm 1. doi:10.1145/2487575.2488200
     """
 
-def scale_by_laprop(b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-15, mask: Mask | None = None) -> Transform:
+def scale_by_laprop(
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-15,
+    *,
+    mask: Mask | None = None,
+) -> Transform:
     r"""Takes the running mean of gradients that are already divided by their root mean square.
 
     .. math::
@@ -2312,7 +2448,14 @@ def scale_by_laprop(b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-15, m
         Ziyin, Wang and Ueda, 2020, Algorithm 1. https://arxiv.org/abs/2002.04839
     """
 
-def scale_by_lion(b1: Number = 0.9, b2: Number = 0.99, mask: Mask | None = None) -> Transform:
+def scale_by_lion(
+    b1: Number = 0.9,
+    b2: Number = 0.99,
+    *,
+    mode: str = "hard",
+    smooth_beta: float = 1.0,
+    mask: Mask | None = None,
+) -> Transform:
     r"""Steps by the sign of an interpolated momentum.
 
     .. math::
@@ -2321,10 +2464,16 @@ def scale_by_lion(b1: Number = 0.9, b2: Number = 0.99, mask: Mask | None = None)
     Fields:
         b1: weight of the momentum in the step, in [0, 1).
         b2: decay of the momentum, in [0, 1).
+        mode: what the update is of the interpolated momentum c: `"hard"`, its sign; `"smooth"`,
+            :math:`\tanh(\beta c)`; `"refined"`, c itself between -1 and 1 and its sign beyond.
+        smooth_beta: :math:`\beta`, > 0, in the units of 1 / g; of the mode `"smooth"` alone.
 
     Shapes and dtypes: any; the slot `mu` is like the parameter, in float32 or wider.
 
-    Differs from the paper: weight decay is a link of its own (`add_decayed_weights`).
+    Raises:
+        ValueError: another mode, or a `smooth_beta` that is not positive.
+
+    Differs from the paper: weight decay is a link of its own (`add_decayed_weights`); there is one mode, `"hard"`.
 
     References:
         Chen et al., 2023, Algorithm 2. https://arxiv.org/abs/2302.06675
@@ -2334,6 +2483,7 @@ def scale_by_madgrad(
     learning_rate: Number,
     momentum: Number = 0.9,
     eps: Number = 1e-06,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Dual averaging with momentum: steps from the first parameters along the sum of all gradients.
@@ -2360,7 +2510,7 @@ def scale_by_madgrad(
         Defazio and Jelassi, 2021, Algorithm 1. https://arxiv.org/abs/2101.11075
     """
 
-def trace(decay: Number, nesterov: bool = False, mask: Mask | None = None) -> Transform:
+def trace(decay: Number, nesterov: bool = False, *, mask: Mask | None = None) -> Transform:
     r"""Replaces the update by a decaying sum of all updates so far.
 
     .. math::
@@ -2384,6 +2534,7 @@ def scale_by_nadam(
     b2: Number = 0.999,
     eps: Number = 1e-08,
     eps_root: Number = 0.0,
+    *,
     warmup: Number = 0.0,
     momentum_decay: Number = 0.004,
     mask: Mask | None = None,
@@ -2423,6 +2574,7 @@ def scale_by_novograd(
     eps: Number = 1e-08,
     eps_root: Number = 0.0,
     weight_decay: Number = 0.0,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Sums gradients that are divided by the running norm of their leaf.
@@ -2449,7 +2601,7 @@ def scale_by_novograd(
         Ginsburg et al., 2019, Algorithm 1. https://arxiv.org/abs/1905.11286
     """
 
-def scale_by_optimistic_gradient(alpha: Number = 1.0, beta: Number = 1.0, mask: Mask | None = None) -> Transform:
+def scale_by_optimistic_gradient(alpha: Number = 1.0, beta: Number = 1.0, *, mask: Mask | None = None) -> Transform:
     r"""Adds to the update its change since the last one, as if it would change as much again.
 
     .. math::
@@ -2475,6 +2627,7 @@ def scale_by_padam(
     eps: Number = 1e-08,
     bias_correction_mu: bool = True,
     bias_correction_nu: bool = True,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""AMSGrad that divides by a power of the largest mean square so far, between SGD with momentum and AMSGrad.
@@ -2512,6 +2665,8 @@ def scale_by_radam(
     eps: Number = 1e-08,
     eps_root: Number = 0.0,
     threshold: Number = 5.0,
+    *,
+    nesterov: bool = False,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Adam that divides by its root mean square only once that is sure enough, and then less the surer it is.
@@ -2532,6 +2687,7 @@ def scale_by_radam(
         eps: added to the root, in the units of g, at least 0.
         eps_root: added inside the root, in the units of g**2, at least 0.
         threshold: :math:`\rho_{min}`, the samples that the mean square must be worth, at least 4.
+        nesterov: let the mean look ahead by one step, as in `scale_by_nadam`.
 
     Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider. The link keeps the
     weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers each. A
@@ -2549,6 +2705,7 @@ def scale_by_rms(
     initial_scale: Number = 0.0,
     eps_in_sqrt: bool = True,
     bias_correction: bool = False,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Divides the update by the root of the running mean of its squares.
@@ -2576,6 +2733,7 @@ def scale_by_rms(
 def scale_by_rowwise_adagrad(
     initial_accumulator_value: Number = 0.0,
     eps: Number = 1e-08,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Divides the update of a row by the root of the sum of all its mean squares so far.
@@ -2605,6 +2763,7 @@ def scale_by_rprop(
     eta_plus: Number = 1.2,
     min_step_size: Number = 1e-06,
     max_step_size: Number = 50.0,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Steps by the sign of the gradient, by a size of each entry's own that grows until the sign changes.
@@ -2628,14 +2787,15 @@ def scale_by_rprop(
     the step itself: negate it, and leave a learning rate out.
 
     Differs from the paper: where the sign changes the entry rests for one step instead of going back by the last one
-    (iRprop-), as in optax and PyTorch.
+    (iRprop-), as in PyTorch. optax 0.2.8 has the same slots, but returns the update of the step before, 0 at first, and
+    stops an entry at once where its sign changes.
 
     References:
         Riedmiller and Braun, 1993. doi:10.1109/ICNN.1993.298623
         Igel and Huesken, 2000, Algorithm 4 (iRprop-). Improving the Rprop Learning Algorithm, Proceedings of NC
     """
 
-def scale_by_sign(mask: Mask | None = None) -> Transform:
+def scale_by_sign(*, mask: Mask | None = None) -> Transform:
     r"""Steps by the sign of the gradient.
 
     .. math::
@@ -2651,7 +2811,7 @@ def scale_by_sign(mask: Mask | None = None) -> Transform:
         Bernstein et al., 2018, Algorithm 1. https://arxiv.org/abs/1802.04434
     """
 
-def scale_by_signum(beta: Number = 0.9, mask: Mask | None = None) -> Transform:
+def scale_by_signum(beta: Number = 0.9, *, mask: Mask | None = None) -> Transform:
     r"""Steps by the sign of the running mean of the gradients.
 
     .. math::
@@ -2674,6 +2834,7 @@ def scale_by_simplified_ademamix(
     alpha: Number = 0.0,
     eps: Number = 1e-08,
     eps_root: Number = 0.0,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Divides a decaying sum of the gradients, and the last one once more, by their root mean square.
@@ -2699,16 +2860,18 @@ def scale_by_simplified_ademamix(
         Morwani et al., 2025, Simplified AdEMAMix. https://arxiv.org/abs/2502.02431
     """
 
-def scale_by_sm3(eps: Number = 1e-08, mask: Mask | None = None) -> Transform:
+def scale_by_sm3(*, b2: Number = 1.0, eps: Number = 1e-08, mask: Mask | None = None) -> Transform:
     r"""Adagrad whose sums of squares are bounded by one number for each row and one for each column.
 
     .. math::
-        \nu_{ij} = \min(r_i, c_j) + g_{ij}^2, \qquad r_i \leftarrow \max_j \nu_{ij}, \qquad
+        \nu_{ij} = b_2 \min(r_i, c_j) + w g_{ij}^2, \qquad r_i \leftarrow \max_j \nu_{ij}, \qquad
         c_j \leftarrow \max_i \nu_{ij}, \qquad u = \frac{g}{\sqrt{\nu + \epsilon}}
 
-    Columns are slices of the last axis, rows run along it; vectors and scalars keep :math:`\nu` itself.
+    with :math:`w = 1` where :math:`b_2` is 1 (sums), and :math:`w = 1 - b_2` else (running means). Columns are slices
+    of the last axis, rows run along it; vectors and scalars keep :math:`\nu` itself.
 
     Fields:
+        b2: :math:`b_2`, decay of the bounds, in [0, 1]; 1 in the paper.
         eps: added inside the root, in the units of g**2, at least 0.
 
     Shapes and dtypes: any; the slots `nu_row` and `nu_col` hold the bounds of a matrix, `nu` the sums of a vector, all
@@ -2727,6 +2890,7 @@ def scale_by_sophia(
     eps: Number = 1e-08,
     gamma: Number = 0.01,
     clip_threshold: Number = 1.0,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Divides the running mean of the gradients by that of the curvature, and clips the quotient.
@@ -2737,8 +2901,9 @@ def scale_by_sophia(
 
     The estimate :math:`\hat h` of the Hessian's diagonal is the extra argument `hessian` of `update` and `oc.apply`, a
     tree like the gradients: of `oc.hutchinson` (Sophia-H) or, for a cross entropy, of `oc.gauss_newton_bartlett`
-    (Sophia-G, with a gamma of 0.05). Without it :math:`h` stays as it is. Where it is 0 or negative, as everywhere
-    before the first estimate, the quotient is clipped: a step by the sign.
+    (Sophia-G, with a gamma of 0.05). A step that has none passes `hessian=None`, and :math:`h` stays as it is; to give
+    nothing is an error. Where :math:`h` is 0 or negative, as everywhere before the first estimate, the quotient is
+    clipped: a step by the sign.
 
     Fields:
         b1: decay of the mean, in [0, 1).
@@ -2762,6 +2927,7 @@ def scale_by_stable_adam(
     b2: Number = 0.99,
     eps: Number = 1e-06,
     weight_decay: Number = 0.0,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Adam that steps less where the gradients of a leaf outgrow their running mean square.
@@ -2795,6 +2961,7 @@ def scale_by_stddev(
     initial_scale: Number = 0.0,
     eps_in_sqrt: bool = True,
     bias_correction: bool = False,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Divides the update by its running standard deviation.
@@ -2820,7 +2987,7 @@ def scale_by_stddev(
         Graves, 2013, equations 38 to 40. https://arxiv.org/abs/1308.0850
     """
 
-def reduce_variance(gamma: Number = 0.025, b1: Number = 0.95, mask: Mask | None = None) -> Transform:
+def reduce_variance(gamma: Number = 0.025, b1: Number = 0.95, *, mask: Mask | None = None) -> Transform:
     r"""Adds to the gradient a multiple of how it changed since the last step, so that its running mean lags less.
 
     .. math::
@@ -2836,7 +3003,7 @@ def reduce_variance(gamma: Number = 0.025, b1: Number = 0.95, mask: Mask | None 
 
     Differs from the paper: nothing, in its practical form MARS-approx, where the last gradient is that of the last
     batch. The first difference is 0, as the paper's :math:`x_1 = x_0` has it; the authors' program begins with a
-    last gradient of 0 instead.
+    last gradient of 0 instead, and corrects matrices alone: what has not two axes it steps by AdamW, see `oc.mars`.
 
     References:
         Yuan et al., 2024, Algorithm 1 and its approximation. https://arxiv.org/abs/2411.10438
@@ -2848,6 +3015,7 @@ def scale_by_yogi(
     eps: Number = 0.001,
     eps_root: Number = 0.0,
     initial_accumulator_value: Number = 1e-06,
+    *,
     bias_correction: bool = True,
     mask: Mask | None = None,
 ) -> Transform:
@@ -2902,8 +3070,10 @@ def muon_clip(
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
         adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes `learning_rate`.
-        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     References:
         Kimi Team, 2025, Algorithm 1. https://arxiv.org/abs/2507.20534
@@ -2930,8 +3100,10 @@ def adam(
     b2: Number = 0.999,
     eps: Number = 1e-08,
     eps_root: Number = 0.0,
+    *,
+    nesterov: bool = False,
 ) -> Transform:
-    """The optimizer adam: `scale_by_adam`, `scale_by_learning_rate`.
+    """The optimizer adam: `scale_by_adam` or, with Nesterov momentum, `scale_by_nadam`; `scale_by_learning_rate`.
 
     The formula stands in the documentation of `scale_by_adam`, with the letters that are used below.
 
@@ -2942,6 +3114,7 @@ def adam(
         eps: added to the root, in the units of g, at least 0.
         eps_root: added inside the root, in the units of g**2, at least 0; positive to differentiate through the
             update.
+        nesterov: let the mean look ahead by one step, as `nadam` does.
 
     >>> import optchain as oc
     >>> tx = oc.adam(0.01)
@@ -2953,10 +3126,12 @@ def adamw(
     b2: Number = 0.999,
     eps: Number = 1e-08,
     eps_root: Number = 0.0,
+    *,
     weight_decay: Number = 0.0001,
     mask: Mask | None = None,
+    nesterov: bool = False,
 ) -> Transform:
-    """The optimizer adamw: `scale_by_adam`, `add_decayed_weights`, `scale_by_learning_rate`.
+    """The optimizer adamw: the moments of `adam`, `add_decayed_weights`, `scale_by_learning_rate`.
 
     The formula stands in the documentation of `scale_by_adam`, with the letters that are used below.
 
@@ -2969,21 +3144,25 @@ def adamw(
             update.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
+        nesterov: let the mean look ahead by one step, as `nadam` does.
 
     >>> import optchain as oc
-    >>> tx = oc.adamw(0.01)
+    >>> tx = oc.adamw(0.01, weight_decay=0.1, mask=oc.is_kernel)
     """
 
 def lion(
     learning_rate: Number,
     b1: Number = 0.9,
     b2: Number = 0.99,
+    *,
+    mode: str = "hard",
+    smooth_beta: float = 1.0,
     weight_decay: Number = 0.001,
     mask: Mask | None = None,
 ) -> Transform:
-    """The optimizer lion: `scale_by_lion`, `add_decayed_weights`, `scale_by_learning_rate`.
+    r"""The optimizer lion: `scale_by_lion`, `add_decayed_weights`, `scale_by_learning_rate`.
 
     The formula stands in the documentation of `scale_by_lion`, with the letters that are used below.
 
@@ -2991,10 +3170,13 @@ def lion(
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
         b1: weight of the momentum in the step, in [0, 1).
         b2: decay of the momentum, in [0, 1).
+        mode: what the update is of the interpolated momentum c: `"hard"`, its sign; `"smooth"`, :math:`\tanh(\beta
+            c)`; `"refined"`, c itself between -1 and 1 and its sign beyond.
+        smooth_beta: :math:`\beta`, > 0, in the units of 1 / g; of the mode `"smooth"` alone.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.lion(0.01)
@@ -3086,8 +3268,10 @@ def adamh(
         b2: decay of the mean square, in [0, 1).
         eps: added to the root, in the units of g, at least 0.
         adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes `learning_rate`.
-        adam: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adam: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     References:
         Wen et al., 2026. https://arxiv.org/abs/2606.16899
@@ -3096,11 +3280,12 @@ def adamh(
     >>> tx = oc.adamh(0.01, adam_learning_rate=1e-3, adam=("*/embedding", "head/*"))
     """
 
-def fromage(learning_rate: Number) -> Transform:
+def fromage(learning_rate: Number, min_norm: Number = 0.0) -> Transform:
     """Fromage: `fromage_step`, whose update is the whole step.
 
     Args:
         learning_rate: the length of the step over that of the parameter, at least 0; 0.01 in the paper.
+        min_norm: the least that either norm counts for, at least 0.
 
     >>> import optchain as oc
     >>> tx = oc.fromage(0.01)
@@ -3126,19 +3311,20 @@ def lamb(
             update.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     References:
         You et al., 2019, Algorithm 2. https://arxiv.org/abs/1904.00962
 
     >>> import optchain as oc
-    >>> tx = oc.lamb(1e-3, weight_decay=0.01, mask=oc.is_matrix)
+    >>> tx = oc.lamb(1e-3, weight_decay=0.01, mask=oc.is_kernel)
     """
 
 def lars(
     learning_rate: Number,
     weight_decay: Number = 0.0,
+    *,
     trust_coefficient: Number = 0.001,
     eps: Number = 0.0,
     momentum: Number = 0.9,
@@ -3156,23 +3342,32 @@ def lars(
         momentum: the decay of the sum of the steps, in [0, 1).
         nesterov: whether that sum looks ahead by one step.
         mask: the parameters with a rate of their own and weight decay: patterns on paths, a predicate of (path,
-            leaf), or a tree of bools; None stands for all.
+            leaf), a tree of bools, or a function that makes it; None stands for all.
 
     >>> import optchain as oc
-    >>> tx = oc.lars(1.0, weight_decay=1e-4, mask=oc.is_matrix)
+    >>> tx = oc.lars(1.0, weight_decay=1e-4, mask=oc.is_kernel)
     """
 
-def lbfgs(memory_size: int = 10, scale_init_precond: bool = True, max_linesearch_steps: int = 20) -> Transform:
-    """L-BFGS with a line search: `optax.scale_by_lbfgs`, `scale`, `optax.scale_by_zoom_linesearch`.
+def lbfgs(
+    learning_rate: Number | None = None,
+    memory_size: int = 10,
+    scale_init_precond: bool = True,
+    linesearch: optax.GradientTransformation | None = ...,
+) -> Transform:
+    """L-BFGS with a line search: `optax.scale_by_lbfgs`, the learning rate, `optax.scale_by_zoom_linesearch`.
 
     It is for losses that are the same function at every step, such as that of all the data. `update` and `oc.apply`
     take the loss at the parameters as `value`, and as `value_fn` the function from any parameters to it, which gets
-    them in float32 or wider. What enters the chain is its gradient, or else that is given as `grad`.
+    them in float32 or wider; without a search neither is needed. What enters the chain is its gradient, or else that
+    is given as `grad`.
 
     Args:
+        learning_rate: the first step that is tried along the direction, > 0, or without a search the step; None
+            takes 1.
         memory_size: how many of the last steps the estimate of the inverse Hessian is made of, at least 1.
         scale_init_precond: begin that estimate with the curvature along the last step instead of 1.
-        max_linesearch_steps: the most evaluations of the loss for one step, at least 1.
+        linesearch: a line search of optax, or None for none; left out, `optax.scale_by_zoom_linesearch` of at most
+            20 evaluations of the loss for one step, which tries the whole step first.
 
     References:
         Liu and Nocedal, 1989, Algorithm 2.1. doi:10.1007/BF01589116
@@ -3193,12 +3388,14 @@ def dion(
     rank: int = 64,
     b: Number = 0.95,
     scale: str = "spectral",
-    seed: int = 0,
+    seed: int | jax.Array = 0,
+    *,
     weight_decay: Number = 0.0,
     adam_learning_rate: Number | None = None,
     adam_b1: Number = 0.9,
     adam_b2: Number = 0.999,
     adam_eps: Number = 1e-08,
+    adam_eps_root: Number = 0.0,
     adamw: Mask | None = None,
 ) -> Transform:
     """The optimizer dion: `scale_by_dion` for hidden matrices, AdamW for all else.
@@ -3206,6 +3403,7 @@ def dion(
     The formula stands in the documentation of `scale_by_dion`, with the letters that are used below.
 
     Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay.
+    `print(oc.routing(tx, params))` shows which links step which parameter.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
@@ -3213,15 +3411,20 @@ def dion(
         b: how much of the part that was stepped along stays in the momentum, in [0, 1).
         scale: the factor :math:`s`: `"spectral"`, `"width"`, `"rms"` or `"none"`, see
             `optchain.matrices.shape_scale`.
-        seed: of the normal numbers that :math:`V` begins with.
+        seed: of the normal numbers that :math:`V` begins with, a whole number or a key of `jax.random`, which may
+            be traced.
         weight_decay: for all parameters, the multiple of the parameter that is added to the update, at least 0; the
             learning rate multiplies it too (decoupled decay).
         adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes `learning_rate`.
         adam_b1: Adam's b1: decay of the mean, in [0, 1).
         adam_b2: Adam's b2: decay of the mean square, in [0, 1).
         adam_eps: Adam's eps: added to the root, in the units of g, at least 0.
-        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adam_eps_root: Adam's eps_root: added inside the root, in the units of g**2, at least 0; positive to
+            differentiate through the update.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     >>> import optchain as oc
     >>> tx = oc.dion(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
@@ -3235,11 +3438,14 @@ def kl_soap(
     every: int = 10,
     initial_value: Number = 0.1,
     floor: Number = 1e-06,
+    max_dim: int = 10000,
+    *,
     weight_decay: Number = 0.0,
     adam_learning_rate: Number | None = None,
     adam_b1: Number = 0.9,
     adam_b2: Number = 0.999,
     adam_eps: Number = 1e-08,
+    adam_eps_root: Number = 0.0,
     adamw: Mask | None = None,
 ) -> Transform:
     """The optimizer kl_soap: `scale_by_kl_soap` for hidden matrices, AdamW for all else.
@@ -3247,6 +3453,7 @@ def kl_soap(
     The formula stands in the documentation of `scale_by_kl_soap`, with the letters that are used below.
 
     Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay.
+    `print(oc.routing(tx, params))` shows which links step which parameter.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
@@ -3256,14 +3463,20 @@ def kl_soap(
         every: steps between two changes of the bases, at least 1.
         initial_value: of the eigenvalues, in the units of g, positive.
         floor: the least eigenvalue that is divided by, as a part of the largest, at least 0.
+        max_dim: sides longer than this keep the standard basis, in which their factor is diagonal: they have its
+            eigenvalues, and nothing square.
         weight_decay: for all parameters, the multiple of the parameter that is added to the update, at least 0; the
             learning rate multiplies it too (decoupled decay).
         adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes `learning_rate`.
         adam_b1: Adam's b1: decay of the mean, in [0, 1).
         adam_b2: Adam's b2: decay of the mean square, in [0, 1).
         adam_eps: Adam's eps: added to the root, in the units of g, at least 0.
-        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adam_eps_root: Adam's eps_root: added inside the root, in the units of g**2, at least 0; positive to
+            differentiate through the update.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     >>> import optchain as oc
     >>> tx = oc.kl_soap(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
@@ -3274,12 +3487,15 @@ def kron(
     b1: Number = 0.9,
     precond_lr: Number = 0.1,
     every: int = 1,
-    seed: int = 0,
+    seed: int | jax.Array = 0,
+    max_dim: int = 10000,
+    *,
     weight_decay: Number = 0.0,
     adam_learning_rate: Number | None = None,
     adam_b1: Number = 0.9,
     adam_b2: Number = 0.999,
     adam_eps: Number = 1e-08,
+    adam_eps_root: Number = 0.0,
     adamw: Mask | None = None,
 ) -> Transform:
     r"""The optimizer kron: `scale_by_kron` for hidden matrices, AdamW for all else.
@@ -3287,21 +3503,28 @@ def kron(
     The formula stands in the documentation of `scale_by_kron`, with the letters that are used below.
 
     Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay.
+    `print(oc.routing(tx, params))` shows which links step which parameter.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
         b1: decay of the mean, in [0, 1).
         precond_lr: :math:`\eta`, the step of the factors, positive, at most 1 in practice.
         every: the factors are fitted at the first step and then every so many steps, at least 1.
-        seed: of the normal numbers :math:`v`, which are the same for all parameters of one shape.
+        seed: of the normal numbers :math:`v`, which are the same for all parameters of one shape: a whole number or
+            a key of `jax.random`, which may be traced.
+        max_dim: the factors of sides longer than this are diagonal, with the diagonal of the law above.
         weight_decay: for all parameters, the multiple of the parameter that is added to the update, at least 0; the
             learning rate multiplies it too (decoupled decay).
         adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes `learning_rate`.
         adam_b1: Adam's b1: decay of the mean, in [0, 1).
         adam_b2: Adam's b2: decay of the mean square, in [0, 1).
         adam_eps: Adam's eps: added to the root, in the units of g, at least 0.
-        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adam_eps_root: Adam's eps_root: added inside the root, in the units of g**2, at least 0; positive to
+            differentiate through the update.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     >>> import optchain as oc
     >>> tx = oc.kron(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
@@ -3309,43 +3532,56 @@ def kron(
 
 def muon(
     learning_rate: Number,
+    ns_coeffs: str | tuple[float, float, float] | tuple[tuple[float, float, float], ...] = (3.4445, -4.775, 2.0315),
     ns_steps: int = 5,
     beta: Number = 0.95,
     eps: Number = 1e-08,
-    nesterov: bool = True,
-    method: str = "newton_schulz",
-    scale: str = "width",
     weight_decay: Number = 0.0,
+    *,
+    nesterov: bool = True,
+    adaptive: bool = False,
+    scale: str = "width",
     adam_learning_rate: Number | None = None,
     adam_b1: Number = 0.9,
-    adam_b2: Number = 0.999,
+    adam_b2: Number = 0.95,
     adam_eps: Number = 1e-08,
+    adam_eps_root: Number = 0.0,
     adamw: Mask | None = None,
 ) -> Transform:
-    """The optimizer muon: `scale_by_muon` for hidden matrices, AdamW for all else.
+    r"""The optimizer muon: `scale_by_muon` for hidden matrices, AdamW for all else.
 
     The formula stands in the documentation of `scale_by_muon`, with the letters that are used below.
 
     Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay.
+    `print(oc.routing(tx, params))` shows which links step which parameter.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
+        ns_coeffs: the coefficients (a, b, c) of the polynomial of Newton-Schulz: those of every step, by default
+            those of Jordan et al., or three for each step; or `"polar_express"`, others in each step, which
+            converge to :math:`U V^T`.
         ns_steps: how many polynomials, at least 1.
         beta: :math:`b`, decay of the mean, in [0, 1).
         eps: added to the norm that the mean is divided by, in the units of g, at least 0.
-        nesterov: look ahead by one step.
-        method: `"newton_schulz"`, the polynomial of Jordan et al. again and again, or `"polar_express"`, others in
-            each step, which converge to :math:`U V^T`.
-        scale: the factor :math:`s`: `"none"`, `"width"`, `"spectral"` or `"rms"`, see
-            `optchain.matrices.shape_scale`.
         weight_decay: for all parameters, the multiple of the parameter that is added to the update, at least 0; the
             learning rate multiplies it too (decoupled decay).
-        adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes `learning_rate`.
+        nesterov: look ahead by one step.
+        adaptive: multiply the update by its inner product with :math:`\hat\mu`, which is the nuclear norm of that:
+            the steepest step instead of one whose length does not depend on the gradients.
+        scale: the factor :math:`s`: `"none"`, `"width"`, `"spectral"` or `"rms"`, see
+            `optchain.matrices.shape_scale`.
+        adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes 0.015 times
+            `learning_rate`, which is the authors' 0.0003 beside 0.02, and all of it with `scale="rms"`, which makes
+            the updates of matrices as large as Adam's.
         adam_b1: Adam's b1: decay of the mean, in [0, 1).
         adam_b2: Adam's b2: decay of the mean square, in [0, 1).
         adam_eps: Adam's eps: added to the root, in the units of g, at least 0.
-        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adam_eps_root: Adam's eps_root: added inside the root, in the units of g**2, at least 0; positive to
+            differentiate through the update.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     >>> import optchain as oc
     >>> tx = oc.muon(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
@@ -3358,12 +3594,14 @@ def normuon(
     eps: Number = 1e-08,
     ns_steps: int = 5,
     nesterov: bool = False,
-    method: str = "newton_schulz",
+    ns_coeffs: str | tuple[float, float, float] | tuple[tuple[float, float, float], ...] = (3.4445, -4.775, 2.0315),
+    *,
     weight_decay: Number = 0.0,
     adam_learning_rate: Number | None = None,
     adam_b1: Number = 0.9,
     adam_b2: Number = 0.999,
     adam_eps: Number = 1e-08,
+    adam_eps_root: Number = 0.0,
     adamw: Mask | None = None,
 ) -> Transform:
     r"""The optimizer normuon: `scale_by_normuon` for hidden matrices, AdamW for all else.
@@ -3371,6 +3609,7 @@ def normuon(
     The formula stands in the documentation of `scale_by_normuon`, with the letters that are used below.
 
     Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay.
+    `print(oc.routing(tx, params))` shows which links step which parameter.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
@@ -3379,15 +3618,19 @@ def normuon(
         eps: added to the root, at least 0.
         ns_steps: how many polynomials, at least 1.
         nesterov: orthogonalize :math:`b_1 \mu + (1 - b_1) g`.
-        method: `"newton_schulz"` or `"polar_express"`, see `scale_by_muon`.
+        ns_coeffs: the coefficients of the polynomials, or `"polar_express"`, see `scale_by_muon`.
         weight_decay: for all parameters, the multiple of the parameter that is added to the update, at least 0; the
             learning rate multiplies it too (decoupled decay).
         adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes `learning_rate`.
         adam_b1: Adam's b1: decay of the mean, in [0, 1).
         adam_b2: Adam's b2: decay of the mean square, in [0, 1).
         adam_eps: Adam's eps: added to the root, in the units of g, at least 0.
-        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adam_eps_root: Adam's eps_root: added inside the root, in the units of g**2, at least 0; positive to
+            differentiate through the update.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     >>> import optchain as oc
     >>> tx = oc.normuon(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
@@ -3405,7 +3648,9 @@ def scion(
 ) -> Transform:
     """The optimizer scion: `scale_by_scion` with the spectral norm for hidden matrices, sign and rms for all else.
 
-    Hidden are all kernels but those that the mask `sign` chooses; left out, those whose path holds "embed" or "head".
+    Hidden are all kernels but those that the mask `sign` chooses; left out, embeddings and heads by their names.
+    `print(oc.routing(tx, params))` shows which links step which parameter.
+
     With the weight decay of 1 all parameters stay in the balls of the three radii: constrained Scion; with 0 it is
     unconstrained.
 
@@ -3418,8 +3663,10 @@ def scion(
         ns_steps: how many polynomials of Newton-Schulz for the spectral norm, at least 1.
         weight_decay: for all parameters, the multiple of the parameter that is added to the update, at least 0; the
             learning rate multiplies it too (decoupled decay).
-        sign: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        sign: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     >>> import optchain as oc
     >>> tx = oc.scion(2**-10, sign=("*/embedding", "head/*"))
@@ -3432,11 +3679,14 @@ def shampoo(
     eps: Number = 1e-06,
     every: int = 1,
     block_size: int = 1024,
+    max_dim: int = 10000,
+    *,
     weight_decay: Number = 0.0,
     adam_learning_rate: Number | None = None,
     adam_b1: Number = 0.9,
     adam_b2: Number = 0.999,
     adam_eps: Number = 1e-08,
+    adam_eps_root: Number = 0.0,
     adamw: Mask | None = None,
 ) -> Transform:
     """The optimizer shampoo: `scale_by_shampoo` for hidden matrices, AdamW for all else.
@@ -3444,6 +3694,7 @@ def shampoo(
     The formula stands in the documentation of `scale_by_shampoo`, with the letters that are used below.
 
     Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay.
+    `print(oc.routing(tx, params))` shows which links step which parameter.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
@@ -3454,14 +3705,20 @@ def shampoo(
             in a direction that the last roots have enlarged, the steps do too: graft, or compute roots often, at
             the start.
         block_size: longer sides are cut in blocks of at most this length, each with moments of its own.
+        max_dim: sides longer than this are not cut and have no moments. The other side's exponent is then
+            :math:`2e`, so that the update of a first gradient has the same size; without both sides g passes.
         weight_decay: for all parameters, the multiple of the parameter that is added to the update, at least 0; the
             learning rate multiplies it too (decoupled decay).
         adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes `learning_rate`.
         adam_b1: Adam's b1: decay of the mean, in [0, 1).
         adam_b2: Adam's b2: decay of the mean square, in [0, 1).
         adam_eps: Adam's eps: added to the root, in the units of g, at least 0.
-        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adam_eps_root: Adam's eps_root: added inside the root, in the units of g**2, at least 0; positive to
+            differentiate through the update.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     >>> import optchain as oc
     >>> tx = oc.shampoo(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
@@ -3474,11 +3731,13 @@ def soap(
     eps: Number = 1e-08,
     every: int = 10,
     max_dim: int = 10000,
+    *,
     weight_decay: Number = 0.0,
     adam_learning_rate: Number | None = None,
     adam_b1: Number = 0.9,
     adam_b2: Number = 0.999,
     adam_eps: Number = 1e-08,
+    adam_eps_root: Number = 0.0,
     adamw: Mask | None = None,
 ) -> Transform:
     """The optimizer soap: `scale_by_soap` for hidden matrices, AdamW for all else.
@@ -3486,6 +3745,7 @@ def soap(
     The formula stands in the documentation of `scale_by_soap`, with the letters that are used below.
 
     Hidden are all kernels but those that the mask `adamw` chooses, and all parameters decay.
+    `print(oc.routing(tx, params))` shows which links step which parameter.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
@@ -3500,8 +3760,12 @@ def soap(
         adam_b1: Adam's b1: decay of the mean, in [0, 1).
         adam_b2: Adam's b2: decay of the mean square, in [0, 1).
         adam_eps: Adam's eps: added to the root, in the units of g, at least 0.
-        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), or a tree of bools;
-            None chooses those whose path holds "embed" or "head". A pattern that matches no parameter is an error.
+        adam_eps_root: Adam's eps_root: added inside the root, in the units of g**2, at least 0; positive to
+            differentiate through the update.
+        adamw: the matrices that are not hidden: patterns on paths, a predicate of (path, leaf), a tree of bools, or
+            a function that makes it; () for none of them. None chooses embeddings and heads by their names, as
+            `is_hidden` says, and is an error where no other kernel is left; so is a pattern that matches no
+            parameter.
 
     >>> import optchain as oc
     >>> tx = oc.soap(0.01, adam_learning_rate=1e-3, adamw=("*/embedding", "head/*"))
@@ -3511,12 +3775,16 @@ def adafactor(
     learning_rate: Number,
     min_dim_size_to_factor: int = 128,
     decay_rate: Number = 0.8,
+    *,
     multiply_by_parameter_scale: bool = True,
     clipping_threshold: Number | None = 1.0,
     momentum: Number | None = None,
+    weight_decay_rate: Number | None = None,
     eps: Number = 1e-30,
+    factored: bool = True,
+    mask: Mask | None = None,
 ) -> Transform:
-    """Adafactor: `scale_by_factored_rms`, `clip_by_block_rms`, `scale_by_param_block_rms`, `ema`, the rate.
+    """Adafactor: `scale_by_factored_rms`, `clip_by_block_rms`, `scale_by_param_block_rms`, `ema`, the rate, decay.
 
     The paper's relative rate is the schedule `lambda step: jax.numpy.minimum(1e-2, (step + 1.0) ** -0.5)`. The rate
     comes last; optax multiplies by it before the momentum: they differ where it is scheduled.
@@ -3531,7 +3799,12 @@ def adafactor(
         clipping_threshold: the largest root mean square of an update, which is scaled down to it, > 0; None has no
             limit.
         momentum: decay of the running mean of the updates, in [0, 1); None takes no mean.
+        weight_decay_rate: the multiple of the parameter that each step takes off it, at least 0, which the learning
+            rate does not multiply; None takes nothing off.
         eps: added to the squares, in the units of g**2, positive.
+        factored: False keeps the mean square of all parameters in their own shape.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.adafactor(1e-2, momentum=0.9)
@@ -3543,6 +3816,7 @@ def adam_mini(
     b2: Number = 0.999,
     eps: Number = 1e-08,
     block: str = "leaf",
+    *,
     weight_decay: Number = 0.0,
     mask: Mask | None = None,
 ) -> Transform:
@@ -3558,8 +3832,8 @@ def adam_mini(
         block: "leaf", "row" (slices of the first axis) or "column" (slices of the last axis).
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.adam_mini(0.01)
@@ -3590,8 +3864,8 @@ def big_vision_adafactor(
         eps: added to the squares, in the units of g**2, positive.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.big_vision_adafactor(1e-3, weight_decay=0.1)
@@ -3606,6 +3880,7 @@ def came(
     eps_residual: Number = 1e-16,
     clipping_threshold: Number = 1.0,
     min_dim_size_to_factor: int = 2,
+    *,
     weight_decay: Number = 0.0,
     mask: Mask | None = None,
 ) -> Transform:
@@ -3624,8 +3899,8 @@ def came(
         min_dim_size_to_factor: the least number of rows and of columns that are factored, from 1.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.came(0.01)
@@ -3685,8 +3960,8 @@ def acprop(
         eps_root: added to the slot `nu` at each step, in the units of g**2, at least 0.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.acprop(0.01)
@@ -3698,6 +3973,8 @@ def adabelief(
     b2: Number = 0.999,
     eps: Number = 1e-16,
     eps_root: Number = 1e-16,
+    *,
+    nesterov: bool = False,
 ) -> Transform:
     """The optimizer adabelief: `scale_by_belief`, `scale_by_learning_rate`.
 
@@ -3709,6 +3986,7 @@ def adabelief(
         b2: decay of the mean squared deviation, in [0, 1).
         eps: added to the root, in the units of g, at least 0.
         eps_root: added to the slot `nu` at each step, in the units of g**2, at least 0.
+        nesterov: let the mean look ahead by one step, as in `scale_by_nadam`.
 
     >>> import optchain as oc
     >>> tx = oc.adabelief(0.01)
@@ -3742,18 +4020,27 @@ def adabound(
     >>> tx = oc.adabound(0.01)
     """
 
-def adadelta(learning_rate: Number, rho: Number = 0.9, eps: Number = 1e-06) -> Transform:
-    """The optimizer adadelta: `scale_by_adadelta`, `scale_by_learning_rate`.
-
-    The formula stands in the documentation of `scale_by_adadelta`, with the letters that are used below.
+def adadelta(
+    learning_rate: Number,
+    rho: Number = 0.9,
+    eps: Number = 1e-06,
+    weight_decay: Number = 0.0,
+    *,
+    mask: Mask | None = None,
+) -> Transform:
+    """Adadelta: `add_decayed_weights` of the gradient (L2), `scale_by_adadelta`, `scale_by_learning_rate`.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
         rho: decay of both mean squares, in [0, 1).
         eps: added inside both roots, in the units of g**2 and of u**2, at least 0; with 0 nothing ever moves.
+        weight_decay: the multiple of the parameter that is added to the gradient, at least 0; it enters all that
+            follows (L2).
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
-    >>> tx = oc.adadelta(0.01)
+    >>> tx = oc.adadelta(1.0)
     """
 
 def adahessian(
@@ -3762,6 +4049,7 @@ def adahessian(
     b2: Number = 0.999,
     eps: Number = 1e-08,
     hessian_power: Number = 1.0,
+    *,
     weight_decay: Number = 0.0,
     mask: Mask | None = None,
 ) -> Transform:
@@ -3777,8 +4065,8 @@ def adahessian(
         hessian_power: k, from 0 (the gradient) to 1 (Newton's step).
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.adahessian(0.01)
@@ -3818,8 +4106,8 @@ def adamaxw(
         eps: added to the size of g, in the units of g, at least 0.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.adamaxw(0.01)
@@ -3831,7 +4119,7 @@ def adan(
     b2: Number = 0.92,
     b3: Number = 0.99,
     eps: Number = 1e-08,
-    eps_root: Number = 1e-08,
+    eps_root: Number = 0.0,
     weight_decay: Number = 0.0,
     mask: Mask | None = None,
 ) -> Transform:
@@ -3848,8 +4136,8 @@ def adan(
         eps_root: added inside the root, in the units of g**2, at least 0.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.adan(0.01)
@@ -3863,6 +4151,7 @@ def ademamix(
     alpha: Number = 5.0,
     eps: Number = 1e-08,
     eps_root: Number = 0.0,
+    *,
     weight_decay: Number = 0.0,
     mask: Mask | None = None,
 ) -> Transform:
@@ -3880,8 +4169,8 @@ def ademamix(
         eps_root: added inside the root, in the units of g**2, at least 0.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.ademamix(0.01)
@@ -3892,9 +4181,11 @@ def adopt(
     b1: Number = 0.9,
     b2: Number = 0.9999,
     eps: Number = 1e-06,
+    *,
+    nesterov: bool = False,
     use_clipping: bool = True,
 ) -> Transform:
-    """The optimizer adopt: `scale_by_adopt`, `scale_by_learning_rate`.
+    r"""The optimizer adopt: `scale_by_adopt`, `scale_by_learning_rate`.
 
     The formula stands in the documentation of `scale_by_adopt`, with the letters that are used below.
 
@@ -3903,6 +4194,7 @@ def adopt(
         b1: decay of the mean, in [0, 1).
         b2: decay of the mean square, in [0, 1).
         eps: the least divisor, in the units of g, positive.
+        nesterov: let the mean look ahead by one step: the update is :math:`b_1 \mu` and the rest of the quotient.
         use_clipping: clip the quotient.
 
     >>> import optchain as oc
@@ -3915,6 +4207,7 @@ def amsgrad(
     b2: Number = 0.999,
     eps: Number = 1e-08,
     eps_root: Number = 0.0,
+    *,
     bias_correction_mu: bool = True,
     bias_correction_nu: bool = True,
 ) -> Transform:
@@ -3956,6 +4249,7 @@ def nadam(
     b2: Number = 0.999,
     eps: Number = 1e-08,
     eps_root: Number = 0.0,
+    *,
     warmup: Number = 0.0,
     momentum_decay: Number = 0.004,
 ) -> Transform:
@@ -3983,6 +4277,7 @@ def nadamw(
     b2: Number = 0.999,
     eps: Number = 1e-08,
     eps_root: Number = 0.0,
+    *,
     warmup: Number = 0.0,
     momentum_decay: Number = 0.004,
     weight_decay: Number = 0.0001,
@@ -4003,8 +4298,8 @@ def nadamw(
         momentum_decay: :math:`\psi`, how fast the missing share vanishes, per step, at least 0.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.nadamw(0.01)
@@ -4031,6 +4326,8 @@ def radam(
     eps: Number = 1e-08,
     eps_root: Number = 0.0,
     threshold: Number = 5.0,
+    *,
+    nesterov: bool = False,
 ) -> Transform:
     r"""The optimizer radam: `scale_by_radam`, `scale_by_learning_rate`.
 
@@ -4043,6 +4340,7 @@ def radam(
         eps: added to the root, in the units of g, at least 0.
         eps_root: added inside the root, in the units of g**2, at least 0.
         threshold: :math:`\rho_{min}`, the samples that the mean square must be worth, at least 4.
+        nesterov: let the mean look ahead by one step, as in `scale_by_nadam`.
 
     >>> import optchain as oc
     >>> tx = oc.radam(0.01)
@@ -4118,8 +4416,8 @@ def simplified_ademamix(
         eps_root: added inside the root, in the units of g**2, at least 0.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.simplified_ademamix(0.01)
@@ -4130,9 +4428,10 @@ def sophia(
     b1: Number = 0.965,
     b2: Number = 0.99,
     eps: Number = 1e-08,
+    weight_decay: Number = 0.0001,
+    *,
     gamma: Number = 0.01,
     clip_threshold: Number = 1.0,
-    weight_decay: Number = 0.0001,
     mask: Mask | None = None,
 ) -> Transform:
     r"""The optimizer sophia: `scale_by_sophia`, `add_decayed_weights`, `scale_by_learning_rate`.
@@ -4144,13 +4443,13 @@ def sophia(
         b1: decay of the mean, in [0, 1).
         b2: decay of the mean curvature, for each estimate, in [0, 1).
         eps: the least divisor, in the units of h, positive.
+        weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
+            multiplies it too (decoupled decay).
         gamma: :math:`\gamma`, positive: the larger it is the fewer entries are clipped; 10 to 50 percent should not
             be.
         clip_threshold: :math:`\rho`, positive, in units of the learning rate.
-        weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
-            multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.sophia(0.01)
@@ -4183,6 +4482,7 @@ def yogi(
     b1: Number = 0.9,
     b2: Number = 0.999,
     eps: Number = 0.001,
+    *,
     eps_root: Number = 0.0,
     initial_accumulator_value: Number = 1e-06,
     bias_correction: bool = True,
@@ -4208,7 +4508,7 @@ def dpsgd(
     learning_rate: Number,
     l2_norm_clip: Number,
     noise_multiplier: Number,
-    seed: int,
+    seed: int | jax.Array,
     momentum: Number | None = None,
     nesterov: bool = False,
 ) -> Transform:
@@ -4220,7 +4520,7 @@ def dpsgd(
         noise_multiplier: the standard deviation of the noise over that bound, at least 0; with the part of the data
             in a batch and the number of steps it gives the privacy, which an accountant outside this library
             computes.
-        seed: of the noise. What is to be private needs one that nobody can guess.
+        seed: of the noise, a whole number. What is to be private needs one that nobody can guess.
         momentum: the decay of the sum of the updates so far that takes their place, in [0, 1); None is without
             momentum.
         nesterov: whether that sum looks ahead by one step.
@@ -4244,8 +4544,8 @@ def cocob(
         eps: the least bound of the gradient, in its units, at least 0.
         weight_decay: the multiple of the parameter that is added to the gradient, at least 0; it enters all that
             follows (L2).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.cocob()
@@ -4253,6 +4553,7 @@ def cocob(
 
 def dadapt_adamw(
     learning_rate: Number = 1.0,
+    *,
     b1: Number = 0.9,
     b2: Number = 0.999,
     eps: Number = 1e-08,
@@ -4295,6 +4596,7 @@ def dadapt_sgd(learning_rate: Number = 1.0, momentum: Number = 0.9, estim_lr0: N
 
 def dog(
     learning_rate: Number = 1.0,
+    *,
     reps_rel: Number = 1e-06,
     eps: Number = 1e-08,
     weight_decay: Number | None = None,
@@ -4311,8 +4613,8 @@ def dog(
         eps: :math:`\epsilon`, in the units of g**2, at least 0.
         weight_decay: the multiple of the parameter that is added to the gradient, at least 0; it enters all that
             follows (L2); None adds nothing.
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.dog()
@@ -4335,8 +4637,8 @@ def dowg(
         eps: :math:`\epsilon`, in the units of p times g, at least 0.
         weight_decay: the multiple of the parameter that is added to the gradient, at least 0; it enters all that
             follows (L2); None adds nothing.
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.dowg()
@@ -4344,6 +4646,7 @@ def dowg(
 
 def ldog(
     learning_rate: Number = 1.0,
+    *,
     reps_rel: Number = 1e-06,
     eps: Number = 1e-08,
     weight_decay: Number | None = None,
@@ -4359,8 +4662,8 @@ def ldog(
         eps: :math:`\epsilon`, in the units of g**2, at least 0.
         weight_decay: the multiple of the parameter that is added to the gradient, at least 0; it enters all that
             follows (L2); None adds nothing.
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.ldog()
@@ -4439,8 +4742,10 @@ def polyak_sgd(
 
 def prodigy(
     learning_rate: Number = 1.0,
+    *,
     b1: Number = 0.9,
     b2: Number = 0.999,
+    beta3: float | None = None,
     eps: Number = 1e-08,
     estim_lr0: Number = 1e-06,
     estim_lr_coef: Number = 1.0,
@@ -4457,6 +4762,7 @@ def prodigy(
             schedule that begins or peaks at 1.
         b1: decay of the mean, in [0, 1).
         b2: decay of the mean square, in [0, 1).
+        beta3: decay of r and s, in [0, 1); None takes :math:`\sqrt{b_2}`.
         eps: :math:`\epsilon`, added to the root, in the units of g, at least 0.
         estim_lr0: the first d, in the units of p, > 0; smaller than the distance that is looked for.
         estim_lr_coef: c, a factor of the estimate, > 0.
@@ -4470,22 +4776,28 @@ def prodigy(
     """
 
 def schedule_free_adamw(
-    learning_rate: Number,
+    learning_rate: Number = 0.0025,
     warmup_steps: int = 0,
     b1: Number = 0.9,
     b2: Number = 0.999,
     eps: Number = 1e-08,
     weight_decay: Number = 0.0,
     weight_lr_power: Number = 2.0,
+    *,
+    decay_at_z: bool = False,
+    paper: bool = False,
 ) -> Transform:
-    """Schedule-free AdamW: `scale_by_rms`, `add_decayed_weights`, `scale_by_learning_rate`, in `schedule_free`.
+    r"""Schedule-free AdamW: `scale_by_rms`, `add_decayed_weights`, `scale_by_learning_rate`, in `schedule_free`.
 
-    With `warmup_steps` the rate rises on a line from 0, where optax's begins one step later on it.
+    The authors have two versions. This is the one that their package prefers (`AdamWScheduleFree`) and optax has, which
+    debiases the mean square. With `paper` it is that of the paper and its experiments (`AdamWScheduleFreePaper`): the
+    learning rate is :math:`\eta \sqrt{1 - b_2^t}`, which gives the first iterates less weight in the average and less
+    decay, and :math:`\epsilon` is added to the root of the biased mean.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
-        warmup_steps: the updates in which the learning rate rises from 0, a whole number of at least 0; not with a
-            schedule.
+        warmup_steps: the updates n in which the learning rate rises, a whole number of at least 0; the first is
+            made with the n-th part of it, as the authors' is; optax's does not move then. Not with a schedule.
         b1: the share of the average in the parameters at which gradients are taken, in (0, 1].
         b2: decay of the mean square, in [0, 1).
         eps: added to the root of the mean square, in the units of g, at least 0.
@@ -4493,6 +4805,8 @@ def schedule_free_adamw(
             multiplies it too (decoupled decay).
         weight_lr_power: the power of the learning rate that weighs each step in the average, at least 0; with 0 all
             weigh the same.
+        decay_at_z: let the weight decay act on the iterates that are averaged, instead of the parameters.
+        paper: multiply the rate by the root of the weight that the mean square has seen, instead of debiasing it.
 
     References:
         Defazio et al., 2024, Algorithm 1. https://arxiv.org/abs/2405.15682
@@ -4502,28 +4816,29 @@ def schedule_free_adamw(
     """
 
 def schedule_free_sgd(
-    learning_rate: Number,
+    learning_rate: Number = 1.0,
     warmup_steps: int = 0,
     b1: Number = 0.9,
     weight_decay: Number = 0.0,
     weight_lr_power: Number = 2.0,
+    *,
+    decay_at_z: bool = False,
 ) -> Transform:
     """Schedule-free SGD: `add_decayed_weights`, `scale_by_learning_rate`, in `schedule_free`.
 
-    With `warmup_steps` the rate rises on a line from 0, where optax's begins one step later on it.
-
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
-        warmup_steps: the updates in which the learning rate rises from 0, a whole number of at least 0; not with a
-            schedule.
+        warmup_steps: the updates n in which the learning rate rises, a whole number of at least 0; the first is
+            made with the n-th part of it, as the authors' is; optax's does not move then. Not with a schedule.
         b1: the share of the average in the parameters at which gradients are taken, in (0, 1].
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
         weight_lr_power: the power of the learning rate that weighs each step in the average, at least 0; with 0 all
             weigh the same.
+        decay_at_z: let the weight decay act on the iterates that are averaged, instead of the parameters.
 
     References:
-        Defazio et al., 2024, Algorithm 1. https://arxiv.org/abs/2405.15682
+        Defazio et al., 2024, equations 3 to 5. https://arxiv.org/abs/2405.15682
 
     >>> import optchain as oc
     >>> tx = oc.schedule_free_sgd(1.0, warmup_steps=100)
@@ -4584,6 +4899,10 @@ def mars(
 ) -> Transform:
     """MARS-AdamW: `reduce_variance`, `clip_by_leaf_norm` to 1, `scale_by_adam`, `add_decayed_weights`, the rate.
 
+    Vectors, scalars and convolutions take the same steps as matrices, as in the paper. By default the authors' program
+    steps them by plain AdamW, with decays of 0.9 and 0.95, a rate of 3e-3 and a weight decay of 0.1: on recorded
+    gradients of three vectors the updates differ by 32 to 43 percent of their norm on average. `groups` does that too.
+
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
         b1: decay of the running mean, in the correction too, in [0, 1).
@@ -4592,8 +4911,8 @@ def mars(
         gamma: strength of the correction by the difference from the last gradient, at least 0.
         weight_decay: the multiple of the parameter that is added to the update, at least 0; the learning rate
             multiplies it too (decoupled decay).
-        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), or a tree of bools; None
-            stands for all.
+        mask: the parameters that decay: patterns on paths, a predicate of (path, leaf), a tree of bools, or a
+            function that makes it; None stands for all.
 
     >>> import optchain as oc
     >>> tx = oc.mars(3e-3)
@@ -4670,7 +4989,11 @@ def regrow(
             has `oc.cosine(0.3, steps=end)`.
         grow: the score by which weights are grown.
         drop: the score of the weights that are not dropped.
-        end: the step from which on the masks stay; None for never.
+        end: the step from which on the masks stay, greater than `every`, where they first change; None for never.
+
+    The slots of a regrown weight are fresh, but its links count the steps of all weights, so that nothing corrects the
+    bias of its means: Adam's first steps of it are too large, with the usual numbers and a gradient that stays as it is
+    3.2 times at the first step, 6.5 at the tenth, 5.9 at the 25th, 3.2 at the 100th. See `reset_state`.
 
     Differs from the paper: the step at which masks change is a step of training too. A weight that is dropped and at
     once grown again continues as it was.
@@ -4696,7 +5019,7 @@ def sparse(
     schedule: MaskSchedule | None = None,
     structure: str | Sequence[int] = "unstructured",
     axis: int | None = None,
-    seed: int = 0,
+    seed: int | jax.Array = 0,
 ) -> Transform:
     r"""Trains some of the weights and holds the others at exactly 0, regardless of the transformation.
 
@@ -4719,7 +5042,8 @@ def sparse(
 
     Exactly as many units are kept as the sparsity says, rounded; equal scores are told apart by their place. `tx` sees
     masked gradients and parameters, and remembers nothing of what is pruned: at the beginning of each step its slots
-    like the parameter are there what its `init` makes of 0, so that a regrown weight starts again from 0.
+    like the parameter are there what its `init` makes of 0, so that a regrown weight starts again from 0;
+    what links count is not reset: `regrow` says how large the first steps are.
     What `averaged_params` reads is masked too; an average costs least after `sparse`, in a chain around both.
 
     The masks are in the state from `init` on, but the parameters are the caller's: before the first step
@@ -4738,7 +5062,8 @@ def sparse(
         axis: the axis of groups, by default the last but one, which a dense layer sums over; or that of channels, by
             default the last one, its outputs. Axes that `over_layers` declares are not counted, and each layer is
             pruned as if it were alone.
-        seed: of random scores, which are a hash of seed, step, path and element: the same however arrays are sharded.
+        seed: of random scores, a whole number or a key of `jax.random`, which may be traced. They are a hash of seed,
+            step, path and element: the same however arrays are sharded.
 
     Metrics: `sparse.sparsity`, the part of the weights that is pruned, of the parameters with masks;
     `sparse.changed`, how many the last step pruned or grew.
@@ -4823,8 +5148,8 @@ def cooldown(
 
     Args:
         base: :math:`f`, a function of the step, ours or any other's.
-        total: :math:`T`, the step at which `end` is reached, at least 0.
-        decay: :math:`D`, the steps of the decay, at least 0 and at most `total`.
+        total: :math:`T`, the step at which `end` is reached, positive.
+        decay: :math:`D`, the steps of the decay, positive and at most `total`.
         end: :math:`\eta_T`, the value that is held from step `total` on, any finite number.
         power: :math:`p`, positive; 1 is linear, 0.5 falls fast at first.
 
@@ -4842,21 +5167,22 @@ def cooldown(
     [1.0, 1.0, 0.5, 0.0]
     """
 
-def cosine(start: Number, steps: Number, end: Number = 0.0) -> Schedule:
+def cosine(start: Number, steps: Number, end: Number = 0.0, exponent: Number = 1.0) -> Schedule:
     r"""Half a cosine from one value to another, which is held.
 
     .. math::
-        \eta_t = \eta_T + \tfrac{1}{2} (\eta_0 - \eta_T) (1 + \cos(\pi \min(t / T, 1)))
+        \eta_t = \eta_T + (\eta_0 - \eta_T) \left(\tfrac{1}{2} + \tfrac{1}{2} \cos(\pi \min(t / T, 1))\right)^p
 
     Args:
         start: :math:`\eta_0`, any finite number.
-        steps: :math:`T`, at least 0; with 0 the value is `end` from the first step on.
+        steps: :math:`T`, positive.
         end: :math:`\eta_T`, any finite number.
+        exponent: p, positive; above 1 the value falls earlier.
 
     Raises:
         ValueError: a constant outside its range.
 
-    Differs from the paper: one cycle, after which the value is held.
+    Differs from the paper: one cycle, after which the value is held; p is 1 there.
 
     References:
         Loshchilov and Hutter, 2016, equation 5. https://arxiv.org/abs/1608.03983
@@ -4894,26 +5220,35 @@ def cosine_restarts(peak: Number, period: Number, growth: Number = 1.0, end: Num
     [1.0, 0.5, 1.0, 0.8536, 0.5, 0.1464, 1.0]
     """
 
-def warmup_cosine(peak: Number, warmup: Number, total: Number, start: Number = 0.0, end: Number = 0.0) -> Schedule:
+def warmup_cosine(
+    peak: Number,
+    warmup: Number,
+    total: Number,
+    start: Number = 0.0,
+    end: Number = 0.0,
+    exponent: Number = 1.0,
+) -> Schedule:
     r"""Linear warm-up to the peak, then half a cosine to the end, which is held.
 
     .. math::
         \eta_t = \begin{cases}
         \eta_0 + (\eta - \eta_0)\, t / w & t < w \\
-        \eta_T + \tfrac{1}{2} (\eta - \eta_T) (1 + \cos(\pi \min((t - w) / (T - w), 1))) & t \ge w
+        \eta_T + (\eta - \eta_T) \left(\tfrac{1}{2} + \tfrac{1}{2} \cos(\pi \min((t - w) / (T - w), 1))\right)^p
+        & t \ge w
         \end{cases}
 
     Args:
         peak: :math:`\eta`, reached at step `warmup`, any finite number.
-        warmup: :math:`w`, the steps of the warm-up, at least 0 and at most `total`.
-        total: :math:`T`, the step at which `end` is reached, warm-up included.
+        warmup: :math:`w`, the steps of the warm-up, at least 0 and less than `total`.
+        total: :math:`T`, the step at which `end` is reached, warm-up included, positive.
         start: :math:`\eta_0`, the value at step 0 where there is a warm-up, any finite number.
         end: :math:`\eta_T`, any finite number.
+        exponent: p, positive; above 1 the value falls earlier.
 
     Raises:
-        ValueError: a constant outside its range, a warm-up longer than the whole.
+        ValueError: a constant outside its range, a warm-up that leaves no step for the fall.
 
-    Differs from the paper: one cycle, after a warm-up.
+    Differs from the paper: one cycle, after a warm-up; p is 1 there.
 
     References:
         Loshchilov and Hutter, 2016, equation 5. https://arxiv.org/abs/1608.03983
@@ -4954,16 +5289,18 @@ def triangular(low: Number, high: Number, half_period: Number, shrink: Number = 
     [0.0, 0.5, 1.0, 0.5, 0.0, 0.25, 0.5]
     """
 
-def exponential(start: Number, factor: Number, every: Number = 1.0) -> Schedule:
+def exponential(start: Number, factor: Number, every: Number = 1.0, end: Number | None = None) -> Schedule:
     r"""Decay by a factor in a number of steps, smoothly.
 
     .. math::
-        \eta_t = \eta_0 \gamma^{t / n}
+        \eta_t = \max(\eta_0 \gamma^{t / n}, \eta_T)
 
     Args:
         start: :math:`\eta_0`, any finite number.
-        factor: :math:`\gamma`, positive; above 1 the value grows, without bound.
+        factor: :math:`\gamma`, positive; above 1 the value grows.
         every: :math:`n`, the steps in which the factor is applied once, positive.
+        end: :math:`\eta_T`, any finite number: the least value, or with a factor above 1 the largest; None sets no
+            bound.
 
     Raises:
         ValueError: a constant outside its range.
@@ -5030,24 +5367,25 @@ def linear_half_life(start: Number, end: Number, steps: Number) -> Schedule:
     r"""A decay between two others whose half-life, the steps in which a sample loses half its weight, is a line.
 
     .. math::
-        b_t = \exp\left(\frac{1}{(1 - \tau) / \ln b_0 + \tau / \ln b_T}\right), \qquad \tau = \min(t / T, 1)
+        b_t = \exp\left(\frac{1}{(1 - \tau) / \ln b_0 + \tau / \ln b_T}\right), \qquad \tau = \min((t + 1) / T, 1)
 
     Args:
         start: :math:`b_0`, in [0, 1).
         end: :math:`b_T`, in [0, 1), held afterwards.
-        steps: :math:`T`, at least 0; with 0 the value is `end` from the first step on.
+        steps: :math:`T`, positive.
 
     Raises:
         ValueError: a constant outside its range.
 
-    Differs from the paper: its steps count from 1.
+    Differs from the paper: nothing; the paper counts updates from 1, here steps count from 0, so that update number
+    :math:`t + 1` is made with the paper's value for it, and only a schedule of one step has its end at step 0.
 
     References:
         Pagliardini, Ablin and Grangier, 2024, the scheduler of :math:`\beta_3`. https://arxiv.org/abs/2409.03137
 
     >>> import optchain as oc
-    >>> [round(float(oc.linear_half_life(0.5, 0.5**0.25, steps=6)(step)), 4) for step in (0, 2, 6, 9)]
-    [0.5, 0.7071, 0.8409, 0.8409]
+    >>> [round(float(oc.linear_half_life(0.5, 0.5**0.25, steps=6)(step)), 4) for step in (0, 1, 5, 9)]
+    [0.63, 0.7071, 0.8409, 0.8409]
     """
 
 def inverse_sqrt(peak: Number, warmup: Number) -> Schedule:
@@ -5213,7 +5551,7 @@ def linear(start: Number, end: Number, steps: Number) -> Schedule:
     Args:
         start: :math:`\eta_0`, any finite number.
         end: :math:`\eta_T`, any finite number.
-        steps: :math:`T`, at least 0; with 0 the value is `end` from the first step on.
+        steps: :math:`T`, positive.
 
     Raises:
         ValueError: a constant outside its range.
@@ -5242,8 +5580,8 @@ def one_cycle(
 
     Args:
         peak: :math:`\eta`, reached at step `warmup_fraction * total`, any finite number.
-        total: :math:`T`, the step at which the last value is reached, at least 0; the value is held from there on.
-        warmup_fraction: :math:`f`, the part of `total` in which the value rises, in [0, 1].
+        total: :math:`T`, the step at which the last value is reached, positive; the value is held from there on.
+        warmup_fraction: :math:`f`, the part of `total` in which the value rises, in [0, 1).
         div: :math:`d`, the peak over the first value, positive.
         final_div: :math:`d_T`, the first value over the last, positive.
 
@@ -5292,7 +5630,7 @@ def polynomial(start: Number, end: Number, power: Number, steps: Number) -> Sche
         start: :math:`\eta_0`, any finite number.
         end: :math:`\eta_T`, any finite number.
         power: :math:`p`, positive; 1 is linear.
-        steps: :math:`T`, at least 0; with 0 the value is `end` from the first step on.
+        steps: :math:`T`, positive.
 
     Raises:
         ValueError: a constant outside its range.
@@ -5310,14 +5648,15 @@ def power_law(peak: Number, amplitude: Number, exponent: Number, warmup: Number 
     .. math::
         \eta_t = \begin{cases} \min(\eta, a\, t^b) & t \ge w \\ \min(\eta, a\, w^b)\, t / w & t < w \end{cases}
 
-    With `in_tokens` the time is tokens, and the same numbers do for any batch size once a is in proportion to it: the
-    paper's optimum is 4.6 times the batch size for a, and -0.51 for b. `cooldown` ends it, where an end is wanted.
+    In the paper the time t is the number of tokens seen, as `in_tokens` has it, and a is 4.6 times the batch size in
+    sequences (of 4,096 tokens there), b is -0.51: with a in proportion to the batch size the same numbers do for any.
+    With t in steps of n tokens and the same b, a is :math:`n^b` times as large. `cooldown` ends it, where it is to end.
 
     Args:
         peak: :math:`\eta`, the upper bound, positive; 0.02 in the paper.
-        amplitude: a, the value at step 1 if there were no bound, positive.
+        amplitude: a, the value at time 1 (one step, or one token) if there were no bound, positive.
         exponent: b, at most 0.
-        warmup: :math:`w`, the steps of the warm-up, at least 0.
+        warmup: :math:`w`, the length of the warm-up in the units of the time, at least 0.
 
     Raises:
         ValueError: a constant outside its range.
@@ -5340,7 +5679,7 @@ def rex(start: Number, steps: Number, end: Number = 0.0) -> Schedule:
 
     Args:
         start: :math:`\eta_0`, any finite number.
-        steps: :math:`T`, at least 0; with 0 the value is `end` from the first step on.
+        steps: :math:`T`, positive.
         end: :math:`\eta_T`, any finite number; 0 in the paper.
 
     Raises:
@@ -5356,16 +5695,18 @@ def rex(start: Number, steps: Number, end: Number = 0.0) -> Schedule:
     [1.0, 0.8571, 0.6667, 0.0, 0.0]
     """
 
-def step_decay(start: Number, factor: Number, every: Number) -> Schedule:
+def step_decay(start: Number, factor: Number, every: Number, end: Number | None = None) -> Schedule:
     r"""Decay by a factor at once, after every so many steps.
 
     .. math::
-        \eta_t = \eta_0 \gamma^{\lfloor t / n \rfloor}
+        \eta_t = \max(\eta_0 \gamma^{\lfloor t / n \rfloor}, \eta_T)
 
     Args:
         start: :math:`\eta_0`, any finite number.
         factor: :math:`\gamma`, positive.
         every: :math:`n`, the steps from one decay to the next, positive.
+        end: :math:`\eta_T`, any finite number: the least value, or with a factor above 1 the largest; None sets no
+            bound.
 
     Raises:
         ValueError: a constant outside its range.
@@ -5390,8 +5731,8 @@ def wsd(peak: Number, warmup: Number, total: Number, decay: Number, end: Number 
     Args:
         peak: :math:`\eta`, any finite number.
         warmup: :math:`w`, the steps of the warm-up, at least 0.
-        total: :math:`T`, the step at which `end` is reached, warm-up included.
-        decay: :math:`D`, the steps of the decay, at least 0; `warmup + decay` is at most `total`.
+        total: :math:`T`, the step at which `end` is reached, warm-up included, positive.
+        decay: :math:`D`, the steps of the decay, positive; `warmup + decay` is at most `total`.
         end: :math:`\eta_T`, the value that is held from step `total` on, any finite number.
         power: :math:`p`, positive; 1 is linear, 0.5 is the 1-sqrt cooldown.
 
@@ -5506,7 +5847,7 @@ def looksam(tx: optax.GradientTransformation, rho: Number = 0.05, k: int = 5, al
     >>> tx = oc.looksam(oc.sgd(0.1, momentum=0.9), rho=0.05, k=5)
     """
 
-def sam(tx: optax.GradientTransformation, rho: Number = 0.05) -> Transform:
+def sam(tx: optax.GradientTransformation, *, rho: Number = 0.05) -> Transform:
     r"""Gives a transformation the gradient at the worst parameters nearby instead of that at the parameters.
 
     .. math::
@@ -5514,8 +5855,8 @@ def sam(tx: optax.GradientTransformation, rho: Number = 0.05) -> Transform:
 
     The second gradient comes from the extra argument `grad_fn`, a function from parameters to gradients on the same
     batch: `oc.apply(tx, grads, state, params, grad_fn=lambda p: jax.grad(loss)(p, batch))`, within the jitted step. It
-    passes through chains, guards and accumulation, there with the last micro-batch. The parameters that it gets are
-    float32 or wider.
+    passes through chains and guards; around accumulation, `sam(accumulate(tx, 4))`, each micro-batch has its own. The
+    parameters that it gets are float32 or wider.
 
     Args:
         tx: any transformation; all of it sees the second gradient, so that a clip before it is not one of that.
@@ -5536,7 +5877,7 @@ def sam(tx: optax.GradientTransformation, rho: Number = 0.05) -> Transform:
     >>> tx = oc.sam(oc.sgd(0.1, momentum=0.9), rho=0.05)
     """
 
-def centralize(mask: Mask | None = None) -> Transform:
+def centralize(*, mask: Mask | None = None) -> Transform:
     r"""Subtracts from the update of each output's weights their mean.
 
     .. math::
@@ -5560,7 +5901,7 @@ def centralize(mask: Mask | None = None) -> Transform:
     >>> tx = oc.chain(oc.centralize(mask="*/kernel"), oc.scale_by_adam(), oc.scale_by_learning_rate(1e-3))
     """
 
-def scale_by_cocob(alpha: Number = 100.0, eps: Number = 1e-08, mask: Mask | None = None) -> Transform:
+def scale_by_cocob(alpha: Number = 100.0, eps: Number = 1e-08, *, mask: Mask | None = None) -> Transform:
     r"""Steps downhill to the next bet on the sign of the gradient, without any rate; its update is added as it is.
 
     .. math::
@@ -5587,6 +5928,7 @@ def scale_by_cocob(alpha: Number = 100.0, eps: Number = 1e-08, mask: Mask | None
 
 def scale_by_dadapt_adam(
     learning_rate: Number = 1.0,
+    *,
     b1: Number = 0.9,
     b2: Number = 0.999,
     eps: Number = 1e-08,
@@ -5624,6 +5966,10 @@ def scale_by_dadapt_adam(
     one weight, but :math:`1 - \sqrt{b_2}` is that of the step: a :math:`b_2` that rises raises the estimate, and d
     keeps its largest.
 
+    Learning rates of groups may differ under the one estimate: a group of a smaller rate is one whose parameters are
+    measured in other units, see `optchain.core.joint`. The authors' code takes 0, which leaves a group out, and no
+    other difference.
+
     Differs from the paper: `weight_decay` and `bias_correction` are those of the authors' code, off by default. The
     code divides by the old root in r.
 
@@ -5635,6 +5981,7 @@ def scale_by_dadapt_sgd(
     learning_rate: Number = 1.0,
     momentum: Number = 0.9,
     estim_lr0: Number = 1e-06,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Makes the whole step of SGD, with a rate that bounds the distance from the start to the solution from below.
@@ -5657,6 +6004,10 @@ def scale_by_dadapt_sgd(
 
     Shapes and dtypes: any; the slots are in float32 or wider.
 
+    Learning rates of groups may differ under the one estimate: a group of a smaller rate is one whose parameters are
+    measured in other units, see `optchain.core.joint`. The authors' code takes 0, which leaves a group out, and no
+    other difference.
+
     Differs from the paper: there the iterates, not the steps, are averaged, :math:`p \leftarrow b p + (1 - b) z` with
     :math:`z = p_0 - s`, which makes the same steps where b is constant. The first gradient that counts in
     :math:`\lambda` is the first that is not 0.
@@ -5667,6 +6018,7 @@ def scale_by_dadapt_sgd(
 
 def scale_by_dog(
     learning_rate: Number = 1.0,
+    *,
     reps_rel: Number = 1e-06,
     eps: Number = 1e-08,
     mask: Mask | None = None,
@@ -5690,6 +6042,9 @@ def scale_by_dog(
 
     Shapes and dtypes: any; the slots are in float32 or wider. `init` reads the parameters' values.
 
+    Learning rates of groups may differ under the one estimate: a group of a smaller rate is one whose parameters are
+    measured in other units, see `optchain.core.joint`.
+
     Differs from the paper: `eps` is that of the authors' code.
 
     References:
@@ -5700,6 +6055,7 @@ def scale_by_dowg(
     learning_rate: Number = 1.0,
     init_estim_sq_dist: Number = 0.0001,
     eps: Number = 0.0001,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Makes the whole step of SGD, with the squared distance moved over the root of weighted squared gradients.
@@ -5720,13 +6076,16 @@ def scale_by_dowg(
 
     Shapes and dtypes: any; the slots are in float32 or wider.
 
+    Learning rates of groups may differ under the one estimate: a group of a smaller rate is one whose parameters are
+    measured in other units, see `optchain.core.joint`.
+
     Differs from the paper: `eps`, absent there, is that of optax.
 
     References:
         Khaled, Mishchenko and Jin, 2023, Algorithm 1. https://arxiv.org/abs/2305.16284
     """
 
-def fromage_step(learning_rate: Number, mask: Mask | None = None) -> Transform:
+def fromage_step(learning_rate: Number, min_norm: Number = 0.0, *, mask: Mask | None = None) -> Transform:
     r"""Takes a step of a fraction of the parameter's norm, and shrinks the result so that norms do not grow.
 
     .. math::
@@ -5736,11 +6095,12 @@ def fromage_step(learning_rate: Number, mask: Mask | None = None) -> Transform:
 
     Fields:
         learning_rate: :math:`\eta`, the step over the norm of the parameter, at least 0; 0.01 in the paper.
+        min_norm: the least that either norm counts for, at least 0.
 
     Shapes and dtypes: any; the norms are summed in float32. It reads the parameters: `update` without them is an error.
 
-    Differs from the paper: nothing; what is done where a norm is 0 is that of its authors' code. optax counts norms
-    below 1e-6 as 1e-6 instead, so that there a bias that begins at 0 hardly moves.
+    Differs from the paper: nothing; what is done where a norm is 0 is that of its authors' code. `min_norm` is
+    that of optax, where it is 1e-6 by default, so that a bias that begins at 0 hardly moves.
 
     References:
         Bernstein et al., 2020, Algorithm 1. https://arxiv.org/abs/2002.03432
@@ -5784,6 +6144,7 @@ def scale_by_lars(
     weight_decay: Number = 0.0,
     trust_coefficient: Number = 0.001,
     eps: Number = 0.0,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Adds the weight decay to the update of each leaf and scales both to the norm of its parameter.
@@ -5809,11 +6170,12 @@ def scale_by_lars(
         You, Gitman and Ginsburg, 2017, Algorithm 1. https://arxiv.org/abs/1708.03888
 
     >>> import optchain as oc
-    >>> tx = oc.lars(1.0, weight_decay=1e-4, mask=oc.is_matrix)
+    >>> tx = oc.lars(1.0, weight_decay=1e-4, mask=oc.is_kernel)
     """
 
 def scale_by_ldog(
     learning_rate: Number = 1.0,
+    *,
     reps_rel: Number = 1e-06,
     eps: Number = 1e-08,
     mask: Mask | None = None,
@@ -5839,7 +6201,7 @@ def scale_by_ldog(
         Ivgi, Hinder and Carmon, 2023, section on layer-wise DoG (L-DoG). https://arxiv.org/abs/2302.12022
     """
 
-def normalize_by_leaf_norm(scale_factor: Number = 1.0, eps: Number = 1e-06, mask: Mask | None = None) -> Transform:
+def normalize_by_leaf_norm(scale_factor: Number = 1.0, eps: Number = 1e-06, *, mask: Mask | None = None) -> Transform:
     r"""Scales the update of each leaf to a given norm.
 
     .. math::
@@ -5861,7 +6223,7 @@ def normalize_by_leaf_norm(scale_factor: Number = 1.0, eps: Number = 1e-06, mask
     >>> tx = oc.chain(oc.trace(0.9), oc.normalize_by_leaf_norm(), oc.scale_by_learning_rate(0.1))
     """
 
-def scale_by_learning_rate(learning_rate: Number, flip_sign: bool = True, mask: Mask | None = None) -> Transform:
+def scale_by_learning_rate(learning_rate: Number, *, flip_sign: bool = True, mask: Mask | None = None) -> Transform:
     r"""Multiplies the update by the learning rate, downhill.
 
     .. math::
@@ -5902,7 +6264,7 @@ def mechanize(
         tx: any transformation whose updates are to be added, such as `oc.adam(1.0)`.
         weight_decay: :math:`\lambda`, at least 0; it acts on the scale alone.
         eps: :math:`\epsilon`, in the units of h, at least 0; positive where gradients may be 0.
-        s_init: the first scale, > 0; smaller than the one that is looked for.
+        s_init: the scale of the second step, > 0; smaller than the one that is looked for. The first step has none.
         num_betas: n, how many decays :math:`b_i`, at least 1.
 
     Metrics: `mechanize.scale`, s.
@@ -5910,7 +6272,9 @@ def mechanize(
     Shapes and dtypes: any; the slot `moved`, :math:`\Delta`, is like the parameters, in float32 or wider.
 
     Differs from the paper: nothing. :math:`\Delta` is kept, where optax computes it from the parameters, which in low
-    precision have not moved yet; optax also begins at the scale `s_init` and clips h.
+    precision have not moved yet; optax also begins at the scale `s_init` and clips h. The authors' program takes 1e-8
+    for `s_init` and begins :math:`m_i` at 1e-6, so that its first scale is 98 `s_init`, near the 1e-6 of the second one
+    here.
 
     Raises:
         ValueError: a number out of its range; at trace time, no parameters.
@@ -5928,6 +6292,7 @@ def scale_by_momo(
     lower_bound: Number = 0.0,
     weight_decay: Number = 0.0,
     adapt_lower_bound: bool = False,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Makes the whole step of momentum, as far as a model of the loss sees it fall to its lower bound.
@@ -5940,7 +6305,8 @@ def scale_by_momo(
         {\lVert \mu \rVert^2}\right), \qquad u = p - \frac{p - \tau \mu}{1 + \eta \lambda}
 
     Products are over all leaves together, and means begin with their first sample. `update` and `oc.apply` take the
-    extra argument `value`, the loss f; without it :math:`\tau = \eta`. What is kept is the difference
+    extra argument `value`, the loss f; with None :math:`\tau = \eta`, and to give nothing is an error. What is kept is
+    the difference
     :math:`\gamma - \langle \mu, p \rangle`, from the steps made, for the two would cancel: only a change of sign may
     follow this link.
 
@@ -5971,6 +6337,7 @@ def scale_by_momo_adam(
     lower_bound: Number = 0.0,
     weight_decay: Number = 0.0,
     adapt_lower_bound: bool = False,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Makes the whole step of Adam, as far as a model of the loss sees it fall to its lower bound.
@@ -5985,8 +6352,8 @@ def scale_by_momo_adam(
         \langle \mu, p \rangle]_+}{\langle \mu, \mu / D \rangle}\right), \qquad
         u = p - \frac{p - \tau \mu / D}{1 + \eta \lambda}
 
-    Products are over all leaves together. `update` and `oc.apply` take the extra argument `value`, the loss f; without
-    it :math:`\tau = \eta / \rho`, which is Adam. What is kept is the difference
+    Products are over all leaves together. `update` and `oc.apply` take the extra argument `value`, the loss f; with
+    None :math:`\tau = \eta / \rho`, which is Adam, and to give nothing is an error. What is kept is the difference
     :math:`\gamma - \langle \mu, p \rangle`, from the steps made, for the two would cancel: only a change of sign may
     follow this link.
 
@@ -6010,7 +6377,7 @@ def scale_by_momo_adam(
         Schaipp et al., 2023, Algorithm 2 (MoMo-Adam). https://arxiv.org/abs/2305.07583
     """
 
-def scale_by_param_block_rms(min_scale: Number = 0.001, mask: Mask | None = None) -> Transform:
+def scale_by_param_block_rms(min_scale: Number = 0.001, *, mask: Mask | None = None) -> Transform:
     r"""Multiplies the update of each leaf by the root mean square of its parameters.
 
     .. math::
@@ -6033,6 +6400,7 @@ def scale_by_polyak(
     max_learning_rate: Number = 1.0,
     eps: Number = 0.0,
     variant: str = "sps",
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Multiplies the update by the step that would lead to the lowest loss, were the loss linear.
@@ -6041,7 +6409,7 @@ def scale_by_polyak(
         u = \min\left(\frac{f - f_{min}}{\lVert g \rVert^2 + \epsilon}, \gamma\right) g
 
     The norm is over all leaves together. `update` and `oc.apply` take the extra argument `value`, the loss f at the
-    parameters where g was computed; without it the factor is :math:`\gamma`.
+    parameters where g was computed; with None the factor is :math:`\gamma`, and to give nothing is an error.
 
     Fields:
         f_min: :math:`f_{min}`, a lower bound of the loss, any finite number.
@@ -6063,8 +6431,10 @@ def scale_by_polyak(
 
 def scale_by_prodigy(
     learning_rate: Number = 1.0,
+    *,
     b1: Number = 0.9,
     b2: Number = 0.999,
+    beta3: float | None = None,
     eps: Number = 1e-08,
     estim_lr0: Number = 1e-06,
     estim_lr_coef: Number = 1.0,
@@ -6091,6 +6461,7 @@ def scale_by_prodigy(
             schedule that begins or peaks at 1.
         b1: decay of the mean, in [0, 1).
         b2: decay of the mean square, in [0, 1).
+        beta3: decay of r and s, in [0, 1); None takes :math:`\sqrt{b_2}`.
         eps: :math:`\epsilon`, added to the root, in the units of g, at least 0.
         estim_lr0: the first d, in the units of p, > 0; smaller than the distance that is looked for.
         estim_lr_coef: c, a factor of the estimate, > 0.
@@ -6104,6 +6475,10 @@ def scale_by_prodigy(
     each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers each. r and s have one
     weight, which their quotient takes out, whatever :math:`b_2` has been; d never falls when it changes.
 
+    Learning rates of groups may differ under the one estimate: a group of a smaller rate is one whose parameters are
+    measured in other units, see `optchain.core.joint`. The authors' code takes 0, which leaves a group out, and no
+    other difference.
+
     Differs from the paper: `estim_lr_coef`, `weight_decay`, `safeguard_warmup` and `bias_correction` are those of the
     authors' code, and leave the paper's law alone by default; the code adds :math:`d \epsilon` with the new d.
 
@@ -6111,7 +6486,7 @@ def scale_by_prodigy(
         Mishchenko and Defazio, 2023, Algorithm 4. https://arxiv.org/abs/2306.06101
     """
 
-def scale(step_size: Number, mask: Mask | None = None) -> Transform:
+def scale(step_size: Number, *, mask: Mask | None = None) -> Transform:
     """Multiplies the update by a factor.
 
     .. math::
@@ -6132,6 +6507,7 @@ def scale_by_trust_ratio(
     min_norm: Number = 0.0,
     trust_coefficient: Number = 1.0,
     eps: Number = 0.0,
+    *,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Scales the update of each leaf to the norm of its parameter.
@@ -6159,7 +6535,7 @@ def scale_by_trust_ratio(
     >>> tx = oc.chain(oc.scale_by_adam(), oc.scale_by_trust_ratio(), oc.scale_by_learning_rate(1e-3))
     """
 
-def floor_update_ratio(min_ratio: Number, mask: Mask | None = None) -> Transform:
+def floor_update_ratio(min_ratio: Number, *, mask: Mask | None = None) -> Transform:
     r"""Scales the update of each leaf up, where it is too small for its parameter.
 
     .. math::
@@ -6182,7 +6558,7 @@ def floor_update_ratio(min_ratio: Number, mask: Mask | None = None) -> Transform
     >>> tx = oc.chain(oc.adam(1e-3), oc.floor_update_ratio(1e-4, mask=oc.is_matrix))
     """
 
-def normalize_by_update_norm(scale_factor: Number = 1.0, eps: Number = 1e-06, mask: Mask | None = None) -> Transform:
+def normalize_by_update_norm(scale_factor: Number = 1.0, eps: Number = 1e-06, *, mask: Mask | None = None) -> Transform:
     r"""Scales all updates together to a given norm.
 
     .. math::
@@ -6210,7 +6586,7 @@ def precision(
     tx: optax.GradientTransformation,
     params: str = "nearest",
     slots: str = "float32",
-    seed: int = 0,
+    seed: int | jax.Array = 0,
     watch: bool = False,
 ) -> Transform:
     """Stores parameters narrower than float32, and slots, so that small updates are not lost.
@@ -6231,7 +6607,8 @@ def precision(
         tx: any transformation.
         params: one of the four words above.
         slots: "float32", or "bfloat16" with stochastic rounding for every array in the state of `tx` that has axes.
-        seed: of the random bits, which are a hash of seed, step, path and element: the same however arrays are sharded.
+        seed: of the random bits, a whole number or a key of `jax.random`, which may be traced. They are a hash of seed,
+            step, path and element: the same however arrays are sharded.
         watch: count the entries whose update would round to nothing, as the metric `precision.lost`; one more pass.
 
     Shapes and dtypes: any; parameters in float32 are stored as usual.
@@ -6240,7 +6617,7 @@ def precision(
     the compensation itself.
 
     Raises:
-        ValueError: an unknown word, or a seed that is not a whole number.
+        ValueError: an unknown word, or a seed that is neither a whole number nor a key.
 
     References:
         Zamirai et al., 2020, Algorithms 2 and 3. https://arxiv.org/abs/2010.06192

@@ -23,10 +23,15 @@ import pytest  # noqa: E402
 from recorded_gradients import entries as entries  # noqa: E402
 from recorded_gradients import recorded as recorded  # noqa: E402
 from recorded_gradients import recorded_matrices as recorded_matrices  # noqa: E402
+from versions import skip_what_is_lacking  # noqa: E402
 
 chex.set_n_cpu_devices(8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 gc.set_threshold(20_000)  # tracing makes small objects by the million, and few of them are garbage
+
+
+def pytest_collection_modifyitems(items):
+    skip_what_is_lacking(items)
 
 
 @pytest.fixture

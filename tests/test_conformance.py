@@ -49,6 +49,17 @@ def given(seed):
         return tree(seed)
 
 
+@each_kind_of_link
+def test_a_leaf_without_entries_passes_and_adds_nothing_to_the_state(name):
+    tx, empty = build(name), {"kernel": jnp.zeros((0, 3)), "flat": jnp.zeros(0), "stack": jnp.zeros((2, 0, 3))}
+    params = {**given(0), "empty": empty}
+    state = jax.eval_shape(tx.init, params)
+    updates, after = jax.eval_shape(functools.partial(updated, tx), params, state, params)
+    chex.assert_trees_all_equal(avals(updates), avals(params))
+    chex.assert_trees_all_equal(avals(after), avals(state))
+    assert not [path for path, x in jax.tree.leaves_with_path(state) if "empty" in jax.tree_util.keystr(path)]
+
+
 @every_link
 def test_state_is_float32_whatever_the_dtypes_of_parameters_and_gradients(name, strict):
     params, grads = tree(0, jnp.bfloat16), tree(1)

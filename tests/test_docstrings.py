@@ -32,7 +32,7 @@ def test_the_arguments_of_a_preset_stand_in_the_order_of_its_signature(name):
 
 def test_a_preset_says_of_an_argument_what_its_technique_says():
     fields = texts(oc.scale_by_lion)
-    assert texts(oc.lion) | fields == texts(oc.lion) and set(fields) == {"b1", "b2"}
+    assert texts(oc.lion) | fields == texts(oc.lion) and set(fields) == {"b1", "b2", "mode", "smooth_beta"}
 
 
 def test_the_section_stands_before_what_is_raised_and_before_examples():

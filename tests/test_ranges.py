@@ -90,5 +90,5 @@ def test_does_not_check_traced_values():
 @pytest.mark.parametrize("name", dict.fromkeys(name for name, _, _ in NUMBERS))
 def test_names_the_nearest_argument(name):
     argument = next(iter(ranges(RULES[name])))
-    with pytest.raises(ValueError, match=f"{name} has no argument '{argument}s'; did you mean '{argument}'"):
+    with pytest.raises(TypeError, match=f"{name} has no argument '{argument}s'; did you mean '{argument}'"):
         getattr(oc, name)(**{f"{argument}s": 0.5})

@@ -18,7 +18,7 @@ from experiments.benchmarks.timing import interleaved
 RATE = 1e-3
 TECHNIQUES = {
     "muon": oc.scale_by_muon(),
-    "muon, polar express": oc.scale_by_muon(method="polar_express"),
+    "muon, polar express": oc.scale_by_muon(ns_coeffs="polar_express"),
     "normuon": oc.scale_by_normuon(),
     "dion, rank 32": oc.scale_by_dion(rank=32),
     "kron": oc.scale_by_kron(),

@@ -11,7 +11,7 @@ from optchain.core.around import Around
 from optchain.core.lift import technique
 from optchain.core.numbers import Number, Range, checked, whole
 from optchain.core.routing import Given
-from optchain.core.transform import Transform, transform
+from optchain.core.transform import Transform, start, transform
 from optchain.stepsize.learning_rate import scale_by_learning_rate
 from optchain.stepsize.scale import scale
 
@@ -25,6 +25,7 @@ class Lookahead(Around):
 
     every: int
     outer: Any
+    restarts: bool = False
 
     name = "lookahead"
     slot = "slow"
@@ -47,23 +48,35 @@ class Lookahead(Around):
         # The slow step counts its own steps.
         routed = routed | {self.slot: routed[self.slot].at(None)}
 
-        def synchronized(slow: Any, other: Any) -> Any:
+        def synchronized(slow: Any, other: Any, inner: Any) -> Any:
             fast = jax.tree.map(jnp.add, params, new)
             way = jax.tree.map(jnp.subtract, slow, fast)
             moved, other = self.other_step(self.slot, way, {"others": {self.slot: other}}, slow, routed)
             slow = jax.tree.map(jnp.add, slow, moved)
-            return jax.tree.map(jnp.subtract, slow, params), slow, other
+            fresh = start(self.inner, slow) if self.restarts else None
+            inner = jax.tree.map(lambda x, old: jnp.asarray(x, old.dtype), fresh, inner) if fresh else inner
+            return jax.tree.map(jnp.subtract, slow, params), slow, other, inner
 
         due = count >= self.every
-        moved, slow, other = jax.lax.cond(
-            due, synchronized, lambda slow, other: (new, slow, other), own[self.slot], state["others"][self.slot]
+        # What no branch changes does not pass through the `cond`.
+        kept = inner if self.restarts else None
+        moved, slow, other, kept = jax.lax.cond(
+            due,
+            synchronized,
+            lambda slow, other, inner: (new, slow, other, inner),
+            own[self.slot],
+            state["others"][self.slot],
+            kept,
         )
+        inner = kept if self.restarts else inner
         after = {"count": jnp.where(due, 0, count), self.slot: slow}
         return moved, {self.name: after, "inner": inner, "others": {self.slot: other}}
 
 
 @technique(tx=scale(-0.1), sync_period=2, slow_step_size=0.5)
-def lookahead(tx: optax.GradientTransformation, sync_period: int, slow_step_size: Number) -> Transform:
+def lookahead(
+    tx: optax.GradientTransformation, sync_period: int, slow_step_size: Number, reset_state: bool = False
+) -> Transform:
     r"""Lets a transformation run for some steps and then takes back a part of the way.
 
     .. math::
@@ -71,12 +84,13 @@ def lookahead(tx: optax.GradientTransformation, sync_period: int, slow_step_size
         \phi \leftarrow \phi + \alpha (\theta - \phi), \; \theta \leftarrow \phi \quad\text{every } k \text{ steps}
 
     The parameters are the fast weights :math:`\theta`, an ordinary tree; `averaged_params(state)` gives the slow ones
-    :math:`\phi`, which are to be evaluated. A slow step does not change the state of `tx`.
+    :math:`\phi`, which are to be evaluated. A slow step does not change the state of `tx` without `reset_state`.
 
     Args:
         tx: any transformation, with its learning rate.
         sync_period: k, fast steps for each slow one, at least 1.
         slow_step_size: :math:`\alpha`, in [0, 1], or a schedule of the slow steps; the number `slow.learning_rate`.
+        reset_state: start `tx` again after each slow step, with all that it keeps.
 
     Metrics: `lookahead.count`, fast steps since the last slow one.
 
@@ -95,4 +109,4 @@ def lookahead(tx: optax.GradientTransformation, sync_period: int, slow_step_size
     """
     whole("lookahead", "sync_period", sync_period, 1)
     size = checked("lookahead", "slow_step_size", slow_step_size, Range("[0, 1]"))
-    return transform(Lookahead(tx, sync_period, scale_by_learning_rate(size)))
+    return transform(Lookahead(tx, sync_period, scale_by_learning_rate(size), reset_state))

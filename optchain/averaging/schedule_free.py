@@ -28,6 +28,7 @@ class ScheduleFree(Around):
     learning_rate: Number
     b1: Number
     weight_lr_power: Number
+    decay_at_z: bool
 
     name = "schedule_free"
     needs_params = True
@@ -48,7 +49,7 @@ class ScheduleFree(Around):
     def modify(self, updates: Any, state: Any, params: Any, routed: dict[str, Given]) -> tuple[Any, dict[str, Any]]:
         own, step = state[self.name], routed[""].step
         step = own["count"] if step is None else step
-        new, inner = self.inner_step(updates, state, params, routed)
+        new, inner = self.inner_step(updates, state, own["z"] if self.decay_at_z else params, routed)
         rate, power, b1 = (jnp.asarray(at(x, step), jnp.float32) for x in self._numbers())
         weight = rate**power
         weights = own["weight_sum"] + weight
@@ -79,7 +80,12 @@ def averaged(own: dict[str, Any], params: Any) -> Any:
 
 @technique(tx=scale(-0.1), learning_rate=0.1)
 def schedule_free(
-    tx: optax.GradientTransformation, learning_rate: Number, b1: Number = 0.9, weight_lr_power: Number = 2.0
+    tx: optax.GradientTransformation,
+    learning_rate: Number,
+    b1: Number = 0.9,
+    weight_lr_power: Number = 2.0,
+    *,
+    decay_at_z: bool = False,
 ) -> Transform:
     r"""Turns a transformation's steps into those of a point between its own iterates and their average.
 
@@ -90,7 +96,7 @@ def schedule_free(
 
     The parameters are y, where gradients are taken; `averaged_params(state, params)` gives x, which is to be evaluated
     and kept. No schedule that falls to 0 is needed, only a warm-up. `tx` has no momentum of its own: b1 takes its
-    place. Weight decay within `tx` acts on y.
+    place.
 
     Args:
         tx: any transformation, with its learning rate: `oc.adamw(rate, b1=0.0)`, or the presets `schedule_free_sgd` and
@@ -99,6 +105,7 @@ def schedule_free(
             on. An override by `hyper` changes the rate of `tx`, not these weights.
         b1: :math:`b_1`, in (0, 1].
         weight_lr_power: r, at least 0; with 0 all iterates weigh the same.
+        decay_at_z: show `tx` the iterates z as parameters, so that its weight decay acts on them, instead of y.
 
     Metrics: `schedule_free.b1`, `schedule_free.weight_sum`.
 
@@ -108,7 +115,7 @@ def schedule_free(
     Differs from the paper: nothing; its code weighs by the largest rate so far, which is the same until the rate falls.
 
     Raises:
-        ValueError: a number out of its range.
+        ValueError: a number out of its range, or `decay_at_z` that is not a bool.
 
     References:
         Defazio et al., 2024, equations 3 to 5 and Algorithm 1. https://arxiv.org/abs/2405.15682
@@ -120,4 +127,4 @@ def schedule_free(
     numbers = {"learning_rate": (learning_rate, "[0, inf)"), "b1": (b1, "(0, 1]")}
     numbers["weight_lr_power"] = (weight_lr_power, "[0, inf)")
     given = {name: checked("schedule_free", name, x, Range(interval)) for name, (x, interval) in numbers.items()}
-    return transform(ScheduleFree(tx, **given))
+    return transform(ScheduleFree(tx, **given, decay_at_z=checked("schedule_free", "decay_at_z", decay_at_z, bool)))

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from optchain.core.lift import lift
-from optchain.core.numbers import Positive
+from optchain.core.numbers import Positive, Static
 from optchain.core.numerics import clip_factor, unit_norm
 from optchain.core.rule import rule
 
@@ -21,6 +21,8 @@ class AdaptiveClip:
     Fields:
         clipping: :math:`\lambda`, the bound on the ratio of the norms, > 0; about 0.01.
         eps: :math:`\epsilon`, the least that a norm of weights counts for, in the units of p, > 0.
+        axis: the axis or axes that each norm is taken over, of every leaf that the mask chooses; None stands for all
+            but the last, and for that of a vector.
 
     Shapes and dtypes: any; norms are summed in float32. It reads the parameters: `update` without them is an error. A
     kernel has its outputs last, as in Flax. For one with several axes of outputs give a view with `as_matrices`. Leave
@@ -38,14 +40,15 @@ class AdaptiveClip:
 
     clipping: Positive
     eps: Positive = 1e-3
+    axis: Static[int | tuple[int, ...] | None] = None
 
     core_ndim = None
     needs_params = True
     example = {"clipping": 0.1}
 
     def update(self, g, s, p, t):
-        bound = self.clipping * jnp.maximum(unit_norm(p), self.eps)
-        return g * clip_factor(unit_norm(g), bound), s
+        bound = self.clipping * jnp.maximum(unit_norm(p, self.axis), self.eps)
+        return g * clip_factor(unit_norm(g, self.axis), bound), s
 
 
 adaptive_grad_clip = lift(AdaptiveClip, "adaptive_grad_clip")

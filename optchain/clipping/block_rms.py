@@ -1,10 +1,8 @@
 """Clipping by the root mean square of each leaf."""
 
-import jax.numpy as jnp
-
 from optchain.core.lift import lift
 from optchain.core.numbers import Positive
-from optchain.core.numerics import clip_factor, sqrt, wide
+from optchain.core.numerics import clip_factor, rms
 from optchain.core.rule import rule
 
 
@@ -37,8 +35,7 @@ class BlockRmsClip:
     example = {"threshold": 0.5}
 
     def update(self, g, s, p, t):
-        # The mean of an empty leaf would be NaN.
-        return (g * clip_factor(sqrt(jnp.mean(jnp.square(wide(g)))), self.threshold) if g.size else g), s
+        return g * clip_factor(rms(g), self.threshold), s
 
 
 clip_by_block_rms = lift(BlockRmsClip, "clip_by_block_rms")

@@ -11,11 +11,12 @@ from optchain.core.definition import Result
 from optchain.core.joint import Joint
 from optchain.core.lift import lift
 from optchain.core.mask import select
-from optchain.core.numbers import NonNegative, Positive, Static
-from optchain.core.numerics import clip_factor, sqrt, wide
+from optchain.core.numbers import NonNegative, Positive, Seed
+from optchain.core.numerics import clip_factor, global_norm, wide
 from optchain.core.paths import map_named, named_leaves
 from optchain.core.routing import Given
 from optchain.core.rule import rule
+from optchain.core.seeds import key_of
 
 
 class PerExample(Joint):
@@ -73,11 +74,12 @@ class PrivateAggregate:
         l2_norm_clip: C, the bound on the norm of one example's gradient, > 0.
         noise_multiplier: :math:`\sigma`, at least 0; with the part of the data in a batch and the number of steps it
             gives the privacy, which an accountant outside this library computes.
-        seed: of the noise. What is to be private needs one that nobody can guess.
+        key: of the noise, a whole number or a key of `jax.random`, which may be traced: each member of a vmapped
+            ensemble draws its own noise from its own key. What is to be private needs one that nobody can guess.
 
     Metrics: `clipped`, the fraction of the examples whose gradient was clipped.
 
-    Shapes and dtypes: any; leaves of shape (B, ...) become (...). No slots: the noise is a function of the seed, this
+    Shapes and dtypes: any; leaves of shape (B, ...) become (...). No slots: the noise is a function of the key, this
     link's count and the leaf's path, the same however the parameters are sharded, and layers stacked in one array draw
     differently. It reads the parameters' shapes: `update` without them is an error. A NaN or infinity spoils the whole
     update. Leaves outside the mask are averaged, neither clipped nor noised: they are not private.
@@ -88,12 +90,12 @@ class PrivateAggregate:
         Abadi et al., 2016, Algorithm 1. https://arxiv.org/abs/1607.00133
 
     >>> import optchain as oc
-    >>> tx = oc.chain(oc.differentially_private_aggregate(1.0, noise_multiplier=1.1, seed=7), oc.sgd(0.1))
+    >>> tx = oc.chain(oc.differentially_private_aggregate(1.0, noise_multiplier=1.1, key=7), oc.sgd(0.1))
     """
 
     l2_norm_clip: Positive
     noise_multiplier: NonNegative
-    seed: Static[int] = 0
+    key: Seed = 0
 
     core_ndim = None
     metrics = ("clipped",)
@@ -104,9 +106,7 @@ class PrivateAggregate:
         leaves = jax.tree.leaves(g)
         if not leaves:
             return g, s, {"clipped": jnp.zeros(())}
-        squares = [jnp.sum(jnp.square(wide(x)), axis=tuple(range(1, x.ndim))) for x in leaves]
-        norms = sqrt(sum(squares[1:], squares[0]))
-        factors = clip_factor(norms, self.l2_norm_clip)
+        factors = clip_factor(jax.vmap(global_norm)(g), self.l2_norm_clip)
         std = self.noise_multiplier * self.l2_norm_clip
 
         def noised(leaf: str, x: jax.Array) -> jax.Array:
@@ -120,7 +120,7 @@ class PrivateAggregate:
 
     def _key(self, leaf: str, t: jax.Array) -> jax.Array:
         """The key of one leaf's noise at one step."""
-        at_step = jax.random.fold_in(jax.random.key(self.seed), t.astype(jnp.uint32))
+        at_step = jax.random.fold_in(key_of(self.key), t.astype(jnp.uint32))
         return jax.random.fold_in(at_step, zlib.crc32(leaf.encode()))
 
 

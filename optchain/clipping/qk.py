@@ -39,7 +39,9 @@ class QKClip(Runner):
     kernels: Heads = dataclasses.field(default_factory=dict)
     rotary: Heads = dataclasses.field(default_factory=dict)
 
-    reads = ("max_logits",)
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ("max_logits",)
 
     def slots(self, rule: Any, params: Any) -> dict[str, Any]:
         self._axes(params)

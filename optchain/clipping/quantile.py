@@ -36,8 +36,6 @@ class QuantileClip:
     core_ndim = None
 
     def update(self, g, s, p, t):
-        if not g.size:
-            return g, s
         # A sort has no layout across a sharded axis.
         bound = jnp.quantile(gathered(jnp.abs(g), 0), self.quantile).astype(g.dtype)
         return jnp.clip(g, -bound, bound), s

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from optchain.core.joint import Joint
 from optchain.core.lift import lift
 from optchain.core.numbers import Decay, Positive, Static
-from optchain.core.numerics import ema, global_norm, sqrt
+from optchain.core.numerics import LARGEST, ema, global_norm, sqrt, square
 from optchain.core.rule import rule
 from optchain.core.trees import widest
 
@@ -82,8 +82,9 @@ class ZScoreClip:
         """The statistics after one more norm."""
         seen = s.norms + 1
         mean = jnp.where(warming, s.mean + (n - s.mean) / seen, ema(n, s.mean, self.alpha))
-        spread = (n - s.mean) * (n - mean)  # Welford's, which sums to the variance of all without a second pass
-        var = jnp.where(warming, s.var + (spread - s.var) / seen, ema((n - mean) ** 2, s.var, self.alpha))
+        # Welford's, which sums to the variance of all without a second pass.
+        spread = jnp.minimum((n - s.mean) * (n - mean), LARGEST[n.dtype])
+        var = jnp.where(warming, s.var + (spread - s.var) / seen, ema(square(n - mean), s.var, self.alpha))
         return Norms(mean, var, seen)
 
 

@@ -107,7 +107,7 @@ class Accumulate(Gate):
         """A gradient of rows without the places that no micro-batch has filled since the last step."""
         if not is_row_gradient(mean):
             return mean
-        here = jnp.arange(len(mean.indices)) < micro * self.rows
+        here = jnp.arange(len(mean.indices)) < micro * (self.rows or len(mean.indices))
         return dataclasses.replace(mean, indices=jnp.where(here, mean.indices, mean.num_rows))
 
     def _require_room(self, grads: Any, mean: Any) -> None:

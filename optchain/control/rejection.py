@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from optchain.core.holes import is_hole
-from optchain.core.paths import path_of
+from optchain.core.paths import names_of
 from optchain.core.row_gradient import is_row_gradient
 from optchain.core.states import kept
 
@@ -65,7 +65,7 @@ def rejection(state: Any, params: Any) -> str | None:
     guards = kept(state, "guard")
     if not guards:
         raise ValueError("rejection: there is no guard in the state; see optchain.guard")
-    paths = [path_of(path) for path, _ in jax.tree.leaves_with_path(params, is_leaf=_is_place)]
+    paths = names_of(params, _is_place)
     for own in guards:
         reason, leaf = int(np.asarray(own["reason"])), int(np.asarray(own["leaf"]))
         if reason:

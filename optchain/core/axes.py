@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from optchain.core.form import Form
+from optchain.core.gather import laid_out, names_of
 from optchain.core.parts import Parts
 from optchain.core.views import View
 
@@ -55,6 +56,15 @@ def axes_by_shape(shape: tuple[int, ...], whole: tuple[int, ...]) -> Axes:
     return tuple(range(len(shape))) if shape == whole[: len(shape)] else (None,) * len(shape)
 
 
+def following(slots: Any, axes: dict[str, Axes], p: jax.Array) -> Any:
+    """The slots of a parameter, each laid out by the axes that it follows, on a mesh with explicit axes."""
+    if not slots:
+        return slots
+    spec, arrays = jax.typeof(p).sharding.spec, slots._asdict()
+    names = {slot: along(spec, axes[slot], arrays[slot].shape, p.shape) for slot in axes}
+    return slots._replace(**{slot: laid_out(arrays[slot], p, map(entry, names[slot])) for slot in axes})
+
+
 def along(entries: Any, axes: Axes, shape: tuple[int, ...], whole: tuple[int, ...]) -> list[tuple[str, ...]]:
     """The names of the axes that a slot follows, from those of its parameter; each name once.
 
@@ -67,7 +77,7 @@ def along(entries: Any, axes: Axes, shape: tuple[int, ...], whole: tuple[int, ..
         shape: of the slot.
         whole: the shape of the parameter.
     """
-    left = [*map(_names, entries), *[()] * (len(whole) - len(entries))]
+    left = [*map(names_of, entries), *[()] * (len(whole) - len(entries))]
     layout: list[tuple[str, ...]] = []
     for i in axes:
         layout.append(() if i is None else left[i])
@@ -79,10 +89,6 @@ def along(entries: Any, axes: Axes, shape: tuple[int, ...], whole: tuple[int, ..
 def entry(names: tuple[str, ...]) -> Any:
     """The names of one axis as they stand in a `PartitionSpec`."""
     return names if len(names) > 1 else names[0] if names else None
-
-
-def _names(entry: Any) -> tuple[str, ...]:
-    return () if entry is None else tuple(entry) if isinstance(entry, (tuple, list)) else (entry,)
 
 
 def _declared(owner: str, rule: Any, p: Any) -> dict[str, tuple[tuple[int, ...], Axes]]:

@@ -23,23 +23,29 @@ class Boxes:
         # Each box is a leaf here, so that trees fit whatever their boxes name.
         leaves, self._outer = jax.tree.flatten(treedef.unflatten(range(treedef.num_leaves)), is_leaf=is_named)
         self.any = any(map(is_named, leaves))
+        # What of each box takes part: a box stays where a mask has left a hole in it.
+        self._inside = [[not is_hole(x) for x in _contents(box)] for box in leaves]
 
     def contents(self, tree: Any) -> list[Any]:
-        """The leaves of a tree and its holes, out of their boxes."""
-        return [x for box in self._outer.flatten_up_to(tree) for x in jax.tree.leaves(box, is_leaf=is_hole)]
+        """What a tree has in its boxes, for each leaf that takes part: an array, or a hole."""
+        pairs = zip(self._outer.flatten_up_to(tree), self._inside, strict=True)
+        return [x for box, inside in pairs for x, here in zip(_contents(box), inside, strict=True) if here]
 
     def put_as(self, old: Any, tree: Any) -> Any:
         """A tree in the boxes of another one."""
-        boxes, contents = self._outer.flatten_up_to(old), iter(self.contents(tree))
-        parts = [jax.tree.flatten(box, is_leaf=is_hole) for box in boxes]
-        return self._outer.unflatten([treedef.unflatten([next(contents) for _ in leaves]) for leaves, treedef in parts])
+        boxes, contents = [], iter(self.contents(tree))
+        for box, inside in zip(self._outer.flatten_up_to(old), self._inside, strict=True):
+            leaves, treedef = jax.tree.flatten(box, is_leaf=is_hole)
+            pairs = zip(leaves, inside, strict=True)
+            boxes.append(treedef.unflatten([next(contents) if here else x for x, here in pairs]))
+        return self._outer.unflatten(boxes)
 
     def named(self, tree: Any, axes: list[Axes | None], params: list[Any]) -> Any:
         """A tree in boxes that name the axes that each leaf follows; None leaves the names as they are."""
         boxes, leaf = [], iter(zip(axes, params, strict=True))
-        for box in self._outer.flatten_up_to(tree):
-            contents = jax.tree.leaves(box, is_leaf=is_hole)
-            if contents:
+        for box, inside in zip(self._outer.flatten_up_to(tree), self._inside, strict=True):
+            contents = _contents(box)
+            if any(inside):
                 followed, p = next(leaf)
                 if followed is not None and followed != tuple(range(p.ndim)) and is_named(box):
                     box = _renamed(box, followed, contents[0].shape, p.shape)
@@ -61,6 +67,11 @@ def boxes_of(treedef: Any) -> Boxes | None:
 @functools.lru_cache(maxsize=64)
 def _boxes(treedef: Any) -> Boxes:
     return Boxes(treedef)
+
+
+def _contents(box: Any) -> list[Any]:
+    """The leaves and the holes in a box; what is in no box is itself one of them."""
+    return jax.tree.leaves(box, is_leaf=is_hole)
 
 
 def is_named(x: Any) -> bool:

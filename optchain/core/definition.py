@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from optchain.core.describe import table, written
 from optchain.core.door import Door, like, rounded_sum, widened
+from optchain.core.gather import on_their_mesh
 from optchain.core.misfit import another, described, require_shapes_of_init
 from optchain.core.paths import names_of
 from optchain.core.routing import Given, received
@@ -69,7 +70,7 @@ class Definition:
 
     def init(self, params: Any) -> dict[str, Any]:
         names_of(params)  # two leaves of one name are refused before anything is kept for them
-        return self.start(Door(self, params).params)
+        return on_their_mesh(self.start, Door(self, params).params)
 
     def update(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         self.require_state(state)

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.core.axes import Axes, slot_axes
+from optchain.core.axes import Axes, following, slot_axes
 from optchain.core.batches import batched
 from optchain.core.boxes import Boxes, boxes_of
 from optchain.core.definition import Result
 from optchain.core.factors import factors_of, multiplied
 from optchain.core.form import PLAIN, Form, forms
-from optchain.core.gather import layout
+from optchain.core.gather import is_explicit, layout
 from optchain.core.holes import HOLE, is_hole
 from optchain.core.law import Law, plain
 from optchain.core.layers import depths
@@ -33,10 +33,16 @@ class Dense(Runner):
         depths(self.layers, params)  # a wrong declaration is an error for an elementwise rule too
         leaves, treedef = jax.tree.flatten(params)
         rows = [form.over(rule.init)(p) for form, p in zip(self._forms(params), leaves, strict=True)]
-        columns, boxes = self._columns([row or () for row in rows], treedef), boxes_of(treedef)
+        rows = [row or () for row in rows]
+        boxes, explicit = boxes_of(treedef), any(map(is_explicit, leaves))
+        if boxes is None and not explicit:
+            return self._columns(rows, treedef)
+        axes = self.axes(params)
+        if explicit:
+            rows = [following(row, table, p) for row, table, p in zip(rows, axes, leaves, strict=True)]
+        columns = self._columns(rows, treedef)
         if boxes is None:
             return columns
-        axes = self.axes(params)
         return {slot: boxes.named(tree, [table.get(slot) for table in axes], leaves) for slot, tree in columns.items()}
 
     def run(self, rule: Any, updates: Any, slots: Any, params: Any, now: Now) -> Result:

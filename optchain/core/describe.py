@@ -44,7 +44,7 @@ def shown(value: Any) -> str:
     """A value as short as it can be read."""
     if isinstance(value, Tracer):
         return "traced"
-    if isinstance(value, jax.Array) and value.ndim:
+    if isinstance(value, jax.Array) and (value.ndim or jnp.issubdtype(value.dtype, jax.dtypes.prng_key)):
         return f"{value.dtype}{list(value.shape)}"
     if isinstance(value, (float, jax.Array)):
         return f"{float(value):g}"
@@ -64,14 +64,15 @@ def written(value: Any) -> str:
     if isinstance(value, optax.GradientTransformation):
         link = definition_of(value)
         return technique(value) if link is None else repr(link)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type) and type(value).__dataclass_params__.repr:
+    kind: Any = type(value)
+    if dataclasses.is_dataclass(kind) and kind.__dataclass_params__.repr:  # pyright: ignore
         fields = [f"{field.name}={written(getattr(value, field.name))}" for field in dataclasses.fields(value)]
         return f"{type(value).__name__}({', '.join(fields)})"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key!r}: {written(x)}" for key, x in value.items()) + "}"
-    if type(value) in (list, tuple):
-        inside = ", ".join(map(written, value)) + ("," if len(value) == 1 and type(value) is tuple else "")
-        return f"[{inside}]" if isinstance(value, list) else f"({inside})"
+    if kind in (list, tuple):
+        inside = ", ".join(map(written, value)) + ("," if len(value) == 1 and kind is tuple else "")
+        return f"[{inside}]" if kind is list else f"({inside})"
     if isinstance(value, functools.partial):
         named = [f"{name}={written(x)}" for name, x in value.keywords.items()]
         return f"partial({', '.join([*map(written, (value.func, *value.args)), *named])})"

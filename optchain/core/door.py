@@ -1,8 +1,8 @@
 """The door of the outermost definition: what is not ours stays outside, what does not fit is refused, once.
 
-A parameter that is not a real floating array (an integer, a key, a function, `None`) is a hole inside and comes out as
-it is. A parameter whose gradient is `None` or `float0` steps on zeros inside, so that states keep their structure, and
-comes out as it is.
+A parameter that is not a real floating array (an integer, a key, a function, `None`), or has no entries, is a hole
+inside and comes out as it is. A parameter whose gradient is `None` or `float0` steps on zeros inside, so that states
+keep their structure, and comes out as it is.
 """
 
 from collections.abc import Callable, Iterable
@@ -89,11 +89,12 @@ class Door:
         leaves, self._treedef = jax.tree.flatten(reference, is_leaf=_is_whole)
         names, ps = names_of(reference, _is_whole), list(map(_array, leaves))
         gs = ps if updates is None else [_array(g) for g in self._aligned(names)]
-        holes = {i for i, p in enumerate(ps) if not is_floating(p)}
+        other = {i for i, p in enumerate(ps) if not is_floating(p)}
+        holes = other | {i for i, p in enumerate(ps) if i not in other and 0 in p.shape}
         still = {i for i, g in enumerate(gs) if not is_asked(g)} - holes
         self._stays = frozenset(holes | still)
         if updates is not None:
-            self.unmovable = tuple((names[i], gs[i]) for i in sorted(holes) if is_asked(gs[i]))
+            self.unmovable = tuple((names[i], gs[i]) for i in sorted(other) if is_asked(gs[i]))
         takes = self._definition.takes()
         for i, (leaf, g, p) in enumerate(zip(names, gs, ps, strict=True)):
             if i not in self._stays:
@@ -173,11 +174,12 @@ def _is_plain(params: Any, updates: Any) -> bool:
     """Whether all leaves are floating arrays, and gradients have the shapes of their parameters."""
     leaves, treedef = jax.tree.flatten(params if updates is None else updates)
     if params is None or updates is None:
-        return all(isinstance(x, ARRAYS) and x.dtype in PLAIN for x in leaves)
+        return all(isinstance(x, ARRAYS) and x.dtype in PLAIN and x.size for x in leaves)
     try:
         pairs = zip(leaves, treedef.flatten_up_to(params), strict=True)
         return all(
-            isinstance(g, ARRAYS) and g.dtype in PLAIN and p.dtype in PLAIN and g.shape == p.shape for g, p in pairs
+            isinstance(g, ARRAYS) and g.dtype in PLAIN and p.dtype in PLAIN and g.shape == p.shape and g.size
+            for g, p in pairs
         )
     except (ValueError, AttributeError):
         return False

@@ -1,10 +1,14 @@
 """Factors: the numbers of a rule, multiplied for single leaves."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
+import jax.numpy as jnp
+
 from optchain.core.numbers import means
+from optchain.core.numerics import quotient, sqrt
 
 Own = Mapping[str, Mapping[str, Any]]  # by a number's own name and a leaf's path
 
@@ -28,6 +32,25 @@ def multiplied(owner: str, rule: Any, own: Mapping[str, Any], leaf: str) -> Any:
     return dataclasses.replace(rule, **{name: getattr(rule, name) * x for name, x in own.items()}) if own else rule
 
 
+def units(rule: Any, factors: Own, leaves: list[str]) -> tuple[list[Any] | None, Own]:
+    """What the gradient and the update of each leaf are multiplied by where learning rates differ, and other factors.
+
+    The largest learning rate is that of the rule, of which each leaf takes its part.
+    """
+    by_leaf = factors.get("learning_rate", {})
+    rates = [by_leaf.get(leaf, 1.0) for leaf in leaves]
+    if rule.rate_power is None or len(_distinct(rates)) < 2:
+        return None, factors
+    if all(isinstance(rate, float) for rate in rates):
+        largest = max(rates)
+        scales = [(rate / largest) ** rule.rate_power for rate in rates]
+    else:
+        largest = functools.reduce(jnp.maximum, rates)
+        parts = [jnp.where(largest == 0, 1, quotient(rate, largest)) for rate in rates]
+        scales = [sqrt(part) if rule.rate_power == 0.5 else part for part in parts]
+    return scales, {**factors, "learning_rate": dict.fromkeys(leaves, largest)}
+
+
 def common(owner: str, rule: Any, factors: Own, leaves: list[str]) -> Any:
     """The rule of all leaves together, whose numbers are multiplied by the factor that all of them have.
 
@@ -36,12 +59,17 @@ def common(owner: str, rule: Any, factors: Own, leaves: list[str]) -> Any:
     """
     for name, by_leaf in factors.items():
         multipliers = {leaf: by_leaf.get(leaf, 1.0) for leaf in leaves}
-        # An array has no hash: it is the same factor where it is the same object.
-        distinct = {x if isinstance(x, float) else id(x): leaf for leaf, x in multipliers.items()}
+        distinct = _distinct(list(multipliers.values()))
         if len(distinct) > 1:
-            leaf, other, *_ = distinct.values()
+            leaf, other, *_ = (leaves[i] for i in distinct.values())
             problem = f"{name!r} is one number for all leaves, but {leaf!r} and {other!r} have different factors"
             raise ValueError(f"{owner}: {problem}")
         for factor in list(multipliers.values())[:1]:
             rule = multiplied(owner, rule, {name: factor}, leaves[0])
     return rule
+
+
+def _distinct(factors: list[Any]) -> dict[Any, int]:
+    """The last leaf of each different factor."""
+    # An array has no hash: it is the same factor where it is the same object.
+    return {x if isinstance(x, float) else id(x): i for i, x in enumerate(factors)}

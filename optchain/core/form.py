@@ -36,7 +36,8 @@ class Form:
             return _mapped(seen.each(function), self.depth)
 
         def through(*args: Any) -> Any:
-            return jax.tree.map(seen.back, function(*jax.tree.map(seen, args)))
+            # An axis that is sharded and explicit can be neither merged nor cut.
+            return jax.tree.map(seen.back, function(*jax.tree.map(lambda x: seen(gathered(x, 0)), args)))
 
         return _mapped(through, self.depth)
 

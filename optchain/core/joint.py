@@ -1,4 +1,10 @@
-"""The runner of rules that look across leaves: their law sees the whole tree at once."""
+"""The runner of rules that look across leaves: their law sees the whole tree at once.
+
+Leaves may have learning rates of their own where the rule says so (`rate_power`), under one estimate of the rest. A
+leaf whose rate is the part f of the largest is then one whose parameters are measured in units of f (or of its root,
+where the step is in proportion to the gradient): its gradient is multiplied by the unit, and so is its update. A leaf
+of rate 0 does not take part in the estimate.
+"""
 
 import dataclasses
 from types import SimpleNamespace
@@ -9,7 +15,7 @@ import jax.numpy as jnp
 
 from optchain.core.definition import Result
 from optchain.core.door import like
-from optchain.core.factors import common
+from optchain.core.factors import common, units
 from optchain.core.misfit import require_same_shapes
 from optchain.core.paths import names_of
 from optchain.core.runner import Now, Runner
@@ -29,8 +35,17 @@ class Joint(Runner):
         return slots._asdict() if slots else {}
 
     def run(self, rule: Any, updates: Any, slots: Any, params: Any, now: Now) -> Result:
-        if now.given.factors:
-            rule = common(self.name, rule, now.given.factors, names_of(updates))
+        if not now.given.factors:
+            return self._run(rule, updates, slots, params, now)
+        paths = names_of(updates)
+        scales, factors = units(rule, now.given.factors, paths)
+        rule = common(self.name, rule, factors, paths)
+        if scales is None:
+            return self._run(rule, updates, slots, params, now)
+        new, slots, computed = self._run(rule, _times(scales, updates), slots, params, now)
+        return _times(scales, new), slots, computed
+
+    def _run(self, rule: Any, updates: Any, slots: Any, params: Any, now: Now) -> Result:
         old = self._slots(rule, updates, slots)
         received = (rule, updates, old, params, now.t, {**now.trees, **now.scalars}, now.seen)
         if any(x.dtype != jnp.float32 for x in jax.tree.leaves(updates)):
@@ -51,6 +66,13 @@ class Joint(Runner):
             return ()
         Slots = type(jax.eval_shape(rule.init, updates))
         return Slots(**slots)
+
+
+def _times(scales: list[Any], tree: Any) -> Any:
+    """Each leaf times its own scalar."""
+    leaves, treedef = jax.tree.flatten(tree)
+    pairs = zip(scales, leaves, strict=True)
+    return treedef.unflatten([x * (scale if isinstance(scale, float) else scale.astype(x.dtype)) for scale, x in pairs])
 
 
 def _cast(tree: Any, dtype: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from optchain.core.numbers import in_dtype
 from optchain.core.runner import Now
 
 # From the update, the slots, the parameter and the extra arguments of one leaf to its new update and slots. What
@@ -18,7 +19,8 @@ def plain(rule: Any, dtype: Any, now: Now) -> Law:
     """The law of a rule as it is; the same for all leaves of one dtype."""
     t, seen, scalars = now.t, now.seen, now.scalars
     if dtype != jnp.float32 or (seen and {x.dtype for x in seen.values()} != {dtype}):
-        rule, t, seen = jax.tree.map(lambda x: x if isinstance(x, float) else x.astype(dtype), (rule, t, seen))
+        rule = in_dtype(rule, dtype)
+        t, seen = jax.tree.map(lambda x: x.astype(dtype), (t, seen))
     if seen:
         scalars = {**scalars, "seen": SimpleNamespace(**seen)}
 

@@ -1,6 +1,7 @@
 """`lift`, which makes a rule a public function, and `technique`, which marks a function that is written by hand."""
 
 import dataclasses
+import functools
 import inspect
 import re
 from collections.abc import Callable
@@ -14,16 +15,18 @@ from optchain.core.states import STRUCTURE
 from optchain.core.transform import Transform, transform
 
 
-def lift(rule: Any, name: str, runner: type[Runner] = Dense) -> Callable[..., Transform]:
+def lift(rule: Any, name: str, runner: type[Runner] = Dense, positional_mask: bool = False) -> Callable[..., Transform]:
     """The public function of a rule: its fields as arguments, its docstring, and a `mask`.
 
-    Any number may be given as a schedule. The function's `mask` chooses the leaves that the technique applies to: see
+    Fields that follow a `_: KW_ONLY` of `dataclasses` are given by name alone, and so is the mask. Any number may be
+    given as a schedule. The function's `mask` chooses the leaves that the technique applies to: see
     `optchain.core.mask.select`.
 
     Args:
         rule: a class made by `rule`.
         name: the technique's name, which is the function's and the default name of its link.
         runner: how the rule is run over a tree.
+        positional_mask: let the mask be given by position too.
 
     Raises:
         ValueError: a name that is not valid for a link, or that the structure of states uses.
@@ -36,12 +39,13 @@ def lift(rule: Any, name: str, runner: type[Runner] = Dense) -> Callable[..., Tr
             f"lift: {name!r} is a key of every state; choose another name than {', '.join(sorted(STRUCTURE))}"
         )
 
-    def parameter(argument: str, default: Any) -> inspect.Parameter:
+    def parameter(argument: str, default: Any, by_name: bool) -> inspect.Parameter:
+        kind = inspect.Parameter.KEYWORD_ONLY if by_name else inspect.Parameter.POSITIONAL_OR_KEYWORD
         given = inspect.Parameter.empty if default is dataclasses.MISSING else default
-        return inspect.Parameter(argument, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=given)
+        return inspect.Parameter(argument, kind, default=given)
 
-    fields = [parameter(field.name, field.default) for field in dataclasses.fields(rule)]
-    signature = inspect.Signature([*fields, parameter("mask", None)])
+    fields = [parameter(field.name, field.default, field.kw_only is True) for field in dataclasses.fields(rule)]
+    signature = inspect.Signature([*fields, parameter("mask", None, not positional_mask)])
     allowed = constraints(rule)
 
     def technique(*args: Any, **kwargs: Any) -> Transform:
@@ -58,10 +62,14 @@ def lift(rule: Any, name: str, runner: type[Runner] = Dense) -> Callable[..., Tr
 
 
 def technique(**example: Any) -> Callable[[Callable[..., Transform]], Callable[..., Transform]]:
-    """Mark a public function as a technique, with arguments that the tests may call it with."""
+    """Make a function that returns a transformation a technique, with arguments that the tests may call it with."""
 
     def mark(function: Callable[..., Transform]) -> Callable[..., Transform]:
-        register(Registered(function, TECHNIQUE, example))
-        return function
+        @functools.wraps(function)
+        def make(*args: Any, **kwargs: Any) -> Transform:
+            return function(**bind(function.__name__, inspect.signature(function), {}, args, kwargs))
+
+        register(Registered(make, TECHNIQUE, example))
+        return make
 
     return mark

@@ -56,8 +56,20 @@ def is_kernel(path: str, p: jax.Array) -> bool:
     return p.ndim >= 2 and not (last in NO_KERNELS or last.endswith(tuple(f"_{name}" for name in NO_KERNELS)))
 
 
+class Choice:
+    """A mask that is neither patterns, nor a function, nor a tree; a frozen dataclass, so that it can be compared."""
+
+    def over(self, tree: Any, layers: Layers | None = None) -> list[bool]:
+        """One bool for each leaf."""
+        raise NotImplementedError
+
+    def takes(self, path: str, leaf: Any) -> bool:
+        """Whether it chooses a leaf that stands outside of the tree."""
+        raise NotImplementedError
+
+
 @dataclasses.dataclass(frozen=True)
-class Without:
+class Without(Choice):
     """A mask: what one mask chooses, without what another one chooses.
 
     Args:
@@ -75,6 +87,10 @@ class Without:
         """One bool for each leaf."""
         both = zip(select(self.mask, tree, layers), select(self.other, tree, layers), strict=True)
         return [a and not b for a, b in both]
+
+    def takes(self, path: str, leaf: Any) -> bool:
+        """Whether it chooses a leaf that stands outside of the tree."""
+        return (self.mask is None or chooses(self.mask, path, leaf)) and not chooses(self.other, path, leaf)
 
 
 def label(mask: Mask) -> str:
@@ -114,7 +130,7 @@ def select(mask: Mask | None, tree: Any, layers: Layers | None = None) -> list[b
         return [any(matches(path, pattern) for pattern in patterns) for path, _ in leaves]
     if not leaves:
         return []
-    if isinstance(mask, Without):
+    if isinstance(mask, Choice):
         return mask.over(tree, layers)
     values = _called(mask, tree, leaves, layers) if _is_function(mask) else _in_tree(mask, [path for path, _ in leaves])
     for (path, _), value in zip(leaves, values, strict=True):
@@ -127,8 +143,8 @@ def select(mask: Mask | None, tree: Any, layers: Layers | None = None) -> list[b
 
 def chooses(mask: Any, path: str, leaf: Any) -> bool:
     """Whether a mask chooses a leaf that stands outside of the tree; a pattern need not match it."""
-    if isinstance(mask, Without):
-        return (mask.mask is None or chooses(mask.mask, path, leaf)) and not chooses(mask.other, path, leaf)
+    if isinstance(mask, Choice):
+        return mask.takes(path, leaf)
     patterns = _patterns(mask)
     if patterns is not None:
         return any(matches(path, pattern) for pattern in patterns)

@@ -10,7 +10,9 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
+from optchain.core.elsewhere import at_position, elsewhere
 from optchain.core.paths import nearest
+from optchain.core.seeds import checked_seed
 
 Scalar = float | jax.Array  # what a law computes with
 # What a user gives: a scalar, traced or not, or a schedule, which may be any function of the step.
@@ -41,6 +43,10 @@ Rate = Annotated[Scalar, Range("(-inf, inf)")]
 
 T = TypeVar("T")
 Static = Annotated[T, "static"]  # fixed at construction: never traced, scheduled or overridden
+SEED = "seed"
+Seed = Annotated[int | jax.Array, SEED]  # of what a rule draws: a whole number or a key, which may be traced
+
+Allowed = Range | type | str  # what an argument may be: a number in a range, of one type, or `SEED`
 
 
 @functools.cache
@@ -63,6 +69,12 @@ def statics(definition: Any) -> dict[str, Any]:
 
 
 @functools.cache
+def seeds(definition: Any) -> tuple[str, ...]:
+    """The fields of a rule that are seeds: it draws random numbers where there is one."""
+    return tuple(name for name, data in _metadata(definition, str).items() if SEED in data)
+
+
+@functools.cache
 def _hints(definition: Any) -> dict[str, Any]:
     return get_type_hints(definition, include_extras=True)
 
@@ -81,8 +93,10 @@ def whole(owner: str, name: str, value: Any, least: int) -> int:
     return value
 
 
-def checked(owner: str, name: str, value: Any, allowed: Range | type) -> Any:
+def checked(owner: str, name: str, value: Any, allowed: Allowed) -> Any:
     """The value of one argument; a constant outside its range is an error, schedules and traced values pass."""
+    if isinstance(allowed, str):
+        return checked_seed(owner, name, value)
     if isinstance(allowed, type):
         if type(value) is not allowed:
             raise ValueError(f"{owner}: {name} must be of type {allowed.__name__}, got {value!r}")
@@ -101,22 +115,34 @@ def checked(owner: str, name: str, value: Any, allowed: Range | type) -> Any:
     return value if isinstance(value, jax.Array) else number
 
 
-def constraints(definition: Any) -> dict[str, Range | type]:
-    """What each field of a rule may be: a number in a range, or, if static, of a type."""
-    return {name: kind for name, kind in statics(definition).items() if isinstance(kind, type)} | ranges(definition)
+def constraints(definition: Any) -> dict[str, Allowed]:
+    """What each field of a rule may be: a number in a range, of a type if it is static, or a seed."""
+    types = {name: kind for name, kind in statics(definition).items() if isinstance(kind, type)}
+    return types | ranges(definition) | dict.fromkeys(seeds(definition), SEED)
 
 
 def bind(
-    owner: str, signature: inspect.Signature, allowed: Mapping[str, Range | type], args: Any, kwargs: Any
+    owner: str, signature: inspect.Signature, allowed: Mapping[str, Allowed], args: Any, kwargs: Any
 ) -> dict[str, Any]:
-    """The arguments of a call by name, defaults included, each checked."""
+    """The arguments of a call by name, defaults included, each checked.
+
+    Raises:
+        TypeError: a call that does not fit the signature.
+        ValueError: a number outside its range, or of another type.
+    """
     for name in kwargs:
         if name not in signature.parameters:
-            raise ValueError(f"{owner} has no argument {name!r}; {nearest(name, signature.parameters)}")
+            cure = elsewhere(owner, name) or nearest(name, signature.parameters)
+            raise TypeError(f"{owner} has no argument {name!r}; {cure}")
+    positions = sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in signature.parameters.values())
+    if len(args) > positions:
+        rest = f"give all others by name: {', '.join(list(signature.parameters)[positions:])}"
+        cure = "".join(f"; {x}" for x in (rest, at_position(owner, positions)) if x)
+        raise TypeError(f"{owner} takes {positions} arguments by position, got {len(args)}{cure}")
     try:
         bound = signature.bind(*args, **kwargs)
     except TypeError as error:
-        raise ValueError(f"{owner}: {error}; arguments: {', '.join(map(str, signature.parameters.values()))}") from None
+        raise TypeError(f"{owner}: {error}; arguments: {', '.join(map(str, signature.parameters.values()))}") from None
     bound.apply_defaults()
     return {
         name: checked(owner, name, x, allowed[name]) if name in allowed else x for name, x in bound.arguments.items()
@@ -139,6 +165,13 @@ def resolved(owner: str, rule: Any, step: Any, hyper: Mapping[str, Any]) -> dict
         # A constant stays a Python number, so that `1 - b` is computed in double precision, not in float32.
         values[name] = value if isinstance(value, float) else jnp.asarray(value, jnp.float32)
     return values
+
+
+def in_dtype(rule: Any, dtype: Any) -> Any:
+    """A rule with its numbers in one dtype; constants stay Python numbers."""
+    values = {name: getattr(rule, name) for name in ranges(type(rule))}
+    traced = {name: x.astype(dtype) for name, x in values.items() if not isinstance(x, float)}
+    return dataclasses.replace(rule, **traced) if traced else rule
 
 
 def at(number: Any, step: Any) -> Any:

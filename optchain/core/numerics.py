@@ -7,6 +7,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
+
+try:
+    from jax import enable_x64
+except ImportError:  # JAX 0.7
+    from jax.experimental import enable_x64  # pyright: ignore
 
 FLOATS = ("float32", "float64", "bfloat16", "float16")
 LARGEST = {jnp.dtype(name): float(jnp.finfo(name).max) for name in FLOATS}
@@ -66,22 +72,54 @@ def second_ema(x: jax.Array, old: jax.Array, new: jax.Array, b: Any, b_new: Any)
     return ema(x, new, b / b_new)
 
 
-def over_root(x: jax.Array, square: jax.Array, eps: Any, eps_in_sqrt: bool = False) -> jax.Array:
-    """The quotient `x / (sqrt(square) + eps)`, or `x / sqrt(square + eps)`; 0 where x and the square are 0.
+def over_root(x: jax.Array, square: jax.Array, eps: Any, eps_in_sqrt: bool = False, eps_root: Any = 0.0) -> jax.Array:
+    """The quotient `x / (sqrt(square + eps_root) + eps)`, or `x / sqrt(square + eps)`; 0 where x and the square are 0.
 
     The root is meant to bound x, as that of a mean of squares does; where the two are unrelated use `quotient`.
     """
+    if type(eps_root) is not float or eps_root != 0:  # an equation less for each leaf where it is not used
+        square = square + eps_root
     return x / (root(square + eps) if eps_in_sqrt else root(square) + eps)
 
 
-def norm(x: jax.Array) -> jax.Array:
-    """The Euclidean norm of one array."""
-    return sqrt(jnp.sum(jnp.square(wide(x))))
+def norm(x: jax.Array, axes: tuple[int, ...] | None = None) -> jax.Array:
+    """The Euclidean norm of one array, or those along some axes, which stay with length 1."""
+    return _root_of_squares((x,), axes, 1)
+
+
+def rms(x: jax.Array) -> jax.Array:
+    """The root mean square of one array; 0 of an empty one."""
+    return _root_of_squares((x,), None, max(x.size, 1))
 
 
 def global_norm(tree: Any) -> jax.Array:
     """The Euclidean norm of all leaves together, in the widest of their dtypes or float32; 0 for an empty tree."""
-    return sqrt(added(jnp.sum(jnp.square(wide(x))) for x in jax.tree.leaves(tree)))
+    leaves = jax.tree.leaves(tree)
+    return _root_of_squares(tuple(leaves), None, 1) if leaves else jnp.zeros((), jnp.float32)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def _root_of_squares(arrays: tuple[jax.Array, ...], axes: tuple[int, ...] | None, count: int) -> jax.Array:
+    """The root of the sum of all squares over `count`, in float32 or wider, without overflow or underflow.
+
+    The squares of float32 are added in float64, which can hold them: this costs no second pass, as a division by the
+    largest entry would, and stores nothing. float64 has float32's range on TPUs: there, as for arrays that are float64
+    themselves, a norm is infinite above the root of the largest number, and 0 below that of the smallest.
+    """
+    dtype = jnp.dtype("float64" if any(x.dtype == jnp.float64 for x in arrays) else "float32")
+    with enable_x64(True):
+        inside = dtype if jax.default_backend() == "tpu" else jnp.float64
+        sums = [jnp.sum(jnp.square(lax.convert_element_type(x, inside)), axes, keepdims=bool(axes)) for x in arrays]
+        total = functools.reduce(operator.add, sums)
+        return lax.convert_element_type(jnp.sqrt(total if count == 1 else total / count), dtype)
+
+
+@_root_of_squares.defjvp
+def _along(axes: tuple[int, ...] | None, count: int, primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+    """The derivative, the unit array along which the norm grows; 0 where the norm is 0."""
+    root = _root_of_squares(*primals, axes, count)
+    pairs = [(x.astype(root.dtype), dx.astype(root.dtype)) for x, dx in zip(primals[0], tangents[0], strict=True)]
+    return root, added(jnp.sum(quotient(x, root) * dx, axes, keepdims=bool(axes)) for x, dx in pairs) / count
 
 
 def added(numbers: Iterable[jax.Array]) -> jax.Array:
@@ -92,13 +130,13 @@ def added(numbers: Iterable[jax.Array]) -> jax.Array:
     return functools.reduce(operator.add, numbers) if numbers else jnp.zeros((), jnp.float32)
 
 
-def unit_norm(x: jax.Array) -> jax.Array:
+def unit_norm(x: jax.Array, axes: int | tuple[int, ...] | None = None) -> jax.Array:
     """The norm of what enters each output, which are the last axis; of a vector or a scalar that of the whole.
 
-    The axes that are summed stay, with length 1.
+    The axes that are summed stay, with length 1; others may be given.
     """
-    axes = tuple(range(max(x.ndim - 1, min(x.ndim, 1))))
-    return sqrt(jnp.sum(jnp.square(wide(x)), axis=axes, keepdims=True))
+    across = tuple(range(max(x.ndim - 1, min(x.ndim, 1)))) if axes is None else axes
+    return norm(x, (across,) if isinstance(across, int) else across)
 
 
 def ratio(norm: jax.Array, other: jax.Array) -> jax.Array:

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from optchain.core.gather import whole_rows, with_added
 from optchain.core.numerics import wide
 
 
@@ -50,19 +51,21 @@ class RowGradient:
 
     def summed(self) -> "RowGradient":
         """The same gradient with each row once, in ascending order, and the padding after them; in float32 or wider."""
-        bounded, values = self.bounded(), wide(self.values)
+        bounded, values = self.bounded(), whole_rows(wide(self.values))
         indices, order = _sorted(bounded, self.num_rows)
         first = jnp.concatenate([jnp.ones(1, bool), indices[1:] != indices[:-1]])[: len(indices)]
         rank = jnp.cumsum(first) - 1
         place = jnp.zeros_like(order).at[order].set(rank, mode="promise_in_bounds", unique_indices=True)
         inside = jnp.expand_dims(bounded < self.num_rows, range(1, values.ndim))
-        sums = jnp.zeros_like(values).at[place].add(jnp.where(inside, values, 0), mode="promise_in_bounds")
+        sums = with_added(jnp.zeros_like(values), place, jnp.where(inside, values, 0), mode="promise_in_bounds")
         rows = jnp.full_like(indices, self.num_rows).at[rank].set(indices, mode="promise_in_bounds")
         return RowGradient(rows, sums, self.num_rows)
 
     def dense(self) -> jax.Array:
         """The same gradient as an array of the table's shape."""
-        return jnp.zeros(self.shape, self.dtype).at[self.bounded()].add(self.values, mode="drop")
+        values = whole_rows(self.values)
+        none = jnp.zeros(self.shape, self.dtype, out_sharding=jax.typeof(values).sharding)
+        return with_added(none, self.bounded(), values, mode="drop")
 
     def __add__(self, other: "RowGradient") -> "RowGradient":
         """The sum of two gradients of one table: the rows of both."""
@@ -79,8 +82,9 @@ class RowGradient:
 
     def bounded(self) -> jax.Array:
         """The indices, with `num_rows` for all padding: a negative one would count from the end."""
-        inside = (self.indices >= 0) & (self.indices < self.num_rows)
-        return jnp.where(inside, self.indices, self.num_rows)
+        indices = whole_rows(self.indices)  # what sorts them or writes in their order has them all
+        inside = (indices >= 0) & (indices < self.num_rows)
+        return jnp.where(inside, indices, self.num_rows)
 
 
 def _sorted(indices: jax.Array, most: int) -> tuple[jax.Array, jax.Array]:

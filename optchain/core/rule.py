@@ -6,7 +6,7 @@ from typing import Any, Protocol, TypeVar, dataclass_transform
 
 import jax
 
-from optchain.core.numbers import ranges, statics
+from optchain.core.numbers import ranges, seeds, statics
 
 T = TypeVar("T")
 KEPT_BY_THE_LINK = ("count", "seen")  # names in a link's state that no slot may have
@@ -16,7 +16,8 @@ class Rule(Protocol):
     """The law of one technique, written for one array.
 
     Fields annotated with a `Range` (`Decay`, `Positive`, ...) are its numbers: pytree leaves that may be constants,
-    traced values or schedules. All other fields are static. A number annotated as `Mean` is the decay of a running mean
+    traced values or schedules. A `Seed` is a leaf too, a whole number or a key: a rule that has one draws random
+    numbers. All other fields are static. A number annotated as `Mean` is the decay of a running mean
     that starts at 0: the link keeps the weight that the mean has seen, whatever its decay has been, and `update`
     receives it as `seen.<name>`, to divide the mean by.
 
@@ -31,6 +32,8 @@ class Rule(Protocol):
         any_rank: whether a law of rows accepts arrays of any rank.
         metrics: names of the scalars that a law of the whole tree computes anyway (`Joint` only).
         example: arguments for fields without a default, with which the technique can be tried.
+        rate_power: 1 for a step of the size of its learning rate, 1/2 for one in proportion to the gradient too: leaves
+            may then have learning rates of their own, see `optchain.core.joint` (`Joint` only). None: all have one.
         ignores_zeros: whether the update of an entry does not depend on how many zeros stand elsewhere (`Joint` only).
     """
 
@@ -40,6 +43,7 @@ class Rule(Protocol):
     batched: bool
     any_rank: bool
     metrics: tuple[str, ...]
+    rate_power: float | None
     ignores_zeros: bool
     example: Mapping[str, Any]
 
@@ -66,6 +70,7 @@ DEFAULTS: dict[str, Any] = {
     "batched": False,
     "any_rank": False,
     "metrics": (),
+    "rate_power": None,
     "ignores_zeros": False,
     "example": {},
     "init": lambda self, p: (),
@@ -87,12 +92,12 @@ def rule(cls: type[T]) -> type[T]:
         if not hasattr(cls, name):
             setattr(cls, name, default)
     cls = dataclasses.dataclass(frozen=True)(cls)
-    numeric, static = ranges(cls), statics(cls)
+    data, static = (*ranges(cls), *seeds(cls)), statics(cls)
     for field in dataclasses.fields(cls):  # pyright: ignore
-        if field.name not in numeric and field.name not in static:
-            expected = "a number with its range (Decay, Positive, ...) or Static[...]"
+        if field.name not in data and field.name not in static:
+            expected = "a number with its range (Decay, Positive, ...), Seed or Static[...]"
             raise ValueError(f"{cls.__name__}: annotate {field.name} as {expected}")
-    return jax.tree_util.register_dataclass(cls, list(numeric), list(static))
+    return jax.tree_util.register_dataclass(cls, list(data), list(static))
 
 
 def core_of(rule: Any, ndim: int) -> int | None:

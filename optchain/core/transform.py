@@ -146,6 +146,8 @@ def _same(a: Any, b: Any) -> bool:
     if type(a) is not type(b) or isinstance(a, Tracer):
         return False
     if isinstance(a, (jax.Array, np.ndarray)):
+        if a.dtype == b.dtype and jax.numpy.issubdtype(a.dtype, jax.dtypes.prng_key):
+            a, b = jax.random.key_data(a), jax.random.key_data(b)
         return a.dtype == b.dtype and np.array_equal(a, b)
     if isinstance(a, dict):
         return list(a) == list(b) and all(_same(a[key], b[key]) for key in a)

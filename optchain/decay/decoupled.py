@@ -39,4 +39,4 @@ class WeightDecay(Rests):
         return g + self.weight_decay * p, s
 
 
-add_decayed_weights = lift(WeightDecay, "add_decayed_weights")
+add_decayed_weights = lift(WeightDecay, "add_decayed_weights", positional_mask=True)

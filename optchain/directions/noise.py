@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.scipy.special import ndtri
 
 from optchain.core.lift import lift
-from optchain.core.numbers import NonNegative, Static
+from optchain.core.numbers import NonNegative, Seed
 from optchain.core.numerics import sqrt
 from optchain.core.rule import rule
 from optchain.storage.rounding import random_bits
@@ -21,8 +21,9 @@ class Noise:
     Fields:
         eta: :math:`\eta`, variance at the first update, in the units of :math:`g^2`, at least 0.
         gamma: :math:`\gamma`, exponent of its fall, at least 0; 0.55 in the paper.
-        key: of the random numbers, a whole number. They are a hash of key, count, path and element: the same however
-            arrays are sharded, and others for each leaf. Stacked layers are one leaf.
+        key: of the random numbers, a whole number or a key of `jax.random`, which may be traced: each member of a
+            vmapped ensemble draws its own from its own key. They are a hash of key, count, path and element: the same
+            however arrays are sharded, and others for each leaf. Stacked layers are one leaf.
 
     Shapes and dtypes: any.
 
@@ -34,7 +35,7 @@ class Noise:
 
     eta: NonNegative
     gamma: NonNegative
-    key: Static[int] = 0
+    key: Seed = 0
 
     extras = ("path",)
     example = {"eta": 0.01, "gamma": 0.55, "key": 0}

@@ -11,8 +11,11 @@ from optchain.core.gather import looked_up
 
 def _trace() -> Any:
     """The trace that is going on."""
-    # Not imported with the module: it takes 50 ms, and older versions of JAX lack it.
-    from jax.extend.core import get_opaque_trace_state
+    # Not imported with the module: it takes 50 ms. Before JAX 0.10 it stood in `jax.core`.
+    try:
+        from jax.extend.core import get_opaque_trace_state
+    except ImportError:
+        from jax.core import get_opaque_trace_state  # pyright: ignore
 
     return get_opaque_trace_state(convention="nnx")
 
@@ -54,6 +57,10 @@ class Table:
     @property
     def dtype(self) -> Any:
         return self.array.dtype
+
+    def __getitem__(self, key: Any) -> Any:
+        # `variable[...]` is how every version of nnx reads what a variable holds.
+        return self if key is ... else self.whole()[key]
 
     def whole(self) -> jax.Array:
         """The array, for a use of all of it, after which its gradient is dense."""

@@ -20,13 +20,13 @@ class Embed(nnx.Embed):
 
     def __call__(self, inputs: jax.Array) -> jax.Array:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The rows of `inputs`, integers of any shape, along a new last axis."""
-        rows = look_up(self.embedding.get_value(), inputs)
+        rows = look_up(self.embedding[...], inputs)
         (rows,) = self.promote_dtype((rows,), dtype=self.dtype, inexact=False)
         return rows
 
     def attend(self, query: jax.Array) -> jax.Array:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The inner products of `query` with every row."""
-        query, table = self.promote_dtype((query, jnp.asarray(self.embedding.get_value())), dtype=self.dtype)
+        query, table = self.promote_dtype((query, jnp.asarray(self.embedding[...])), dtype=self.dtype)
         return query @ table.T
 
 

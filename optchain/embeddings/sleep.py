@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from optchain.core.form import Form
 from optchain.core.law import Law
+from optchain.core.numbers import in_dtype
 from optchain.core.seen import log_decay
 
 Around = Callable[[Law, Any, str, jax.Array, Form], Law]  # a law, its rule, the path and gradient of its leaf, its form
@@ -53,7 +54,7 @@ def waking(slept: Mapping[str, jax.Array]) -> Around:
             return law
         # As the sleep of one layer broadcasts it, or over the whole leaf.
         k = slept[leaf] if form.depth else jnp.expand_dims(slept[leaf], range(1, g.ndim))
-        rule = jax.tree.map(lambda number: number if isinstance(number, float) else number.astype(g.dtype), rule)
+        rule = in_dtype(rule, g.dtype)
 
         def woken(g: Any, s: Any, p: Any, extras: dict[str, Any]) -> tuple[Any, Any]:
             return law(g, form.over(rule.sleep)(s, k.astype(g.dtype)), p, extras)

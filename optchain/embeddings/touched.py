@@ -6,7 +6,7 @@ from typing import Protocol
 import jax
 import jax.numpy as jnp
 
-from optchain.core.gather import looked_up
+from optchain.core.gather import laid_out, looked_up, with_rows
 from optchain.core.row_gradient import RowGradient
 
 # From this share of its rows on, a table is updated as a whole: sorting, gathering and scattering then take longer than
@@ -42,8 +42,7 @@ class Some:
         return looked_up(x, self.rows, mode="fill", fill_value=0, indices_are_sorted=True)
 
     def put(self, x: jax.Array, new: jax.Array) -> jax.Array:
-        layout = jax.typeof(x).sharding.spec if any(jax.typeof(x).sharding.spec) else None
-        return x.at[self.rows].set(new.astype(x.dtype), mode="drop", indices_are_sorted=True, out_sharding=layout)
+        return with_rows(x, self.rows, new, mode="drop", indices_are_sorted=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +56,8 @@ class Marked:
         return x
 
     def put(self, x: jax.Array, new: jax.Array) -> jax.Array:
-        return jnp.where(jnp.expand_dims(self.marks, range(1, x.ndim)), new.astype(x.dtype), x)
+        marks = laid_out(self.marks, x, jax.typeof(x).sharding.spec[:1])
+        return jnp.where(jnp.expand_dims(marks, range(1, x.ndim)), new.astype(x.dtype), x)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from optchain.core.gather import whole_rows
 from optchain.core.mask import select
 from optchain.core.paths import names_of
 from optchain.core.row_gradient import RowGradient
@@ -83,8 +84,9 @@ def row_value_and_grad(
         (value, (aux, looked)), (grads, cotangents) = jax.value_and_grad(tapped, has_aux=True)((dense, taps))
         for i, ids in looked.items():
             n, *row = leaves[i].shape
-            indices = jnp.concatenate([x.ravel() for x in ids]).astype(jnp.int32)
-            values = jnp.concatenate([x.reshape(-1, *row) for x in cotangents[i]])
+            pairs = list(zip(ids, cotangents[i], strict=True))
+            indices = jnp.concatenate([whole_rows(x, x.ndim).ravel() for x, _ in pairs]).astype(jnp.int32)
+            values = jnp.concatenate([whole_rows(v, x.ndim).reshape(-1, *row) for x, v in pairs])
             grads[i] = RowGradient(indices, values, n)
         gradients = treedef.unflatten([grads[i] for i in range(len(leaves))])
         return ((value, aux) if has_aux else value), gradients

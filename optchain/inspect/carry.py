@@ -1,6 +1,8 @@
 """The arrays of a link that goes on: what is carried over, and the counts that schedules go on from."""
 
+import collections
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -8,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from optchain.inspect.entries import Entry
-from optchain.inspect.nested import Keys, lasting
+from optchain.inspect.nested import Keys, lasting, plain
 from optchain.inspect.pairing import Entries
 
 
@@ -18,6 +20,7 @@ class Carried:
 
     values: dict[int, Any] = dataclasses.field(default_factory=dict)
     created: list[str] = dataclasses.field(default_factory=list)
+    grown: dict[int, tuple[str, tuple[int, ...]]] = dataclasses.field(default_factory=dict)  # with the old shape
     dropped: list[str] = dataclasses.field(default_factory=list)
     problems: list[str] = dataclasses.field(default_factory=list)
 
@@ -44,23 +47,26 @@ def carry(carried: Carried, old: Entry, new: Entry, leaves: list[tuple[Any, Any]
     if new.is_link and is_other and not told and slots != {("count",)}:
         carried.problems.append(f"{change}; go on with renames={{{old.name!r}: {new.name!r}}}, or {again}")
         return
-    unknown = [keys for keys in b if keys not in a and keys[:1] in slots]
-    if unknown:
-        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
-        problem = f"{_array(new, unknown[0])}{more} is new to this link, which has one count for all of its parameters"
-        cure = f"{again}, give the parameter a group of its own, or rename it in the old state"
-        carried.problems.append(f"{problem}; {cure}")
+    there = _by_name(a)
+    match = {keys: keys if keys in a else there.get(plain(keys)) for keys in b}
+    gone = [keys for keys in a if keys not in match.values()]
     for keys, i in b.items():
-        if keys in a:
-            x, like = _same_bits(a[keys], leaves[i][1]), leaves[i][1]
-            if _kind(x) != _kind(like):
-                problem = f"{_array(new, keys)} is {_kind(x)}, expected {_kind(like)}"
-                carried.problems.append(f"{problem}; convert it in the old state, or {again}")
-            else:
-                carried.values[i] = _placed(x, like)
+        like, origin = leaves[i][1], match[keys]
+        if origin is None:
+            carried.problems += _renamed(old, keys, like, gone, again)
+            if keys[:1] in slots or not old.converts:  # what optax does not keep is not missed
+                carried.created.append(_array(new, keys))
+            continue
+        x = _converted(a[origin], like) if old.converts else _same_bits(a[origin], like)
+        if _has_grown(x, like):
+            carried.values[i] = _placed(_with_new_rows(x, like), like)
+            carried.grown[i] = (_array(new, keys), np.shape(x))
+        elif _kind(x) != _kind(like):
+            problem = f"{_array(new, keys)} is {_kind(x)}, expected {_kind(like)}"
+            carried.problems.append(f"{problem}; convert it in the old state, or {again}")
         else:
-            carried.created.append(_array(new, keys))
-    carried.dropped += [_array(old, keys) for keys in a if keys not in b]
+            carried.values[i] = _placed(x, like)
+    carried.dropped += [_array(old, keys) for keys in gone]
 
 
 def clocks(
@@ -110,8 +116,45 @@ def names(slots: dict[Keys, Any]) -> str:
     return ", ".join(dict.fromkeys("/".join(keys[:2]) if keys[0].isdigit() else keys[0] for keys in slots if keys))
 
 
+def _by_name(slots: dict[Keys, Any]) -> dict[str, Keys]:
+    """The keys of arrays by their plain names, without those that share one."""
+    shared = collections.Counter(map(plain, slots))
+    return {plain(keys): keys for keys in slots if shared[plain(keys)] == 1}
+
+
+def _renamed(old: Entry, keys: Keys, like: Any, gone: list[Keys], again: str) -> Iterator[str]:
+    """A slot of a parameter that is new, beside one of the same shape that is gone: renamed, or really another?"""
+    alike = [x for x in gone if x[:1] == keys[:1] and np.shape(old.slots[x]) == np.shape(like)]
+    if alike and len(keys) > 1:
+        here, names = "/".join(keys[1:]), " or ".join("/".join(x[1:]) for x in alike)
+        cure = f"if it was renamed, rename it in the old state; if not, drop {names} there, or {again}"
+        yield f"{_array(old, keys)}: the parameter {here} is new, and {names} of the same shape is gone; {cure}"
+
+
+def _has_grown(x: Any, like: Any) -> bool:
+    """Whether this is the beginning of a larger array; where several axes differ, as of a square, they grew alike."""
+    shape, wider = np.shape(x), np.shape(like)
+    grown = {(n, m) for n, m in zip(shape, wider, strict=True) if n != m} if len(shape) == len(wider) else set()
+    return len(grown) == 1 and _dtype(x) == _dtype(like) and all(0 < n < m for n, m in grown)
+
+
+def _with_new_rows(x: Any, like: Any) -> Any:
+    """The fresh array with the old entries in their places."""
+    return jnp.asarray(like).at[tuple(slice(n) for n in np.shape(x))].set(jnp.asarray(x))
+
+
+def _converted(x: Any, like: Any) -> Any:
+    """An array of optax in the dtype of the slot; one that npz has forgotten is left to be refused."""
+    x = _same_bits(x, like)
+    return x if np.dtype(getattr(x, "dtype", like.dtype)).type is np.void else jnp.asarray(x, like.dtype)
+
+
+def _dtype(x: Any) -> str:
+    return str(getattr(x, "dtype", type(x).__name__))
+
+
 def _kind(x: Any) -> str:
-    return f"{getattr(x, 'dtype', type(x).__name__)}{list(np.shape(x))}"
+    return f"{_dtype(x)}{list(np.shape(x))}"
 
 
 def _same_bits(x: Any, like: Any) -> Any:

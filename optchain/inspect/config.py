@@ -8,6 +8,7 @@ import jax
 import optax
 
 from optchain.core.chain import chain
+from optchain.core.elsewhere import elsewhere
 from optchain.core.paths import nearest
 from optchain.core.registry import MASK_SCHEDULE, SCHEDULE, TECHNIQUE, registered
 from optchain.core.transform import Transform
@@ -85,7 +86,8 @@ def _build(table: Any, path: str) -> Any:
     known = inspect.signature(make).parameters
     for name in arguments:
         if name not in known and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
-            raise ValueError(f"{path}.{name}: {table['use']} has no such argument; {nearest(name, known)}")
+            cure = elsewhere(table["use"], name) or nearest(name, known)
+            raise ValueError(f"{path}.{name}: {table['use']} has no such argument; {cure}")
     return _call(make, arguments, path)
 
 

@@ -1,5 +1,6 @@
 """The weights that the means of a link have seen, where its state does not keep them."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -15,7 +16,7 @@ from optchain.inspect.entries import Entry
 
 
 def with_weights(old: Entry, new: Entry, tx: Any, leaves: list[tuple[Any, Any]]) -> Entry:
-    """An entry with the weights that its means have seen, which version 0.1 did not keep, from its count.
+    """An entry with the weights that its means have seen, which neither version 0.1 nor optax keeps, from its count.
 
     A constant decay was the same in all steps. A scheduled one had, in the last of as many steps as the link counts,
     the values that lead up to the clock it reads; what `hyper` had in its place is not known. Version 0.1 took the
@@ -35,12 +36,14 @@ def with_weights(old: Entry, new: Entry, tx: Any, leaves: list[tuple[Any, Any]])
     link, count = links[new.name], int(old.slots[("count",)])
     weights = _weights(link.name, link.rule, count, count if old.clock is None else int(old.clock))
     missing = {keys[:1] for keys in new.slots} - {keys[:1] for keys in old.slots}
+    if not missing <= {keys[:1] for keys in weights}:
+        return old  # another technique
     slots = {
         keys: jnp.full(leaves[i][1].shape, value, leaves[i][1].dtype)
         for keys, i in new.slots.items()
         if keys[:1] in missing and (value := weights.get(keys[:3] if keys[0] == "seen" else keys[:1])) is not None
     }
-    return Entry(old.name, old.slots | slots, old.clock, old.technique)
+    return dataclasses.replace(old, slots=old.slots | slots)
 
 
 def _weights(technique: str, rule: Any, count: int, clock: int) -> dict[tuple[str, ...], float]:
@@ -50,6 +53,8 @@ def _weights(technique: str, rule: Any, count: int, clock: int) -> dict[tuple[st
         weights |= {("seen", name, "log"): _log(getattr(rule, name), count, clock), ("seen", name, "lost"): 0.0}
     if technique == "scale_by_acprop":
         weights[("weight",)] = -math.expm1(weights["seen", "b2", "log"])
+    elif technique == "scale_by_nadam":
+        weights[("weight",)] = -math.expm1(_log(rule.b1, count, clock))
     elif technique in ("scale_by_soap", "scale_by_kl_soap"):
         # The means leave out the first gradient, whose weight decays from the second step on.
         for slot, name in (("mu_missed", "b1"), ("nu_missed", "b2")):

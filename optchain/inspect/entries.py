@@ -6,7 +6,7 @@ from typing import Any
 
 from optchain.core.states import STRUCTURE
 from optchain.inspect.kinds import FOREIGN, is_chain, is_technique, is_wrapper, within
-from optchain.inspect.nested import Keys, nested
+from optchain.inspect.nested import Keys, flat, nested
 
 # The count that a wrapper hands to the links within as their `step`.
 CLOCKS = {"accumulate": "emitted", "guard": "accepted"}
@@ -20,13 +20,14 @@ class Entry:
 
     `name` is the dotted path of links; wrappers and chains add their kind, `"(guard)"`, `"outer.(chain)"`. `clock` is
     the count that schedules there read, None where nothing counts. `technique` is the name that a link's arrays are
-    kept under, None for one of optax.
+    kept under, None for one of optax. `converts`: the arrays were read from optax, in whose precision they are.
     """
 
     name: str
     slots: dict[Keys, Any]
     clock: Any
     technique: str | None = None
+    converts: bool = False
 
     @property
     def is_link(self) -> bool:
@@ -80,13 +81,13 @@ def _walk(node: Any, path: str, clock: Any) -> Iterator[Entry]:
         kind, own = next(((name, own) for name, own in node.items() if name not in STRUCTURE), ("", {}))
         clock = own[CLOCKS[kind]] if kind in CLOCKS else clock
         if own:
-            yield Entry(joined(path, f"({kind})"), dict(_leaves(own)), clock, kind)
+            yield Entry(joined(path, f"({kind})"), dict(flat(own)), clock, kind)
         yield from _walk(node.get("inner", {}), path, clock)
         for name, other in node.get("others", {}).items():
             yield from _walk(other, joined(path, name), None if kind in APART else clock)
     elif is_technique(node):
         ((name, own),) = node.items()
-        slots = dict(_leaves(own))
+        slots = dict(flat(own))
         yield Entry(path, slots, slots.get(("count",)) if clock is None else clock, name)
     else:
         yield from _foreign(node, path, clock)
@@ -95,18 +96,10 @@ def _walk(node: Any, path: str, clock: Any) -> Iterator[Entry]:
 def _foreign(node: Any, path: str, clock: Any) -> Iterator[Entry]:
     """The entries of the state of a transformation of optax: one, and those of the states of ours within."""
     states = within(node)
-    slots = {keys: x for keys, x in _leaves(node) if not any(keys[: len(prefix)] == prefix for prefix, _ in states)}
+    slots = {keys: x for keys, x in flat(node) if not any(keys[: len(prefix)] == prefix for prefix, _ in states)}
     if slots and states:
         yield Entry(joined(path, f"({FOREIGN})"), slots, clock)
     elif slots:
         yield Entry(path, slots, slots.get(("count",)) if clock is None else clock)
     for keys, state in states:
         yield from _walk(state, joined(path, prefix_of(keys, states)), clock)
-
-
-def _leaves(node: Any, keys: Keys = ()) -> Iterator[tuple[Keys, Any]]:
-    if isinstance(node, dict):
-        for key, x in node.items():
-            yield from _leaves(x, (*keys, key))
-    else:
-        yield keys, node

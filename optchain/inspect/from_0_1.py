@@ -8,6 +8,7 @@ from typing import Any
 
 from optchain.inspect.entries import Entry, joined, prefix_of
 from optchain.inspect.kinds import FOREIGN, is_chain, is_technique, is_wrapper, within
+from optchain.inspect.optax_states import is_of_optax
 from optchain.inspect.pairing import Renames, target
 
 # What each wrapper of version 0.1 kept itself, at least.
@@ -58,8 +59,10 @@ def from_0_1(node: Any, after: dict[str, Entry], renames: Renames, path: str = "
         return wrapped | inner | {"others": {name: of(x, name) for name, x in wrapped.get("others", {}).items()}}
     to = target(path, renames)
     technique = after[to].technique if to in after else None
-    if technique is not None and isinstance(node, dict) and not is_technique(node):
-        return {technique: _renamed(technique, node)}
+    if technique is not None and isinstance(node, dict) and not is_technique(node) and not is_of_optax(technique, node):
+        slots, heads = _renamed(technique, node), {keys[0] for keys in after[to].slots if keys}
+        if slots.keys() & heads:
+            return {technique: slots}
     states = within(node)
     for keys, state in states:
         node = _replaced(node, keys, of(state, prefix_of(keys, states)))

@@ -10,6 +10,7 @@ from optchain.core.registry import TECHNIQUE, registered
 from optchain.core.states import STRUCTURE
 from optchain.core.transform import definition_of
 from optchain.inspect.nested import Keys
+from optchain.inspect.optax_states import CONTAINERS
 
 # The name of what optax keeps: in a container within which states of ours stand, or borrowed by a technique of ours.
 FOREIGN = "optax"
@@ -64,7 +65,7 @@ def _under_one_name(node: Any) -> tuple[str, dict[str, Any]] | None:
     if not isinstance(node, dict) or len(node) != 1:
         return None
     ((name, own),) = node.items()
-    is_name = re.fullmatch("[a-z][a-z0-9_]*", name) and name not in STRUCTURE
+    is_name = re.fullmatch("[a-z][a-z0-9_]*", name) and name not in STRUCTURE and name not in CONTAINERS
     return (name, own) if is_name and isinstance(own, dict) else None
 
 

@@ -6,10 +6,13 @@ from typing import Any
 
 import jax
 
+from optchain.core.walk import definitions
 from optchain.inspect.carry import Carried, carry, clocks, names
 from optchain.inspect.earlier_weight import with_weights
 from optchain.inspect.entries import Entry, entries, entries_within
 from optchain.inspect.from_0_1 import from_0_1
+from optchain.inspect.from_optax import from_optax
+from optchain.inspect.growth import misfits
 from optchain.inspect.nested import nested
 from optchain.inspect.pairing import numbered, pair, target, unclear
 
@@ -31,16 +34,18 @@ class Report:
     dropped: tuple[str, ...]
     renamed: tuple[tuple[str, str], ...]
     continued: tuple[tuple[str, int], ...]  # counts that were set so that schedules go on where they were
+    grown: tuple[tuple[str, tuple[int, ...]], ...]  # arrays that are larger now, with their shapes before
 
     @property
     def changed(self) -> bool:
         """Whether the chain holds anything else than before."""
-        return bool(self.created or self.dropped or self.renamed or self.continued)
+        return bool(self.created or self.dropped or self.renamed or self.continued or self.grown)
 
     def __str__(self) -> str:
         rows = {
             "kept": [_shown(name) for name in self.kept],
             "renamed": [f"{_shown(old)} -> {_shown(new)}" for old, new in self.renamed],
+            "grown": [f"{name} from {list(shape)}" for name, shape in self.grown],
             "created": [_shown(name) for name in self.created],
             "dropped": [_shown(name) for name in self.dropped],
             "continued": [f"{name} at {count}" for name, count in self.continued],
@@ -60,8 +65,9 @@ def migrate_state(
     outer chain takes over the count that the links within have read.
 
     Args:
-        old: the state of the earlier chain, live or restored from Orbax, msgpack (`flax.serialization`) or npz with the
-            keys of `jax.tree_util.keystr`; with metrics or without.
+        old: the state of the earlier chain, or of an optax transformation, live or restored from Orbax, msgpack
+            (`flax.serialization`), npz with the keys of `jax.tree_util.keystr`, or a flat table whose names are joined
+            by `/` or `.`; with metrics or without.
         tx: the edited transformation.
         params: the parameters now.
         renames: from old to new names of links, `{"moments": "adam"}`. The name of a chain takes all its links along,
@@ -72,10 +78,25 @@ def migrate_state(
         The new state, with the structure of `tx.init(params)`, ready for `update`, and a `Report` to print. Arrays that
         are kept may be those of `old`, not copies.
 
-    Shapes and dtypes: those of `tx.init(params)`; arrays that are kept must have them already.
+    Shapes and dtypes: those of `tx.init(params)`; arrays that are kept must have them already. A parameter that has
+    grown along one axis, such as the table of a larger vocabulary, keeps its old rows in every slot, and its new rows
+    are those of a fresh state; so are the slots of a parameter that is new. The link's count, and the weight that its
+    means have seen, are those of the old rows, so that nothing corrects the bias of the new ones: with Adam they step
+    as far too large as after `reset_state(leaves=...)`, whose docstring has the numbers.
+
+    **From optax.** The names in a state of optax are positions: its parts are paired with the links of `tx` by their
+    fields (`mu`, `nu`, `count`, ...) and their order, and within a partition by the parameters. The next step is the
+    one that optax would make, with the numbers that stand in `tx`: those of `inject_hyperparams` are reported as
+    dropped where `tx` has others. Read are the states of `adam(w)`, `nadam(w)`, `amsgrad`, `adamax(w)`, `adabelief`,
+    `yogi`, `radam`, `novograd`, `lamb`, `lion`, `signum`, `sgd` and `trace`, `rmsprop`, `adagrad`, `adadelta`,
+    `adafactor`, `optimistic_gradient_descent`, `ema`, `lbfgs`; their chains; `masked`; `partition` and
+    `multi_transform`, as groups or as one link; `MultiSteps`, as `accumulate` (of means; its sums are not told apart);
+    and `apply_if_finite`, as `guard` (which never gives in after several errors). What has no counterpart is an error
+    until `renames` drops it by its position, `{"1.0": None}`, or says which link continues it, `{"0": "fast"}`.
 
     What a state cannot tell: two links of one kind that swapped their numbered names (`trace`, `trace_2`) while nothing
-    else changed. Name your links.
+    else changed. Name your links. In a state of optax, which of the techniques with the same fields made it: Adam,
+    AdaBelief and Yogi look the same.
 
     A state of version 0.1 is read too. It does not say which techniques it is of: a link that is another technique
     with the same slots goes on, and the weight that means have seen is found from the link's count and the decays of
@@ -85,8 +106,9 @@ def migrate_state(
     Raises:
         ValueError: no such link in `renames`; a link that is gone and a new one with the same slots; numbered names in
             a chain whose links have changed; a kept link with another technique, other slots, shapes or dtypes, or with
-            a parameter that is new to it (a link has one count for all of its parameters); links that counted
-            differently under one count; nothing that is kept. All that is found is in one message.
+            a new parameter beside one of the same shape that is gone; a grown parameter whose slots do not follow its
+            axes; links that counted differently under one count; a part of an optax state that no link continues, or
+            several may; nothing that is kept. All that is found is in one message.
 
     >>> import optchain as oc
     >>> import jax.numpy as jnp
@@ -98,14 +120,22 @@ def migrate_state(
     kept       (chain), lr
     renamed    adam -> moments
     created    (accumulate), decay
+
+    >>> import optax
+    >>> state, report = oc.migrate_state(optax.adamw(0.1).init(params), oc.guard(oc.adamw(0.1)), params)
+    >>> print(report)
+    kept       (chain), adam, decay, lr
+    created    (guard)
     """
     leaves, treedef = jax.tree.flatten_with_path(tx.init(params))
     after, renames = entries(treedef.unflatten(range(len(leaves)))), renames or {}
     before = entries_within(from_0_1(nested(old), after, renames))
     if not before:
         raise ValueError("migrate_state: the old state holds no arrays")
-    pairs, problems = pair(before, after, renames)
-    problems += [*numbered(before, after, renames), *unclear(before, after, pairs, renames)]
+    before, of_optax, problems = from_optax(before, after, list(definitions(tx)), renames)
+    pairs, wrong = pair(before, after, renames)
+    named = {name: entry for name, entry in before.items() if name not in of_optax}
+    problems += [*wrong, *numbered(named, after, renames), *unclear(named, after, pairs, renames)]
     if not pairs and not problems and after and any(target(name, renames) is not None for name in before):
         held, expected = _described(before), _described(after)
         problems.append(f"nothing of the old state would be kept: it holds {held}; expected {expected}")
@@ -115,6 +145,9 @@ def migrate_state(
         carry(carried, earlier, after[new], leaves, told=name in renames)
     continued = clocks(before, after, pairs, leaves, carried)
     problems += carried.problems
+    if carried.grown:
+        fresh = treedef.unflatten([x for _, x in leaves])
+        problems += misfits(tx, fresh, params, carried.grown)
     if problems:
         raise ValueError("migrate_state: " + "\n  ".join(problems))
     state = treedef.unflatten([carried.values.get(i, x) for i, (_, x) in enumerate(leaves)])
@@ -124,6 +157,7 @@ def migrate_state(
         dropped=(*_without(before, set(pairs.values())), *carried.dropped),
         renamed=tuple((name, new) for new, name in pairs.items() if new != name),
         continued=tuple(continued),
+        grown=tuple(carried.grown.values()),
     )
 
 

@@ -37,7 +37,12 @@ def tables() -> str:
 
 
 def written(text: str) -> str:
-    """A text with what stands between the two marks replaced by the tables.
+    """The README with its tables."""
+    return replaced(text, tables())
+
+
+def replaced(text: str, content: str) -> str:
+    """A text with other content between the two marks.
 
     Raises:
         ValueError: the marks do not stand in it once each.
@@ -45,7 +50,7 @@ def written(text: str) -> str:
     if (text.count(BEGIN), text.count(END)) != (1, 1):
         raise ValueError(f"expected the lines {BEGIN!r} and {END!r} once each")
     before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n\n{tables()}\n\n{END}{rest.split(END)[1]}"
+    return f"{before}{BEGIN}\n\n{content}\n\n{END}{rest.split(END)[1]}"
 
 
 def _techniques(makers: dict[str, Any]) -> Iterator[tuple[str, ...]]:

@@ -51,7 +51,11 @@ def is_made(x: Any) -> bool:
 def definition(name: str, function: Callable[..., Any], imports: Imports) -> str:
     """The signature and the docstring of a function, as ruff formats them."""
     known = hints(function)
-    arguments = [argument(p, known[p.name], imports) for p in inspect.signature(function).parameters.values()]
+    parameters = inspect.signature(function).parameters.values()
+    arguments = [argument(p, known[p.name], imports) for p in parameters]
+    by_name = sum(p.kind is p.KEYWORD_ONLY for p in parameters)
+    if by_name:
+        arguments.insert(len(arguments) - by_name, "*")
     result = text(Schedule if registered()[name].kind == SCHEDULE else known.get("return", Transform), imports)
     line = f"def {name}({', '.join(arguments)}) -> {result}:"
     if len(line) > WIDTH:
@@ -71,7 +75,9 @@ def _default(x: Any) -> str:
     """A default as it is written; what has no short form is left to the docstring."""
     if isinstance(x, str):
         return json.dumps(x)  # with the quotes that ruff writes
-    if x is None or x == () or isinstance(x, (bool, int)) or (isinstance(x, float) and math.isfinite(x)):
+    if x is None or isinstance(x, (bool, int)) or (isinstance(x, float) and math.isfinite(x)):
+        return repr(x)
+    if isinstance(x, tuple) and all(isinstance(item, float) for item in x):
         return repr(x)
     name = getattr(x, "__name__", "")
     return name if getattr(optchain, name, None) is x else "..."

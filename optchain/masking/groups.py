@@ -60,14 +60,19 @@ class Groups(Definition):
             *((name, tx, [i]) for (name, tx), i in zip(self.others.items(), own, strict=True)),
         ]
 
+    def parts(self, params: Any) -> list[tuple[str, Any, Any]]:
+        """Each transformation with the prefix of its numbers' names and the parameters that it steps."""
+        taken = assign(self.rules, params, self.layers)
+        return [(name, tx, part(params, [i in rules for i in taken])) for name, tx, rules in self.members()]
+
     def moving(self, params: Any) -> Any:
         inside = [self.rules[i].what is not FROZEN for i in assign(self.rules, params, self.layers)]
         return params if all(inside) else part(params, inside)
 
     def start(self, params: Any) -> dict[str, Any]:
-        taken, states, shown = assign(self.rules, params, self.layers), {}, {}
-        for name, tx, rules in self.members():
-            states[name] = start(tx, part(params, [i in rules for i in taken]))
+        states, shown = {}, {}
+        for name, tx, inside in self.parts(params):
+            states[name] = start(tx, inside)
             link = definition_of(tx)
             shown |= {} if link is None else _prefixed(name, link.metrics())
         return _state(states, shown)
@@ -151,7 +156,8 @@ def groups(tx: optax.GradientTransformation, rules: Mapping[Any, Any] | Sequence
 
     Leaves with factors stay together: `tx` has one state, one count, and one global norm for all of them. Frozen leaves
     and those with their own transformation are not in that norm; to clip all together, put the clip before the groups
-    in a chain. All transformations step at the same updates.
+    in a chain. All transformations step at the same updates. Rates that find themselves (`prodigy`, D-Adaptation,
+    `dog`, `dowg`) keep one estimate under factors of `learning_rate` that differ.
 
     Args:
         tx: the transformation of all groups that have factors; they reach its links through all wrappers.

@@ -5,7 +5,7 @@ from typing import Annotated
 import jax.numpy as jnp
 
 from optchain.core.lift import lift
-from optchain.core.numbers import Range, Scalar, Static
+from optchain.core.numbers import Range, Scalar, Seed, Static
 from optchain.core.rule import rule
 from optchain.storage.rounding import random_bits
 
@@ -20,8 +20,9 @@ class RandomMask:
     Fields:
         density: :math:`\rho`, the probability with which an entry is kept, in (0, 1].
         rescale: divide what is kept by :math:`\rho`, so that the update is right on average.
-        seed: of the random numbers, a whole number. They are a hash of seed, count, path and element: the same however
-            arrays are sharded, and others for each leaf. Stacked layers are one leaf.
+        seed: of the random numbers, a whole number or a key of `jax.random`, which may be traced: each member of a
+            vmapped ensemble draws its own from its own seed. They are a hash of seed, count, path and element: the same
+            however arrays are sharded, and others for each leaf. Stacked layers are one leaf.
 
     Shapes and dtypes: any.
 
@@ -36,7 +37,7 @@ class RandomMask:
 
     density: Annotated[Scalar, Range("(0, 1]")]
     rescale: Static[bool] = False
-    seed: Static[int] = 0
+    seed: Seed = 0
 
     extras = ("path",)
     example = {"density": 1.0}  # the laws compare leaves of other paths, which have other random numbers

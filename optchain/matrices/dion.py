@@ -7,11 +7,14 @@ import jax.numpy as jnp
 
 from optchain.core.lift import lift
 from optchain.core.mask import is_kernel
-from optchain.core.numbers import Decay, Static, whole
-from optchain.core.numerics import sqrt
+from optchain.core.numbers import Decay, Seed, Static, whole
+from optchain.core.numerics import norm, quotient
 from optchain.core.rule import rule
+from optchain.core.seeds import key_of
 from optchain.matrices.lapack import orthonormal
 from optchain.matrices.shape_scale import shape_scale
+
+LEAST = 1e-5  # the shortest column that counts, as a part of the longest: rounding makes others of up to 5e-6
 
 
 class Factors(NamedTuple):
@@ -35,7 +38,8 @@ class Dion:
         b: how much of the part that was stepped along stays in the momentum, in [0, 1).
         scale: the factor :math:`s`: `"spectral"`, `"width"`, `"rms"` or `"none"`, see
             `optchain.matrices.shape_scale`.
-        seed: of the normal numbers that :math:`V` begins with.
+        seed: of the normal numbers that :math:`V` begins with, a whole number or a key of `jax.random`, which may be
+            traced.
 
     Shapes and dtypes: matrices, of inputs by outputs as in Flax; the slot `mu` is like the parameter, `right` has
     `rank` numbers for each of its columns, both in float32 or wider.
@@ -43,8 +47,9 @@ class Dion:
     Raises:
         ValueError: a rank below 1, or another scale.
 
-    Differs from the paper: where a column of :math:`R` is 0, the old one stays in :math:`V`, and the update has no such
-    part. It is the law of one device: how the factors are exchanged between devices is left to the compiler.
+    Differs from the paper: where a column of :math:`R` is shorter than 1e-5 of the longest, as all are beyond the rank
+    of the momentum, the old one stays in :math:`V`, and the update has no such part. It is the law of one device: how
+    the factors are exchanged between devices is left to the compiler.
 
     References:
         Ahn et al., 2025, Algorithm 1. https://arxiv.org/abs/2504.05295
@@ -56,7 +61,7 @@ class Dion:
     rank: Static[int] = 64
     b: Decay = 0.95
     scale: Static[str] = "spectral"
-    seed: Static[int] = 0
+    seed: Seed = 0
 
     core_ndim = 2
     batched = True
@@ -65,7 +70,7 @@ class Dion:
     def init(self, p):
         rank = min(whole("scale_by_dion", "rank", self.rank, 1), *p.shape)
         shape_scale("scale_by_dion", self.scale, p.shape)
-        return Factors(jnp.zeros_like(p), jax.random.normal(jax.random.key(self.seed), (p.shape[1], rank), p.dtype))
+        return Factors(jnp.zeros_like(p), jax.random.normal(key_of(self.seed), (p.shape[1], rank), p.dtype))
 
     def axes(self, p):
         return {"right": (1, None)}
@@ -75,12 +80,12 @@ class Dion:
         left = orthonormal(momentum @ s.right)
         right = momentum.T @ left
         mu = momentum - (1 - self.b) * left @ right.T
-        size = jnp.max(jnp.abs(right), axis=0, keepdims=True)
-        scaled = right / jnp.where(size > 0, size, 1)  # a square of 1e-30 is 0 in float32
-        lengths = sqrt(jnp.sum(scaled**2, axis=0, keepdims=True))
-        columns = scaled / jnp.where(size > 0, lengths, 1)
+        lengths = norm(right, (0,))
+        # Where the momentum has a lower rank, the columns that are left are orthogonal to it, but for rounding.
+        seen = lengths > LEAST * jnp.max(lengths)
+        columns = jnp.where(seen, quotient(right, lengths), 0)
         u = shape_scale("scale_by_dion", self.scale, g.shape) * left @ columns.T
-        return u, Factors(mu, jnp.where(size > 0, columns, s.right))
+        return u, Factors(mu, jnp.where(seen, columns, s.right))
 
 
 scale_by_dion = lift(Dion, "scale_by_dion")

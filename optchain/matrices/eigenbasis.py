@@ -1,9 +1,14 @@
-"""Bases of eigenvectors that follow symmetric matrices as they change."""
+"""Bases of eigenvectors that follow symmetric matrices as they change, and Adam's quotient in a basis."""
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from optchain.core.numerics import over_root, sqrt
 from optchain.matrices.lapack import eigh, orthonormal
+
+ROUNDING = 1e-6  # what rounding leaves where a rotated array is 0, at most, as a part of its largest entry
 
 Bases = tuple[jax.Array | None, ...]  # of rows and columns, or their matrices; None is the standard basis
 
@@ -18,7 +23,7 @@ def next_basis(a: jax.Array, basis: jax.Array) -> jax.Array:
     return orthonormal(jnp.matmul(a, basis, precision="highest"))
 
 
-def products(x: jax.Array, y: jax.Array, sides: Bases) -> Bases:
+def products(x: jax.Array, y: jax.Array, sides: Bases) -> tuple[Any, Any]:
     """The products of the rows of x with each other, and of the columns of y, for the sides that have a matrix."""
     left, right = sides
     return (
@@ -52,3 +57,19 @@ def next_bases(matrices: Bases, bases: Bases) -> Bases:
 def same_bases(matrices: Bases, bases: Bases) -> Bases:
     """The bases as they are, where they do not change."""
     return bases
+
+
+def turned_sides(bases: Bases) -> tuple[int, ...]:
+    """The sides that have a basis other than the standard one: 0 for the rows, 1 for the columns."""
+    return tuple(side for side, basis in enumerate(bases) if basis is not None)
+
+
+def over_rotated_root(x: jax.Array, square: jax.Array, eps: Any, sides: tuple[int, ...]) -> jax.Array:
+    """Adam's quotient of two means in bases of the rows (0) or columns (1); 0 where the mean square is only rounding.
+
+    A gradient of low rank has no part in most directions of such a basis: what the rotation rounds it to there is all
+    that Adam would see, and make as large as the rest.
+    """
+    size = sqrt(square)
+    seen = size > ROUNDING * jnp.max(size, sides, keepdims=True)
+    return jnp.where(seen, over_root(x, square, eps), 0) if sides else over_root(x, square, eps)

@@ -1,5 +1,6 @@
 """GaLore."""
 
+from dataclasses import KW_ONLY
 from typing import NamedTuple
 
 import jax
@@ -8,8 +9,9 @@ import jax.numpy as jnp
 from optchain.core.lift import lift
 from optchain.core.mask import is_kernel
 from optchain.core.numbers import Mean, NonNegative, Positive, Static, whole
-from optchain.core.numerics import ema, over_root, square
+from optchain.core.numerics import ema, square
 from optchain.core.rule import rule
+from optchain.matrices.eigenbasis import over_rotated_root
 from optchain.matrices.lapack import left_singular_vectors
 
 
@@ -45,8 +47,9 @@ class GaLore:
     Raises:
         ValueError: `rank` or `update_proj_gap` below 1.
 
-    Differs from the paper: nothing, with Adam inside. optax projects the longer side, which keeps a larger projector
-    and smaller moments; for square matrices both are the same.
+    Differs from the paper: where the root of :math:`\nu` is below 1e-6 of the largest one in its column, which is what
+    rounding leaves where the rank exceeds that of the gradient, Adam's step is 0, not as large as elsewhere. optax
+    projects the longer side, which keeps a larger projector and smaller moments; for square matrices both are the same.
 
     References:
         Zhao et al., 2024, Algorithm 2. https://arxiv.org/abs/2403.03507
@@ -58,6 +61,7 @@ class GaLore:
     rank: Static[int] = 128
     update_proj_gap: Static[int] = 200
     scale: Positive = 1.0
+    _: KW_ONLY
     b1: Mean = 0.9
     b2: Mean = 0.999
     eps: NonNegative = 1e-8
@@ -87,7 +91,7 @@ class GaLore:
         projector = jax.lax.cond(due, leading, same, wide, s.projector)
         low = projector.T @ wide
         mu, nu = ema(low, s.mu, self.b1), ema(square(low), s.nu, self.b2)
-        step = over_root(mu / seen.b1, nu / seen.b2, self.eps)
+        step = over_rotated_root(mu / seen.b1, nu / seen.b2, self.eps, (0,))
         return Projected(projector, mu, nu), low, step
 
 

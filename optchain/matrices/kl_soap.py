@@ -8,9 +8,18 @@ import jax.numpy as jnp
 from optchain.core.lift import lift
 from optchain.core.mask import is_kernel
 from optchain.core.numbers import Mean, NonNegative, Positive, Static, whole
-from optchain.core.numerics import ema, over_root, sqrt, square
+from optchain.core.numerics import ema, sqrt, square
 from optchain.core.rule import rule
-from optchain.matrices.eigenbasis import first_bases, next_bases, products, rotated, rotated_back, same_bases
+from optchain.matrices.eigenbasis import (
+    first_bases,
+    next_bases,
+    over_rotated_root,
+    products,
+    rotated,
+    rotated_back,
+    same_bases,
+    turned_sides,
+)
 
 
 class Moments(NamedTuple):
@@ -61,7 +70,11 @@ class KLSOAP:
         ValueError: `every` or `max_dim` below 1.
 
     Differs from the paper: `max_dim`, as SOAP has it. `floor` bounds the eigenvalues relative to the largest, where the
-    authors' code bounds their inverse roots by the length of the side, and does not debias.
+    authors' code bounds their inverse roots by the length of the side, and does not debias. The first gradient is
+    whitened by the initial eigenvalue, where theirs enters the factors as it is: it weighs 1 / `initial_value` times as
+    much here, by default 10, and moves the eigenvalues too. On recorded gradients of six matrices the updates are the
+    same until the bases first change, and differ by 7 to 11 percent of their norm after 120 steps. As in
+    `scale_by_soap` the update has no part where the root of :math:`\nu` is below 1e-6 of the largest one.
 
     References:
         Lin et al., 2025, claims 2 and 3 and the implementation by QR. https://arxiv.org/abs/2509.03378
@@ -85,10 +98,12 @@ class KLSOAP:
     def init(self, p):
         whole("scale_by_kl_soap", "every", self.every, 1)
         limit = whole("scale_by_kl_soap", "max_dim", self.max_dim, 1)
-        squares = [jnp.zeros((n, n), p.dtype) if n <= limit else None for n in (*p.shape, *p.shape)]
-        values = [jnp.broadcast_to(jnp.asarray(self.initial_value, p.dtype), n) for n in p.shape]
-        missed = jnp.zeros(2, p.dtype)
-        return Moments(jnp.zeros_like(p), jnp.zeros_like(p), *squares, *values, *missed)
+        left, right, left_basis, right_basis = (
+            jnp.zeros((n, n), p.dtype) if n <= limit else None for n in (*p.shape, *p.shape)
+        )
+        left_values, right_values = (jnp.broadcast_to(jnp.asarray(self.initial_value, p.dtype), n) for n in p.shape)
+        values = (left_values, right_values, jnp.zeros((), p.dtype), jnp.zeros((), p.dtype))
+        return Moments(jnp.zeros_like(p), jnp.zeros_like(p), left, right, left_basis, right_basis, *values)
 
     def axes(self, p):
         sides = {"left": (0, 0), "right": (1, 1), "left_basis": (0, None), "right_basis": (1, None)}
@@ -108,8 +123,8 @@ class KLSOAP:
         half_right = rotated(g, None, bases[1]) * sqrt(by_column)
         half_left = rotated(g, bases[0], None) * sqrt(by_row)
         left, right = products(half_right, half_left, sides)
-        left = None if s.left is None else ema(left / columns, s.left, self.b2)
-        right = None if s.right is None else ema(right / rows, s.right, self.b2)
+        left = None if left is None or s.left is None else ema(left / columns, s.left, self.b2)
+        right = None if right is None or s.right is None else ema(right / rows, s.right, self.b2)
         left_values = ema(jnp.mean(turned**2 * by_column, axis=1), s.left_values, self.b2)
         right_values = ema(jnp.mean(turned**2 * by_row, axis=0), s.right_values, self.b2)
         mu, nu = ema(sample, s.mu, self.b1), ema(square(jnp.where(first, 0, turned)), s.nu, self.b2)
@@ -117,7 +132,7 @@ class KLSOAP:
         nu_missed = jnp.where(first, 1 - self.b2, self.b2 * s.nu_missed)
         mean = rotated(mu / jnp.where(first, 1, seen.b1 - mu_missed), *bases)
         mean_square = nu / jnp.where(first, 1, seen.b2 - nu_missed)
-        u = rotated_back(over_root(mean, mean_square, self.eps), *bases)
+        u = rotated_back(over_rotated_root(mean, mean_square, self.eps, turned_sides(bases)), *bases)
         due = (jnp.mod(t - 1, self.every) == 0) & (t > 1)
         left_basis, right_basis = jax.lax.cond(due, next_bases, same_bases, (left, right), bases)
         return u, Moments(mu, nu, left, right, left_basis, right_basis, left_values, right_values, mu_missed, nu_missed)

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 
 from optchain.core.lift import lift
 from optchain.core.mask import is_kernel
-from optchain.core.numbers import Mean, Positive, Static, whole
-from optchain.core.numerics import ema, quotient, sqrt
+from optchain.core.numbers import Mean, Positive, Seed, Static, whole
+from optchain.core.numerics import clip_factor, ema, norm, quotient, rms
 from optchain.core.rule import rule
+from optchain.core.seeds import key_of
 from optchain.matrices.lapack import solved_transposed
 
 
@@ -36,7 +37,8 @@ class Kron:
         b1: decay of the mean, in [0, 1).
         precond_lr: :math:`\eta`, the step of the factors, positive, at most 1 in practice.
         every: the factors are fitted at the first step and then every so many steps, at least 1.
-        seed: of the normal numbers :math:`v`, which are the same for all parameters of one shape.
+        seed: of the normal numbers :math:`v`, which are the same for all parameters of one shape: a whole number or a
+            key of `jax.random`, which may be traced.
         max_dim: the factors of sides longer than this are diagonal, with the diagonal of the law above.
 
     Shapes and dtypes: matrices; the slot `mu` is like the parameter; the factor of a side of n entries is square, with
@@ -51,7 +53,7 @@ class Kron:
     now and then: their product is the same. They rest where all of m is 0, which would let them grow for ever.
 
     References:
-        Li, 2024, equations for the Kronecker product group. https://arxiv.org/abs/2402.04553
+        Pooladzandi and Li, 2024, equations for the Kronecker product group. https://arxiv.org/abs/2402.04553
 
     >>> import optchain as oc
     >>> tx = oc.chain(oc.scale_by_kron(mask="*/kernel"), oc.scale_by_learning_rate(1e-3))
@@ -60,7 +62,7 @@ class Kron:
     b1: Mean = 0.9
     precond_lr: Positive = 0.1
     every: Static[int] = 1
-    seed: Static[int] = 0
+    seed: Seed = 0
     max_dim: Static[int] = 10_000
 
     core_ndim = 2
@@ -80,22 +82,21 @@ class Kron:
     def update(self, g, s, p, t, seen):
         mu = ema(g, s.mu, self.b1)
         mean = mu / seen.b1
-        due = (jnp.mod(t - 1, self.every) == 0) & jnp.any(mean != 0)
-        key = jax.random.fold_in(jax.random.key(self.seed), t.astype(jnp.int32))
+        due = jnp.mod(t - 1, self.every) == 0  # of all layers at once: a `cond` of each would make both branches
+        key = jax.random.fold_in(key_of(self.seed), t.astype(jnp.int32))
         left, right = jax.lax.cond(due, fitted, same, mean, s.left, s.right, key, self.precond_lr)
         u = applied(applied(mean, left, right), left.T, right.T)
-        largest = jnp.max(jnp.abs(u))
-        size = largest * sqrt(jnp.mean((u / jnp.where(largest > 0, largest, 1)) ** 2))
-        return u * jnp.minimum(1.1 / jnp.where(size > 0, size, 1), 1), Factors(mu, left, right)
+        return u * clip_factor(rms(u), 1.1), Factors(mu, left, right)
 
 
 def fitted(mean, left, right, key, rate):
-    """The factors one step nearer to those that whiten."""
+    """The factors one step nearer to those that whiten; as they are where all of the mean is 0."""
     noise = jax.random.normal(key, mean.shape, mean.dtype)
     a, b = applied(mean, left, right), divided(right, divided(left, noise).T).T
-    left, right = stepped(left, a, b, rate), stepped(right, a.T, b.T, rate)
-    balance = jnp.sqrt(jnp.max(jnp.abs(right)) / jnp.max(jnp.abs(left)))
-    return left * balance, right / balance
+    new_left, new_right = stepped(left, a, b, rate), stepped(right, a.T, b.T, rate)
+    balance = jnp.sqrt(jnp.max(jnp.abs(new_right)) / jnp.max(jnp.abs(new_left)))
+    moves = jnp.any(mean != 0)
+    return jnp.where(moves, new_left * balance, left), jnp.where(moves, new_right / balance, right)
 
 
 def same(mean, left, right, key, rate):
@@ -127,8 +128,8 @@ def lower_bound(a: jax.Array) -> jax.Array:
     """A lower bound on the largest eigenvalue of a positive semidefinite matrix, of the right size."""
     largest = jnp.max(jnp.abs(a))
     scaled = a / jnp.where(largest > 0, largest, 1)
-    vector = scaled @ scaled[:, jnp.argmax(jnp.sum(scaled**2, axis=0))]
-    return largest * sqrt(jnp.sum((scaled @ quotient(vector, sqrt(jnp.sum(vector**2)))) ** 2))
+    vector = scaled @ scaled[:, jnp.argmax(norm(scaled, (0,)))]
+    return largest * norm(scaled @ quotient(vector, norm(vector)))
 
 
 scale_by_kron = lift(Kron, "scale_by_kron")

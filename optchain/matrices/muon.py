@@ -1,5 +1,6 @@
 """Muon."""
 
+from dataclasses import KW_ONLY
 from typing import NamedTuple
 
 import jax
@@ -10,7 +11,7 @@ from optchain.core.mask import is_kernel
 from optchain.core.numbers import Decay, NonNegative, Static
 from optchain.core.numerics import ema
 from optchain.core.rule import rule
-from optchain.matrices.newton_schulz import orthogonalized, polynomials
+from optchain.matrices.newton_schulz import MUON, Polynomials, orthogonalized, polynomials
 from optchain.matrices.shape_scale import shape_scale
 
 
@@ -26,16 +27,19 @@ class Muon:
         \mu \leftarrow b \mu + (1 - b) g, \qquad \hat\mu = b \mu + (1 - b) g \text{ (Nesterov) or } \mu, \qquad
         u = s \cdot \mathrm{orthogonalized}(\hat\mu)
 
-    All singular values of the update are about 1 (`newton_schulz`: between 0.7 and 1.2 where they were above 0.003 of
-    the Frobenius norm) times the factor :math:`s` of the matrix' shape.
+    All singular values of the update are about 1 (between 0.7 and 1.2 where they were above 0.003 of the Frobenius
+    norm) times the factor :math:`s` of the matrix' shape.
 
     Fields:
+        ns_coeffs: the coefficients (a, b, c) of the polynomial of Newton-Schulz: those of every step, by default those
+            of Jordan et al., or three for each step; or `"polar_express"`, others in each step, which converge to
+            :math:`U V^T`.
         ns_steps: how many polynomials, at least 1.
         beta: :math:`b`, decay of the mean, in [0, 1).
         eps: added to the norm that the mean is divided by, in the units of g, at least 0.
         nesterov: look ahead by one step.
-        method: `"newton_schulz"`, the polynomial of Jordan et al. again and again, or `"polar_express"`, others in
-            each step, which converge to :math:`U V^T`.
+        adaptive: multiply the update by its inner product with :math:`\hat\mu`, which is the nuclear norm of that: the
+            steepest step instead of one whose length does not depend on the gradients.
         scale: the factor :math:`s`: `"none"`, `"width"`, `"spectral"` or `"rms"`, see
             `optchain.matrices.shape_scale`.
 
@@ -43,7 +47,7 @@ class Muon:
     The slot `mu` is like the parameter, in float32 or wider, and so is all arithmetic.
 
     Raises:
-        ValueError: another method or scale.
+        ValueError: coefficients of another form, or another scale.
 
     Differs from the paper: the iteration runs in float32, not in bfloat16. As there (and in PyTorch) the mean is not
     debiased, which only the look-ahead sees; optax debiases it. `scale` is the factor of the learning rate.
@@ -51,17 +55,19 @@ class Muon:
     References:
         Jordan et al., 2024, Muon: an optimizer for hidden layers. https://kellerjordan.github.io/posts/muon/
         Liu et al., 2025, equations 3 and 4 (`scale="rms"`). https://arxiv.org/abs/2502.16982
-        Amsel et al., 2025, Algorithm 1 (`method="polar_express"`). https://arxiv.org/abs/2505.16932
+        Amsel et al., 2025, Algorithm 1 (`ns_coeffs="polar_express"`). https://arxiv.org/abs/2505.16932
 
     >>> import optchain as oc
     >>> tx = oc.chain(muon=oc.scale_by_muon(scale="rms", mask="*/kernel"), lr=oc.scale_by_learning_rate(0.02))
     """
 
+    ns_coeffs: Static[Polynomials] = MUON
     ns_steps: Static[int] = 5
     beta: Decay = 0.95
     eps: NonNegative = 1e-8
+    _: KW_ONLY
     nesterov: Static[bool] = True
-    method: Static[str] = "newton_schulz"
+    adaptive: Static[bool] = False
     scale: Static[str] = "none"
 
     core_ndim = 2
@@ -69,14 +75,15 @@ class Muon:
     example = {"mask": is_kernel}
 
     def init(self, p):
-        polynomials("scale_by_muon", self.method, self.ns_steps)
+        polynomials("scale_by_muon", self.ns_coeffs, self.ns_steps)
         shape_scale("scale_by_muon", self.scale, p.shape)
         return Momentum(jnp.zeros_like(p))
 
     def update(self, g, s, p, t):
         mu = ema(g, s.mu, self.beta)
         ahead = ema(g, mu, self.beta) if self.nesterov else mu
-        u = orthogonalized(ahead, polynomials("scale_by_muon", self.method, self.ns_steps), self.eps)
+        u = orthogonalized(ahead, polynomials("scale_by_muon", self.ns_coeffs, self.ns_steps), self.eps)
+        u = u * jnp.sum(ahead * u) if self.adaptive else u
         return u * shape_scale("scale_by_muon", self.scale, g.shape), Momentum(mu)
 
 

@@ -1,25 +1,47 @@
 """Orthogonalization of a matrix: all its singular values become about 1."""
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 from optchain.core.numbers import Scalar, whole
-from optchain.core.numerics import quotient, sqrt
+from optchain.core.numerics import norm, quotient
 from optchain.core.paths import nearest
 from optchain.matrices.polar_express import polar_express
 
 MUON = (3.4445, -4.7750, 2.0315)  # the steepest at 0 of those that keep singular values between about 0.7 and 1.2
 
 
-def polynomials(owner: str, method: str, steps: int) -> tuple[tuple[float, float, float], ...]:
-    """The coefficients (a, b, c) of each step; `newton_schulz` repeats those of Muon."""
-    methods = {"newton_schulz": lambda n: (MUON,) * n, "polar_express": polar_express}
-    if method not in methods:
-        raise ValueError(f"{owner}: there is no method {method!r}; {nearest(method, methods)}")
-    return methods[method](whole(owner, "ns_steps", steps, 1))
+Coefficients = tuple[float, float, float]  # a, b, c of one step
+Polynomials = str | Coefficients | tuple[Coefficients, ...]
 
 
-def orthogonalized(x: jax.Array, coefficients: tuple[tuple[float, float, float], ...], eps: Scalar) -> jax.Array:
+def polynomials(owner: str, coefficients: Polynomials, steps: int) -> tuple[Coefficients, ...]:
+    """The coefficients of each step.
+
+    Args:
+        owner: the technique.
+        coefficients: those of every step, as `MUON`, or of one step after the other; or "polar_express".
+        steps: how many, at least 1.
+
+    Raises:
+        ValueError: anything else, or others than there are steps.
+    """
+    whole(owner, "ns_steps", steps, 1)
+    if isinstance(coefficients, str):
+        if coefficients != "polar_express":
+            known = nearest(coefficients, ("polar_express",))
+            raise ValueError(f"{owner}: there are no ns_coeffs {coefficients!r}; {known}")
+        return polar_express(steps)
+    table = np.asarray(coefficients, float)
+    if table.ndim not in (1, 2) or table.shape[-1:] != (3,):
+        raise ValueError(f"{owner}: ns_coeffs must be three numbers, or three for each step, got {coefficients!r}")
+    table = np.broadcast_to(table, (steps, 3)) if table.ndim == 1 else table
+    if len(table) != steps:
+        raise ValueError(f"{owner}: ns_coeffs has {len(table)} steps, expected ns_steps={steps} of them")
+    return tuple((a, b, c) for a, b, c in table.tolist())
+
+
+def orthogonalized(x: jax.Array, coefficients: tuple[Coefficients, ...], eps: Scalar) -> jax.Array:
     r"""The matrix with its singular vectors, and singular values near 1: nearly the polar factor :math:`U V^T`.
 
     .. math::
@@ -45,7 +67,4 @@ def orthogonalized(x: jax.Array, coefficients: tuple[tuple[float, float, float],
 
 def unit(x: jax.Array, eps: Scalar) -> jax.Array:
     """The matrix divided by its Frobenius norm plus `eps`, whatever the size of its entries; zero stays zero."""
-    largest = jnp.max(jnp.abs(x), initial=0)
-    scaled = x / jnp.where(largest > 0, largest, 1)  # entries of 1e20 have no squares in float32
-    norm = sqrt(jnp.sum(scaled**2))
-    return scaled * quotient(largest, norm * largest + eps)
+    return quotient(x, norm(x) + eps)

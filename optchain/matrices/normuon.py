@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from optchain.core.lift import lift
 from optchain.core.mask import is_kernel
 from optchain.core.numbers import Decay, NonNegative, Static
-from optchain.core.numerics import ema, over_root, quotient, sqrt
+from optchain.core.numerics import ema, norm, over_root, quotient
 from optchain.core.rule import rule
-from optchain.matrices.newton_schulz import orthogonalized, polynomials
+from optchain.matrices.newton_schulz import MUON, Polynomials, orthogonalized, polynomials
 
 
 class Moments(NamedTuple):
@@ -36,13 +36,13 @@ class NorMuon:
         eps: added to the root, at least 0.
         ns_steps: how many polynomials, at least 1.
         nesterov: orthogonalize :math:`b_1 \mu + (1 - b_1) g`.
-        method: `"newton_schulz"` or `"polar_express"`, see `scale_by_muon`.
+        ns_coeffs: the coefficients of the polynomials, or `"polar_express"`, see `scale_by_muon`.
 
     Shapes and dtypes: matrices, of inputs by outputs as in Flax, where a column is a neuron; the slot `mu` is like the
     parameter, `nu` has one number for each column, both in float32 or wider.
 
     Raises:
-        ValueError: another method.
+        ValueError: coefficients of another form.
 
     Differs from the paper: there rows are neurons, as PyTorch stores them; `nesterov`, absent there, is off.
 
@@ -58,14 +58,14 @@ class NorMuon:
     eps: NonNegative = 1e-8
     ns_steps: Static[int] = 5
     nesterov: Static[bool] = False
-    method: Static[str] = "newton_schulz"
+    ns_coeffs: Static[Polynomials] = MUON
 
     core_ndim = 2
     batched = True
     example = {"mask": is_kernel}
 
     def init(self, p):
-        polynomials("scale_by_normuon", self.method, self.ns_steps)
+        polynomials("scale_by_normuon", self.ns_coeffs, self.ns_steps)
         return Moments(jnp.zeros_like(p), jnp.zeros(p.shape[1], p.dtype))
 
     def axes(self, p):
@@ -75,10 +75,10 @@ class NorMuon:
         mu = ema(g, s.mu, self.b1)
         ahead = ema(g, mu, self.b1) if self.nesterov else mu
         # The guard of the norm is not a field: a step of 1e-8 would be no step that the paper takes.
-        o = orthogonalized(ahead, polynomials("scale_by_normuon", self.method, self.ns_steps), 0.0)
+        o = orthogonalized(ahead, polynomials("scale_by_normuon", self.ns_coeffs, self.ns_steps), 0.0)
         nu = ema(jnp.mean(o**2, axis=0), s.nu, self.b2)
         normed = over_root(o, jnp.broadcast_to(nu, o.shape), self.eps)
-        return normed * quotient(0.2 * o.size**0.5, sqrt(jnp.sum(normed**2))), Moments(mu, nu)
+        return normed * quotient(0.2 * o.size**0.5, norm(normed)), Moments(mu, nu)
 
 
 scale_by_normuon = lift(NorMuon, "scale_by_normuon")

@@ -11,7 +11,7 @@ from optchain.core.numbers import Decay, Positive, Static
 from optchain.core.numerics import ema
 from optchain.core.paths import nearest
 from optchain.core.rule import rule
-from optchain.matrices.newton_schulz import orthogonalized, polynomials, unit
+from optchain.matrices.newton_schulz import MUON, orthogonalized, polynomials, unit
 from optchain.matrices.shape_scale import shape_scale
 
 CORES = {"spectral": 2, "sign": 2, "rms": None}
@@ -75,7 +75,7 @@ class Scion:
     def update(self, g, s, p, t):
         mu = ema(g, s.mu, self.b)
         if self.norm == "spectral":
-            o = orthogonalized(mu, polynomials("scale_by_scion", "newton_schulz", self.ns_steps), 0.0)
+            o = orthogonalized(mu, polynomials("scale_by_scion", MUON, self.ns_steps), 0.0)
             step = o * shape_scale("scale_by_scion", "spectral", mu.shape)
         else:
             step = jnp.sign(mu) / mu.shape[0] if self.norm == "sign" else unit(mu, 0.0) * mu.size**0.5

@@ -8,9 +8,18 @@ import jax.numpy as jnp
 from optchain.core.lift import lift
 from optchain.core.mask import is_kernel
 from optchain.core.numbers import Mean, NonNegative, Static, whole
-from optchain.core.numerics import ema, over_root, square
+from optchain.core.numerics import ema, square
 from optchain.core.rule import rule
-from optchain.matrices.eigenbasis import first_bases, next_bases, products, rotated, rotated_back, same_bases
+from optchain.matrices.eigenbasis import (
+    first_bases,
+    next_bases,
+    over_rotated_root,
+    products,
+    rotated,
+    rotated_back,
+    same_bases,
+    turned_sides,
+)
 
 
 class Moments(NamedTuple):
@@ -54,7 +63,11 @@ class SOAP:
         ValueError: `every` or `max_dim` below 1.
 
     Differs from the paper: the first step, of which it says nothing, is that of its authors' code. That code also sorts
-    each basis by eigenvalue before it changes, with :math:`\nu`, which the paper does not.
+    each basis by eigenvalue before it changes, with :math:`\nu`, which the paper does not. It leaves the weight decay
+    out of that first step, where a decay that follows this link takes :math:`\eta \lambda` of each parameter off. Where
+    the root of :math:`\nu` is below 1e-6 of the largest one, which is what rounding leaves in directions that no
+    gradient had, the update has no part: in the authors' code it is as large there as elsewhere, for a gradient of low
+    rank most of the update.
 
     References:
         Vyas et al., 2024, Algorithms 3 and 4. https://arxiv.org/abs/2409.11321
@@ -93,8 +106,8 @@ class SOAP:
         first = t == 1
         sample = jnp.where(first, 0, g)
         left, right = products(g, g, (s.left, s.right))
-        left = None if s.left is None else ema(left, s.left, self.b2)
-        right = None if s.right is None else ema(right, s.right, self.b2)
+        left = None if left is None or s.left is None else ema(left, s.left, self.b2)
+        right = None if right is None or s.right is None else ema(right, s.right, self.b2)
         sides = (left, right)
         bases = jax.lax.cond(first, first_bases, same_bases, sides, (s.left_basis, s.right_basis))
         mu, nu = ema(sample, s.mu, self.b1), ema(square(rotated(sample, *bases)), s.nu, self.b2)
@@ -102,7 +115,7 @@ class SOAP:
         nu_missed = jnp.where(first, 1 - self.b2, self.b2 * s.nu_missed)
         mean = rotated(mu / jnp.where(first, 1, seen.b1 - mu_missed), *bases)
         mean_square = nu / jnp.where(first, 1, seen.b2 - nu_missed)
-        u = rotated_back(over_root(mean, mean_square, self.eps), *bases)
+        u = rotated_back(over_rotated_root(mean, mean_square, self.eps, turned_sides(bases)), *bases)
         due = (jnp.mod(t - 1, self.every) == 0) & (t > 1)
         left_basis, right_basis = jax.lax.cond(due, next_bases, same_bases, sides, bases)
         return u, Moments(mu, nu, left, right, left_basis, right_basis, mu_missed, nu_missed)

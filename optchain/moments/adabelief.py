@@ -1,12 +1,15 @@
 """AdaBelief."""
 
+from dataclasses import KW_ONLY
+
 import jax.numpy as jnp
 
 from optchain.core.lift import lift
-from optchain.core.numbers import Mean, NonNegative
+from optchain.core.numbers import Mean, NonNegative, Static
 from optchain.core.numerics import ema, quotient, sqrt, square
 from optchain.core.rule import rule
 from optchain.moments.adam import Moments
+from optchain.moments.nadam import ahead
 
 
 @rule
@@ -23,6 +26,7 @@ class AdaBelief:
         b2: decay of the mean squared deviation, in [0, 1).
         eps: added to the root, in the units of g, at least 0.
         eps_root: added to the slot `nu` at each step, in the units of g**2, at least 0.
+        nesterov: let the mean look ahead by one step, as in `scale_by_nadam`.
 
     Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider. The link keeps the
     weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers each.
@@ -37,6 +41,8 @@ class AdaBelief:
     b2: Mean = 0.999
     eps: NonNegative = 1e-16
     eps_root: NonNegative = 1e-16
+    _: KW_ONLY
+    nesterov: Static[bool] = False
 
     def init(self, p):
         return Moments(jnp.zeros_like(p), jnp.zeros_like(p))
@@ -45,7 +51,8 @@ class AdaBelief:
         mu = ema(g, s.mu, self.b1)
         # eps_root is not added last: XLA would read the old average once more, and copy it, to save one addition.
         nu = self.b2 * s.nu + self.eps_root + (1 - self.b2) * square(g - mu)
-        return quotient(mu / seen.b1, sqrt(nu / seen.b2) + self.eps), Moments(mu, nu)
+        mean = ahead(g, mu, seen.b1, 1 - self.b1, 1 - self.b1) if self.nesterov else mu / seen.b1
+        return quotient(mean, sqrt(nu / seen.b2) + self.eps), Moments(mu, nu)
 
 
 scale_by_belief = lift(AdaBelief, "scale_by_belief")

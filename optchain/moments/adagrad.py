@@ -1,5 +1,6 @@
 """Adagrad."""
 
+from dataclasses import KW_ONLY
 from typing import NamedTuple
 
 import jax
@@ -38,6 +39,7 @@ class Adagrad(Rests):
 
     initial_accumulator_value: NonNegative = 0.1
     eps: NonNegative = 1e-7
+    _: KW_ONLY
     eps_in_sqrt: Static[bool] = True
 
     def init(self, p):

@@ -39,9 +39,10 @@ class AdaHessian:
     for the leaf, in float32 or wider. The link keeps the weight that the mean of decay `b1` has seen, :math:`1 - b^t`
     or, where b changes, :math:`1 - \prod b`, as two numbers.
 
-    Differs from the paper: the estimate is not averaged over blocks, such as the entries of one filter of a
-    convolution; it may be averaged before it is given. Without an estimate the authors' program counts on; here
-    the debiasing counts estimates.
+    Differs from the paper: eps is 1e-4 in the authors' program, 1e-8 here: where the curvature has the root mean square
+    c, a step is :math:`(c + 10^{-4}) / (c + 10^{-8})` times as long, twice at :math:`c = 10^{-4}`. The estimate is not
+    averaged over blocks, such as the entries of one filter of a convolution; it may be averaged before it is given.
+    Without an estimate the authors' program counts on; here the debiasing counts estimates.
 
     References:
         Yao et al., 2020, Algorithm 1 and equations 11 to 13. https://arxiv.org/abs/2006.00719

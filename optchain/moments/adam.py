@@ -53,7 +53,7 @@ class Adam(Sleeps):
 
     def update(self, g, s, p, t, seen):
         mu, nu = ema(g, s.mu, self.b1), ema(square(g), s.nu, self.b2)
-        return over_root(mu / seen.b1, nu / seen.b2 + self.eps_root, self.eps), Moments(mu, nu)
+        return over_root(mu / seen.b1, nu / seen.b2, self.eps, eps_root=self.eps_root), Moments(mu, nu)
 
 
 scale_by_adam = lift(Adam, "scale_by_adam")

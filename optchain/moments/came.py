@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from optchain.core.lift import lift
 from optchain.core.numbers import Decay, Positive, Static, whole
-from optchain.core.numerics import ema, root, sqrt, square
+from optchain.core.numerics import ema, rms, root, square
 from optchain.core.rule import rule
 from optchain.moments.factored import factor_axes, means, over_factored_root, two_largest
 
@@ -102,7 +102,7 @@ class Came:
 
     def clipped(self, u):
         """The array with a bounded root mean square."""
-        return u / jnp.maximum(1.0, sqrt(jnp.mean(u**2)) / self.clipping_threshold)
+        return u / jnp.maximum(1.0, rms(u) / self.clipping_threshold)
 
 
 scale_by_came = lift(Came, "scale_by_came")

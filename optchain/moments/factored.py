@@ -1,5 +1,6 @@
 """Second moments factored into rows and columns (Adafactor)."""
 
+from dataclasses import KW_ONLY
 from typing import NamedTuple
 
 import jax
@@ -66,6 +67,7 @@ class FactoredRms:
     `min_dim_size_to_factor`, and on vectors, the mean square has the shape of the parameter.
 
     Fields:
+        factored: False keeps the mean square of all parameters in their own shape.
         decay_rate: c, how fast the decay rises to 1, in [0, 1).
         min_dim_size_to_factor: the least number of rows and of columns that are factored, from 1.
         eps: :math:`\epsilon`, added to the squares, in the units of g**2, positive.
@@ -84,7 +86,9 @@ class FactoredRms:
         Zhai et al., 2021 (the bound of the decay). https://arxiv.org/abs/2106.04560
     """
 
+    factored: Static[bool] = True
     decay_rate: Decay = 0.8
+    _: KW_ONLY
     min_dim_size_to_factor: Static[int] = 128
     eps: Positive = 1e-30
     max_decay: Fraction = 1.0
@@ -96,20 +100,24 @@ class FactoredRms:
         whole("scale_by_factored_rms", "min_dim_size_to_factor", self.min_dim_size_to_factor, 1)
 
     def init(self, p):
-        zeros, axes = jnp.zeros_like(p), two_largest(p.shape, self.min_dim_size_to_factor)
+        zeros, axes = jnp.zeros_like(p), self._factors(p)
         return Factors(None, None, zeros) if axes is None else Factors(*means(zeros, axes), None)
 
     def axes(self, p):
-        return factor_axes(p.ndim, two_largest(p.shape, self.min_dim_size_to_factor))
+        return factor_axes(p.ndim, self._factors(p))
 
     def update(self, g, s, p, t):
         b = jnp.minimum(self.max_decay, -jnp.expm1(-self.decay_rate * jnp.log(t)))
-        g_square, axes = square(g) + self.eps, two_largest(g.shape, self.min_dim_size_to_factor)
+        g_square, axes = square(g) + self.eps, self._factors(g)
         if axes is None:
             nu = ema(g_square, s.nu, b)
             return g / root(nu), Factors(None, None, nu)
         row, col = (ema(new, old, b) for new, old in zip(means(g_square, axes), (s.nu_row, s.nu_col), strict=True))
         return over_factored_root(g, row, col, axes), Factors(row, col, None)
+
+    def _factors(self, x) -> Axes | None:
+        """The axes of the factors; None where there are none."""
+        return two_largest(x.shape, self.min_dim_size_to_factor) if self.factored else None
 
 
 scale_by_factored_rms = lift(FactoredRms, "scale_by_factored_rms")

@@ -1,6 +1,7 @@
 """Adam with Nesterov momentum."""
 
-from typing import NamedTuple
+from dataclasses import KW_ONLY
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -52,6 +53,7 @@ class Nadam:
     b2: Mean = 0.999
     eps: NonNegative = 1e-8
     eps_root: NonNegative = 0.0
+    _: KW_ONLY
     warmup: Fraction = 0.0
     momentum_decay: NonNegative = 0.004
 
@@ -65,8 +67,21 @@ class Nadam:
         missing, missing_next = (self.b1 * self.warmup * 0.96 ** (self.momentum_decay * x) for x in (t, t + 1))
         new, new_next = 1 - self.b1 + missing, 1 - self.b1 + missing_next  # 1 - m, without cancellation
         mu, nu, weight = s.mu + new * (g - s.mu), ema(square(g), s.nu, self.b2), s.weight + new * (1 - s.weight)
-        ahead = (1 - new_next) / (weight + new_next * (1 - weight)) * mu + new / weight * g
-        return over_root(ahead, nu / seen.b2 + self.eps_root, self.eps), WeightedMoments(mu, nu, weight)
+        mean = ahead(g, mu, weight, new, new_next)
+        return over_root(mean, nu / seen.b2, self.eps, eps_root=self.eps_root), WeightedMoments(mu, nu, weight)
+
+
+def ahead(g: jax.Array, mu: jax.Array, weight: jax.Array, new: Any, new_next: Any) -> jax.Array:
+    """The debiased mean one step ahead, after the same gradient once more: Nesterov's momentum.
+
+    Args:
+        g: the gradient.
+        mu: the mean that it has entered.
+        weight: what the mean has seen.
+        new: the share of the gradient in the mean, one minus its decay.
+        new_next: the same at the next step.
+    """
+    return (1 - new_next) / (weight + new_next * (1 - weight)) * mu + new / weight * g
 
 
 scale_by_nadam = lift(Nadam, "scale_by_nadam")

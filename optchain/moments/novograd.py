@@ -60,7 +60,7 @@ class NovoGrad:
     def update(self, g, s, p, t):
         total = jnp.minimum(jnp.sum(square(g)), LARGEST[g.dtype])
         nu = jnp.where(t == 1, total, ema(total, s.nu, self.b2))
-        mu = self.b1 * s.mu + over_root(g, nu + self.eps_root, self.eps) + self.weight_decay * p
+        mu = self.b1 * s.mu + over_root(g, nu, self.eps, eps_root=self.eps_root) + self.weight_decay * p
         return mu, LeafMoments(mu, nu)
 
 

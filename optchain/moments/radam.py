@@ -1,17 +1,19 @@
 """Rectified Adam."""
 
+from dataclasses import KW_ONLY
 from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 
 from optchain.core.lift import lift
-from optchain.core.numbers import Mean, NonNegative, Range, Scalar
+from optchain.core.numbers import Mean, NonNegative, Range, Scalar, Static
 from optchain.core.numerics import ema, over_root, square
 from optchain.core.rule import rule
 from optchain.core.seen import log_decay
 from optchain.embeddings.sleep import Sleeps, decayed
 from optchain.moments.adam import Moments
+from optchain.moments.nadam import ahead
 
 
 def length(b: Any, t: jax.Array) -> jax.Array:
@@ -44,6 +46,7 @@ class Radam(Sleeps):
         eps: added to the root, in the units of g, at least 0.
         eps_root: added inside the root, in the units of g**2, at least 0.
         threshold: :math:`\rho_{min}`, the samples that the mean square must be worth, at least 4.
+        nesterov: let the mean look ahead by one step, as in `scale_by_nadam`.
 
     Shapes and dtypes: any; the slots `mu` and `nu` are like the parameter, in float32 or wider. The link keeps the
     weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers each. A
@@ -60,6 +63,8 @@ class Radam(Sleeps):
     eps: NonNegative = 1e-8
     eps_root: NonNegative = 0.0
     threshold: Annotated[Scalar, Range("[4, inf)")] = 5.0
+    _: KW_ONLY
+    nesterov: Static[bool] = False
 
     def init(self, p):
         return Moments(jnp.zeros_like(p), jnp.zeros_like(p))
@@ -69,12 +74,14 @@ class Radam(Sleeps):
 
     def update(self, g, s, p, t, seen):
         mu, nu = ema(g, s.mu, self.b1), ema(square(g), s.nu, self.b2)
-        mean, mean_square = mu / seen.b1, nu / seen.b2 + self.eps_root
+        mean = ahead(g, mu, seen.b1, 1 - self.b1, 1 - self.b1) if self.nesterov else mu / seen.b1
+        mean_square = nu / seen.b2
         longest, now = 2 / (1 - self.b2) - 1, length(self.b2, t)
         sure = now > jnp.maximum(self.threshold, 4.0)  # traced numbers are not checked
         rho = jnp.where(sure, now, longest)
         rectified = jnp.sqrt((rho - 4) * (rho - 2) * longest / ((longest - 4) * (longest - 2) * rho))
-        return jnp.where(sure, rectified * over_root(mean, mean_square, self.eps), mean), Moments(mu, nu)
+        u = over_root(mean, mean_square, self.eps, eps_root=self.eps_root)
+        return jnp.where(sure, rectified * u, mean), Moments(mu, nu)
 
 
 scale_by_radam = lift(Radam, "scale_by_radam")

@@ -38,7 +38,8 @@ class Rprop:
     the step itself: negate it, and leave a learning rate out.
 
     Differs from the paper: where the sign changes the entry rests for one step instead of going back by the last one
-    (iRprop-), as in optax and PyTorch.
+    (iRprop-), as in PyTorch. optax 0.2.8 has the same slots, but returns the update of the step before, 0 at first, and
+    stops an entry at once where its sign changes.
 
     References:
         Riedmiller and Braun, 1993. doi:10.1109/ICNN.1993.298623

@@ -45,7 +45,7 @@ class SimplifiedAdemamix:
 
     def update(self, g, s, p, t, seen):
         mu, nu = self.b1 * s.mu + g, ema(square(g), s.nu, self.b2)
-        return over_root(mu + self.alpha * g, nu / seen.b2 + self.eps_root, self.eps), Moments(mu, nu)
+        return over_root(mu + self.alpha * g, nu / seen.b2, self.eps, eps_root=self.eps_root), Moments(mu, nu)
 
 
 scale_by_simplified_ademamix = lift(SimplifiedAdemamix, "scale_by_simplified_ademamix")

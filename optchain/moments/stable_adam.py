@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 from optchain.core.lift import lift
 from optchain.core.numbers import Mean, NonNegative, Positive
-from optchain.core.numerics import ema, over_root, root, sqrt, square
+from optchain.core.numerics import ema, over_root, rms, root, square
 from optchain.core.rule import rule
 from optchain.moments.adam import Moments
 
@@ -51,9 +51,9 @@ class StableAdam:
         mu, nu = ema(g, s.mu, self.b1), ema(square(g), s.nu, self.b2)
         mean, mean_square = mu / seen.b1, nu / seen.b2
         # A quotient before the square: neither eps**2 nor g**2 needs to be in the range of float32.
-        rms = sqrt(jnp.mean((g / jnp.maximum(root(mean_square), self.eps)) ** 2))
+        size = rms(g / jnp.maximum(root(mean_square), self.eps))
         u = over_root(mean, mean_square, self.eps) + self.weight_decay * p
-        return u / jnp.maximum(rms, 1.0), Moments(mu, nu)
+        return u / jnp.maximum(size, 1.0), Moments(mu, nu)
 
 
 scale_by_stable_adam = lift(StableAdam, "scale_by_stable_adam")

@@ -31,7 +31,7 @@ class VarianceReduction:
 
     Differs from the paper: nothing, in its practical form MARS-approx, where the last gradient is that of the last
     batch. The first difference is 0, as the paper's :math:`x_1 = x_0` has it; the authors' program begins with a
-    last gradient of 0 instead.
+    last gradient of 0 instead, and corrects matrices alone: what has not two axes it steps by AdamW, see `oc.mars`.
 
     References:
         Yuan et al., 2024, Algorithm 1 and its approximation. https://arxiv.org/abs/2411.10438

@@ -1,5 +1,7 @@
 """Yogi."""
 
+from dataclasses import KW_ONLY
+
 import jax.numpy as jnp
 
 from optchain.core.lift import lift
@@ -43,6 +45,7 @@ class Yogi(Sleeps):
     eps: NonNegative = 1e-3
     eps_root: NonNegative = 0.0
     initial_accumulator_value: NonNegative = 1e-6
+    _: KW_ONLY
     bias_correction: Static[bool] = True
 
     def init(self, p):
@@ -55,7 +58,7 @@ class Yogi(Sleeps):
         g_square = square(g)
         mu, nu = ema(g, s.mu, self.b1), s.nu - (1 - self.b2) * jnp.sign(s.nu - g_square) * g_square
         mean, mean_square = (mu / seen.b1, nu / seen.b2) if self.bias_correction else (mu, nu)
-        return over_root(mean, mean_square + self.eps_root, self.eps), Moments(mu, nu)
+        return over_root(mean, mean_square, self.eps, eps_root=self.eps_root), Moments(mu, nu)
 
 
 scale_by_yogi = lift(Yogi, "scale_by_yogi")

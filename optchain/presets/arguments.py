@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from optchain.core.mask import Mask
-from optchain.core.numbers import Number, statics
+from optchain.core.numbers import Number, Seed, seeds, statics
 from optchain.core.registry import registered
 
 Make = TypeVar("Make", bound=Callable[..., Any])
@@ -23,7 +23,7 @@ LEARNING_RATE = "the factor of the whole step, downhill: usually positive, and o
 WEIGHT_DECAY = """the multiple of the parameter that is added to the update, at least 0; the learning rate multiplies it
     too (decoupled decay)."""
 L2 = "the multiple of the parameter that is added to the gradient, at least 0; it enters all that follows (L2)."
-LEAVES = "patterns on paths, a predicate of (path, leaf), or a tree of bools"
+LEAVES = "patterns on paths, a predicate of (path, leaf), a tree of bools, or a function that makes it"
 DECAY_MASK = f"the parameters that decay: {LEAVES}; None stands for all."
 MOMENTUM = "the decay of the sum of the updates so far that takes their place, in [0, 1); None is without momentum."
 NESTEROV = "whether that sum looks ahead by one step."
@@ -57,7 +57,8 @@ def arguments_of(technique: Any, **defaults: Any) -> dict[str, Argument]:
     Raises:
         ValueError: a field that the technique's docstring does not describe.
     """
-    kinds, described = statics(registered()[technique.__name__].rule), texts(technique)
+    rule, described = registered()[technique.__name__].rule, texts(technique)
+    kinds = statics(rule) | dict.fromkeys(seeds(rule), Seed)
     parameters = [p for p in inspect.signature(technique).parameters.values() if p.name != "mask"]
     missing = [p.name for p in parameters if p.name not in described]
     if missing and not STRIPPED:
@@ -66,6 +67,12 @@ def arguments_of(technique: Any, **defaults: Any) -> dict[str, Argument]:
         p.name: Argument(kinds.get(p.name, Number), defaults.get(p.name, p.default), described.get(p.name, ""))
         for p in parameters
     }
+
+
+def positional(technique: Any) -> list[str]:
+    """The arguments of a technique that may be given by position."""
+    parameters = inspect.signature(technique).parameters.values()
+    return [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
 
 
 def texts(function: Any) -> dict[str, str]:

@@ -1,17 +1,22 @@
 """The optimizers that everybody knows: SGD and its momenta, Adagrad, RMSProp, Adam, Lion."""
 
 from optchain.core.chain import chain
+from optchain.core.mask import Mask
 from optchain.core.numbers import Number
 from optchain.core.transform import Transform
+from optchain.decay.decoupled import add_decayed_weights
 from optchain.moments.adagrad import scale_by_rss
 from optchain.moments.adam import scale_by_adam
 from optchain.moments.lion import scale_by_lion
 from optchain.moments.momentum import trace
+from optchain.moments.nadam import scale_by_nadam
 from optchain.moments.rms import scale_by_rms
 from optchain.moments.stddev import scale_by_stddev
 from optchain.presets.arguments import MOMENTUM, NESTEROV, documented
 from optchain.presets.preset import optimizer, preset
 from optchain.stepsize.learning_rate import scale_by_learning_rate
+
+AHEAD = "let the mean look ahead by one step, as `nadam` does."
 
 
 @preset
@@ -96,6 +101,50 @@ def rmsprop(
     return chain(rms=rms, lr=lr) if momentum is None else chain(rms=rms, momentum=trace(momentum, nesterov), lr=lr)
 
 
-adam = optimizer("adam", scale_by_adam)
-adamw = optimizer("adamw", scale_by_adam, weight_decay=1e-4)
+@preset
+@documented(scale_by_adam, nesterov=AHEAD)
+def adam(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-8,
+    eps_root: Number = 0.0,
+    *,
+    nesterov: bool = False,
+) -> Transform:
+    """The optimizer adam: `scale_by_adam` or, with Nesterov momentum, `scale_by_nadam`; `scale_by_learning_rate`.
+
+    The formula stands in the documentation of `scale_by_adam`, with the letters that are used below.
+
+    >>> import optchain as oc
+    >>> tx = oc.adam(0.01)
+    """
+    moments = scale_by_nadam if nesterov else scale_by_adam
+    return chain(adam=moments(b1, b2, eps, eps_root), lr=scale_by_learning_rate(learning_rate))
+
+
+@preset
+@documented(scale_by_adam, nesterov=AHEAD)
+def adamw(
+    learning_rate: Number,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-8,
+    eps_root: Number = 0.0,
+    *,
+    weight_decay: Number = 1e-4,
+    mask: Mask | None = None,
+    nesterov: bool = False,
+) -> Transform:
+    """The optimizer adamw: the moments of `adam`, `add_decayed_weights`, `scale_by_learning_rate`.
+
+    The formula stands in the documentation of `scale_by_adam`, with the letters that are used below.
+
+    >>> import optchain as oc
+    >>> tx = oc.adamw(0.01, weight_decay=0.1, mask=oc.is_kernel)
+    """
+    steps = dict(adam(learning_rate, b1, b2, eps, eps_root, nesterov=nesterov).link.links)
+    return chain(adam=steps["adam"], decay=add_decayed_weights(weight_decay, mask), lr=steps["lr"])
+
+
 lion = optimizer("lion", scale_by_lion, weight_decay=1e-3)

@@ -29,6 +29,7 @@ from optchain.stepsize.trust_ratio import scale_by_trust_ratio
 def lars(
     learning_rate: Number,
     weight_decay: Number = 0.0,
+    *,
     trust_coefficient: Number = 0.001,
     eps: Number = 0.0,
     momentum: Number = 0.9,
@@ -38,7 +39,7 @@ def lars(
     """LARS: `scale_by_lars` on the leaves of the mask, `scale_by_learning_rate`, and then, as in the paper, `trace`.
 
     >>> import optchain as oc
-    >>> tx = oc.lars(1.0, weight_decay=1e-4, mask=oc.is_matrix)
+    >>> tx = oc.lars(1.0, weight_decay=1e-4, mask=oc.is_kernel)
     """
     lars = scale_by_lars(weight_decay, trust_coefficient, eps, mask=mask)
     return chain(lars=lars, lr=scale_by_learning_rate(learning_rate), momentum=trace(momentum, nesterov))
@@ -61,21 +62,23 @@ def lamb(
         You et al., 2019, Algorithm 2. https://arxiv.org/abs/1904.00962
 
     >>> import optchain as oc
-    >>> tx = oc.lamb(1e-3, weight_decay=0.01, mask=oc.is_matrix)
+    >>> tx = oc.lamb(1e-3, weight_decay=0.01, mask=oc.is_kernel)
     """
     adam, decay = scale_by_adam(b1, b2, eps, eps_root), add_decayed_weights(weight_decay, mask)
     return chain(adam=adam, decay=decay, trust=scale_by_trust_ratio(), lr=scale_by_learning_rate(learning_rate))
 
 
 @preset
-@documented(learning_rate="the length of the step over that of the parameter, at least 0; 0.01 in the paper.")
-def fromage(learning_rate: Number) -> Transform:
+@documented(
+    fromage_step, learning_rate="the length of the step over that of the parameter, at least 0; 0.01 in the paper."
+)
+def fromage(learning_rate: Number, min_norm: Number = 0.0) -> Transform:
     """Fromage: `fromage_step`, whose update is the whole step.
 
     >>> import optchain as oc
     >>> tx = oc.fromage(0.01)
     """
-    return chain(lr=fromage_step(learning_rate))
+    return chain(lr=fromage_step(learning_rate, min_norm))
 
 
 @preset

@@ -8,16 +8,16 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optchain.core.chain import Chain
+from optchain.core.chain import Chain, automatic_name
 from optchain.core.definition import Definition, Result
 from optchain.core.gather import gathered, scattered
 from optchain.core.lift import technique
-from optchain.core.numbers import whole
+from optchain.core.numbers import Number, whole
 from optchain.core.routing import Given
-from optchain.core.transform import Transform, transform
+from optchain.core.transform import Transform, ours, transform
 from optchain.presets.arguments import documented
 from optchain.presets.preset import preset
-from optchain.stepsize.scale import scale
+from optchain.stepsize.learning_rate import scale_by_learning_rate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,24 +69,38 @@ class Directions(Borrowed):
 
 
 @dataclasses.dataclass(frozen=True)
-class ZoomSearch(Borrowed):
-    """The line search that satisfies the strong Wolfe conditions, where it can."""
+class LineSearch(Borrowed):
+    """A line search of optax."""
 
-    max_linesearch_steps: int
-
-    name = "scale_by_zoom_linesearch"
     reads = ("value", "value_fn", "grad")
-
-    def made(self) -> Any:
-        return optax.scale_by_zoom_linesearch(self.max_linesearch_steps, initial_guess_strategy="one")
 
     def received(self, extra: Mapping[str, Any]) -> dict[str, Any]:
         return {name: extra[name] for name in ("value", "value_fn")} | {"grad": everywhere(extra["grad"])}
 
     def begin(self, params: Any) -> dict[str, Any]:
-        # optax asks the first leaf for its dtype; a tree of holes has none.
-        first = next(iter(jax.tree.leaves(params)), jnp.zeros(()))
-        return {"optax": super().begin(first)["optax"]._replace(grad=optax.tree.zeros_like(params))}
+        # optax asks the first leaf for its dtype; a tree of holes has none, and never makes a step.
+        return super().begin(params if jax.tree.leaves(params) else jnp.zeros(()))
+
+
+@dataclasses.dataclass(frozen=True)
+class ZoomSearch(LineSearch):
+    """The line search that satisfies the strong Wolfe conditions, where it can."""
+
+    name = "scale_by_zoom_linesearch"
+
+    def made(self) -> Any:
+        return optax.scale_by_zoom_linesearch(max_linesearch_steps=20, initial_guess_strategy="one")
+
+
+@dataclasses.dataclass(frozen=True)
+class GivenSearch(LineSearch):
+    """A line search that the user made."""
+
+    search: Any
+    name: str
+
+    def made(self) -> Any:
+        return optax.with_extra_args_support(self.search)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,19 +117,30 @@ class SearchChain(Chain):
         return super().step(updates, state, params, given.telling(grad=grad))
 
 
+ZOOM = transform(ZoomSearch())
+
+
 @technique()
 @preset
 @documented(
+    learning_rate="the first step that is tried along the direction, > 0, or without a search the step; None takes 1.",
     memory_size="how many of the last steps the estimate of the inverse Hessian is made of, at least 1.",
     scale_init_precond="begin that estimate with the curvature along the last step instead of 1.",
-    max_linesearch_steps="the most evaluations of the loss for one step, at least 1.",
+    linesearch="""a line search of optax, or None for none; left out, `optax.scale_by_zoom_linesearch` of at most 20
+        evaluations of the loss for one step, which tries the whole step first.""",
 )
-def lbfgs(memory_size: int = 10, scale_init_precond: bool = True, max_linesearch_steps: int = 20) -> Transform:
-    """L-BFGS with a line search: `optax.scale_by_lbfgs`, `scale`, `optax.scale_by_zoom_linesearch`.
+def lbfgs(
+    learning_rate: Number | None = None,
+    memory_size: int = 10,
+    scale_init_precond: bool = True,
+    linesearch: optax.GradientTransformation | None = ZOOM,
+) -> Transform:
+    """L-BFGS with a line search: `optax.scale_by_lbfgs`, the learning rate, `optax.scale_by_zoom_linesearch`.
 
     It is for losses that are the same function at every step, such as that of all the data. `update` and `oc.apply`
     take the loss at the parameters as `value`, and as `value_fn` the function from any parameters to it, which gets
-    them in float32 or wider. What enters the chain is its gradient, or else that is given as `grad`.
+    them in float32 or wider; without a search neither is needed. What enters the chain is its gradient, or else that
+    is given as `grad`.
 
     References:
         Liu and Nocedal, 1989, Algorithm 2.1. doi:10.1007/BF01589116
@@ -130,11 +155,11 @@ def lbfgs(memory_size: int = 10, scale_init_precond: bool = True, max_linesearch
     >>> bool(loss(p) < 1e-6)
     True
     """
-    for name, count in (("memory_size", memory_size), ("max_linesearch_steps", max_linesearch_steps)):
-        whole("lbfgs", name, count, 1)
-    links = {
-        "lbfgs": transform(Directions(memory_size, scale_init_precond)),
-        "descent": scale(-1.0),
-        "search": transform(ZoomSearch(max_linesearch_steps)),
-    }
-    return transform(SearchChain(tuple(links.items())))
+    whole("lbfgs", "memory_size", memory_size, 1)
+    directions = transform(Directions(memory_size, scale_init_precond))
+    links = {"lbfgs": directions, "lr": scale_by_learning_rate(1.0 if learning_rate is None else learning_rate)}
+    if linesearch is None:
+        return transform(Chain(tuple(links.items())))
+    if not ours(linesearch):
+        linesearch = transform(GivenSearch(linesearch, automatic_name(linesearch)))
+    return transform(SearchChain((*links.items(), ("search", linesearch))))

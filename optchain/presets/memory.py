@@ -18,6 +18,7 @@ from optchain.presets.arguments import documented
 from optchain.presets.preset import optimizer, preset
 from optchain.stepsize.learning_rate import scale_by_learning_rate
 from optchain.stepsize.param_rms import scale_by_param_block_rms
+from optchain.stepsize.scale import scale
 
 FACTORED = "the least number of rows and of columns of a matrix whose mean square is kept as two vectors, from 1."
 RISE = "how fast the decay of the mean square rises to 1, in [0, 1)."
@@ -27,23 +28,30 @@ MEAN = "decay of the running mean of the updates, in [0, 1)."
 
 @preset
 @documented(
+    scale_by_factored_rms,
     min_dim_size_to_factor=FACTORED,
     decay_rate=RISE,
     multiply_by_parameter_scale="multiply the update by the root mean square of the parameter: the rate is relative.",
     clipping_threshold="the largest root mean square of an update, which is scaled down to it, > 0; None has no limit.",
     momentum="decay of the running mean of the updates, in [0, 1); None takes no mean.",
+    weight_decay_rate="""the multiple of the parameter that each step takes off it, at least 0, which the learning rate
+        does not multiply; None takes nothing off.""",
     eps=EPS,
 )
 def adafactor(
     learning_rate: Number,
     min_dim_size_to_factor: int = 128,
     decay_rate: Number = 0.8,
+    *,
     multiply_by_parameter_scale: bool = True,
     clipping_threshold: Number | None = 1.0,
     momentum: Number | None = None,
+    weight_decay_rate: Number | None = None,
     eps: Number = 1e-30,
+    factored: bool = True,
+    mask: Mask | None = None,
 ) -> Transform:
-    """Adafactor: `scale_by_factored_rms`, `clip_by_block_rms`, `scale_by_param_block_rms`, `ema`, the rate.
+    """Adafactor: `scale_by_factored_rms`, `clip_by_block_rms`, `scale_by_param_block_rms`, `ema`, the rate, decay.
 
     The paper's relative rate is the schedule `lambda step: jax.numpy.minimum(1e-2, (step + 1.0) ** -0.5)`. The rate
     comes last; optax multiplies by it before the momentum: they differ where it is scheduled.
@@ -51,14 +59,18 @@ def adafactor(
     >>> import optchain as oc
     >>> tx = oc.adafactor(1e-2, momentum=0.9)
     """
-    links: dict[str, Any] = {"factored": scale_by_factored_rms(decay_rate, min_dim_size_to_factor, eps)}
+    factors = scale_by_factored_rms(factored, decay_rate, min_dim_size_to_factor=min_dim_size_to_factor, eps=eps)
+    links: dict[str, Any] = {"factored": factors}
     if clipping_threshold is not None:
         links["clip"] = clip_by_block_rms(clipping_threshold)
     if multiply_by_parameter_scale:
         links["relative"] = scale_by_param_block_rms()
     if momentum is not None:
         links["momentum"] = ema(momentum, debias=False)
-    return chain(**links, lr=scale_by_learning_rate(learning_rate))
+    if weight_decay_rate is None:
+        return chain(**links, lr=scale_by_learning_rate(learning_rate))
+    rate, decay = scale_by_learning_rate(learning_rate, flip_sign=False), add_decayed_weights(weight_decay_rate, mask)
+    return chain(**links, lr=rate, decay=decay, descent=scale(-1.0))
 
 
 @preset
@@ -88,7 +100,9 @@ def big_vision_adafactor(
     >>> tx = oc.big_vision_adafactor(1e-3, weight_decay=0.1)
     """
     return chain(
-        factored=scale_by_factored_rms(decay_rate, min_dim_size_to_factor, eps, max_decay),
+        factored=scale_by_factored_rms(
+            decay_rate=decay_rate, min_dim_size_to_factor=min_dim_size_to_factor, eps=eps, max_decay=max_decay
+        ),
         momentum=ema(momentum, debias=False),
         decay=add_decayed_weights(weight_decay, mask),
         lr=scale_by_learning_rate(learning_rate),

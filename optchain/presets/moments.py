@@ -1,8 +1,10 @@
 """Full optimizers of the moments, most of them Adam's descendants: each is its technique, a decay and a rate."""
 
 from optchain.core.chain import chain
+from optchain.core.mask import Mask
 from optchain.core.numbers import Number
 from optchain.core.transform import Transform
+from optchain.decay.decoupled import add_decayed_weights
 from optchain.moments.acprop import scale_by_acprop
 from optchain.moments.adabelief import scale_by_belief
 from optchain.moments.adabound import scale_by_adabound
@@ -24,8 +26,9 @@ from optchain.moments.simplified_ademamix import scale_by_simplified_ademamix
 from optchain.moments.sophia import scale_by_sophia
 from optchain.moments.stable_adam import scale_by_stable_adam
 from optchain.moments.yogi import scale_by_yogi
-from optchain.presets.arguments import documented
+from optchain.presets.arguments import L2, documented
 from optchain.presets.preset import optimizer, preset
+from optchain.stepsize.learning_rate import scale_by_learning_rate
 from optchain.stepsize.scale import scale
 
 
@@ -53,14 +56,35 @@ def rprop(
     return chain(rprop=steps, descent=scale(-1.0))
 
 
-acprop = optimizer("acprop", scale_by_acprop, weight_decay=0.0)
+@preset
+@documented(
+    scale_by_adadelta,
+    weight_decay=L2,
+)
+def adadelta(
+    learning_rate: Number,
+    rho: Number = 0.9,
+    eps: Number = 1e-6,
+    weight_decay: Number = 0.0,
+    *,
+    mask: Mask | None = None,
+) -> Transform:
+    """Adadelta: `add_decayed_weights` of the gradient (L2), `scale_by_adadelta`, `scale_by_learning_rate`.
+
+    >>> import optchain as oc
+    >>> tx = oc.adadelta(1.0)
+    """
+    decay, lr = add_decayed_weights(weight_decay, mask), scale_by_learning_rate(learning_rate)
+    return chain(decay=decay, adadelta=scale_by_adadelta(rho, eps), lr=lr)
+
+
+acprop = optimizer("acprop", scale_by_acprop, 0.0, "b1 b2 eps eps_root weight_decay mask")
 adabelief = optimizer("adabelief", scale_by_belief)
 adabound = optimizer("adabound", scale_by_adabound)
-adadelta = optimizer("adadelta", scale_by_adadelta)
 adahessian = optimizer("adahessian", scale_by_adahessian, weight_decay=0.0)
 adamax = optimizer("adamax", scale_by_adamax)
-adamaxw = optimizer("adamaxw", scale_by_adamax, weight_decay=1e-4)
-adan = optimizer("adan", scale_by_adan, weight_decay=0.0, eps_root=1e-8)
+adamaxw = optimizer("adamaxw", scale_by_adamax, 1e-4, "b1 b2 eps weight_decay mask")
+adan = optimizer("adan", scale_by_adan, 0.0, "b1 b2 b3 eps eps_root weight_decay mask")
 ademamix = optimizer("ademamix", scale_by_ademamix, weight_decay=0.0, alpha=5.0)
 adopt = optimizer("adopt", scale_by_adopt)
 amsgrad = optimizer("amsgrad", scale_by_amsgrad)
@@ -71,7 +95,9 @@ optimistic_gradient_descent = optimizer("optimistic_gradient_descent", scale_by_
 radam = optimizer("radam", scale_by_radam)
 sign_sgd = optimizer("sign_sgd", scale_by_sign)
 signum = optimizer("signum", scale_by_signum)
-simplified_ademamix = optimizer("simplified_ademamix", scale_by_simplified_ademamix, weight_decay=0.0)
-sophia = optimizer("sophia", scale_by_sophia, weight_decay=1e-4)
+simplified_ademamix = optimizer(
+    "simplified_ademamix", scale_by_simplified_ademamix, 0.0, "b1 b2 alpha eps eps_root weight_decay mask"
+)
+sophia = optimizer("sophia", scale_by_sophia, 1e-4, "b1 b2 eps weight_decay")
 stable_adamw = optimizer("stable_adamw", scale_by_stable_adam)
-yogi = optimizer("yogi", scale_by_yogi)
+yogi = optimizer("yogi", scale_by_yogi, by_position="b1 b2 eps")

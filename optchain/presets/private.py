@@ -3,7 +3,7 @@
 from optchain.clipping.private_aggregate import differentially_private_aggregate
 from optchain.core.chain import chain
 from optchain.core.lift import technique
-from optchain.core.numbers import Number
+from optchain.core.numbers import Number, Seed
 from optchain.core.transform import Transform
 from optchain.presets.arguments import MOMENTUM, NESTEROV, documented
 from optchain.presets.classic import sgd
@@ -17,6 +17,7 @@ from optchain.presets.preset import preset
     l2_norm_clip="the bound on the norm of one example's gradient, > 0.",
     noise_multiplier="""the standard deviation of the noise over that bound, at least 0; with the part of the data in a
         batch and the number of steps it gives the privacy, which an accountant outside this library computes.""",
+    seed="of the noise, a whole number. What is to be private needs one that nobody can guess.",
     momentum=MOMENTUM,
     nesterov=NESTEROV,
 )
@@ -24,7 +25,7 @@ def dpsgd(
     learning_rate: Number,
     l2_norm_clip: Number,
     noise_multiplier: Number,
-    seed: int,
+    seed: Seed,
     momentum: Number | None = None,
     nesterov: bool = False,
 ) -> Transform:

@@ -8,7 +8,7 @@ from optchain.core.mask import Mask
 from optchain.core.numbers import Number
 from optchain.core.transform import Transform
 from optchain.decay.decoupled import add_decayed_weights
-from optchain.presets.arguments import L2, arguments_of, decay, documented, example, summary
+from optchain.presets.arguments import L2, arguments_of, decay, documented, example, positional, summary
 from optchain.presets.preset import made, preset
 from optchain.stepsize.cocob import scale_by_cocob
 from optchain.stepsize.dadapt_adam import scale_by_dadapt_adam
@@ -24,13 +24,16 @@ from optchain.stepsize.prodigy import scale_by_prodigy
 from optchain.stepsize.scale import scale
 
 
-def whole_step(name: str, technique: Callable[..., Transform], l2: bool = False) -> Callable[..., Transform]:
+def whole_step(
+    name: str, technique: Callable[..., Transform], l2: bool = False, by_position: str | None = None
+) -> Callable[..., Transform]:
     """The full optimizer of a technique that makes the whole step: it goes downhill, with the technique's arguments.
 
     Args:
         name: of the optimizer; the technique's link is called after it too.
         technique: the technique, with its learning rate.
         l2: let `weight_decay` and its `mask` follow, a decay that is part of the gradient and so of the estimates.
+        by_position: the arguments that may be given by position; left out, those of the technique.
     """
     own = arguments_of(technique)
 
@@ -43,13 +46,14 @@ def whole_step(name: str, technique: Callable[..., Transform], l2: bool = False)
     before = "`add_decayed_weights` on request, " if l2 else ""
     links = f"{before}`{technique.__name__}`, whose update is the whole step; `scale`"
     doc = summary(name, links, technique) + example(f"{name}()")
-    return made(name, make, own | (decay(text=f"{L2[:-1]}; None adds nothing.") if l2 else {}), doc)
+    arguments = own | (decay(text=f"{L2[:-1]}; None adds nothing.") if l2 else {})
+    return made(name, make, arguments, positional(technique) if by_position is None else by_position.split(), doc)
 
 
 dadapt_adamw = whole_step("dadapt_adamw", scale_by_dadapt_adam)
 dadapt_sgd = whole_step("dadapt_sgd", scale_by_dadapt_sgd)
 dog = whole_step("dog", scale_by_dog, l2=True)
-dowg = whole_step("dowg", scale_by_dowg, l2=True)
+dowg = whole_step("dowg", scale_by_dowg, l2=True, by_position="learning_rate init_estim_sq_dist eps weight_decay mask")
 ldog = whole_step("ldog", scale_by_ldog, l2=True)
 momo = whole_step("momo", scale_by_momo)
 momo_adam = whole_step("momo_adam", scale_by_momo_adam)

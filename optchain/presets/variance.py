@@ -81,6 +81,10 @@ def mars(
 ) -> Transform:
     """MARS-AdamW: `reduce_variance`, `clip_by_leaf_norm` to 1, `scale_by_adam`, `add_decayed_weights`, the rate.
 
+    Vectors, scalars and convolutions take the same steps as matrices, as in the paper. By default the authors' program
+    steps them by plain AdamW, with decays of 0.9 and 0.95, a rate of 3e-3 and a weight decay of 0.1: on recorded
+    gradients of three vectors the updates differ by 32 to 43 percent of their norm on average. `groups` does that too.
+
     >>> import optchain as oc
     >>> tx = oc.mars(3e-3)
     """

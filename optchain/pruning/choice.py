@@ -10,7 +10,7 @@ import optax
 
 from optchain.core.layers import Layers, depths
 from optchain.core.mask import Mask, select
-from optchain.core.numbers import Scalar
+from optchain.core.numbers import Scalar, Seed
 from optchain.core.numerics import wide
 from optchain.core.paths import named_leaves
 from optchain.masking.largest import share
@@ -33,7 +33,7 @@ class Choice:
     distribution: Distribution
     schedule: MaskSchedule
     structure: Structure
-    seed: int
+    seed: Seed
     layers: Layers | None = None
 
     def first(self, params: Any) -> dict[str, Any]:

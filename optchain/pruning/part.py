@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from optchain.core.form import Form
 from optchain.core.gather import gathered, scattered
+from optchain.core.numbers import Seed
 from optchain.pruning.scores import Score, scored
 from optchain.pruning.structures import Structure
 from optchain.storage.rounding import random_bits
@@ -33,7 +34,7 @@ class Part:
         """The entries of all layers."""
         return math.prod(self.stacked)
 
-    def scores(self, score: Score, p: jax.Array, g: jax.Array, seed: int, t: Any) -> jax.Array:
+    def scores(self, score: Score, p: jax.Array, g: jax.Array, seed: Seed, t: Any) -> jax.Array:
         """The scores of the units of each layer."""
         bits = random_bits(p.shape, seed, t, self.path) if score == "random" else jnp.zeros(p.shape, jnp.uint32)
 

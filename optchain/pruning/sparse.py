@@ -13,7 +13,7 @@ from optchain.core.definition import Result
 from optchain.core.door import widened
 from optchain.core.lift import technique
 from optchain.core.mask import Mask, is_kernel
-from optchain.core.numbers import Scalar, checked
+from optchain.core.numbers import SEED, Scalar, Seed, checked
 from optchain.core.numerics import incremented, wide
 from optchain.core.routing import Given
 from optchain.core.transform import Transform, advance, ours, propose, start, step, transform
@@ -137,7 +137,7 @@ def sparse(
     schedule: MaskSchedule | None = None,
     structure: str | Sequence[int] = "unstructured",
     axis: int | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> Transform:
     r"""Trains some of the weights and holds the others at exactly 0, regardless of the transformation.
 
@@ -160,7 +160,8 @@ def sparse(
 
     Exactly as many units are kept as the sparsity says, rounded; equal scores are told apart by their place. `tx` sees
     masked gradients and parameters, and remembers nothing of what is pruned: at the beginning of each step its slots
-    like the parameter are there what its `init` makes of 0, so that a regrown weight starts again from 0.
+    like the parameter are there what its `init` makes of 0, so that a regrown weight starts again from 0;
+    what links count is not reset: `regrow` says how large the first steps are.
     What `averaged_params` reads is masked too; an average costs least after `sparse`, in a chain around both.
 
     The masks are in the state from `init` on, but the parameters are the caller's: before the first step
@@ -179,7 +180,8 @@ def sparse(
         axis: the axis of groups, by default the last but one, which a dense layer sums over; or that of channels, by
             default the last one, its outputs. Axes that `over_layers` declares are not counted, and each layer is
             pruned as if it were alone.
-        seed: of random scores, which are a hash of seed, step, path and element: the same however arrays are sharded.
+        seed: of random scores, a whole number or a key of `jax.random`, which may be traced. They are a hash of seed,
+            step, path and element: the same however arrays are sharded.
 
     Metrics: `sparse.sparsity`, the part of the weights that is pruned, of the parameters with masks;
     `sparse.changed`, how many the last step pruned or grew.
@@ -214,8 +216,6 @@ def sparse(
     part = checked("sparse", "sparsity", sparsity, SPARSITY)
     if isinstance(schedule, Regrow) and needs_gradient(score):
         raise ValueError(f"sparse: regrow begins with a mask by 'random' or 'magnitude', score is {score!r}")
-    if type(seed) is not int:
-        raise ValueError(f"sparse: seed must be a whole number, got {seed!r}")
     return transform(
         Sparse(
             tx,
@@ -225,7 +225,7 @@ def sparse(
             checked_distribution(distribution, part),
             schedule,
             units,
-            seed,
+            checked("sparse", "seed", seed, SEED),
         )
     )
 

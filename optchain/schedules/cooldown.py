@@ -5,7 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from optchain.core.numbers import NonNegative, Positive, Rate
+from optchain.core.numbers import Positive, Rate
 from optchain.core.schedule import known, schedule
 from optchain.schedules.linear import linear, mix, ramp
 from optchain.schedules.polynomial import risen
@@ -21,7 +21,7 @@ def _fit(base, total, decay, **others) -> str | None:
 
 @schedule(example={"base": linear(0.0, 0.1, 5), "total": 40, "decay": 20}, check=_fit)
 def cooldown(
-    step, base: Callable[[Any], Any], total: NonNegative, decay: NonNegative, end: Rate = 0.0, power: Positive = 1.0
+    step, base: Callable[[Any], Any], total: Positive, decay: Positive, end: Rate = 0.0, power: Positive = 1.0
 ):
     r"""Another schedule, whose last value is brought to the end in the last steps.
 
@@ -34,8 +34,8 @@ def cooldown(
 
     Args:
         base: :math:`f`, a function of the step, ours or any other's.
-        total: :math:`T`, the step at which `end` is reached, at least 0.
-        decay: :math:`D`, the steps of the decay, at least 0 and at most `total`.
+        total: :math:`T`, the step at which `end` is reached, positive.
+        decay: :math:`D`, the steps of the decay, positive and at most `total`.
         end: :math:`\eta_T`, the value that is held from step `total` on, any finite number.
         power: :math:`p`, positive; 1 is linear, 0.5 falls fast at first.
 

@@ -9,24 +9,26 @@ import jax.numpy as jnp
 from optchain.core.numbers import NonNegative, Positive, Range, Rate, Scalar
 from optchain.core.schedule import known, schedule
 from optchain.schedules.linear import mix, ramp
+from optchain.schedules.polynomial import risen
 
 
 @schedule(example={"start": 0.1, "steps": 20})
-def cosine(step, start: Rate, steps: NonNegative, end: Rate = 0.0):
+def cosine(step, start: Rate, steps: Positive, end: Rate = 0.0, exponent: Positive = 1.0):
     r"""Half a cosine from one value to another, which is held.
 
     .. math::
-        \eta_t = \eta_T + \tfrac{1}{2} (\eta_0 - \eta_T) (1 + \cos(\pi \min(t / T, 1)))
+        \eta_t = \eta_T + (\eta_0 - \eta_T) \left(\tfrac{1}{2} + \tfrac{1}{2} \cos(\pi \min(t / T, 1))\right)^p
 
     Args:
         start: :math:`\eta_0`, any finite number.
-        steps: :math:`T`, at least 0; with 0 the value is `end` from the first step on.
+        steps: :math:`T`, positive.
         end: :math:`\eta_T`, any finite number.
+        exponent: p, positive; above 1 the value falls earlier.
 
     Raises:
         ValueError: a constant outside its range.
 
-    Differs from the paper: one cycle, after which the value is held.
+    Differs from the paper: one cycle, after which the value is held; p is 1 there.
 
     References:
         Loshchilov and Hutter, 2016, equation 5. https://arxiv.org/abs/1608.03983
@@ -35,7 +37,7 @@ def cosine(step, start: Rate, steps: NonNegative, end: Rate = 0.0):
     >>> [round(float(oc.cosine(1.0, steps=4)(step)), 4) for step in (0, 1, 2, 4, 9)]
     [1.0, 0.8536, 0.5, 0.0, 0.0]
     """
-    return mix(end, start, fall(ramp(step, steps)))
+    return mix(end, start, risen(fall(ramp(step, steps)), exponent))
 
 
 @schedule(example={"peak": 0.1, "period": 7, "growth": 2.0})
@@ -85,32 +87,42 @@ def cosine_restarts(
 
 
 def _fit(warmup, total, **others) -> str | None:
-    if known(warmup, total) and warmup > total:
-        return f"warmup must be at most total, got warmup={warmup:g} and total={total:g}"
+    if known(warmup, total) and warmup >= total:
+        return f"warmup must be less than total, got warmup={warmup:g} and total={total:g}"
     return None
 
 
 @schedule(example={"peak": 0.1, "warmup": 5, "total": 25}, check=_fit)
-def warmup_cosine(step, peak: Rate, warmup: NonNegative, total: NonNegative, start: Rate = 0.0, end: Rate = 0.0):
+def warmup_cosine(
+    step,
+    peak: Rate,
+    warmup: NonNegative,
+    total: Positive,
+    start: Rate = 0.0,
+    end: Rate = 0.0,
+    exponent: Positive = 1.0,
+):
     r"""Linear warm-up to the peak, then half a cosine to the end, which is held.
 
     .. math::
         \eta_t = \begin{cases}
         \eta_0 + (\eta - \eta_0)\, t / w & t < w \\
-        \eta_T + \tfrac{1}{2} (\eta - \eta_T) (1 + \cos(\pi \min((t - w) / (T - w), 1))) & t \ge w
+        \eta_T + (\eta - \eta_T) \left(\tfrac{1}{2} + \tfrac{1}{2} \cos(\pi \min((t - w) / (T - w), 1))\right)^p
+        & t \ge w
         \end{cases}
 
     Args:
         peak: :math:`\eta`, reached at step `warmup`, any finite number.
-        warmup: :math:`w`, the steps of the warm-up, at least 0 and at most `total`.
-        total: :math:`T`, the step at which `end` is reached, warm-up included.
+        warmup: :math:`w`, the steps of the warm-up, at least 0 and less than `total`.
+        total: :math:`T`, the step at which `end` is reached, warm-up included, positive.
         start: :math:`\eta_0`, the value at step 0 where there is a warm-up, any finite number.
         end: :math:`\eta_T`, any finite number.
+        exponent: p, positive; above 1 the value falls earlier.
 
     Raises:
-        ValueError: a constant outside its range, a warm-up longer than the whole.
+        ValueError: a constant outside its range, a warm-up that leaves no step for the fall.
 
-    Differs from the paper: one cycle, after a warm-up.
+    Differs from the paper: one cycle, after a warm-up; p is 1 there.
 
     References:
         Loshchilov and Hutter, 2016, equation 5. https://arxiv.org/abs/1608.03983
@@ -120,7 +132,7 @@ def warmup_cosine(step, peak: Rate, warmup: NonNegative, total: NonNegative, sta
     >>> [round(float(lr(step)), 4) for step in (0, 1, 2, 4, 6, 9)]
     [0.0, 0.5, 1.0, 0.5, 0.0, 0.0]
     """
-    decay = mix(end, peak, fall(ramp(step - warmup, total - warmup)))
+    decay = mix(end, peak, risen(fall(ramp(step - warmup, total - warmup)), exponent))
     return jnp.where(step < warmup, mix(start, peak, ramp(step, warmup)), decay)
 
 

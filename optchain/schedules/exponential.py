@@ -10,18 +10,22 @@ from optchain.core.numbers import NonNegative, Positive, Range, Rate, Scalar
 from optchain.core.schedule import schedule
 from optchain.schedules.piecewise import Steps, step_function, unordered
 
+End = Annotated[Scalar | None, Range("(-inf, inf)")]
+
 
 @schedule(example={"start": 0.1, "factor": 0.9})
-def exponential(step, start: Rate, factor: Positive, every: Positive = 1.0):
+def exponential(step, start: Rate, factor: Positive, every: Positive = 1.0, end: End = None):
     r"""Decay by a factor in a number of steps, smoothly.
 
     .. math::
-        \eta_t = \eta_0 \gamma^{t / n}
+        \eta_t = \max(\eta_0 \gamma^{t / n}, \eta_T)
 
     Args:
         start: :math:`\eta_0`, any finite number.
-        factor: :math:`\gamma`, positive; above 1 the value grows, without bound.
+        factor: :math:`\gamma`, positive; above 1 the value grows.
         every: :math:`n`, the steps in which the factor is applied once, positive.
+        end: :math:`\eta_T`, any finite number: the least value, or with a factor above 1 the largest; None sets no
+            bound.
 
     Raises:
         ValueError: a constant outside its range.
@@ -32,7 +36,7 @@ def exponential(step, start: Rate, factor: Positive, every: Positive = 1.0):
     >>> round(float(oc.exponential(1.0, factor=0.5, every=10)(20)), 6)
     0.25
     """
-    return start * power(factor, step / every)
+    return bounded(start * power(factor, step / every), factor, end)
 
 
 @schedule(example={"start": 0.1, "rate": 0.05})
@@ -101,6 +105,13 @@ def exponential_with_resets(
     else:
         since = step - period * jnp.floor_divide(step, period)
     return start * power(factor, since / every)
+
+
+def bounded(value: jax.Array, factor: Any, end: Any) -> jax.Array:
+    """A value that falls or grows by factors, between its start and its end where there is one."""
+    if end is None:
+        return value
+    return jnp.where(factor < 1, jnp.maximum(value, end), jnp.minimum(value, end))
 
 
 def power(base: Any, exponent: jax.Array) -> jax.Array:

@@ -5,12 +5,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from optchain.core.numbers import NonNegative, Rate
+from optchain.core.numbers import Positive, Rate
 from optchain.core.schedule import schedule
 
 
 @schedule(example={"start": 1.0, "end": 0.1, "steps": 10})
-def linear(step, start: Rate, end: Rate, steps: NonNegative):
+def linear(step, start: Rate, end: Rate, steps: Positive):
     r"""A straight line from one value to another, which is held.
 
     .. math::
@@ -19,7 +19,7 @@ def linear(step, start: Rate, end: Rate, steps: NonNegative):
     Args:
         start: :math:`\eta_0`, any finite number.
         end: :math:`\eta_T`, any finite number.
-        steps: :math:`T`, at least 0; with 0 the value is `end` from the first step on.
+        steps: :math:`T`, positive.
 
     Raises:
         ValueError: a constant outside its range.

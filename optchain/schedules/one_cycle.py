@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from optchain.core.numbers import Fraction, NonNegative, Positive, Rate
+from optchain.core.numbers import Decay, Positive, Rate
 from optchain.core.schedule import schedule
 from optchain.schedules.cosine import fall
 from optchain.schedules.linear import mix, ramp
@@ -12,8 +12,8 @@ from optchain.schedules.linear import mix, ramp
 def one_cycle(
     step,
     peak: Rate,
-    total: NonNegative,
-    warmup_fraction: Fraction = 0.3,
+    total: Positive,
+    warmup_fraction: Decay = 0.3,
     div: Positive = 25.0,
     final_div: Positive = 1e4,
 ):
@@ -27,8 +27,8 @@ def one_cycle(
 
     Args:
         peak: :math:`\eta`, reached at step `warmup_fraction * total`, any finite number.
-        total: :math:`T`, the step at which the last value is reached, at least 0; the value is held from there on.
-        warmup_fraction: :math:`f`, the part of `total` in which the value rises, in [0, 1].
+        total: :math:`T`, the step at which the last value is reached, positive; the value is held from there on.
+        warmup_fraction: :math:`f`, the part of `total` in which the value rises, in [0, 1).
         div: :math:`d`, the peak over the first value, positive.
         final_div: :math:`d_T`, the first value over the last, positive.
 

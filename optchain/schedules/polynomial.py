@@ -5,13 +5,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from optchain.core.numbers import NonNegative, Positive, Rate
+from optchain.core.numbers import Positive, Rate
 from optchain.core.schedule import schedule
 from optchain.schedules.linear import mix, ramp
 
 
 @schedule(example={"start": 1.0, "end": 0.1, "power": 2.0, "steps": 10})
-def polynomial(step, start: Rate, end: Rate, power: Positive, steps: NonNegative):
+def polynomial(step, start: Rate, end: Rate, power: Positive, steps: Positive):
     r"""A power of the steps that remain, from one value to another, which is held.
 
     .. math::
@@ -21,7 +21,7 @@ def polynomial(step, start: Rate, end: Rate, power: Positive, steps: NonNegative
         start: :math:`\eta_0`, any finite number.
         end: :math:`\eta_T`, any finite number.
         power: :math:`p`, positive; 1 is linear.
-        steps: :math:`T`, at least 0; with 0 the value is `end` from the first step on.
+        steps: :math:`T`, positive.
 
     Raises:
         ValueError: a constant outside its range.

@@ -18,14 +18,15 @@ def power_law(step, peak: Positive, amplitude: Positive, exponent: Falling, warm
     .. math::
         \eta_t = \begin{cases} \min(\eta, a\, t^b) & t \ge w \\ \min(\eta, a\, w^b)\, t / w & t < w \end{cases}
 
-    With `in_tokens` the time is tokens, and the same numbers do for any batch size once a is in proportion to it: the
-    paper's optimum is 4.6 times the batch size for a, and -0.51 for b. `cooldown` ends it, where an end is wanted.
+    In the paper the time t is the number of tokens seen, as `in_tokens` has it, and a is 4.6 times the batch size in
+    sequences (of 4,096 tokens there), b is -0.51: with a in proportion to the batch size the same numbers do for any.
+    With t in steps of n tokens and the same b, a is :math:`n^b` times as large. `cooldown` ends it, where it is to end.
 
     Args:
         peak: :math:`\eta`, the upper bound, positive; 0.02 in the paper.
-        amplitude: a, the value at step 1 if there were no bound, positive.
+        amplitude: a, the value at time 1 (one step, or one token) if there were no bound, positive.
         exponent: b, at most 0.
-        warmup: :math:`w`, the steps of the warm-up, at least 0.
+        warmup: :math:`w`, the length of the warm-up in the units of the time, at least 0.
 
     Raises:
         ValueError: a constant outside its range.

@@ -1,12 +1,12 @@
 """The reflected exponential schedule."""
 
-from optchain.core.numbers import NonNegative, Rate
+from optchain.core.numbers import Positive, Rate
 from optchain.core.schedule import schedule
 from optchain.schedules.linear import mix, ramp
 
 
 @schedule(example={"start": 0.1, "steps": 20})
-def rex(step, start: Rate, steps: NonNegative, end: Rate = 0.0):
+def rex(step, start: Rate, steps: Positive, end: Rate = 0.0):
     r"""A fall that begins slowly and ends fast, from one value to another, which is held.
 
     .. math::
@@ -14,7 +14,7 @@ def rex(step, start: Rate, steps: NonNegative, end: Rate = 0.0):
 
     Args:
         start: :math:`\eta_0`, any finite number.
-        steps: :math:`T`, at least 0; with 0 the value is `end` from the first step on.
+        steps: :math:`T`, positive.
         end: :math:`\eta_T`, any finite number; 0 in the paper.
 
     Raises:

@@ -19,8 +19,8 @@ def wsd(
     step,
     peak: Rate,
     warmup: NonNegative,
-    total: NonNegative,
-    decay: NonNegative,
+    total: Positive,
+    decay: Positive,
     end: Rate = 0.0,
     power: Positive = 1.0,
 ):
@@ -36,8 +36,8 @@ def wsd(
     Args:
         peak: :math:`\eta`, any finite number.
         warmup: :math:`w`, the steps of the warm-up, at least 0.
-        total: :math:`T`, the step at which `end` is reached, warm-up included.
-        decay: :math:`D`, the steps of the decay, at least 0; `warmup + decay` is at most `total`.
+        total: :math:`T`, the step at which `end` is reached, warm-up included, positive.
+        decay: :math:`D`, the steps of the decay, positive; `warmup + decay` is at most `total`.
         end: :math:`\eta_T`, the value that is held from step `total` on, any finite number.
         power: :math:`p`, positive; 1 is linear, 0.5 is the 1-sqrt cooldown.
 

@@ -109,7 +109,7 @@ def max_abs(tree: Any) -> jax.Array:
 
 
 @technique(tx=scale(-0.1))
-def sam(tx: optax.GradientTransformation, rho: Number = 0.05) -> Transform:
+def sam(tx: optax.GradientTransformation, *, rho: Number = 0.05) -> Transform:
     r"""Gives a transformation the gradient at the worst parameters nearby instead of that at the parameters.
 
     .. math::

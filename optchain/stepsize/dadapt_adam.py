@@ -1,5 +1,6 @@
 """Adam by D-Adaptation."""
 
+from dataclasses import KW_ONLY
 from typing import Any, NamedTuple
 
 import jax
@@ -52,6 +53,10 @@ class DAdaptAdam:
     one weight, but :math:`1 - \sqrt{b_2}` is that of the step: a :math:`b_2` that rises raises the estimate, and d
     keeps its largest.
 
+    Learning rates of groups may differ under the one estimate: a group of a smaller rate is one whose parameters are
+    measured in other units, see `optchain.core.joint`. The authors' code takes 0, which leaves a group out, and no
+    other difference.
+
     Differs from the paper: `weight_decay` and `bias_correction` are those of the authors' code, off by default. The
     code divides by the old root in r.
 
@@ -60,6 +65,7 @@ class DAdaptAdam:
     """
 
     learning_rate: Rate = 1.0
+    _: KW_ONLY
     b1: Mean = 0.9
     b2: Mean = 0.999
     eps: NonNegative = 1e-8
@@ -68,6 +74,7 @@ class DAdaptAdam:
     bias_correction: Static[bool] = False
 
     core_ndim = None
+    rate_power = 1.0
     needs_params = True
     metrics = ("d",)
 

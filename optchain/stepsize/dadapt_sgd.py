@@ -43,6 +43,10 @@ class DAdaptSGD:
 
     Shapes and dtypes: any; the slots are in float32 or wider.
 
+    Learning rates of groups may differ under the one estimate: a group of a smaller rate is one whose parameters are
+    measured in other units, see `optchain.core.joint`. The authors' code takes 0, which leaves a group out, and no
+    other difference.
+
     Differs from the paper: there the iterates, not the steps, are averaged, :math:`p \leftarrow b p + (1 - b) z` with
     :math:`z = p_0 - s`, which makes the same steps where b is constant. The first gradient that counts in
     :math:`\lambda` is the first that is not 0.
@@ -56,6 +60,7 @@ class DAdaptSGD:
     estim_lr0: Positive = 1e-6
 
     core_ndim = None
+    rate_power = 0.5
     metrics = ("d",)
 
     def init(self, p):

@@ -1,5 +1,6 @@
 """Distance over gradients."""
 
+from dataclasses import KW_ONLY
 from typing import Any, NamedTuple
 
 import jax
@@ -40,6 +41,9 @@ class DistanceOverGradients:
 
     Shapes and dtypes: any; the slots are in float32 or wider. `init` reads the parameters' values.
 
+    Learning rates of groups may differ under the one estimate: a group of a smaller rate is one whose parameters are
+    measured in other units, see `optchain.core.joint`.
+
     Differs from the paper: `eps` is that of the authors' code.
 
     References:
@@ -47,10 +51,12 @@ class DistanceOverGradients:
     """
 
     learning_rate: Rate = 1.0
+    _: KW_ONLY
     reps_rel: Positive = 1e-6
     eps: NonNegative = 1e-8
 
     core_ndim = None
+    rate_power = 0.5
     metrics = ("distance", "step")
 
     def init(self, p):

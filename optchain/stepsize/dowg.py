@@ -39,6 +39,9 @@ class DistanceOverWeightedGradients:
 
     Shapes and dtypes: any; the slots are in float32 or wider.
 
+    Learning rates of groups may differ under the one estimate: a group of a smaller rate is one whose parameters are
+    measured in other units, see `optchain.core.joint`.
+
     Differs from the paper: `eps`, absent there, is that of optax.
 
     References:
@@ -50,6 +53,7 @@ class DistanceOverWeightedGradients:
     eps: NonNegative = 1e-4
 
     core_ndim = None
+    rate_power = 0.5
     metrics = ("distance", "step")
 
     def init(self, p):

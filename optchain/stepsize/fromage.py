@@ -19,11 +19,12 @@ class FromageStep:
 
     Fields:
         learning_rate: :math:`\eta`, the step over the norm of the parameter, at least 0; 0.01 in the paper.
+        min_norm: the least that either norm counts for, at least 0.
 
     Shapes and dtypes: any; the norms are summed in float32. It reads the parameters: `update` without them is an error.
 
-    Differs from the paper: nothing; what is done where a norm is 0 is that of its authors' code. optax counts norms
-    below 1e-6 as 1e-6 instead, so that there a bias that begins at 0 hardly moves.
+    Differs from the paper: nothing; what is done where a norm is 0 is that of its authors' code. `min_norm` is
+    that of optax, where it is 1e-6 by default, so that a bias that begins at 0 hardly moves.
 
     References:
         Bernstein et al., 2020, Algorithm 1. https://arxiv.org/abs/2002.03432
@@ -33,6 +34,7 @@ class FromageStep:
     """
 
     learning_rate: NonNegative
+    min_norm: NonNegative = 0.0
 
     core_ndim = None
     needs_params = True
@@ -41,7 +43,7 @@ class FromageStep:
     def update(self, g, s, p, t):
         square = self.learning_rate**2
         shrink = 1 / jnp.sqrt(1 + square)
-        step = self.learning_rate * ratio(norm(p), norm(g)) * g
+        step = self.learning_rate * ratio(*(jnp.maximum(norm(x), self.min_norm) for x in (p, g))) * g
         # 1 - shrink without cancellation: a step of 0.01 shrinks by 5e-5.
         return -shrink * step - p * (shrink * shrink * square / (1 + shrink)), s
 

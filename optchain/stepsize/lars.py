@@ -33,7 +33,7 @@ class LayerwiseRate:
         You, Gitman and Ginsburg, 2017, Algorithm 1. https://arxiv.org/abs/1708.03888
 
     >>> import optchain as oc
-    >>> tx = oc.lars(1.0, weight_decay=1e-4, mask=oc.is_matrix)
+    >>> tx = oc.lars(1.0, weight_decay=1e-4, mask=oc.is_kernel)
     """
 
     weight_decay: NonNegative = 0.0

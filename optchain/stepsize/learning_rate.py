@@ -1,5 +1,7 @@
 """The learning rate."""
 
+from dataclasses import KW_ONLY
+
 from optchain.core.lift import lift
 from optchain.core.numbers import Rate, Static
 from optchain.core.rule import rule
@@ -26,6 +28,7 @@ class LearningRate(Rests):
     """
 
     learning_rate: Rate
+    _: KW_ONLY
     flip_sign: Static[bool] = True
 
     linear = True

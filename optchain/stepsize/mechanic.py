@@ -90,7 +90,7 @@ def mechanize(
         tx: any transformation whose updates are to be added, such as `oc.adam(1.0)`.
         weight_decay: :math:`\lambda`, at least 0; it acts on the scale alone.
         eps: :math:`\epsilon`, in the units of h, at least 0; positive where gradients may be 0.
-        s_init: the first scale, > 0; smaller than the one that is looked for.
+        s_init: the scale of the second step, > 0; smaller than the one that is looked for. The first step has none.
         num_betas: n, how many decays :math:`b_i`, at least 1.
 
     Metrics: `mechanize.scale`, s.
@@ -98,7 +98,9 @@ def mechanize(
     Shapes and dtypes: any; the slot `moved`, :math:`\Delta`, is like the parameters, in float32 or wider.
 
     Differs from the paper: nothing. :math:`\Delta` is kept, where optax computes it from the parameters, which in low
-    precision have not moved yet; optax also begins at the scale `s_init` and clips h.
+    precision have not moved yet; optax also begins at the scale `s_init` and clips h. The authors' program takes 1e-8
+    for `s_init` and begins :math:`m_i` at 1e-6, so that its first scale is 98 `s_init`, near the 1e-6 of the second one
+    here.
 
     Raises:
         ValueError: a number out of its range; at trace time, no parameters.

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 from optchain.core.lift import lift
 from optchain.core.numbers import Positive
-from optchain.core.numerics import sqrt
+from optchain.core.numerics import rms
 from optchain.core.rule import rule
 
 
@@ -33,7 +33,7 @@ class ParameterRms:
     needs_params = True
 
     def update(self, g, s, p, t):
-        return g * jnp.maximum(self.min_scale, sqrt(jnp.mean(p**2))), s
+        return g * jnp.maximum(self.min_scale, rms(p)), s
 
 
 scale_by_param_block_rms = lift(ParameterRms, "scale_by_param_block_rms")

@@ -1,5 +1,6 @@
 """Prodigy."""
 
+from dataclasses import KW_ONLY
 from typing import Any, NamedTuple
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 
 from optchain.core.joint import Joint
 from optchain.core.lift import lift
-from optchain.core.numbers import Mean, NonNegative, Positive, Rate, Static
+from optchain.core.numbers import Mean, NonNegative, Positive, Range, Rate, Static, checked
 from optchain.core.numerics import ema, over_root, quotient, square
 from optchain.core.rule import rule
 from optchain.core.trees import dot, norm1, scalar
@@ -42,6 +43,7 @@ class Prodigy:
             schedule that begins or peaks at 1.
         b1: decay of the mean, in [0, 1).
         b2: decay of the mean square, in [0, 1).
+        beta3: decay of r and s, in [0, 1); None takes :math:`\sqrt{b_2}`.
         eps: :math:`\epsilon`, added to the root, in the units of g, at least 0.
         estim_lr0: the first d, in the units of p, > 0; smaller than the distance that is looked for.
         estim_lr_coef: c, a factor of the estimate, > 0.
@@ -55,6 +57,10 @@ class Prodigy:
     each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers each. r and s have one
     weight, which their quotient takes out, whatever :math:`b_2` has been; d never falls when it changes.
 
+    Learning rates of groups may differ under the one estimate: a group of a smaller rate is one whose parameters are
+    measured in other units, see `optchain.core.joint`. The authors' code takes 0, which leaves a group out, and no
+    other difference.
+
     Differs from the paper: `estim_lr_coef`, `weight_decay`, `safeguard_warmup` and `bias_correction` are those of the
     authors' code, and leave the paper's law alone by default; the code adds :math:`d \epsilon` with the new d.
 
@@ -63,8 +69,10 @@ class Prodigy:
     """
 
     learning_rate: Rate = 1.0
+    _: KW_ONLY
     b1: Mean = 0.9
     b2: Mean = 0.999
+    beta3: Static[float | None] = None
     eps: NonNegative = 1e-8
     estim_lr0: Positive = 1e-6
     estim_lr_coef: Positive = 1.0
@@ -73,15 +81,18 @@ class Prodigy:
     bias_correction: Static[bool] = False
 
     core_ndim = None
+    rate_power = 1.0
     needs_params = True
     metrics = ("d",)
 
     def init(self, p):
+        if self.beta3 is not None:
+            checked("scale_by_prodigy", "beta3", self.beta3, Range("[0, 1)"))
         mu, nu, weighted, moved = (jax.tree.map(jnp.zeros_like, p) for _ in range(4))
         return Estimate(mu, nu, weighted, moved, scalar(0.0, p), scalar(self.estim_lr0, p))
 
     def update(self, g, s, p, t, seen):
-        d, b3 = s.d, self.b2**0.5
+        d, b3 = s.d, self.b2**0.5 if self.beta3 is None else self.beta3
         corrected = jnp.sqrt(seen.b2) / seen.b1 if self.bias_correction else 1.0
         rate = self.learning_rate * corrected * d
         share = d * (d if self.safeguard_warmup else rate)

@@ -12,6 +12,7 @@ from optchain.core.definition import Result
 from optchain.core.door import like, widened
 from optchain.core.holes import HOLE, is_hole
 from optchain.core.lift import technique
+from optchain.core.numbers import SEED, Seed, checked
 from optchain.core.numerics import incremented, wide
 from optchain.core.paths import map_named, nearest
 from optchain.core.routing import Given
@@ -33,7 +34,7 @@ class Precision(Around):
 
     params: str
     slots: str
-    seed: int
+    seed: Seed
     watch: bool
 
     name = "precision"
@@ -135,7 +136,7 @@ def precision(
     tx: optax.GradientTransformation,
     params: str = "nearest",
     slots: str = "float32",
-    seed: int = 0,
+    seed: Seed = 0,
     watch: bool = False,
 ) -> Transform:
     r"""Stores parameters narrower than float32, and slots, so that small updates are not lost.
@@ -156,7 +157,8 @@ def precision(
         tx: any transformation.
         params: one of the four words above.
         slots: "float32", or "bfloat16" with stochastic rounding for every array in the state of `tx` that has axes.
-        seed: of the random bits, which are a hash of seed, step, path and element: the same however arrays are sharded.
+        seed: of the random bits, a whole number or a key of `jax.random`, which may be traced. They are a hash of seed,
+            step, path and element: the same however arrays are sharded.
         watch: count the entries whose update would round to nothing, as the metric `precision.lost`; one more pass.
 
     Shapes and dtypes: any; parameters in float32 are stored as usual.
@@ -165,7 +167,7 @@ def precision(
     the compensation itself.
 
     Raises:
-        ValueError: an unknown word, or a seed that is not a whole number.
+        ValueError: an unknown word, or a seed that is neither a whole number nor a key.
 
     References:
         Zamirai et al., 2020, Algorithms 2 and 3. https://arxiv.org/abs/2010.06192
@@ -177,8 +179,7 @@ def precision(
     for name, word, valid in (("params", params, PARAMS), ("slots", slots, SLOTS)):
         if word not in valid:
             raise ValueError(f"precision: {name} is {word!r}; {nearest(str(word), valid)}")
-    if type(seed) is not int:
-        raise ValueError(f"precision: seed must be a whole number, got {seed!r}")
+    seed = checked("precision", "seed", seed, SEED)
     return transform(Precision(tx, params=params, slots=slots, seed=seed, watch=watch))
 
 

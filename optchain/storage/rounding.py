@@ -6,6 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from optchain.core.seeds import words_of
+
 _ODD = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D)  # multipliers of xxHash32, which mix every bit of a word into the others
 
 
@@ -13,14 +15,14 @@ def random_bits(shape: tuple[int, ...], seed: Any, step: Any, path: str) -> jax.
     """32 random bits for each element: a hash of the seed, the step, the leaf's path and the element's index.
 
     Under `jit` the index is that in the whole array, so that the bits are the same however it is sharded; within
-    `shard_map` it is that in the shard, and the axis index belongs into the seed.
+    `shard_map` it is that in the shard.
     """
     index = jnp.zeros(shape, jnp.uint32)
     for axis, size in enumerate(shape):
         index = index * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
     key = jnp.uint32(zlib.crc32(path.encode()))
-    for word in (seed, step):
-        key = _mixed(key ^ jnp.asarray(word).astype(jnp.uint32))
+    for word in (*words_of(seed), jnp.asarray(step).astype(jnp.uint32)):
+        key = _mixed(key ^ word)
     return _mixed(index * jnp.uint32(_ODD[0]) ^ key)
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import optax
 import pytest
 from agreement import PARAMS, assert_agree, by_leaf, run, run_float64
+from recorded_gradients import joined
 from torch_twin import run_torch
 
 import optchain as oc
@@ -36,10 +37,12 @@ def test_is_exact_in_float64(recorded):
     assert_agree(ours.params, by_leaf(lookahead, recorded.grads, recorded.params)["params"], 1e-12)
 
 
-def test_agrees_with_optax_without_its_pairs_of_parameters(recorded):
-    ours = run(oc.lookahead(oc.adam(RATE), EVERY, SIZE), recorded)
+@pytest.mark.parametrize("reset", [False, True])
+def test_agrees_with_optax_without_its_pairs_of_parameters(entries, reset):
+    recorded = joined(entries)
+    ours = run(oc.lookahead(oc.adam(RATE), EVERY, SIZE, reset), recorded)
     pairs = recorded._replace(params=optax.LookaheadParams.init_synced(recorded.params))
-    twin = optax.lookahead(optax.adam(RATE), EVERY, SIZE)
+    twin = optax.lookahead(optax.adam(RATE), EVERY, SIZE, reset)
 
     def step(carry, g):
         params, state = carry
@@ -50,6 +53,22 @@ def test_agrees_with_optax_without_its_pairs_of_parameters(recorded):
     (params, _), _ = jax.jit(lambda start, gs: jax.lax.scan(step, start, gs))(start, recorded.grads)
     assert_agree(ours.params, params.fast, PARAMS)
     assert_agree(oc.averaged_params(ours.state), params.slow, PARAMS)
+
+
+def test_what_restarts_may_be_any_transformation_and_begins_at_the_slow_weights():
+    """Also one that keeps the parameters, holds none of some, and has metrics of its own."""
+    params, g = {"w": jnp.array([1.0, 2.0]), "n": jnp.arange(2)}, {"w": jnp.ones(2), "n": None}
+    inner = oc.chain(
+        to=oc.decay_to_init(0.1), average=optax.trace(0.9), lr=oc.scale_by_learning_rate(oc.linear(0.1, 0.2, 4))
+    )
+    tx = oc.lookahead(inner, 2, 0.5, reset_state=True)
+    state, step = tx.init(params), jax.jit(lambda g, state, params: oc.apply(tx, g, state, params))
+    for due in (False, True, False, True):
+        params, state = step(g, state, params)
+        links = state["inner"]["links"]
+        assert (int(state["inner"]["step"]), int(links["to"]["decay_to_init"]["count"])) == (1 - due, 1 - due)
+        if due:
+            chex.assert_trees_all_equal(links["to"]["decay_to_init"]["initial"]["w"], params["w"])
 
 
 @pytest.mark.oracles

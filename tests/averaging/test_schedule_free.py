@@ -10,14 +10,13 @@ from torch_twin import run_torch
 import optchain as oc
 
 RATE, WARMUP = 0.5, 20
-SCHEDULE = oc.linear(0.0, RATE, WARMUP)
 
 
 def schedule_free_sgd(gs, p, b1=0.9, power=2.0):
     """Equations 3 to 5 of the paper, with the weights and the warm-up of its Algorithm 1."""
     x, y, z, total = p, p, p, 0.0
     for t, g in enumerate(gs):
-        rate = RATE * min(t / WARMUP, 1)
+        rate = RATE * min((t + 1) / WARMUP, 1)
         z = z - rate * g
         total += rate**power
         c = rate**power / total if total else 0.0
@@ -42,7 +41,7 @@ def test_is_exact_in_float64_but_for_the_weights(recorded):
 
 @pytest.mark.parametrize("b1", [0.5, 0.9])
 def test_agrees_with_optax_at_a_constant_rate(recorded, b1):
-    """With a schedule optax would begin at step 1."""
+    """With a schedule optax would begin at step 1, where the presets' warm-up begins too."""
     ours = run(oc.schedule_free(oc.adam(0.01, b1=0.0), 0.01, b1), recorded)
     twin = run_twin(optax.contrib.schedule_free(optax.adam(0.01, b1=0.0), 0.01, b1), recorded)
     assert_agree(ours.state["schedule_free"]["z"], twin.state.z, PARAMS)
@@ -101,10 +100,47 @@ def test_the_average_asks_for_the_parameters_and_is_found_anywhere():
 
 
 def test_adamw_decays_at_the_point_of_the_gradient(recorded):
-    """optax's preset without its warm-up, whose count is off by one."""
     ours = run(oc.schedule_free_adamw(0.01, weight_decay=0.1), recorded)
     twin = run_twin(optax.contrib.schedule_free_adamw(0.01, weight_decay=0.1), recorded)
     assert_agree(ours.params, twin.params, PARAMS)
+
+
+def schedule_free_adamw(gs, p, decay_at_z, paper, rate=0.01, warmup=20, b1=0.9, b2=0.999, eps=1e-8, decay=0.1):
+    """The authors' reference implementation, with their package's bias correction and with the paper's."""
+    x, y, z, v, total = p, p, p, np.zeros_like(p), 0.0
+    for t, g in enumerate(gs, 1):
+        seen = 1 - b2**t
+        now = rate * min(t / warmup, 1) * (np.sqrt(seen) if paper else 1)
+        v = b2 * v + (1 - b2) * g**2
+        z = z - now * decay * (z if decay_at_z else y) - now * g / (np.sqrt(v / (1 if paper else seen)) + eps)
+        total += now**2
+        x = x + now**2 / total * (z - x)
+        y = b1 * x + (1 - b1) * z
+    return {"params": y, "z": z, "x": x}
+
+
+@pytest.mark.parametrize("decay_at_z,paper", [(False, False), (True, False), (False, True)])
+def test_adamw_agrees_with_the_authors_versions(recorded, decay_at_z, paper):
+    tx = oc.schedule_free_adamw(0.01, WARMUP, weight_decay=0.1, decay_at_z=decay_at_z, paper=paper)
+    ours, twin = (
+        run(tx, recorded),
+        by_leaf(schedule_free_adamw, recorded.grads, recorded.params, decay_at_z=decay_at_z, paper=paper),
+    )
+    assert_agree(ours.params, twin["params"], PARAMS)
+    assert_agree(ours.state["schedule_free"]["z"], twin["z"], PARAMS)
+
+
+@pytest.mark.parametrize("steps,first", [(0, -1.0), (1, -1.0), (10, -0.1)])
+def test_the_first_step_of_a_warm_up_moves(steps, first):
+    g = jnp.array([1.0, -2.0])
+    for make, expected in ((oc.schedule_free_adamw, jnp.sign(g)), (oc.schedule_free_sgd, g)):
+        tx = make(1.0, warmup_steps=steps)
+        np.testing.assert_allclose(tx.update(g, tx.init(g), g)[0], first * expected, rtol=1e-6)
+
+
+def test_optax_throws_the_first_gradient_of_a_warm_up_away():
+    g, tx = jnp.array([1.0, -2.0]), optax.contrib.schedule_free_adamw(1.0, warmup_steps=10)
+    np.testing.assert_array_equal(tx.update(g, tx.init(g), g)[0], 0.0)
 
 
 @pytest.mark.parametrize("name,value", [("b1", 0.0), ("learning_rate", -0.1), ("weight_lr_power", -1.0)])

@@ -55,7 +55,7 @@ def test_one_example_moves_the_sum_by_no_more_than_the_bound(entries):
 
 def noise(params, count=1, seed=0, sigma=2.0, examples=4, clip=3.0):
     """The noise at one step, as it enters the sum, over its nominal standard deviation."""
-    tx = oc.differentially_private_aggregate(clip, sigma, seed=seed)
+    tx = oc.differentially_private_aggregate(clip, sigma, seed)
     grads = jax.tree.map(lambda p: jnp.zeros((examples, *p.shape)), params)
     u, _ = tx.update(grads, {tx.link.name: {"count": jnp.asarray(count - 1, jnp.int32)}}, params)
     return jax.tree.map(lambda x: np.asarray(x) * examples / (sigma * clip), u)
@@ -97,7 +97,7 @@ def test_trains_within_a_chain():
     """A regression from the gradients of single examples, in one compiled loop."""
     x = jax.random.normal(jax.random.key(0), (64, 3))
     y = x @ jnp.array([1.0, -2.0, 0.5])
-    private = oc.differentially_private_aggregate(1.0, noise_multiplier=0.5, seed=3)
+    private = oc.differentially_private_aggregate(1.0, noise_multiplier=0.5, key=3)
     tx = oc.chain(private=private, lr=oc.scale_by_learning_rate(0.2))
     per_example = jax.vmap(jax.grad(lambda w, x, y: (x @ w["w"] - y) ** 2), (None, 0, 0))
 

@@ -1,6 +1,8 @@
 """Rules: ranges, definition, and one written by a user."""
 
 import dataclasses
+import inspect
+from dataclasses import KW_ONLY
 from typing import NamedTuple
 
 import chex
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 
 import optchain as oc
-from optchain.core.numbers import Decay, Range, Static, numbers
+from optchain.core.numbers import Decay, Range, Rate, Static, numbers
 from optchain.core.seen import nothing_seen, with_sample
 
 
@@ -78,8 +80,6 @@ def test_a_lifted_rule_is_an_optax_transformation():
         ({"b": jnp.asarray(2.0)}, r"must lie in \[0, 1\), got 2.0"),
         ({"b": {}}, "must be a scalar in .* or a schedule, got {}"),
         ({"power": 1.5}, "decaying: power must be of type int, got 1.5"),
-        ({"c": 1}, "decaying has no argument 'c'; valid: b, mask, power"),
-        ({"powr": 1}, "did you mean 'power'"),
     ],
 )
 def test_constants_are_checked_at_construction(arguments, message):
@@ -87,9 +87,40 @@ def test_constants_are_checked_at_construction(arguments, message):
         oc.lift(Decaying, "decaying")(**arguments)
 
 
-def test_missing_arguments_are_named():
-    with pytest.raises(ValueError, match="clip_by_global_norm: missing a required argument: 'max_norm'"):
-        oc.clip_by_global_norm()
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: oc.lift(Decaying, "decaying")(c=1), "decaying has no argument 'c'; valid: b, mask, power"),
+        (lambda: oc.lift(Decaying, "decaying")(powr=1), "did you mean 'power'"),
+        (lambda: oc.clip_by_global_norm(), "clip_by_global_norm: missing a required argument: 'max_norm'"),
+        (lambda: oc.lift(Decaying, "decaying")(0.5, 2, "w"), "decaying takes 2 arguments by position, got 3; .*: mask"),
+        (lambda: oc.guard(oc.scale(1.0), patienc=3), "guard has no argument 'patienc'; did you mean 'patience'"),
+    ],
+)
+def test_a_call_that_does_not_fit_names_the_argument(call, message):
+    with pytest.raises(TypeError, match=message):
+        call()
+
+
+@oc.rule
+class ByName:
+    """Scales by the sum of two numbers, of which the second is given by name."""
+
+    a: Rate
+    _: KW_ONLY
+    b: Rate = 1.0
+
+    def update(self, g, s, p, t):
+        return (self.a + self.b) * g, s
+
+
+def test_fields_after_kw_only_and_the_mask_are_given_by_name():
+    by_name = oc.lift(ByName, "by_name")
+    assert str(inspect.signature(by_name)) == "(a, *, b=1.0, mask=None)"
+    tx = by_name(1.0, b=2.0)
+    assert tx.update(jnp.ones(2), tx.init(jnp.ones(2)))[0].tolist() == [3.0, 3.0]
+    with pytest.raises(TypeError, match="by_name takes 1 arguments by position, got 2; give all others by name: b, m"):
+        by_name(1.0, 2.0)
 
 
 def test_any_scalar_is_a_number():

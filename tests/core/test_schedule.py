@@ -70,6 +70,19 @@ def test_finite_at_every_step(make):
     chex.assert_tree_all_finite(values)
 
 
+LENGTHS = {"steps", "total", "period", "half_period", "decay", "every", "tokens_per_step"}
+
+
+@pytest.mark.parametrize(
+    "make,name",
+    [(make, name) for make in MAKERS.values() for name in LENGTHS & inspect.signature(make).parameters.keys()],
+)
+@pytest.mark.parametrize("length", [0, -1.0])
+def test_a_length_of_no_steps_is_an_error(make, name, length):
+    with pytest.raises(ValueError, match=f"^{make.__name__}: {name} must lie in"):
+        build(make, **{name: length})
+
+
 @every
 def test_as_precise_as_in_float64(make):
     schedule = build(make)
@@ -204,7 +217,7 @@ def test_a_constant_outside_its_range_is_an_error(make):
         wrong = (math.nan,) * max(1, len(value)) if isinstance(value, tuple) else math.nan
         with pytest.raises(ValueError, match=rf"{make.__name__}: {name}(\[0\])? must lie in "):
             build(make, **{name: wrong})
-    with pytest.raises(ValueError, match=f"{make.__name__} has no argument 'speling'"):
+    with pytest.raises(TypeError, match=f"{make.__name__} has no argument 'speling'"):
         build(make, speling=1.0)
 
 
@@ -262,7 +275,7 @@ def test_a_schedule_of_ones_own():
         sawtooth(2.0, [4, 0])
     with pytest.raises(ValueError, match="sawtooth: teeth must be a sequence, got 4"):
         sawtooth(2.0, 4)
-    with pytest.raises(ValueError, match="sawtooth: missing a required argument: 'teeth'"):
+    with pytest.raises(TypeError, match="sawtooth: missing a required argument: 'teeth'"):
         sawtooth(2.0)
 
 

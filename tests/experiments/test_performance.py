@@ -42,6 +42,8 @@ COPIED |= {"ftrl": 8}
 ABOVE_FLOOR |= {"scale_by_cocob": 104 / 52, "cocob": 116 / 52}
 COPIED |= {"scale_by_cocob": 6, "cocob": 6}
 
+PARTIAL_SUMS = 0.04  # bytes for each parameter of a small tree: XLA adds a norm's squares in windows, in float64
+
 
 def rules(link: Any) -> list[Any]:
     """The rules of a link, or of all links of a chain."""
@@ -92,7 +94,7 @@ def test_clipped_adamw_meets_its_goals(tree):
     tx = clipped_adamw()
     found = count(chained(tx), tx, TREES[tree])
     assert found.accessed <= 44.5
-    assert found.temporary <= (0.02 if tree == "tree" else 0.001)
+    assert found.temporary <= (PARTIAL_SUMS if tree == "tree" else 0.001)
 
 
 @pytest.mark.parametrize("make", [oc.clip_by_global_norm, oc.clip_by_leaf_norm])
@@ -101,7 +103,7 @@ def test_a_norm_clip_costs_one_more_reading_of_the_gradient(make, tree):
     tx = make(1.0)
     found = count(chained(tx), tx, TREES[tree])
     assert found.accessed <= 16.1
-    assert found.temporary <= (0.02 if tree == "tree" else 0.001)
+    assert found.temporary <= (PARTIAL_SUMS if tree == "tree" else 0.001)
 
 
 ONE_MORE_READING = {  # of the gradient, and of the parameter where the law reads it: bytes for each parameter
@@ -223,4 +225,4 @@ def test_wrappers_store_no_second_tree(name, tree):
     tx = wrap(oc.adamw(1e-3))
     found = count(chained(tx), tx, TREES[tree])
     assert found.accessed <= accessed
-    assert found.temporary <= temporary + 0.03
+    assert found.temporary <= temporary + PARTIAL_SUMS

@@ -88,6 +88,8 @@ def adam_of_optax():
     return optax.chain(optax.scale_by_adam(), optax.trace(0.9))
 
 
+BODY = {f"links/adam/scale_by_adam/{x}": f"inner/links/adam/scale_by_adam/{x}" for x in ("mu/body", "nu/body", "seen")}
+
 # old chain, new chain, renames, and what must be equal bit for bit: new path, old path
 KEPT = {
     "identical": (core, core, {}, {"": ""}),
@@ -213,7 +215,7 @@ KEPT = {
     "out of optax's": (
         lambda: core(other=optax.chain(core(), optax.trace(0.9))),
         lambda: core(other=core()),
-        {},
+        {"other.1": None},
         {"links/other": "links/other/0", "links/adam": "links/adam"},
     ),
     "beside one another within optax's": (
@@ -240,6 +242,11 @@ KEPT = {
         {},
         {"inner": ""},
     ),
+}
+
+KEPT |= {
+    "group thawed": (lambda: grouped(oc.FROZEN), core, {}, BODY),
+    "group without its chain": (lambda: grouped(oc.sgd(0.1)), core, {}, BODY),
 }
 
 # old chain, new chain, renames, and the error
@@ -280,10 +287,10 @@ REFUSED = {
         r"'m' held count, mu, nu, seen of scale_by_adam and .* of scale_by_belief: .*renames=\{'m': 'm'\}, or start",
     ),
     "nothing kept": (
-        lambda: optax.adam(0.1),
+        lambda: oc.trace(0.9),
         core,
         {},
-        r"nothing of the old state would be kept: it holds \(unnamed\) \(0/count, 0/mu, 0/nu\); "
+        r"nothing of the old state would be kept: it holds \(unnamed\) \(count, trace\); "
         r"expected \(chain\) \(step\), adam \(count, mu, nu, seen\), lr \(count\)",
     ),
     "another transformation of optax's": (
@@ -292,13 +299,6 @@ REFUSED = {
         {},
         "'m' held .*: another technique",
     ),
-    "group thawed": (
-        lambda: grouped(oc.FROZEN),
-        core,
-        {},
-        r"adam\.mu/head/kernel and 1 more is new to this link, .*one count.*renames=\{'adam': None\}",
-    ),
-    "group without its chain": (lambda: grouped(oc.sgd(0.1)), core, {}, r"adam\.mu/head/kernel and 1 more is new"),
     "slots stored narrower": (
         core,
         lambda: oc.precision(core(), slots="bfloat16"),
@@ -449,16 +449,69 @@ def test_parameters_that_change():
     chex.assert_trees_all_equal(
         migrated["links"]["adam"]["scale_by_adam"]["mu"]["body"], state["links"]["adam"]["scale_by_adam"]["mu"]["body"]
     )
-    with pytest.raises(ValueError, match=r"adam\.mu/extra/kernel and 1 more is new to this link"):
-        oc.migrate_state(state, core(), params | {"extra": params["head"]})
+    fresh, report = oc.migrate_state(state, core(), params | {"extra": params["head"]})
+    assert report.created == ("adam.mu/extra/kernel", "adam.nu/extra/kernel") and report.changed
+    moments, before = fresh["links"]["adam"]["scale_by_adam"], state["links"]["adam"]["scale_by_adam"]
+    assert not np.any(moments["mu"]["extra"]["kernel"])
+    chex.assert_trees_all_equal(moments["seen"], before["seen"])
     renamed = {"body": params["body"], "top": params["head"]}
-    with pytest.raises(ValueError, match=r"adam\.mu/top/kernel and 1 more is new to this link"):
+    with pytest.raises(ValueError, match="adam.mu/top/kernel: the parameter top/kernel is new, and head/kernel of the"):
         oc.migrate_state(state, core(), renamed)
-    larger = params | {"head": {"kernel": jnp.ones((3, 5))}}
-    with pytest.raises(ValueError, match=r"adam\.mu/head/kernel is float32\[3, 2\], expected float32\[3, 5\]"):
+    smaller = params | {"head": {"kernel": jnp.ones((3, 1))}}
+    with pytest.raises(ValueError, match=r"adam\.mu/head/kernel is float32\[3, 2\], expected float32\[3, 1\]"):
+        oc.migrate_state(state, core(), smaller)
+    larger = params | {"head": {"kernel": jnp.ones((4, 5))}}
+    with pytest.raises(ValueError, match=r"adam\.mu/head/kernel is float32\[3, 2\], expected float32\[4, 5\]"):
         oc.migrate_state(state, core(), larger)
     migrated, _ = oc.migrate_state(state, core(), larger, {"adam": None})
     assert migrated["links"]["adam"]["scale_by_adam"]["count"] == 0 and migrated["step"] == 6
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_grown_vocabulary_keeps_its_old_rows_in_every_slot(axis):
+    """Also where a slot starts elsewhere than at 0, and where a slot follows one axis alone."""
+    tx = oc.chain(
+        rss=oc.scale_by_rss(initial_accumulator_value=0.5),
+        factored=oc.scale_by_factored_rms(min_dim_size_to_factor=2),
+        adam=oc.scale_by_adam(),
+        start=oc.decay_to_init(0.1),
+    )
+    table = jax.random.normal(jax.random.key(0), (6, 3))
+    state = tx.init({"table": table})
+    _, state = tx.update({"table": jnp.sin(table)}, state, {"table": table})
+    rows = jnp.full((2, 3) if axis == 0 else (6, 2), 7.0)
+    params = {"table": jnp.concatenate([table, rows], axis)}
+    migrated, report = oc.migrate_state(state, tx, params)
+    fresh, grown = tx.init(params), dict(report.grown)
+    factor = "factored.nu_row/table" if axis else "factored.nu_col/table"
+    assert grown[factor] == (table.shape[axis],) and grown["adam.mu/table"] == (6, 3) and not report.created
+    assert "grown      " in str(report) and "rss.sum_of_squares/table from [6, 3]" in str(report)
+    for new, old, start in zip(*map(jax.tree.leaves, map(oc.without_metrics, (migrated, state, fresh))), strict=True):
+        old_part = tuple(slice(n) for n in np.shape(old))
+        np.testing.assert_array_equal(new[old_part], old)
+        if np.shape(new) != np.shape(old):
+            rest = np.ones(new.shape, bool)
+            rest[old_part] = False
+            np.testing.assert_array_equal(new[rest], start[rest])
+    oc.apply(tx, params, migrated, params)
+
+
+def test_slots_that_would_follow_other_axes_of_a_grown_parameter_are_refused():
+    """Which axis Adafactor's rows are follows from which is longer."""
+    params, larger = {"table": jnp.ones((4, 3))}, {"table": jnp.ones((4, 5))}
+    tx = oc.chain(factored=oc.scale_by_factored_rms(min_dim_size_to_factor=2), momentum=oc.trace(0.9))
+    with pytest.raises(
+        ValueError, match=r"table is \[4, 5\] now, and its slots .* have grown along several axes; start"
+    ):
+        oc.migrate_state(tx.init(params), tx, larger)
+    before, after = {"table": jnp.ones((4, 4))}, {"table": jnp.ones((5, 4))}
+    with pytest.raises(
+        ValueError, match=r"table has grown from \[4, 4\] to \[5, 4\], and factored.nu_col/table follows other"
+    ):
+        oc.migrate_state(tx.init(before), tx, after)
+    tx = oc.chain(soap=oc.scale_by_soap())  # its mean square is that in an eigenbasis
+    with pytest.raises(ValueError, match="soap.* is larger now, along an axis that is none of its parameter; start"):
+        oc.migrate_state(tx.init(before), tx, after)
 
 
 def test_all_problems_are_in_one_message():

@@ -35,9 +35,12 @@ def test_every_public_name_is_in_the_stub_once():
 def test_a_function_of_the_stub_has_the_arguments_and_the_docstring_of_the_one_that_runs(name):
     node, function = FUNCTIONS[name], getattr(oc, name)
     parameters = inspect.signature(function).parameters.values()
-    assert [a.arg for a in node.args.args] == [p.name for p in parameters]
-    assert len(node.args.defaults) == sum(p.default is not p.empty for p in parameters)
-    assert all(a.annotation is not None for a in node.args.args) and node.returns is not None
+    arguments = [*node.args.args, *node.args.kwonlyargs]
+    assert [a.arg for a in arguments] == [p.name for p in parameters]
+    assert len(node.args.kwonlyargs) == sum(p.kind is p.KEYWORD_ONLY for p in parameters)
+    defaults = [x for x in (*node.args.defaults, *node.args.kw_defaults) if x is not None]
+    assert len(defaults) == sum(p.default is not p.empty for p in parameters)
+    assert all(a.annotation is not None for a in arguments) and node.returns is not None
     assert ast.get_docstring(node) == inspect.getdoc(function)
 
 

@@ -16,8 +16,9 @@ OPTIONS = [
 
 
 def paper(
-    gs, rank, scale=1.0, update_proj_gap=200, scaling="channel", max_growth=1.01, b1=0.9, b2=0.999, eps=1e-8, seed=0
-):
+    gs, rank, scale=1.0, update_proj_gap=200, scaling="channel", max_growth=1.01, b1=0.9, b2=0.999, eps=1e-8, seed=0,
+    limited_after=True,
+):  # fmt: skip
     """Algorithm 1 of Zhu et al. with its limit on the growth of the norm."""
     tall = gs.shape[1] > gs.shape[2]
     gs = gs.swapaxes(1, 2) if tall else gs
@@ -29,14 +30,17 @@ def paper(
             sketch = np.asarray(jax.random.normal(key, (rank, len(g)), "float64")) / np.sqrt(rank)
         r = sketch @ g
         m, v = b1 * m + (1 - b1) * r, b2 * v + (1 - b2) * r**2
-        adam = m / (1 - b1 ** (t + 1)) / (np.sqrt(v / (1 - b2 ** (t + 1))) + eps)
+        correction = np.sqrt(1 - b2 ** (t + 1)) / (1 - b1 ** (t + 1))
+        adam = m / (np.sqrt(v) + eps)
+        if limited_after:
+            adam = m / (1 - b1 ** (t + 1)) / (np.sqrt(v / (1 - b2 ** (t + 1))) + eps)
         axis = 0 if scaling == "channel" else None
         before = np.linalg.norm(r, axis=axis)  # 0 for units that never work
         u = scale * np.linalg.norm(adam, axis=axis) / np.where(before > 0, before, 1) * g
         if t and np.linalg.norm(u) > max_growth * size:
             u = u / np.linalg.norm(u) * max_growth * size
         size = np.linalg.norm(u)
-        updates.append(u)
+        updates.append(u if limited_after else correction * u)
     updates = np.stack(updates)
     return {"updates": updates.swapaxes(1, 2) if tall else updates}
 
@@ -45,6 +49,17 @@ def paper(
 def test_is_exact_in_float64(recorded_matrices, options):
     ours = run_float64(oc.scale_by_apollo(**options), recorded_matrices).updates
     assert_agree(ours, by_leaf(paper, recorded_matrices.grads, **options)["updates"], 1e-9)
+
+
+def test_the_authors_limit_the_growth_before_the_bias_correction(recorded_matrices):
+    """By as much as the docstring says, of one sketch or another."""
+    ratios = []
+    for gs in jax.tree.leaves(recorded_matrices.grads):
+        ours, theirs = (paper(np.asarray(gs), rank=4, limited_after=x)["updates"] for x in (True, False))
+        ratios.append(np.linalg.norm(theirs, axis=(1, 2)) / np.linalg.norm(ours, axis=(1, 2)))
+    ratios = np.stack(ratios)
+    np.testing.assert_allclose([ratios.min(), ratios.max()], [0.6, 1.2], atol=0.05)
+    np.testing.assert_allclose([ratios[:, -1].min(), ratios[:, -1].max()], [1.0, 1.15], atol=0.04)
 
 
 @pytest.mark.parametrize("scaling", ["channel", "tensor"])

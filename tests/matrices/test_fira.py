@@ -16,26 +16,30 @@ OPTIONS = [
 ]
 
 
-def paper(gs, rank, update_proj_gap=200, scale=1.0, b1=0.9, b2=0.999, eps=1e-8, max_growth=1.01):
+def paper(gs, rank, update_proj_gap=200, scale=1.0, b1=0.9, b2=0.999, eps=1e-8, max_growth=1.01, limited_after=True):
     """Section 4 of Chen et al.: the columns of a matrix with no more rows than columns scaled, and growth limited."""
     if gs.shape[1] > gs.shape[2]:
-        lying = paper(gs.swapaxes(1, 2), rank, update_proj_gap, scale, b1, b2, eps, max_growth)
-        return {"updates": lying["updates"].swapaxes(1, 2)}
+        lying = paper(gs.swapaxes(1, 2), rank, update_proj_gap, scale, b1, b2, eps, max_growth, limited_after)
+        return {"updates": lying["updates"].swapaxes(1, 2), "sizes": lying["sizes"]}
     m = v = size = 0
-    updates = []
+    updates, sizes = [], []
     for t, g in enumerate(gs):
         if t % update_proj_gap == 0:
             p = np.linalg.svd(g, full_matrices=False)[0][:, :rank]
         r = p.T @ g
         m, v = b1 * m + (1 - b1) * r, b2 * v + (1 - b2) * r**2
-        psi = m / (1 - b1 ** (t + 1)) / (np.sqrt(v / (1 - b2 ** (t + 1))) + eps)
+        correction = np.sqrt(1 - b2 ** (t + 1)) / (1 - b1 ** (t + 1))
+        psi = m / (np.sqrt(v) + eps)
+        if limited_after:
+            psi = m / (1 - b1 ** (t + 1)) / (np.sqrt(v / (1 - b2 ** (t + 1))) + eps)
         before = np.linalg.norm(r, axis=0)  # 0 for columns of zeros
         s = np.linalg.norm(psi, axis=0) / np.where(before > 0, before, 1) * (g - scale * p @ r)
         if t and np.linalg.norm(s) > max_growth * size:
             s = s / np.linalg.norm(s) * max_growth * size
         size = np.linalg.norm(s)
-        updates.append(scale * p @ psi + s)
-    return {"updates": np.stack(updates)}
+        sizes.append(size if limited_after else correction * size)
+        updates.append((1 if limited_after else correction) * (scale * p @ psi + s))
+    return {"updates": np.stack(updates), "sizes": np.stack(sizes)}
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
@@ -44,6 +48,17 @@ def test_agrees_with_the_paper(recorded_matrices, options):
     ours, twin = oc.scale_by_fira(**options), by_leaf(paper, recorded_matrices.grads, **options)["updates"]
     assert_agree(run_float64(ours, recorded_matrices).updates, twin, 1e-7)
     assert_agree(run(ours, recorded_matrices).updates, twin, 2e-2)
+
+
+def test_the_authors_limit_the_growth_before_the_bias_correction(recorded_matrices):
+    """By as much as the docstring says; the rest of a first gradient of no more columns than the rank is 0."""
+    ratios = []
+    for gs in jax.tree.leaves(recorded_matrices.grads):
+        ours, theirs = (paper(np.asarray(gs, np.float64), rank=4, limited_after=x)["sizes"] for x in (True, False))
+        ratios.append(theirs / ours)
+    ratios = np.stack(ratios)
+    np.testing.assert_allclose([ratios.min(), ratios.max()], [0.48, 1.44], atol=0.006)
+    np.testing.assert_allclose([ratios[:, -1].min(), ratios[:, -1].max()], [1.01, 1.15], atol=0.006)
 
 
 def drawn(steps=100, shape=(5, 8)):

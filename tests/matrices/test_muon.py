@@ -7,18 +7,18 @@ from agreement import SLOTS, assert_agree, by_leaf, moved, run, run_float64
 from torch_twin import run_torch
 
 import optchain as oc
-from optchain.matrices.newton_schulz import polynomials
+from optchain.matrices.newton_schulz import MUON, polynomials
 
 RATE = -0.02
 OPTIONS = [
     {},
     {"ns_steps": 3, "beta": 0.9, "nesterov": False, "scale": "width"},
     {"beta": 0.0, "eps": 1e-3, "scale": "spectral"},
-    {"method": "polar_express", "ns_steps": 8, "scale": "rms"},
+    {"ns_coeffs": "polar_express", "ns_steps": 8, "scale": "rms"},
 ]
 
 
-def paper(gs, ns_steps=5, beta=0.95, eps=1e-8, nesterov=True, method="newton_schulz", scale="none"):
+def paper(gs, ns_steps=5, beta=0.95, eps=1e-8, nesterov=True, ns_coeffs=MUON, scale="none"):
     """Jordan's algorithm; the sum of gradients there is the mean here, times a factor that the norm takes out."""
     rows, columns = gs.shape[1:]
     factor = {
@@ -32,7 +32,7 @@ def paper(gs, ns_steps=5, beta=0.95, eps=1e-8, nesterov=True, method="newton_sch
         m = beta * m + (1 - beta) * g
         x = beta * m + (1 - beta) * g if nesterov else m
         x = x / (np.sqrt((x**2).sum()) + eps)
-        for a, b, c in polynomials("test", method, ns_steps):
+        for a, b, c in polynomials("test", ns_coeffs, ns_steps):
             x = a * x + b * (x @ x.T) @ x + c * (x @ x.T) @ (x @ x.T) @ x
         updates.append(factor * x)
     return {"updates": np.stack(updates), "mu": m}
@@ -74,6 +74,23 @@ def test_agrees_with_optax_without_the_look_ahead(recorded_matrices):
     assert_agree(ours.state["mu"], twin.state.mu, 1e-12)
     # optax keeps its coefficients in float32.
     assert_agree(ours.params, twin.params, 1e-6)
+
+
+def test_coefficients_step_by_step_are_those_of_optax(recorded_matrices):
+    options = {"ns_coeffs": ((2.5, -2.0, 0.5), (1.5, -0.5, 0.0)), "ns_steps": 2, "nesterov": False}
+    ours = run_float64(oc.scale_by_muon(eps=0.0, **options), recorded_matrices, RATE)
+    twin = run_float64(in_optax(eps=0.0, **options), recorded_matrices, RATE, "standard")
+    assert_agree(ours.params, twin.params, 1e-6)
+
+
+def test_the_adaptive_length_is_that_of_optax_but_for_its_debiasing(recorded_matrices):
+    """The inner product with the mean, which optax divides by the weight that it has seen."""
+    options = {"eps": 0.0, "nesterov": False, "adaptive": True}
+    ours = run_float64(oc.scale_by_muon(**options), recorded_matrices).updates
+    twin = run_float64(in_optax(**options), recorded_matrices, 1.0, "standard").updates
+    for u, x in zip(jax.tree.leaves(ours), jax.tree.leaves(twin), strict=True):
+        seen = 1 - 0.95 ** np.arange(1, len(u) + 1)
+        np.testing.assert_allclose(u / seen[:, None, None], x, atol=1e-6 * np.abs(x).max())
 
 
 def test_does_not_debias_what_it_looks_ahead_from(recorded_matrices):
@@ -129,7 +146,7 @@ def test_the_scales_give_the_sizes_that_they_promise():
         g = {"w": jax.random.normal(jax.random.key(0), shape)}
 
         def update(scale, g=g):
-            tx = oc.scale_by_muon(ns_steps=8, method="polar_express", scale=scale)
+            tx = oc.scale_by_muon(ns_steps=8, ns_coeffs="polar_express", scale=scale)
             return np.asarray(tx.update(g, tx.init(g))[0]["w"])
 
         assert np.sqrt((update("rms") ** 2).mean()) == pytest.approx(0.2, rel=1e-4)
@@ -160,7 +177,7 @@ def test_leaves_of_one_shape_run_together():
 
 def test_wrong_names_are_told():
     p = jnp.ones((2, 2))
-    with pytest.raises(ValueError, match="scale_by_muon: there is no method 'polar_exp'; did you mean 'polar_express'"):
-        oc.scale_by_muon(method="polar_exp").init(p)
+    with pytest.raises(ValueError, match="scale_by_muon: there are no ns_coeffs 'polar_exp'; did you mean 'polar_ex"):
+        oc.scale_by_muon(ns_coeffs="polar_exp").init(p)
     with pytest.raises(ValueError, match="scale_by_muon: there is no scale 'size'; valid: none, rms, spectral, width"):
         oc.scale_by_muon(scale="size").init(p)

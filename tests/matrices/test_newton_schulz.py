@@ -42,10 +42,10 @@ def test_polar_express_finds_the_polar_factor(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("method, steps", [("newton_schulz", 5), ("polar_express", 5), ("polar_express", 3)])
-def test_maps_singular_values_by_the_polynomials_and_keeps_the_vectors(shape, method, steps):
+@pytest.mark.parametrize("given, steps", [(MUON, 5), ("polar_express", 5), ("polar_express", 3)])
+def test_maps_singular_values_by_the_polynomials_and_keeps_the_vectors(shape, given, steps):
     x, _ = conditioned(shape, seed=1)
-    coefficients = polynomials("test", method, steps)
+    coefficients = polynomials("test", given, steps)
     u, sigma, v = np.linalg.svd(x, full_matrices=False)
     wanted = (u * composed(coefficients, sigma / np.linalg.norm(sigma))) @ v
     found = orthogonalized(jnp.asarray(x, jnp.float32), coefficients, 0.0)
@@ -80,10 +80,10 @@ def test_polar_express_needs_fewer_polynomials_than_muon():
     assert worst[7] < 0.01 < worst[5] < 0.2 < worst[3] and np.abs(1 - composed((MUON,) * 7, x)).max() > 0.25
 
 
-@pytest.mark.parametrize("method", ["newton_schulz", "polar_express"])
+@pytest.mark.parametrize("given", [MUON, "polar_express"])
 @pytest.mark.parametrize("size", [1e-30, 1e-15, 1e15, 1e30])
-def test_forgets_the_size_of_the_matrix_and_stays_finite(method, size):
-    x, coefficients = conditioned((6, 4))[0], polynomials("test", method, 5)
+def test_forgets_the_size_of_the_matrix_and_stays_finite(given, size):
+    x, coefficients = conditioned((6, 4))[0], polynomials("test", given, 5)
     one, other = (orthogonalized(jnp.asarray(s * x, jnp.float32), coefficients, 0.0) for s in (1.0, size))
     np.testing.assert_allclose(one, other, atol=1e-5)
 
@@ -93,8 +93,20 @@ def test_zero_stays_zero():
         assert not orthogonalized(jnp.zeros((4, 3)), polar_express(8), eps).any()
 
 
-def test_names_the_nearest_method():
-    with pytest.raises(ValueError, match="scale_by_muon: there is no method 'newton'; did you mean 'newton_schulz'"):
-        polynomials("scale_by_muon", "newton", 5)
+def test_coefficients_are_for_every_step_or_one_after_the_other():
+    steps = tuple((float(i), -1.0, 0.5) for i in range(4))
+    assert polynomials("test", steps, 4) == steps == polynomials("test", [list(x) for x in steps], 4)
+    assert polynomials("test", MUON, 3) == (MUON,) * 3
+
+
+def test_other_coefficients_are_errors():
+    with pytest.raises(
+        ValueError, match="scale_by_muon: there are no ns_coeffs 'polar_expres'; did you mean 'polar_express'"
+    ):
+        polynomials("scale_by_muon", "polar_expres", 5)
+    with pytest.raises(ValueError, match=r"ns_coeffs must be three numbers, or three for each step, got \(1.0, 2.0\)"):
+        polynomials("scale_by_muon", (1.0, 2.0), 5)
+    with pytest.raises(ValueError, match="ns_coeffs has 1 steps, expected ns_steps=2"):
+        polynomials("scale_by_muon", (MUON,), 2)
     with pytest.raises(ValueError, match="ns_steps must be a whole number of at least 1, got 0"):
         polynomials("scale_by_muon", "polar_express", 0)

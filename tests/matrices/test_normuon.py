@@ -10,13 +10,13 @@ from recorded_gradients import repeated
 from torch_twin import run_torch
 
 import optchain as oc
-from optchain.matrices.newton_schulz import polynomials
+from optchain.matrices.newton_schulz import MUON, polynomials
 
 RATE = -0.01
-OPTIONS = [{}, {"b1": 0.9, "b2": 0.99, "eps": 1e-3, "nesterov": True, "method": "polar_express", "ns_steps": 6}]
+OPTIONS = [{}, {"b1": 0.9, "b2": 0.99, "eps": 1e-3, "nesterov": True, "ns_coeffs": "polar_express", "ns_steps": 6}]
 
 
-def paper(gs, b1=0.95, b2=0.95, eps=1e-8, ns_steps=5, nesterov=False, method="newton_schulz"):
+def paper(gs, b1=0.95, b2=0.95, eps=1e-8, ns_steps=5, nesterov=False, ns_coeffs=MUON):
     """Algorithm 1 of Li et al. on the transposed matrix, whose rows are the neurons."""
     m = np.zeros(gs.shape[1:]).T
     v, updates = np.zeros(len(m)), []
@@ -24,7 +24,7 @@ def paper(gs, b1=0.95, b2=0.95, eps=1e-8, ns_steps=5, nesterov=False, method="ne
         m = b1 * m + (1 - b1) * g.T
         x = b1 * m + (1 - b1) * g.T if nesterov else m
         x = x / np.sqrt((x**2).sum())
-        for a, b, c in polynomials("test", method, ns_steps):
+        for a, b, c in polynomials("test", ns_coeffs, ns_steps):
             x = a * x + b * (x @ x.T) @ x + c * (x @ x.T) @ (x @ x.T) @ x
         v = b2 * v + (1 - b2) * (x**2).mean(axis=1)
         normed = x / (np.sqrt(v)[:, None] + eps)

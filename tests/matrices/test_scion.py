@@ -8,7 +8,7 @@ from agreement import SLOTS, assert_agree, by_leaf, moved, run, run_float64
 from torch_twin import run_torch
 
 import optchain as oc
-from optchain.matrices.newton_schulz import polynomials
+from optchain.matrices.newton_schulz import MUON, polynomials
 
 RATE = -0.01
 OPTIONS = [{}, {"norm": "sign", "b": 0.5, "radius": 3.0}, {"norm": "rms", "radius": 2.0}]
@@ -21,7 +21,7 @@ def paper(gs, b=0.9, radius=1.0, norm="spectral", ns_steps=5):
         d = b * d + (1 - b) * g
         x = d / np.sqrt((d**2).sum())
         if norm == "spectral":
-            for a, c3, c5 in polynomials("test", "newton_schulz", ns_steps):
+            for a, c3, c5 in polynomials("test", MUON, ns_steps):
                 x = a * x + c3 * (x @ x.T) @ x + c5 * (x @ x.T) @ (x @ x.T) @ x
             x = np.sqrt(d.shape[1] / d.shape[0]) * x
         elif norm == "sign":

@@ -100,6 +100,14 @@ def test_long_sides_keep_the_standard_basis():
     np.testing.assert_allclose(plain.update(g, state)[0], adam.update(g, adam.init(g))[0], rtol=1e-6)
 
 
+@pytest.mark.parametrize("make", [oc.soap, oc.kl_soap])
+def test_the_first_step_decays_and_does_no_more(make):
+    """The authors' program leaves the decay out of it too."""
+    p, g = {"kernel": jnp.ones((3, 2))}, {"kernel": jax.random.normal(jax.random.key(0), (3, 2))}
+    tx = make(0.1, weight_decay=0.5)
+    np.testing.assert_allclose(tx.update(g, tx.init(p), p)[0]["kernel"], -0.05, rtol=1e-6)
+
+
 def test_wrong_arguments_are_told():
     for name in ("every", "max_dim"):
         with pytest.raises(ValueError, match=f"scale_by_soap: {name} must be a whole number of at least 1, got 0"):

@@ -45,6 +45,15 @@ def test_agrees_with_pytorch_optimizer(recorded):
     assert_agree(params, theirs, PARAMS)
 
 
+@pytest.mark.parametrize("curvature, times", [(1e-4, 2.0), (1e-2, 1.01), (0.0, 1e4)])
+def test_the_eps_of_the_authors_shortens_steps_of_small_curvature(curvature, times):
+    """By as much as the docstring says."""
+    g = jnp.ones(2)
+    ours, theirs = (oc.scale_by_adahessian(eps=eps) for eps in (1e-8, 1e-4))
+    u, v = (tx.update(g, tx.init(g), g, hessian=jnp.full(2, curvature))[0] for tx in (ours, theirs))
+    np.testing.assert_allclose(u / v, times, rtol=2e-3)
+
+
 def test_is_newtons_method_on_a_quadratic():
     curvature = jnp.array([1.0, 10.0, 100.0])
     loss = lambda p: jnp.sum(curvature * p**2) / 2  # noqa: E731

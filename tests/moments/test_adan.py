@@ -1,3 +1,4 @@
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -46,6 +47,12 @@ def test_agrees_with_optax_where_b2_is_a_half(entries):
     assert_agree(ours.params, twin.params, PARAMS)
     with pytest.raises(AssertionError, match="differs by"):
         assert_agree(run(oc.scale_by_adan(), entries).updates, run_twin(optax.scale_by_adan(), entries).updates, 0.1)
+
+
+def test_tiny_gradients_make_whole_steps():
+    """An `eps_root` of 1e-8 would be an eps of 1e-4: the step would be a tenth of this."""
+    tx, g = oc.adan(1.0), jnp.full(3, 1e-5)
+    np.testing.assert_allclose(tx.update(g, tx.init(g), g)[0], -1.0, rtol=2e-3)
 
 
 @pytest.mark.oracles

@@ -47,14 +47,14 @@ def test_agrees_with_optax(entries, options):
 
 def test_warms_up_as_in_the_paper(entries):
     """1 - b3 of a scheduled b3 = 0.999 is known to 3e-5 in float32: the slow mean, and so the update, to no more."""
-    tx = oc.scale_by_ademamix(b3=oc.linear_half_life(0.9, 0.999, 100), alpha=oc.linear(0.0, 6.0, 100))
+    tx = oc.scale_by_ademamix(b3=oc.linear_half_life(0.9, 0.999, 100), alpha=oc.linear(0.06, 6.0, 99))
 
     def b3(t):
-        share = min(t / 100, 1.0)
+        share = min((t + 1) / 100, 1.0)
         logs = np.log(0.9), np.log(0.999)
         return min(np.exp(logs[0] * logs[1] / ((1 - share) * logs[1] + share * logs[0])), 0.999)
 
-    twin = by_leaf(paper, entries.grads, b3=b3, alpha=lambda t: min(6.0 * t / 100, 6.0))
+    twin = by_leaf(paper, entries.grads, b3=b3, alpha=lambda t: min(6.0 * (t + 1) / 100, 6.0))
     ours = run(tx, entries, RATE)
     assert_agree(ours.state["slow"], twin["slow"], 1e-4)
     assert_agree(ours.params, moved(entries.params, twin["updates"], RATE), 1e-4)

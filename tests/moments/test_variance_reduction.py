@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from agreement import PARAMS, SLOTS, assert_agree, by_leaf, moved, run, run_float64
-from recorded_gradients import repeated
+from recorded_gradients import of_axes, repeated
 from techniques import own
 from torch_twin import run_torch
 
@@ -64,6 +64,26 @@ def test_the_preset_is_the_papers_algorithm(recorded, options):
     grads = jax.tree.map(lambda g: 4 * g, recorded.grads)  # some of them are clipped
     ours = run(oc.mars(-RATE, **options), recorded._replace(grads=grads))
     assert_agree(ours.params, by_leaf(mars, grads, recorded.params, **options)["params"], PARAMS)
+
+
+def adamw(gs, b1=0.9, b2=0.95, eps=1e-8):
+    m, v, updates = 0.0, 0.0, []
+    for t, g in enumerate(gs, 1):
+        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+        updates.append(m / (1 - b1**t) / (np.sqrt(v / (1 - b2**t)) + eps))
+    return np.stack(updates)
+
+
+def test_the_authors_step_vectors_by_adamw(recorded):
+    """By as much as the docstring says."""
+    differences = []
+    for gs in jax.tree.leaves(of_axes(recorded, 1).grads):
+        gs = np.asarray(gs, np.float64)
+        start = np.zeros(gs.shape[1:])
+        positions = [start, *(mars(gs[:t], start)["params"] / RATE for t in range(1, len(gs) + 1))]
+        ours, theirs = np.diff(positions, axis=0), adamw(gs)
+        differences.append(np.mean(np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)))
+    np.testing.assert_allclose([min(differences), max(differences)], [0.32, 0.43], atol=0.006)
 
 
 @pytest.mark.oracles

@@ -1,7 +1,5 @@
 """Full optimizers whose steps are in proportion to each parameter's norm; see LARS and Fromage beside their rules."""
 
-import inspect
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -76,16 +74,6 @@ def test_descends_a_quadratic(make, rate):
 
     (after, _), _ = jax.lax.scan(step, (start, tx.init(start)), length=300)
     assert optax.tree.norm(after) < 0.5 * optax.tree.norm(start)
-
-
-@pytest.mark.parametrize("name", ["lars", "lamb", "fromage"])
-def test_the_arguments_it_shares_with_optax_are_the_same(name):
-    """In name, order and default; the one mask of `lars` stands for both of optax's and comes last."""
-    ours, theirs = (inspect.signature(getattr(module, name)).parameters for module in (oc, optax))
-    shared = [x for x in theirs if x in ours]
-    assert [x for x in ours if x in theirs] == shared
-    assert set(ours) - set(shared) == ({"mask"} if name == "lars" else set())
-    assert all(ours[x].default == theirs[x].default for x in shared)
 
 
 @pytest.mark.parametrize(

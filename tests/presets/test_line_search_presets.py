@@ -8,6 +8,7 @@ import optax
 import pytest
 
 import optchain as oc
+from optchain.presets.line_search import SearchChain
 
 START = {"x": jnp.array([-1.2, 0.5]), "y": jnp.array([1.0, -0.5])}
 
@@ -48,6 +49,33 @@ def test_is_that_of_optax_bit_for_bit(options):
     chex.assert_trees_all_equal(state["links"]["lbfgs"]["scale_by_lbfgs"]["optax"], twin[0])
     search = state["links"]["search"]["scale_by_zoom_linesearch"]["optax"]
     chex.assert_trees_all_equal(search, twin[-1])
+
+
+@pytest.mark.parametrize("options", [{"learning_rate": 1e-3, "linesearch": None}, {"learning_rate": 0.5}], ids=str)
+def test_takes_a_learning_rate_as_optax_does(options):
+    told = {} if "linesearch" in options else {"value": None}
+
+    def without_search(tx, grads, state, params, **given):
+        return oc.apply(tx, grads, state, params, **(given if told else {}))
+
+    params, _, values = minimized(oc.lbfgs(**options), without_search, steps=20)
+    theirs, _, others = minimized(optax.lbfgs(**options), plain, grad=None, steps=20)
+    chex.assert_trees_all_equal((params, values), (theirs, others))
+
+
+@pytest.mark.parametrize("name", ["scale_by_backtracking_linesearch", "scale_by_zoom_linesearch"])
+def test_takes_any_line_search_of_optax(name):
+    search = getattr(optax, name)(5)
+    params, state, values = minimized(oc.lbfgs(linesearch=search), oc.apply, steps=20)
+    theirs, _, others = minimized(optax.lbfgs(linesearch=search), plain, grad=None, steps=20)
+    chex.assert_trees_all_equal((params, values), (theirs, others))
+    assert list(state["links"]["search"]) == [name]
+
+
+def test_takes_a_line_search_from_a_configuration():
+    table = {"use": "lbfgs", "linesearch": {"use": "optax.scale_by_zoom_linesearch", "max_linesearch_steps": 5}}
+    tx = oc.from_config(table)
+    assert isinstance(tx.link, SearchChain) and tx.link.links[-1][1].link.name == "scale_by_zoom_linesearch"
 
 
 def direction(g, pairs):
@@ -120,6 +148,5 @@ def test_what_is_missing_is_named():
         oc.apply(tx, START, state, START, value=1.0)
     with pytest.raises(ValueError, match="lbfgs reads the parameters"):
         tx.update(START, state, value=1.0, value_fn=rosenbrock)
-    for name in ("memory_size", "max_linesearch_steps"):
-        with pytest.raises(ValueError, match=f"lbfgs: {name} must be a whole number of at least 1, got 0"):
-            oc.lbfgs(**{name: 0})
+    with pytest.raises(ValueError, match="lbfgs: memory_size must be a whole number of at least 1, got 0"):
+        oc.lbfgs(memory_size=0)

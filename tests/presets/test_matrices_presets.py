@@ -1,5 +1,6 @@
 """The presets for matrices: what they route where, against their links and against optax."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
@@ -101,7 +102,8 @@ def test_works_on_models_of_vectors_alone_and_of_matrices_alone():
 @pytest.mark.parametrize("options", one_of_each([{}, {"beta": 0.9, "weight_decay": 0.1, "ns_steps": 4}]), ids=str)
 def test_muon_agrees_with_optax_but_for_the_look_ahead(recorded, options):
     """optax's Adam looks ahead if its Muon does; its Muon takes embeddings and heads."""
-    ours = oc.muon(0.02, **options, nesterov=False, adam_learning_rate=1e-3, adamw=lambda path, p: False)
+    rates = {"adam_learning_rate": 1e-3, "adam_b2": 0.999}
+    ours = oc.muon(0.02, **options, **rates, nesterov=False, adamw=lambda path, p: False)
     decay = options.get("weight_decay", 0.0)
     theirs = optax.contrib.muon(0.02, **options, nesterov=False, adam_learning_rate=1e-3, adam_weight_decay=decay)
     given = of_axes(recorded, 1, 2)
@@ -110,3 +112,48 @@ def test_muon_agrees_with_optax_but_for_the_look_ahead(recorded, options):
     assert_agree(one, other, 1e-6)
     found, twin = ({path: p for path, p in x.items() if p.ndim == 1} for x in (run(ours, given).params, other))
     assert_agree(found, twin, PARAMS)
+
+
+@pytest.mark.parametrize("rate", [0.02, jnp.float32(0.02), oc.linear(0.02, 0.0, 10)], ids=str)
+def test_the_adam_of_muon_has_the_rate_and_the_decays_of_its_authors(rate):
+    shown = oc.metrics(oc.muon(rate).init(model()))
+    assert shown["lr.learning_rate"] == pytest.approx(0.02)
+    assert shown["adam_lr.learning_rate"] == pytest.approx(3e-4)
+    assert (shown["adam.b1"], shown["adam.b2"]) == pytest.approx((0.9, 0.95))
+    for tx in (oc.muon(rate, scale="rms"), oc.soap(rate), oc.muon_clip(rate, {"block/kernel": -1})):
+        assert oc.metrics(tx.init(model()))["adam_lr.learning_rate"] == pytest.approx(0.02)
+    with pytest.raises(ValueError, match="scale_by_learning_rate: learning_rate must be a scalar"):
+        oc.muon("0.02")
+
+
+@pytest.mark.parametrize("name", one_of_each(PRESETS))
+def test_a_model_whose_kernels_are_all_heads_or_embeddings_is_refused(name):
+    params = {"params": {"embed": {"embedding": jnp.ones((4, 3))}, "head": {"kernel": jnp.ones((3, 3))}}}
+    message = r"no matrix is hidden; by their names all kernels are .*: params/embed/embedding, params/head/kernel"
+    with pytest.raises(ValueError, match=message):
+        getattr(oc, name)(0.01).init(params)
+    for others in ((), "*/embedding", "*"):
+        getattr(oc, name)(0.01, **{"sign" if name == "scion" else "adamw": others}).init(params)
+
+
+class Attention(nn.Module):
+    """A block as a user of linen writes it."""
+
+    @nn.compact
+    def __call__(self, ids):
+        x = nn.Embed(16, 8)(ids) + self.param("pos_emb", nn.initializers.normal(), (4, 8))[None]
+        x = x + nn.MultiHeadDotProductAttention(num_heads=2)(nn.LayerNorm()(x))
+        return nn.Dense(16, name="lm_head")(x + nn.Dense(8)(x))
+
+
+def test_attention_that_is_called_multi_head_is_hidden():
+    """It went to Adam, because its name holds "Head"."""
+    params = jax.eval_shape(Attention().init, jax.random.key(0), jnp.zeros((1, 4), jnp.int32))["params"]
+    views = {"*/out/kernel": "h k d -> (h k) d", "Multi*/kernel": "d h k -> d (h k)"}
+    tx = oc.as_matrices(oc.muon(0.02), views)
+    links = {line.split("  ")[0]: line.split("  ")[-1].strip() for line in oc.routing(tx, params).splitlines()[2:]}
+    hidden = {path for path, names in links.items() if names == "muon, decay, lr"}
+    assert {path for path, names in links.items() if names == "adam, decay, adam_lr"} == set(links) - hidden
+    attention = "MultiHeadDotProductAttention_0"
+    assert hidden == {f"{attention}/{name}/kernel" for name in ("query", "key", "value", "out")} | {"Dense_0/kernel"}
+    tx.init(jax.tree.map(lambda x: jnp.zeros(x.shape), params))

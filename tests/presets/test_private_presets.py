@@ -65,7 +65,7 @@ def test_agrees_with_the_paper_and_optax(options):
 def test_the_noise_is_that_of_its_link():
     params, grads = jax.tree.map(jnp.float32, drawn())
     first = jax.tree.map(lambda g: g[0], grads)
-    private, tx = oc.differentially_private_aggregate(CLIP, 1.5, seed=3), oc.dpsgd(0.1, CLIP, 1.5, 3, momentum=0.9)
+    private, tx = oc.differentially_private_aggregate(CLIP, 1.5, key=3), oc.dpsgd(0.1, CLIP, 1.5, 3, momentum=0.9)
     wanted, _ = private.update(first, private.init(params), params)
     found, state = tx.update(first, tx.init(params), params)
     assert_agree(found, jax.tree.map(lambda u: -0.1 * u, wanted), 1e-6)

@@ -1,6 +1,4 @@
-"""Full optimizers that find their own rate: descent without one, and arguments as optax has them."""
-
-import inspect
+"""Full optimizers that find their own rate: descent without one."""
 
 import jax
 import jax.numpy as jnp
@@ -28,19 +26,6 @@ def test_descends_a_quadratic_of_any_size_without_a_rate(name, size):
         return jax.lax.scan(step, (p, tx.init(p)), length=1000)[0][0]
 
     assert optax.tree.norm(trained(start)) < 0.5 * optax.tree.norm(start)
-
-
-@pytest.mark.parametrize("name", PRESETS)
-def test_the_arguments_it_shares_with_optax_are_the_same(name):
-    """In name, order and default; `betas` are b1 and b2 here, and None for the first distance of dowg its `eps`."""
-    theirs = getattr(optax.contrib, name, getattr(optax, name, None))
-    if theirs is None:
-        pytest.skip("not in optax")
-    ours, theirs = (inspect.signature(x).parameters for x in (getattr(oc, name), theirs))
-    shared = [x for x in theirs if x in ours]
-    assert [x for x in ours if x in theirs] == shared and len(shared) >= 4
-    for x in shared:
-        assert ours[x].default == theirs[x].default or x == "init_estim_sq_dist", x
 
 
 def test_the_decay_of_dog_is_part_of_the_gradient():

@@ -24,7 +24,7 @@ KINDS = {
     "average": oc.chain(oc.adamw(0.01), oc.average_params(0.9)),
     "shampoo": oc.chain(oc.scale_by_shampoo(mask=oc.is_kernel), RATE),
     "prodigy": oc.prodigy(),
-    "sam": oc.sam(oc.sgd(0.01), 0.05),
+    "sam": oc.sam(oc.sgd(0.01), rho=0.05),
     "master": oc.precision(oc.adamw(0.01), params="master"),
     "accumulate": oc.accumulate(oc.adamw(0.01), 2),
     "optax": optax.chain(optax.add_noise(1.0, 0.55, 0), optax.adamw(0.01)),

@@ -37,6 +37,23 @@ def assert_same(found, wanted):
     assert ((found[1] != 0) <= found[0]).all()
 
 
+def test_the_first_steps_of_a_regrown_weight_are_as_large_as_documented():
+    """Its slots begin at 0, while its link's means count as full: nothing corrects their bias."""
+    adam = oc.chain(adam=oc.scale_by_adam(b1=0.5, b2=0.8), lr=oc.scale(-1e-6))
+    tx = oc.sparse(adam, 0.5, schedule=oc.regrow(every=100, fraction=0.5))
+    p, g = {"kernel": jnp.array([[4.0], [3.0], [2.0], [1.0]])}, {"kernel": jnp.array([[1.0], [1.0], [5.0], [1.0]])}
+
+    def step(carry, _):
+        params, state = carry
+        new, state = oc.apply(tx, g, state, params)
+        return (new, state), new["kernel"][2, 0]
+
+    _, path = jax.jit(lambda: jax.lax.scan(step, (oc.masked_params(tx.init(p), p), tx.init(p)), None, 120))()
+    k = np.arange(1, 21)
+    assert not path[:100].any()
+    np.testing.assert_allclose(-np.diff(path[99:]) / 1e-6, (1 - 0.5**k) / np.sqrt(1 - 0.8**k), rtol=1e-3)
+
+
 @pytest.mark.parametrize("step", [0, 7])
 def test_one_shot(step):
     def renew(t, mask, p, g):
@@ -133,6 +150,7 @@ def test_through_a_straight_mask_pruned_weights_come_back_with_their_values():
         (lambda: oc.regrow(1, grow="gradeint"), "grow is 'gradeint'.*did you mean 'gradient'"),
         (lambda: oc.regrow(1, drop=3), "drop is 3"),
         (lambda: oc.regrow(1, end=0), "end must be"),
+        (lambda: oc.regrow(10, end=10), "end must be a whole number of at least 11"),
         (lambda: oc.straight_through(0), "every must be"),
     ],
 )

@@ -36,8 +36,19 @@ class Run:
     metrics: dict[str, float]
 
 
+# What numbers were by default that are others now.
+DEFAULTS = {
+    "muon": {"*adam.b2": 0.999, "*adam_lr.learning_rate": 0.01},
+    "muon_clip": {"*adam.b2": 0.999},
+}
+
+
 def export(name: str) -> Case:
     """The case of an export: the one link of a chain, which shows its metrics."""
+    if name in DEFAULTS:
+        return Case(
+            oc.chain(link=build(name)), EXTRAS.get(name, ()), more=lambda t, grads, params: {"hyper": DEFAULTS[name]}
+        )
     case = Case(oc.chain(link=build(name)), EXTRAS.get(name, ()), name in EXAMPLES)
     case = dataclasses.replace(case, dtype="float64" if name in FLOAT64 else case.dtype)
     return dataclasses.replace(case, gradients=downhill, more=searched) if name == "lbfgs" else case

@@ -44,7 +44,7 @@ def transformations() -> dict[str, Any]:
         "rows": oc.rows(oc.adamw(1e-2), tables="*/qkv/kernel"),
         "schedule_free_adamw": oc.schedule_free_adamw(1e-2, warmup_steps=3),
         "average_params": oc.chain(opt=oc.adamw(1e-2), average=oc.average_params(decay=0.9)),
-        "muon": oc.muon(1e-2),
+        "muon": oc.muon(1e-2, adam_learning_rate=1e-2, adam_b2=0.999),
         "adafactor": oc.adafactor(1e-2, min_dim_size_to_factor=8),
         "clip_by_quantile": oc.chain(clip=oc.clip_by_quantile(), lr=oc.scale_by_learning_rate(1e-2)),
         "sam": oc.sam(oc.sgd(1e-2, momentum=0.9)),

@@ -24,13 +24,24 @@ def test_cosine_agrees_with_optax_and_float64(steps, end):
     close(ours, end + (1 - end) / 2 * (1 + np.cos(np.pi * np.minimum(STEPS / steps, 1))))
 
 
+@pytest.mark.parametrize("exponent", [0.5, 1.5, 2.0])
+def test_a_power_of_it_is_that_of_optax(exponent):
+    exact = 0.2 + 1.8 * (0.5 + 0.5 * np.cos(np.pi * np.minimum(STEPS / 400, 1))) ** exponent
+    close(oc.cosine(2.0, 400, 0.2, exponent)(STEPS), exact, 5e-6)
+    if exponent > 1:  # what optax has left of the small values near the end is 2e-4 off in a root
+        close(optax.cosine_decay_schedule(2.0, 400, 0.1, exponent)(STEPS), exact, 2e-6)
+        theirs = optax.warmup_cosine_decay_schedule(0.3, 1.0, 41, 400, 0.1, exponent)
+        close(oc.warmup_cosine(1.0, 41, 400, 0.3, 0.1, exponent)(STEPS), theirs(STEPS), 2e-6)
+    grads = jax.grad(lambda p, steps: jnp.sum(oc.cosine(1.0, steps, 0.0, p)(STEPS[:9])), (0, 1))(exponent, 4.0)
+    assert np.all(np.isfinite(grads))
+
+
 def test_small_values_near_the_end_are_precise_and_the_end_is_exact():
     ours = oc.cosine(1.0, 10_000)
     exact = np.sin(np.pi / 2 * np.arange(1, 20) / 10_000) ** 2
     chex.assert_trees_all_close(ours(10_000 - np.arange(1, 20)), exact, rtol=1e-3)
     for end in (0.0, 0.1, 0.3):
         assert np.unique(oc.cosine(1.0, 61, end)(np.asarray([61, 62, 10**7]))) == np.float32(end)
-    assert float(oc.cosine(1.0, 0, 0.3)(0)) == np.float32(0.3)
 
 
 def cycles(peak, period, growth, end, steps):
@@ -88,13 +99,11 @@ def test_warmup_cosine_agrees_with_optax(warmup, total, start, end):
     close(oc.warmup_cosine(1.0, warmup, total, start, end)(STEPS), theirs(STEPS))
 
 
-def test_warmup_may_fill_the_whole():
-    # optax refuses a decay of no steps.
-    values = oc.warmup_cosine(1.0, 4, 4, end=0.5)(np.arange(7))
-    chex.assert_trees_all_equal(values, jnp.float32([0, 0.25, 0.5, 0.75, 0.5, 0.5, 0.5]))
-    assert float(oc.warmup_cosine(1.0, 0, 0, end=0.5)(0)) == 0.5
-    with pytest.raises(ValueError, match="warmup_cosine: warmup must be at most total, got warmup=5 and total=4"):
-        oc.warmup_cosine(1.0, 5, 4)
+@pytest.mark.parametrize("warmup", [4, 5])
+def test_a_warmup_leaves_a_step_for_the_fall(warmup):
+    expected = f"warmup_cosine: warmup must be less than total, got warmup={warmup} and total=4"
+    with pytest.raises(ValueError, match=expected):
+        oc.warmup_cosine(1.0, warmup, 4)
 
 
 @pytest.mark.oracles

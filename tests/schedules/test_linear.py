@@ -18,9 +18,10 @@ def test_agrees_with_optax(start, end, steps):
     chex.assert_trees_all_close(oc.linear(start, end, steps)(STEPS), theirs(STEPS), rtol=0, atol=1e-6)
 
 
-def test_no_steps_are_the_end_at_once():
+def test_no_steps_are_an_error_and_traced_ones_the_end_at_once():
     # optax holds the first value for ever instead: there, no steps switch the schedule off.
-    assert float(oc.linear(1.0, 0.25, 0)(0)) == 0.25
+    with pytest.raises(ValueError, match=r"linear: steps must lie in \(0, inf\), got 0"):
+        oc.linear(1.0, 0.25, 0)
     assert float(jax.jit(lambda steps: oc.linear(1.0, 0.25, steps)(0))(0.0)) == 0.25
     assert optax.linear_schedule(1.0, 0.25, 0)(0) == 1.0
 

@@ -36,7 +36,7 @@ def test_is_the_inverse_root_where_no_bound_holds(warmup):
     exact = np.where(steps < warmup, steps / max(warmup, 1), 1) / np.sqrt(np.maximum(steps, max(warmup, 1)))
     chex.assert_trees_all_close(oc.power_law(9.0, 1.0, -0.5, warmup)(steps), exact, rtol=1e-5)
     flat = oc.power_law(9.0, 0.5, 0.0, warmup)(steps)
-    chex.assert_trees_all_close(flat, oc.wsd(0.5, warmup, 1000, 0)(steps), rtol=1e-6)
+    chex.assert_trees_all_close(flat, oc.wsd(0.5, warmup, 1000, 1)(steps), rtol=1e-6)
 
 
 def test_a_growing_power_is_an_error():

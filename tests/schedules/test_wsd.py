@@ -26,9 +26,9 @@ def test_agrees_with_optax_joined(warmup, total, decay, end):
     chex.assert_trees_all_close(oc.wsd(1.0, warmup, total, decay, end)(STEPS), theirs(STEPS), rtol=0, atol=1e-6)
 
 
-def test_phases_may_be_empty():
-    chex.assert_trees_all_equal(oc.wsd(1.0, 0, 4, 0)(np.arange(6)), jnp.float32([1, 1, 1, 1, 0, 0]))
-    chex.assert_trees_all_equal(oc.wsd(1.0, 4, 4, 0, 0.5)(np.arange(6)), jnp.float32([0, 0.25, 0.5, 0.75, 0.5, 0.5]))
+def test_there_may_be_no_warm_up_and_nothing_between_it_and_the_decay():
+    chex.assert_trees_all_equal(oc.wsd(1.0, 0, 4, 1)(np.arange(6)), jnp.float32([1, 1, 1, 1, 0, 0]))
+    chex.assert_trees_all_equal(oc.wsd(1.0, 3, 4, 1, 0.5)(np.arange(6))[3:], jnp.float32([1, 0.5, 0.5]))
     chex.assert_trees_all_equal(oc.wsd(1.0, 0, 4, 4)(np.arange(6)), oc.linear(1.0, 0.0, 4)(np.arange(6)))
 
 

@@ -21,7 +21,7 @@ MATRIX_TECHNIQUES = [name for name, rule in RULES.items() if rule.core_ndim == 2
 # One tree for all that a technique of matrices may meet: two of one shape, layers, a view.
 # The matrices are square: the eigenvectors to an eigenvalue of 0 are any.
 SHAPES = {"w": (8, 8), "v": (8, 8), "layers": (4, 8, 8), "heads": (8, 2, 4)}
-SPECS = {"w": ("x", "y"), "v": (None, "x"), "layers": ("y", None, "x"), "heads": ("x",)}
+SPECS = {"w": ("x", "y"), "v": (None, "x"), "layers": ("y", None, "x"), "heads": ("x", None, "y")}
 
 
 def mesh_of(shape, kind=AxisType.Auto):
@@ -132,11 +132,7 @@ def test_a_step_on_a_mesh_is_that_of_one_device(name, kind):
     update = functools.partial(updated, tx)
     expected = steps(tx.init, jax.jit(update), params, grads)
     mesh = mesh_of((2, 2), kind)
-    specs = SPECS
-    if name == "scale_by_kron" and kind == AxisType.Explicit:
-        # Its `cond` differs from layer to layer, which JAX cannot map over a sharded axis that is explicit.
-        specs = SPECS | {"layers": (None, "y", "x")}
-    sharded, given = placed(params, specs, mesh), [placed(g, specs, mesh) for g in grads]
+    sharded, given = placed(params, SPECS, mesh), [placed(g, SPECS, mesh) for g in grads]
     layouts, own = oc.shardings(tx, sharded), jax.tree.map(lambda p: p.sharding, sharded)
     init = jax.jit(tx.init, out_shardings=layouts)
     # On an explicit mesh the layouts are part of the types, and the law itself keeps them.

@@ -39,7 +39,7 @@ def test_is_exact_in_float64():
 
 
 def test_without_weight_it_is_sam():
-    chex.assert_trees_all_equal(trained(gsam(0.0))[0], trained(oc.sam(oc.sgd(RATE), RHO))[0])
+    chex.assert_trees_all_equal(trained(gsam(0.0))[0], trained(oc.sam(oc.sgd(RATE), rho=RHO))[0])
 
 
 class Radius:

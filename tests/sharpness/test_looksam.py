@@ -44,7 +44,7 @@ def test_is_exact_in_float64():
 
 
 def test_with_k_1_it_is_sam():
-    chex.assert_trees_all_equal(trained(looksam(1))[0], trained(oc.sam(oc.sgd(RATE), RHO))[0])
+    chex.assert_trees_all_equal(trained(looksam(1))[0], trained(oc.sam(oc.sgd(RATE), rho=RHO))[0])
 
 
 def kernels_only(tx):

@@ -19,7 +19,7 @@ def perturbed(params, grads):
 
 
 def sam():
-    return oc.sam(oc.sgd(RATE), RHO)
+    return oc.sam(oc.sgd(RATE), rho=RHO)
 
 
 def test_agrees_with_the_paper():
@@ -66,14 +66,14 @@ def test_agrees_with_pytorch_optimizer(rho):
         fill(x, y)
         optimizer.step(lambda x=x, y=y: fill(x, y))
     twin = {name: p.detach().numpy() for name, p in params.items()}
-    assert_agree(trained(oc.sam(oc.sgd(RATE), rho))[0], twin, PARAMS)
+    assert_agree(trained(oc.sam(oc.sgd(RATE), rho=rho))[0], twin, PARAMS)
 
 
 @pytest.mark.parametrize("size", [1e-30, 1.0, 1e15])
 def test_the_perturbation_is_as_long_as_rho_whatever_the_gradient(size):
     params, g = {"w": jnp.array([1.0, 2.0])}, {"w": size * jnp.array([3.0, 4.0])}
     seen = []
-    tx = oc.sam(oc.scale(1.0), 0.5)
+    tx = oc.sam(oc.scale(1.0), rho=0.5)
     tx.update(g, tx.init(params), params, grad_fn=lambda p: seen.append(p) or p)
     np.testing.assert_allclose(seen[0]["w"], [1.3, 2.4], rtol=1e-6)
 
@@ -84,7 +84,7 @@ def test_it_works_within_chains_guards_and_accumulation():
 
 
 def test_a_schedule_of_the_radius_reads_the_step():
-    late = oc.sam(oc.sgd(RATE), lambda step: jnp.where(step < 1000, 0.0, RHO))
+    late = oc.sam(oc.sgd(RATE), rho=lambda step: jnp.where(step < 1000, 0.0, RHO))
     chex.assert_trees_all_close(trained(late)[0], trained(oc.sgd(RATE))[0], rtol=1e-5, atol=1e-6)
 
 
@@ -97,4 +97,4 @@ def test_what_is_missing_is_named():
     with pytest.raises(ValueError, match="sam: the results of grad_fn lack a leaf|have a leaf 'w' that the results"):
         tx.update(params, tx.init(params), params, grad_fn=lambda p: {})
     with pytest.raises(ValueError, match="sam: rho must lie in"):
-        oc.sam(oc.sgd(0.1), -1.0)
+        oc.sam(oc.sgd(0.1), rho=-1.0)

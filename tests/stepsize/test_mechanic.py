@@ -48,6 +48,19 @@ def test_agrees_with_the_paper(entries, options):
     assert_agree(found.params, twin["x"], 5 * PARAMS)
 
 
+def test_the_first_step_has_no_scale_and_the_second_one_s_init():
+    """The authors' program scales its first step by what its m of 1e-6 makes of its s_init of 1e-8."""
+    tx, p, g = oc.mechanize(oc.sgd(1.0), weight_decay=0.0), jnp.ones(2), jnp.full(2, 0.5)
+    state, scales = tx.init(p), []
+    for _ in range(2):
+        updates, state = tx.update(g, state, p)
+        scales.append(float(oc.metrics(state)["mechanize.scale"]))
+    assert scales[0] == 0 and not updates.any() == 0
+    np.testing.assert_allclose(scales[1], 1e-6, rtol=1e-5)
+    theirs = sum(1 - 0.1**i for i in range(1, 7)) * 1e-6 * 1e-8 / 6 / 1e-8
+    np.testing.assert_allclose(theirs, 98e-8, rtol=2e-3)
+
+
 def test_optax_begins_with_a_scale_and_clips_bets(entries):
     theirs = run_float64(optax.contrib.mechanize(optax.sgd(1.0)), entries, promotion="standard")
     changed = on_vector(paper, entries, as_optax=True)

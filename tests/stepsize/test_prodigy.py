@@ -13,17 +13,17 @@ FLOAT32, FLOAT64 = 2e-4, 1e-5
 OPTIONS = [
     {},
     {"b1": 0.8, "b2": 0.99, "estim_lr0": 1e-4, "estim_lr_coef": 2.0, "weight_decay": 0.1, "bias_correction": True},
-    {"learning_rate": 0.5, "safeguard_warmup": True, "eps": 1e-4},
+    {"learning_rate": 0.5, "safeguard_warmup": True, "eps": 1e-4, "beta3": 0.9},
 ]
 
 
 def paper(
     gs, p, learning_rate=1.0, b1=0.9, b2=0.999, eps=1e-8, estim_lr0=1e-6, estim_lr_coef=1.0, weight_decay=0.0,
-    safeguard_warmup=False, bias_correction=False, new_d_in_eps=False,
+    safeguard_warmup=False, bias_correction=False, beta3=None, new_d_in_eps=False,
 ):  # fmt: skip
     """Algorithm 4 of Mishchenko and Defazio, with the options of their code."""
     m, v, s, r, d, x, updates = np.zeros_like(p), np.zeros_like(p), np.zeros_like(p), 0.0, estim_lr0, p, []
-    b3 = np.sqrt(b2)
+    b3 = np.sqrt(b2) if beta3 is None else beta3
     for t, gradient in enumerate(gs, 1):
         g = gradient(x)
         gamma = learning_rate * (np.sqrt(1 - b2**t) / (1 - b1**t) if bias_correction else 1)
@@ -54,9 +54,10 @@ def test_agrees_with_the_paper(entries, options):
 
 def test_agrees_with_optax(entries):
     """optax corrects the bias always, and adds the new d times eps, which is seen where d grows."""
-    ours = run_float64(oc.prodigy(bias_correction=True, weight_decay=0.1), entries)
-    theirs = run_float64(optax.contrib.prodigy(weight_decay=0.1), entries, promotion="standard")
-    changed = on_vector(paper, entries, bias_correction=True, weight_decay=0.1, new_d_in_eps=True)
+    options = {"weight_decay": 0.1, "beta3": 0.99}
+    ours = run_float64(oc.prodigy(bias_correction=True, **options), entries)
+    theirs = run_float64(optax.contrib.prodigy(**options), entries, promotion="standard")
+    changed = on_vector(paper, entries, bias_correction=True, new_d_in_eps=True, **options)
     assert_agree(ours.params, theirs.params, 1e-3)
     assert_agree(theirs.state.estim_lr, changed["d"], FLOAT64)
     assert_agree(jax.tree.map(lambda u: -u, theirs.updates), changed["updates"], FLOAT64)

@@ -11,7 +11,7 @@ oc.adamw()  # expect: reportCallIssue
 oc.adamw("1e-3")  # expect: reportArgumentType
 oc.adamw(1e-3, b1=None)  # expect: reportArgumentType
 oc.adamw(1e-3, mask=0.1)  # expect: reportArgumentType
-oc.adamw(1e-3, mask=lambda params: params)  # expect: reportArgumentType
+oc.adamw(1e-3, mask=lambda path, leaf, more: True)  # expect: reportArgumentType
 oc.muon(0.02, ns_steps=5.0)  # expect: reportArgumentType
 oc.muon(0.02, nesterov="yes")  # expect: reportArgumentType
 oc.scale_by_adam(b3=0.9)  # expect: reportCallIssue

@@ -63,7 +63,7 @@ techniques: list[Transform] = [
     oc.scale_by_adam(0.9, b2=0.95, eps=jnp.float32(1e-8), mask="*/kernel"),
     oc.scale_by_adam(b1=oc.linear(0.8, 0.9, 100)),
     oc.scale_by_lion(b1=0.95, b2=0.98),
-    oc.scale_by_muon(ns_steps=5, method="polar_express", mask=oc.is_kernel),
+    oc.scale_by_muon(ns_steps=5, ns_coeffs="polar_express", mask=oc.is_kernel),
     oc.scale_by_factored_rms(min_dim_size_to_factor=32),
     oc.scale_by_learning_rate(oc.cosine(1e-3, 100), flip_sign=False),
     oc.trace(0.9, nesterov=True),

@@ -8,6 +8,11 @@ import jax.numpy as jnp
 from optchain.inspect.laws.check import Broken, law
 from optchain.inspect.laws.steps import cast, gradients, told, types_of
 
+try:
+    from jax import enable_x64
+except ImportError:  # JAX before 0.8
+    from jax.experimental import enable_x64  # pyright: ignore
+
 
 def _same_avals(what: str, result: Any, wanted: Any) -> None:
     if jax.tree.structure(result) != jax.tree.structure(wanted):
@@ -59,7 +64,7 @@ def avals_mixed(tx: Any, params: Any) -> None:
 @law
 def avals_float64(tx: Any, params: Any) -> None:
     """Shapes, dtypes and weak types of the state are fixed from init, for float64."""
-    with jax.enable_x64(True):
+    with enable_x64(True):
         _fixed_avals(tx, cast(params, jnp.float64), cast(gradients(params), jnp.float64))
 
 
