@@ -12,7 +12,7 @@ from optchain.control.rejection import NONE, REASONS, first_spoiled
 from optchain.core.gate import Gate, Take
 from optchain.core.lift import technique
 from optchain.core.numbers import Range, checked, whole
-from optchain.core.numerics import ema, global_norm, wide
+from optchain.core.numerics import ema, global_norm, square, wide
 from optchain.core.routing import Given
 from optchain.core.row_gradient import summed
 from optchain.core.states import kept
@@ -133,7 +133,7 @@ class Guard(Gate):
         """The statistics after one more sample. A spike counts as the limit, so that a lasting change is followed."""
         x, finite, count = jnp.minimum(x, self._limit(seen)).astype(jnp.float32), jnp.isfinite(x), seen["count"]
         b = jnp.minimum(self.decay, (count / (count + 1)).astype(jnp.float32))  # a plain mean at first
-        new = {"mean": ema(x, seen["mean"], b), "square": ema(x**2, seen["square"], b), "count": count + 1}
+        new = {"mean": ema(x, seen["mean"], b), "square": ema(square(x), seen["square"], b), "count": count + 1}
         return jax.tree.map(lambda new, old: jnp.where(finite, new, old), new, seen)
 
     def _unscaled(self, x: jax.Array, own: Any) -> jax.Array:

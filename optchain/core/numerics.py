@@ -36,7 +36,12 @@ def incremented(count: jax.Array) -> jax.Array:
 
 def square(x: jax.Array) -> jax.Array:
     """The square, at most the largest finite number, so that a mean of squares never forms inf - inf."""
-    return jnp.minimum(x * x, LARGEST[x.dtype])
+    return bounded(x * x)
+
+
+def bounded(x: jax.Array) -> jax.Array:
+    """A sum or mean of squares, at most the largest finite number."""
+    return jnp.minimum(x, LARGEST[x.dtype])
 
 
 def root(square: jax.Array) -> jax.Array:

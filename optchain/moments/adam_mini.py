@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from optchain.core.lift import lift
 from optchain.core.numbers import Mean, NonNegative, Static
-from optchain.core.numerics import ema, over_root, square
+from optchain.core.numerics import bounded, ema, over_root, square
 from optchain.core.paths import nearest
 from optchain.core.rule import rule
 from optchain.moments.adam import Moments
@@ -70,7 +70,7 @@ class AdamMini:
         return {"nu": tuple(axis for axis in range(p.ndim) if axis not in across)}
 
     def update(self, g, s, p, t, seen):
-        mu, nu = ema(g, s.mu, self.b1), ema(self.mean(square(g)), s.nu, self.b2)
+        mu, nu = ema(g, s.mu, self.b1), ema(bounded(self.mean(square(g))), s.nu, self.b2)
         spread = jnp.expand_dims(nu / seen.b2, self.across(g))
         return over_root(mu / seen.b1, spread, self.eps), Moments(mu, nu)
 

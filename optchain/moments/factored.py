@@ -11,6 +11,7 @@ from optchain.core.numbers import Decay, Fraction, Positive, Static, whole
 from optchain.core.numerics import ema, root, square
 from optchain.core.rule import rule
 
+MOST = 1e37  # of a mean of squares that is divided by: the reciprocal of a larger number is 0 on CPU
 Axes = tuple[int, int]  # of the columns' means and of the rows' means
 
 
@@ -27,8 +28,8 @@ def two_largest(shape: tuple[int, ...], least: int) -> Axes | None:
 
 
 def means(x: jax.Array, axes: Axes) -> tuple[jax.Array, jax.Array]:
-    """The mean of each row, over the second axis, and of each column, over the first."""
-    return jnp.mean(x, axes[1]), jnp.mean(x, axes[0])
+    """The mean of each row, over the second axis, and of each column, over the first; x is at least 0."""
+    return jnp.minimum(jnp.mean(x, axes[1]), MOST), jnp.minimum(jnp.mean(x, axes[0]), MOST)
 
 
 def factor_axes(ndim: int, axes: Axes | None) -> dict[str, tuple[int, ...]]:
@@ -44,7 +45,8 @@ def over_factored_root(g: jax.Array, row: jax.Array, col: jax.Array, axes: Axes)
     first, second = axes[0] - (axes[0] > axes[1]), axes[1] - (axes[1] > axes[0])  # where they stand in `row` and `col`
     # In units of their means, which cancel: a derivative has squares of divisors, which may be as small as the root of
     # eps, and the product of both factors may leave the range of float32.
-    unit, across = (jax.lax.stop_gradient(jnp.mean(x, i, keepdims=True)) for x, i in ((row, first), (col, second)))
+    centers = (jnp.mean(x, axis, keepdims=True) for x, axis in ((row, first), (col, second)))
+    unit, across = (jax.lax.stop_gradient(jnp.minimum(center, MOST)) for center in centers)
     share = row / unit
     share = share / jnp.mean(share, first, keepdims=True)
     part = g / jnp.expand_dims(root(across), axes[0])

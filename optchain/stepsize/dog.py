@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from optchain.core.joint import Joint
 from optchain.core.lift import lift
 from optchain.core.numbers import NonNegative, Positive, Rate
-from optchain.core.numerics import global_norm, quotient, sqrt
+from optchain.core.numerics import bounded, global_norm, quotient, sqrt
 from optchain.core.rule import rule
 from optchain.core.trees import dot, scalar
 
@@ -65,7 +65,7 @@ class DistanceOverGradients:
 
     def update(self, g, s, p, t) -> tuple[Any, ...]:
         distance = jnp.maximum(s.distance, global_norm(s.moved))
-        squares = s.squares + dot(g, g)
+        squares = bounded(s.squares + dot(g, g))
         rate = self.learning_rate * quotient(distance, sqrt(squares + self.eps))
         u = jax.tree.map(lambda x: rate * x, g)
         moved = jax.tree.map(jnp.add, s.moved, u)

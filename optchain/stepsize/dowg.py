@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from optchain.core.joint import Joint
 from optchain.core.lift import lift
 from optchain.core.numbers import NonNegative, Positive, Rate
-from optchain.core.numerics import quotient, sqrt
+from optchain.core.numerics import bounded, quotient, sqrt
 from optchain.core.rule import rule
 from optchain.core.trees import dot, scalar
 
@@ -60,8 +60,8 @@ class DistanceOverWeightedGradients:
         return Way(jax.tree.map(jnp.zeros_like, p), scalar(self.init_estim_sq_dist, p), scalar(0.0, p))
 
     def update(self, g, s, p, t):
-        square = jnp.maximum(s.estim_sq_dist, dot(s.moved, s.moved))
-        squares = s.squares + square * dot(g, g)
+        square = bounded(jnp.maximum(s.estim_sq_dist, dot(s.moved, s.moved)))
+        squares = bounded(s.squares + square * dot(g, g))
         rate = self.learning_rate * quotient(square, sqrt(squares) + self.eps)
         u = jax.tree.map(lambda x: rate * x, g)
         moved = jax.tree.map(jnp.add, s.moved, u)
