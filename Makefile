@@ -5,20 +5,15 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 
 TEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
-<<<<<<< HEAD
 # The oldest versions that are supported, and other Pythons with the newest ones.
 FLOOR := .venv-floor/bin
 PYTHONS ?= 3.12 3.13
 VERSION_TESTS := tests/core tests/control tests/sharding tests/storage tests/test_conformance.py tests/test_flax.py \
-	tests/test_public.py tests/test_docstrings.py tests/test_optax_signatures.py tests/matrices/test_lapack.py \
-	tests/embeddings/test_value_and_grad.py tests/inspect/test_migrate_from_optax.py tests/inspect/test_config.py \
-	tests/inspect/test_catalogue.py
+	tests/test_public.py tests/matrices/test_lapack.py tests/embeddings/test_value_and_grad.py \
+	tests/inspect/test_migrate_from_optax.py tests/inspect/test_config.py tests/inspect/test_catalogue.py
 TEST_PACKAGES := flax orbax-checkpoint scikit-learn chex cloudpickle hypothesis pytest pytest-xdist
 
-.PHONY: install demo test test-all test-oracles test-slow test-floor test-pythons lint readme stubs benchmarks clean
-=======
-.PHONY: install demo test test-all test-oracles test-peers test-slow lint readme stubs benchmarks clean
->>>>>>> bebac6f18d8ef568789c47350e1b22aacd68b36c
+.PHONY: install demo test test-all test-oracles test-peers test-slow test-floor test-pythons lint readme stubs benchmarks clean
 
 install: $(VENV)/.installed
 
