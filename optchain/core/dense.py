@@ -31,7 +31,7 @@ class Dense(Runner):
     views: Views = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
-    def mixes(self) -> bool:  # pyright: ignore
+    def mixes(self) -> bool:
         return self.rule.core_ndim != 0 or bool(seeds(type(self.rule)))
 
     def slots(self, rule: Any, params: Any) -> dict[str, Any]:

@@ -23,9 +23,11 @@ def checked_seed(owner: str, name: str, value: Any) -> Any:
 
 def key_of(seed: Any) -> jax.Array:
     """A seed as a key of `jax.random`."""
-    if isinstance(seed, int) or seed.ndim == 0:
-        return seed if _is_key(seed) else jax.random.key(seed)
-    return jax.random.wrap_key_data(seed)
+    if isinstance(seed, int):
+        return jax.random.key(seed)
+    if _is_key(seed):
+        return seed
+    return jax.random.wrap_key_data(seed) if seed.ndim else jax.random.key(seed)
 
 
 def words_of(seed: Any) -> list[Any]:
@@ -37,5 +39,5 @@ def words_of(seed: Any) -> list[Any]:
     return list(seed.ravel().astype(jnp.uint32)) if seed.ndim else [jnp.asarray(seed).astype(jnp.uint32)]
 
 
-def _is_key(x: Any) -> bool:
-    return jnp.issubdtype(getattr(x, "dtype", None), jax.dtypes.prng_key)
+def _is_key(x: jax.Array) -> bool:
+    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)

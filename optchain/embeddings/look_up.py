@@ -16,7 +16,7 @@ def _trace() -> Any:
     try:
         from jax.extend.core import get_opaque_trace_state
     except ImportError:
-        from jax.core import get_opaque_trace_state  # pyright: ignore
+        from jax.core import get_opaque_trace_state
 
     return get_opaque_trace_state(convention="nnx")
 

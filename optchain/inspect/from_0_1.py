@@ -58,15 +58,21 @@ def from_0_1(node: Any, after: dict[str, Entry], renames: Renames, path: str = "
         inner = {"inner": of(wrapped["inner"])} if "inner" in wrapped else {}
         return wrapped | inner | {"others": {name: of(x, name) for name, x in wrapped.get("others", {}).items()}}
     to = target(path, renames)
-    technique = after[to].technique if to in after else None
-    if technique is not None and isinstance(node, dict) and not is_technique(node) and not is_of_optax(technique, node):
-        slots, heads = _renamed(technique, node), {keys[0] for keys in after[to].slots if keys}
+    entry = None if to is None else after.get(to)
+    technique = None if entry is None else entry.technique
+    if entry is not None and technique is not None and _is_bare(technique, node):
+        slots, heads = _renamed(technique, node), {keys[0] for keys in entry.slots if keys}
         if slots.keys() & heads:
             return {technique: slots}
     states = within(node)
     for keys, state in states:
         node = _replaced(node, keys, of(state, prefix_of(keys, states)))
     return node
+
+
+def _is_bare(technique: str, node: Any) -> bool:
+    """Whether these may be the slots of a technique without its name."""
+    return isinstance(node, dict) and not is_technique(node) and not is_of_optax(technique, node)
 
 
 def _wrapped(node: Any, after: dict[str, Entry]) -> Any:

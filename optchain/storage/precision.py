@@ -40,7 +40,7 @@ class Precision(Around):
     name = "precision"
 
     @property
-    def mixes(self) -> bool:  # pyright: ignore
+    def mixes(self) -> bool:
         return self.params == "stochastic" or self.slots != "float32" or self.watch
 
     def begin(self, params: Any) -> dict[str, Any]:

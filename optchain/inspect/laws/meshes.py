@@ -85,7 +85,8 @@ class Box:
 
     @classmethod
     def tree_unflatten(cls, names: tuple[str, ...], values: Any) -> "Box":
-        return cls(*values, names)
+        (value,) = values
+        return cls(value, names)
 
 
 @law
