@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from optchain.core.holes import is_hole
-from optchain.core.paths import path_of
+from optchain.core.paths import named_leaves
 from optchain.sharding.axes import Follows, followed
 
 CURE = "start its link anew, renames={'the link': None}"
@@ -22,7 +22,7 @@ def misfits(tx: Any, state: Any, params: Any, old: dict[int, tuple[str, tuple[in
         params: the parameters now.
         old: the names of slots that are larger now and their shapes before, by the number of the leaf in the state.
     """
-    now, leaves, ps = _followed(tx, state, params), jax.tree.leaves(state), jax.tree.leaves_with_path(params)
+    now, leaves, ps = _followed(tx, state, params), jax.tree.leaves(state), named_leaves(params)
     grown: dict[int, dict[tuple[int | None, int], str]] = {}
     for i, (name, shape) in old.items():
         follows = now[i] or Follows(-1, (None,) * len(shape))
@@ -38,14 +38,14 @@ def misfits(tx: Any, state: Any, params: Any, old: dict[int, tuple[str, tuple[in
         path, p = ps[param]
         if others:
             names = ", ".join(axes.values())
-            yield f"{path_of(path)} is {list(p.shape)} now, and its slots {names} have grown along several axes; {CURE}"
+            yield f"{path} is {list(p.shape)} now, and its slots {names} have grown along several axes; {CURE}"
             continue
         shape = tuple(n if i == axis else size for i, size in enumerate(p.shape))
         abstract = [jax.ShapeDtypeStruct(shape if j == param else x.shape, x.dtype) for j, (_, x) in enumerate(ps)]
         earlier = jax.tree.structure(params).unflatten(abstract)
         if _followed(tx, jax.eval_shape(tx.init, earlier), earlier) != now:
             sizes = f"from {list(shape)} to {list(p.shape)}"
-            yield f"{path_of(path)} has grown {sizes}, and {name} follows other axes than before; {CURE}"
+            yield f"{path} has grown {sizes}, and {name} follows other axes than before; {CURE}"
 
 
 def _followed(tx: Any, state: Any, params: Any) -> list[Follows | None]:
