@@ -33,7 +33,7 @@ COUNTED = counted.cases()
 # Metrics that have another name now.
 RENAMED = {"link.mechanic.scale": "link.mechanize.scale"}
 # Metrics that are newer than version 0.1, by their last part.
-NEW = ("leaf",)
+NEW = ("leaf", "min_norm", "b2")
 # Runs that are meant to differ after their first step, and why.
 CHANGED = {
     "nested chains, overridden": "a mean stays a mean while its decay changes: it is divided by the weight seen",
