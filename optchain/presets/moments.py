@@ -1,5 +1,7 @@
 """Full optimizers of the moments, most of them Adam's descendants: each is its technique, a decay and a rate."""
 
+from typing import Any
+
 from optchain.core.chain import chain
 from optchain.core.mask import Mask
 from optchain.core.numbers import Number
@@ -75,7 +77,7 @@ def adadelta(
     >>> tx = oc.adadelta(1.0)
     """
     none = isinstance(weight_decay, (int, float)) and weight_decay == 0  # the parameters need not be read for it
-    decay = {} if none else {"decay": add_decayed_weights(weight_decay, mask)}
+    decay: dict[str, Any] = {} if none else {"decay": add_decayed_weights(weight_decay, mask)}
     return chain(**decay, adadelta=scale_by_adadelta(rho, eps), lr=scale_by_learning_rate(learning_rate))
 
 
