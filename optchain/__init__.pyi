@@ -4028,7 +4028,7 @@ def adadelta(
     *,
     mask: Mask | None = None,
 ) -> Transform:
-    """Adadelta: `add_decayed_weights` of the gradient (L2), `scale_by_adadelta`, `scale_by_learning_rate`.
+    """Adadelta: `add_decayed_weights` of the gradient (L2) unless 0, `scale_by_adadelta`, `scale_by_learning_rate`.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.

@@ -28,7 +28,7 @@ OTHER_DEFAULTS = {
     ("add_noise", "key"): NOT_GIVEN,
     ("differentially_private_aggregate", "key"): NOT_GIVEN,
     ("adan", "eps_root"): "optax's 1e-8, inside the root, is a floor of 1e-4 under the gradients",
-    ("scale_by_adan", "eps_root"): "optax's 1e-8, inside the root, is a floor of 1e-4 under the gradients",
+    ("muon", "adam_b2"): "the 0.95 of its authors for vectors and heads",
     ("dowg", "init_estim_sq_dist"): "optax's None is its eps, 1e-4 by default",
     ("fromage", "min_norm"): "the authors' code has no least norm: a bias that begins at 0 would not move",
     ("lbfgs", "linesearch"): "the same search, as one of optchain's",

@@ -18,6 +18,7 @@ from optchain.core.transform import Transform, ours, transform
 from optchain.presets.arguments import documented
 from optchain.presets.preset import preset
 from optchain.stepsize.learning_rate import scale_by_learning_rate
+from optchain.stepsize.scale import scale
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,7 +160,8 @@ def lbfgs(
     """
     whole("lbfgs", "memory_size", memory_size, 1)
     directions = transform(Directions(memory_size, scale_init_precond))
-    links = {"lbfgs": directions, "lr": scale_by_learning_rate(1.0 if learning_rate is None else learning_rate)}
+    downhill = {"descent": scale(-1.0)} if learning_rate is None else {"lr": scale_by_learning_rate(learning_rate)}
+    links = {"lbfgs": directions, **downhill}
     if linesearch is None:
         return transform(Chain(tuple(links.items())))
     if not ours(linesearch):

@@ -1,5 +1,7 @@
 """Full optimizers of the moments, most of them Adam's descendants: each is its technique, a decay and a rate."""
 
+from typing import Any
+
 from optchain.core.chain import chain
 from optchain.core.mask import Mask
 from optchain.core.numbers import Number
@@ -69,13 +71,14 @@ def adadelta(
     *,
     mask: Mask | None = None,
 ) -> Transform:
-    """Adadelta: `add_decayed_weights` of the gradient (L2), `scale_by_adadelta`, `scale_by_learning_rate`.
+    """Adadelta: `add_decayed_weights` of the gradient (L2) unless 0, `scale_by_adadelta`, `scale_by_learning_rate`.
 
     >>> import optchain as oc
     >>> tx = oc.adadelta(1.0)
     """
-    decay, lr = add_decayed_weights(weight_decay, mask), scale_by_learning_rate(learning_rate)
-    return chain(decay=decay, adadelta=scale_by_adadelta(rho, eps), lr=lr)
+    none = isinstance(weight_decay, (int, float)) and weight_decay == 0  # the parameters need not be read for it
+    decay: dict[str, Any] = {} if none else {"decay": add_decayed_weights(weight_decay, mask)}
+    return chain(**decay, adadelta=scale_by_adadelta(rho, eps), lr=scale_by_learning_rate(learning_rate))
 
 
 acprop = optimizer("acprop", scale_by_acprop, 0.0, "b1 b2 eps eps_root weight_decay mask")

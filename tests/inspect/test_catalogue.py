@@ -12,7 +12,7 @@ ROWS = {row.name: row for row in oc.optimizers()}
     [
         ("sgd", ("lr",), 0.0, "entry", "Robbins and Monro, 1951"),
         ("adamw", ("adam", "decay", "lr"), 2.0, "entry", "arXiv:1412.6980"),
-        ("lbfgs", ("lbfgs", "lr", "search"), 23.002, "array", "Liu and Nocedal, 1989"),
+        ("lbfgs", ("lbfgs", "descent", "search"), 23.002, "array", "Liu and Nocedal, 1989"),
         ("lion", ("lion", "decay", "lr"), 1.0, "entry", "arXiv:2302.06675"),
     ],
 )
