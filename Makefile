@@ -5,7 +5,20 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 
 TEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
+<<<<<<< HEAD
+# The oldest versions that are supported, and other Pythons with the newest ones.
+FLOOR := .venv-floor/bin
+PYTHONS ?= 3.12 3.13
+VERSION_TESTS := tests/core tests/control tests/sharding tests/storage tests/test_conformance.py tests/test_flax.py \
+	tests/test_public.py tests/test_docstrings.py tests/test_optax_signatures.py tests/matrices/test_lapack.py \
+	tests/embeddings/test_value_and_grad.py tests/inspect/test_migrate_from_optax.py tests/inspect/test_config.py \
+	tests/inspect/test_catalogue.py
+TEST_PACKAGES := flax orbax-checkpoint scikit-learn chex cloudpickle hypothesis pytest pytest-xdist
+
+.PHONY: install demo test test-all test-oracles test-slow test-floor test-pythons lint readme stubs benchmarks clean
+=======
 .PHONY: install demo test test-all test-oracles test-peers test-slow lint readme stubs benchmarks clean
+>>>>>>> bebac6f18d8ef568789c47350e1b22aacd68b36c
 
 install: $(VENV)/.installed
 
@@ -48,6 +61,21 @@ test-peers: $(VENV)/.peers
 test-slow: install
 	$(TEST) -m slow
 
+# What may differ between versions, on the oldest ones: every technique, and the files where JAX, Flax and optax show.
+test-floor: .venv-floor/.installed
+	$(FLOOR)/python -m pytest -q -n 2 --dist loadfile -m 'not full and not slow and not oracles' \
+		-W 'ignore:Sharding info not provided' $(VERSION_TESTS)
+
+.venv-floor/.installed: pyproject.toml constraints-floor.txt
+	$(PYTHON) -m venv .venv-floor
+	$(FLOOR)/python -m pip install --quiet --disable-pip-version-check --constraint constraints-floor.txt \
+		--editable . $(TEST_PACKAGES)
+	touch $@
+
+# The core and the documentation's examples on other Pythons, where pyenv or the path has them.
+test-pythons:
+	for version in $(PYTHONS); do bash .ci/python $$version '$(TEST_PACKAGES)' || exit 1; done
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -67,4 +95,4 @@ benchmarks: $(VENV)/.oracles
 	$(BIN)/python -m experiments.benchmarks loop
 
 clean:
-	rm -rf $(VENV) .jax_cache .pytest_cache .ruff_cache build *.egg-info
+	rm -rf $(VENV) .venv-* .jax_cache .pytest_cache .ruff_cache build *.egg-info

@@ -11,8 +11,10 @@ if VERSION < (0, 8):
 
     jax.enable_x64 = enable_x64  # pyright: ignore
 
-# The first version that has it, the tests that need it (patterns of their names), and what it is.
-NEEDS: list[tuple[tuple[int, ...], str, str]] = []
+# The first version that has it, the tests that need it (a pattern of their names), and what it is.
+NEEDS: list[tuple[tuple[int, ...], str, str]] = [
+    ((0, 8, 1), "*test_qk.py::test_flax_nnx_supplies_the_logits_by_sow", "its newest Flax, 0.12.0, has no nnx.capture"),
+]
 
 
 def skip_what_is_lacking(items: list[pytest.Item]) -> None:

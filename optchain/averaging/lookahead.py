@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optchain.core.around import Around
+from optchain.core.around import Around, Held
 from optchain.core.lift import technique
 from optchain.core.numbers import Number, Range, checked, whole
 from optchain.core.routing import Given
@@ -48,13 +48,14 @@ class Lookahead(Around):
         # The slow step counts its own steps.
         routed = routed | {self.slot: routed[self.slot].at(None)}
 
-        def synchronized(slow: Any, other: Any, inner: Any) -> Any:
+        def synchronized(slow: Any, other: Held, inner: Any) -> Any:
             fast = jax.tree.map(jnp.add, params, new)
             way = jax.tree.map(jnp.subtract, slow, fast)
-            moved, other = self.other_step(self.slot, way, {"others": {self.slot: other}}, slow, routed)
+            moved, other = self.other_step(self.slot, way, {"others": {self.slot: other.state}}, slow, routed)
             slow = jax.tree.map(jnp.add, slow, moved)
-            fresh = start(self.inner, slow) if self.restarts else None
-            inner = jax.tree.map(lambda x, old: jnp.asarray(x, old.dtype), fresh, inner) if fresh else inner
+            if self.restarts:
+                fresh = start(self.inner, slow)
+                inner = inner._replace(state=jax.tree.map(lambda x, y: jnp.asarray(x, y.dtype), fresh, inner.state))
             return jax.tree.map(jnp.subtract, slow, params), slow, other, inner
 
         due = count >= self.every
@@ -65,7 +66,7 @@ class Lookahead(Around):
             synchronized,
             lambda slow, other, inner: (new, slow, other, inner),
             own[self.slot],
-            state["others"][self.slot],
+            self.held(state, self.slot),
             kept,
         )
         inner = kept if self.restarts else inner

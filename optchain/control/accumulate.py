@@ -37,6 +37,7 @@ class Accumulate(Gate):
 
     name = "accumulate"
     reads = ("weight", "emit")
+    mixes = True
 
     def takes(self) -> frozenset[str]:
         # The mean of the i-th examples of all micro-batches is no example, and to clip it protects none.

@@ -45,6 +45,7 @@ class Guard(Gate):
 
     name = "guard"
     reads = ("value",)
+    mixes = True
 
     def begin(self, params: Any) -> dict[str, Any]:
         own = {name: jnp.zeros((), jnp.int32) for name in ("accepted", "rejected", "streak", "reason")}

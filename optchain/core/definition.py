@@ -10,6 +10,7 @@ from optchain.core.gather import on_their_mesh
 from optchain.core.misfit import another, described, require_shapes_of_init
 from optchain.core.paths import names_of
 from optchain.core.routing import Given, received
+from optchain.core.shards import require_whole
 from optchain.core.states import STRUCTURE
 from optchain.core.transform import transform
 
@@ -26,6 +27,7 @@ class Definition:
     name: str
     numbers: Mapping[str, Any] = {}  # those that `hyper` may override, as they were given
     reads: tuple[str, ...] = ()  # names of the extra arguments that it reads
+    mixes = False  # whether an entry of what it makes depends on other entries, or on where it stands among them
 
     def children(self) -> dict[str, Any]:
         """The transformations within this one by the prefix of their numbers' names; the prefix `""` adds none."""
@@ -60,6 +62,10 @@ class Definition:
         """What gradients may be besides arrays like the parameters: "rows" of tables, or those of "examples"."""
         return frozenset()
 
+    def within(self, tree: Any) -> Any:
+        """A tree like the parameters with holes for leaves that pass as they are."""
+        return tree
+
     def metrics(self) -> dict[str, Any]:
         """The metrics before the first update; none where the state holds them."""
         return {}
@@ -75,6 +81,7 @@ class Definition:
     def update(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         self.require_state(state)
         door = Door(self, params, updates)
+        require_whole(self, door.updates, door.params)
         try:
             new, after, _ = self.propose(door.updates, state, door.params, self._received(door, extra, state))
         except (TypeError, ValueError):
@@ -86,6 +93,7 @@ class Definition:
         """One step that rounds to the parameters' dtype once."""
         self.require_state(state)
         door = Door(self, params, grads)
+        require_whole(self, door.updates, door.params)
         given = self._received(door, extra, state, alone=True)
         try:
             new, after, _ = self.advance(door.updates, state, door.params, given)

@@ -17,6 +17,7 @@ from optchain.core.gather import is_explicit, layout
 from optchain.core.holes import HOLE, is_hole
 from optchain.core.law import Law, plain
 from optchain.core.layers import depths
+from optchain.core.numbers import seeds
 from optchain.core.paths import named_leaves, names_of
 from optchain.core.rule import KEPT_BY_THE_LINK, core_of
 from optchain.core.runner import Now, Runner
@@ -28,6 +29,10 @@ class Dense(Runner):
     """Runs a rule on each leaf by itself, in the form that its layers and its matrix view give it."""
 
     views: Views = dataclasses.field(default_factory=dict)
+
+    @functools.cached_property
+    def mixes(self) -> bool:  # pyright: ignore
+        return self.rule.core_ndim != 0 or bool(seeds(type(self.rule)))
 
     def slots(self, rule: Any, params: Any) -> dict[str, Any]:
         depths(self.layers, params)  # a wrong declaration is an error for an elementwise rule too

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from optchain.core.around import Around
+from optchain.core.around import Around, Held, stepped
 from optchain.core.definition import Result
 from optchain.core.misfit import require_same_shapes
 from optchain.core.numerics import wide
@@ -15,7 +15,7 @@ from optchain.core.routing import Given
 from optchain.core.row_gradient import is_row_gradient
 from optchain.core.transform import advance, propose, step, takes
 
-# What becomes of gradients and the state of `inner` in a step: new updates, or new parameters, and a new state.
+# What becomes of gradients and of what is held of `inner` in a step: new updates, or new parameters, and what is held.
 Take = Callable[[Any, Any, Given], tuple[Any, Any]]
 
 
@@ -30,7 +30,10 @@ class Gate(Around):
         return takes(self.inner)
 
     def run(self, grads: Any, state: Any, given: Given, nothing: Any, take: Take) -> tuple[Any, Any]:
-        """What comes of the gradients, and the new state: `nothing` where `inner` does not step."""
+        """What comes of the gradients, and the new state: `nothing` where `inner` does not step.
+
+        In the old state and the new one `inner` stands as it is held: see `Held`.
+        """
         raise NotImplementedError
 
     def step(self, updates: Any, state: Any, params: Any, given: Given) -> Result:
@@ -42,14 +45,15 @@ class Gate(Around):
     def advance(self, grads: Any, state: Any, params: Any, given: Given) -> Result:
         return self._run(advance, grads, state, params, given, params)
 
-    def _run(self, stepped: Any, grads: Any, state: Any, params: Any, given: Given, nothing: Any = None) -> Result:
+    def _run(self, how: Any, grads: Any, state: Any, params: Any, given: Given, nothing: Any = None) -> Result:
         self.require_state(state)
 
-        def take(grads: Any, inner: Any, given: Given) -> tuple[Any, Any]:
-            return stepped(self.inner, grads, inner, params, given)[:2]
+        def take(grads: Any, inner: Held, given: Given) -> tuple[Any, Held]:
+            return stepped("", self.inner, grads, inner.state, params, given, how)
 
+        held = state | {"inner": self.held(state)}
         nothing = _no_update(grads, params) if nothing is None else nothing
-        new, after = self.run(grads, state, given.split(self.children())[""], nothing, take)
+        new, after = self.run(grads, held, given.split(self.children())[""], nothing, take)
         require_same_shapes(state[self.name], after[self.name])
         return new, self.with_shown(after), {}
 

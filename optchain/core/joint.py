@@ -30,6 +30,8 @@ class Joint(Runner):
     updates, the slots, and a dict with the scalars that its class names in `metrics`.
     """
 
+    mixes = True
+
     def slots(self, rule: Any, params: Any) -> dict[str, Any]:
         slots = rule.init(params)
         return slots._asdict() if slots else {}

@@ -65,6 +65,9 @@ class Runner(Definition):
     def _is_constant(self) -> bool:
         return all(type(value) is float for value in self.numbers.values())
 
+    def within(self, tree: Any) -> Any:
+        return tree if self.mask is None else part(tree, select(self.mask, tree))
+
     def metrics(self) -> dict[str, Any]:
         return self._at(jnp.zeros((), jnp.int32), {})[1] | dict.fromkeys(self.rule.metrics, 0.0)
 

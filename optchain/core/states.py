@@ -53,9 +53,10 @@ def kept(state: Any, technique: str) -> list[dict[str, Any]]:
 def metrics(state: Any) -> dict[str, jax.Array]:
     """The metrics in an optimizer state, by dotted name.
 
-    `step` counts the updates of a chain; `<link>.<number>` is the value that the last update used; links and wrappers
-    add what they compute anyway (`clip.norm`, `accumulate.dropped`). Chains inside optax's wrappers are found too:
-    where a state holds several chains side by side, their names begin with the keys that lead to them.
+    `step` counts the updates of a chain; `<link>.<number>` is the value that the last update used, in a wrapper
+    `<number>` of the technique within it; links and wrappers add what they compute anyway (`clip.norm`,
+    `accumulate.dropped`, of a guard within a guard `guard_2.norm`). Chains inside optax's wrappers are found too: where
+    a state holds several chains side by side, their names begin with the keys that lead to them.
 
     Args:
         state: what `init` or `update` of a chain, or of a wrapper around chains, returned; nnx and linen states too.
@@ -156,13 +157,18 @@ def _dotted(path: tuple[Any, ...]) -> str:
     return "".join(f"{key}." for key in keys if key is not None)
 
 
-def _metrics(state: Any, prefix: str, keyed: bool) -> Iterator[tuple[str, jax.Array]]:
+def _metrics(state: Any, prefix: str, keyed: bool, around: tuple[str, ...] = ()) -> Iterator[tuple[str, jax.Array]]:
     for keys, node in _states(state):
         inside = prefix + (keys if keyed else "")
         if "links" in node:
             yield f"{inside}step", node["step"]
-        yield from ((f"{inside}{name}", x) for name, x in node.get("metrics", {}).items())
+        owner = next((name for name in node if name not in STRUCTURE), "")
+        # A wrapper within one of its kind has a number, as links of one technique have.
+        number = f"_{around.count(owner) + 1}" if owner in around else ""
+        for name, x in node.get("metrics", {}).items():
+            head, dot, rest = name.partition(".")
+            yield f"{inside}{head}{number if head == owner else ''}{dot}{rest}", x
         if "inner" in node:
-            yield from _metrics(node["inner"], inside, keyed)
+            yield from _metrics(node["inner"], inside, keyed, (*around, owner))
         for name, other in {**node.get("links", {}), **node.get("others", {})}.items():
             yield from _metrics(other, f"{inside}{name}.", keyed)

@@ -12,6 +12,7 @@ from optchain.core.door import no_rows, rounded_sum, widened
 from optchain.core.misfit import require_same_shapes
 from optchain.core.paths import named_leaves
 from optchain.core.row_gradient import is_row_gradient
+from optchain.core.shards import require_whole
 
 Tx = optax.GradientTransformation
 
@@ -70,13 +71,17 @@ def start(tx: Any, params: Any) -> Any:
 def step(tx: Any, updates: Any, state: Any, params: Any, given: Any) -> Any:
     """One update of any transformation within another, in float32 or wider; its new state, and its metrics."""
     if isinstance(tx, Transform):
-        return tx.update.__self__.step(updates, state, params, given)  # pyright: ignore
+        link: Any = tx.update.__self__  # pyright: ignore
+        if link.mixes:
+            require_whole(link, updates, params)
+        return link.step(updates, state, params, given)
     return _optax_update(tx, updates, state, params, given)
 
 
 def propose(tx: Any, grads: Any, state: Any, params: Any, given: Any) -> Any:
     """As `step`, for gradients and parameters in their own dtypes."""
     if isinstance(tx, Transform):
+        require_whole(tx.link, grads, params)
         return tx.link.propose(grads, state, params, given)
     return _optax_update(tx, widened(grads), state, widened(params), given)
 
@@ -84,6 +89,7 @@ def propose(tx: Any, grads: Any, state: Any, params: Any, given: Any) -> Any:
 def advance(tx: Any, grads: Any, state: Any, params: Any, given: Any) -> Any:
     """The parameters and the state after one step of any transformation within another, and its metrics."""
     if isinstance(tx, Transform):
+        require_whole(tx.link, grads, params)
         return tx.link.advance(grads, state, params, given)
     updates, state, metrics = propose(tx, grads, state, params, given)
     return rounded_sum(params, updates), state, metrics

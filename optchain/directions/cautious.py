@@ -37,6 +37,7 @@ class Cautious(Around):
     alignment: Any = transform(Dense(Alignment(), "alignment"))
 
     name = "cautious"
+    mixes = True
 
     def others(self) -> dict[str, Any]:
         return {"alignment": self.alignment}

@@ -40,6 +40,7 @@ class Graft(Around):
     rescaling: Any = transform(Dense(Rescaling(), "rescaling"))
 
     name = "graft"
+    mixes = True
 
     def others(self) -> dict[str, Any]:
         return {"magnitude": self.magnitude, "rescaling": self.rescaling}

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from optchain.core.around import Around
+from optchain.core.around import Around, stepped
 from optchain.core.definition import Result
 from optchain.core.holes import is_hole, part
 from optchain.core.numerics import incremented, wide
@@ -55,7 +55,7 @@ class CatchUp(Around):
         slept = {leaf: count - then for leaf, then in named_leaves(last)}
         awake = _awake(own, params) if shrinking else params
         caught = dataclasses.replace(given, around=waking(slept))
-        us, inner, metrics = step(self.inner, updates, state["inner"], awake, caught)
+        us, inner = stepped("", self.inner, updates, state["inner"], awake, caught)
         if shrinking:
             us = jax.tree.map(
                 lambda u, then, p, old: u if is_hole(then) else u + (p - wide(old)), us, last, awake, params
@@ -63,7 +63,7 @@ class CatchUp(Around):
         after = self._shrunk(updates, state, params, given) if shrinking else {}
         count = incremented(count)
         after |= {"count": count, "last": jax.tree.map(lambda then: jnp.maximum(then, count), last)}
-        return us, self.with_shown({self.name: after, "inner": inner}), metrics
+        return us, self.with_shown({self.name: after, "inner": inner}), {}
 
     def _shrunk(self, updates: Any, state: Any, params: Any, given: Given) -> dict[str, Any]:
         """What the decay of weights has made of a parameter of each table after this step too."""

@@ -1,6 +1,7 @@
 """Looking up rows of a table so that its gradient is that of the rows."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -38,10 +39,17 @@ class Record:
         return rows if self.taps is None else rows + self.taps[len(self.ids) - 1]
 
 
+OPERATORS = """add radd sub rsub mul rmul truediv rtruediv floordiv rfloordiv mod rmod pow rpow matmul rmatmul neg pos
+    abs getitem len iter"""
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table while `oc.row_value_and_grad` traces a function: what stands among its parameters for the array."""
+    """A table while `oc.row_value_and_grad` traces a function: what stands among its parameters for the array.
+
+    It has the attributes, methods and operators of an array, each of which uses all of it.
+    """
 
     array: jax.Array
     record: Record = dataclasses.field(metadata={"static": True})
@@ -55,12 +63,22 @@ class Table:
         return self.array.ndim
 
     @property
+    def size(self) -> int:
+        return self.array.size
+
+    @property
     def dtype(self) -> Any:
         return self.array.dtype
 
     def __getitem__(self, key: Any) -> Any:
         # `variable[...]` is how every version of nnx reads what a variable holds.
         return self if key is ... else self.whole()[key]
+
+    def __getattr__(self, name: str) -> Any:
+        # What no array has is asked for to tell objects apart, which uses nothing.
+        if name in self.__dataclass_fields__ or name.startswith("_") or not hasattr(jax.Array, name):
+            raise AttributeError(f"a table has no attribute {name!r}")
+        return getattr(self.whole(), name)
 
     def whole(self) -> jax.Array:
         """The array, for a use of all of it, after which its gradient is dense."""
@@ -69,6 +87,17 @@ class Table:
 
     # Whatever else a model does with the table is such a use.
     __jax_array__ = whole
+
+
+def _operator(name: str) -> Callable[..., Any]:
+    def applied(table: Table, *args: Any) -> Any:
+        return getattr(table.whole(), name)(*args)
+
+    return applied
+
+
+for _name in OPERATORS.split():
+    setattr(Table, f"__{_name}__", _operator(f"__{_name}__"))
 
 
 def look_up(table: Any, ids: jax.Array) -> jax.Array:

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import optax
 
-from optchain.core.around import Around
+from optchain.core.around import Around, stepped
 from optchain.core.definition import Result
 from optchain.core.door import rounded_sum, widened
 from optchain.core.holes import is_hole
@@ -17,7 +17,7 @@ from optchain.core.paths import named_leaves, nearest
 from optchain.core.places import at_places
 from optchain.core.routing import Given
 from optchain.core.row_gradient import RowGradient, is_row_gradient
-from optchain.core.transform import Transform, ours, step, takes, transform
+from optchain.core.transform import Transform, ours, takes, transform
 from optchain.core.walk import definitions
 from optchain.embeddings.catch_up import CatchUp
 from optchain.embeddings.requirements import are_tables, require_rows
@@ -80,9 +80,9 @@ class Rows(Around):
             otherwise=lambda x: _Slot(x, None),
         )
         taken = jax.tree.map(_Slot.take, slots, is_leaf=_is_slot)
-        us, new, _ = step(self.inner, widened(us), taken, widened(rows), given.split(self.children())[""])
-        inner = jax.tree.map(_Slot.put, slots, new, is_leaf=_is_slot)
-        return picks, us, self.with_shown(state | {"inner": inner})
+        us, held = stepped("", self.inner, widened(us), taken, widened(rows), given.split(self.children())[""])
+        inner = jax.tree.map(_Slot.put, slots, held.state, is_leaf=_is_slot)
+        return picks, us, self.with_shown(state | {"inner": held._replace(state=inner)})
 
     def _touched(self, grads: Any, params: Any, few: bool) -> Any:
         """For each table the rows that its gradient touches, in the structure of the parameters; None elsewhere."""

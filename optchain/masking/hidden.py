@@ -1,6 +1,7 @@
 """Which matrices are hidden, as far as the names in a model tell."""
 
 import dataclasses
+import functools
 import re
 from typing import Any
 
@@ -8,7 +9,7 @@ import jax
 
 from optchain.core.layers import Layers
 from optchain.core.mask import Choice, is_kernel, select
-from optchain.core.paths import named_leaves
+from optchain.core.paths import names_of
 
 EMBEDDINGS = {"embed", "embeds", "embedding", "embeddings", "embedder", "emb", "posemb", "wte", "wpe"}
 HEADS = {"head", "classifier", "logits", "unembed", "unembedding", "readout"}
@@ -42,6 +43,7 @@ def is_hidden(path: str, p: jax.Array) -> bool:
     return is_kernel(path, p) and not is_outer(path)
 
 
+@functools.lru_cache(maxsize=4096)
 def is_outer(path: str) -> bool:
     """Whether the keys of a path say that it is of an embedding or of a head."""
     keys = [key for i, key in enumerate(path.split("/")) if i or key != "params"]
@@ -69,9 +71,9 @@ class Hidden(Choice):
         return is_hidden.__name__
 
     def over(self, tree: Any, layers: Layers | None = None) -> list[bool]:
-        inside = select(is_hidden, tree, layers)
-        pairs = zip(named_leaves(tree), select(is_kernel, tree, layers), strict=True)
-        kernels = [path for (path, _), here in pairs if here]
+        paths, kernel = names_of(tree), select(is_kernel, tree, layers)
+        kernels = [path for path, here in zip(paths, kernel, strict=True) if here]
+        inside = [here and not is_outer(path) for path, here in zip(paths, kernel, strict=True)]
         if kernels and not any(inside):
             problem = f"by their names all kernels are embeddings or heads: {', '.join(kernels[:3])}"
             raise ValueError(f"no matrix is hidden; {problem}; name those that are not hidden, or () if all are")

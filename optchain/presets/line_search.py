@@ -27,6 +27,8 @@ class Borrowed(Definition):
     State: `{name: {"optax": that of optax}}`.
     """
 
+    mixes = True
+
     def made(self) -> Any:
         """optax's transformation."""
         raise NotImplementedError

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optchain.core.around import Around
+from optchain.core.around import Around, first_held, stepped
 from optchain.core.definition import Result
 from optchain.core.door import widened
 from optchain.core.lift import technique
@@ -39,6 +39,7 @@ class Sparse(Choice, Around):
     """
 
     name = "sparse"
+    mixes = True
 
     def shown(self, own: dict[str, Any]) -> dict[str, Any]:
         return {"sparsity": own["sparsity"], "changed": own["changed"]}
@@ -51,7 +52,8 @@ class Sparse(Choice, Around):
 
     def start(self, params: Any) -> dict[str, Any]:
         own = self.begin(widened(params))
-        return self.with_shown({self.name: own, "inner": start(self.inner, self._view(own, params))})
+        inner = first_held("", self.inner, start(self.inner, self._view(own, params)))
+        return self.with_shown({self.name: own, "inner": inner})
 
     def step(self, updates: Any, state: Any, params: Any, given: Given) -> Result:
         return self._update(step, updates, state, params, given)
@@ -62,7 +64,7 @@ class Sparse(Choice, Around):
     def advance(self, grads: Any, state: Any, params: Any, given: Given) -> Result:
         """One step that rounds to the parameters' dtype once, with zeros outside the masks."""
         own, grads, inner, view, given = self._begun(grads, state, params, given)
-        after, inner, _ = advance(self.inner, grads, inner, view, given)
+        after, inner = stepped("", self.inner, grads, inner, view, given, advance)
         new = where_masked(own["masks"], lambda mask, x, p: jnp.where(mask, x, 0).astype(p.dtype), after, params)
         if self.schedule.keeps_dense:
             own["dense"] = part_of(own["masks"], after)
@@ -75,10 +77,10 @@ class Sparse(Choice, Around):
 
         return jax.tree.map(cast, new, grads, params)
 
-    def _update(self, stepped: Any, grads: Any, state: Any, params: Any, given: Given) -> Result:
+    def _update(self, how: Any, grads: Any, state: Any, params: Any, given: Given) -> Result:
         """One update, in float32 or wider, that leads to exactly 0 outside the masks."""
         own, grads, inner, view, given = self._begun(grads, state, params, given)
-        new, inner, _ = stepped(self.inner, grads, inner, view, given)
+        new, inner = stepped("", self.inner, grads, inner, view, given, how)
         if not self.schedule.keeps_dense:
             new = where_masked(own["masks"], lambda mask, u, p: jnp.where(mask, u, -wide(p)), new, params)
             return new, self.with_shown({self.name: own, "inner": inner}), {}

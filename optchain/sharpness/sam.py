@@ -29,6 +29,7 @@ class Sam(Around):
     rho: Number
 
     name = "sam"
+    mixes = True
     needs_params = True
     reads = ("grad_fn",)
 

@@ -28,6 +28,7 @@ class Hypergradient(Around):
     hyper_learning_rate: float
 
     name = "hypergradient"
+    mixes = True
 
     def begin(self, params: Any) -> dict[str, Any]:
         return {"rate": scalar(self.learning_rate, params), "last": jax.tree.map(jnp.zeros_like, params)}

@@ -30,6 +30,7 @@ class Mechanic(Around):
     num_betas: int
 
     name = "mechanize"
+    mixes = True
     needs_params = True
 
     def begin(self, params: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optchain.core.around import Around
+from optchain.core.around import Around, stepped
 from optchain.core.definition import Result
 from optchain.core.door import like, widened
 from optchain.core.holes import HOLE, is_hole
@@ -16,7 +16,7 @@ from optchain.core.numbers import SEED, Seed, checked
 from optchain.core.numerics import incremented, wide
 from optchain.core.paths import map_named, nearest
 from optchain.core.routing import Given
-from optchain.core.transform import Transform, start, step, transform
+from optchain.core.transform import Transform, transform
 from optchain.stepsize.scale import scale
 from optchain.storage.rounding import random_bits, stochastic_round
 
@@ -39,13 +39,18 @@ class Precision(Around):
 
     name = "precision"
 
+    @property
+    def mixes(self) -> bool:  # pyright: ignore
+        return self.params == "stochastic" or self.slots != "float32" or self.watch
+
     def begin(self, params: Any) -> dict[str, Any]:
         counts = {"count": jnp.zeros((), jnp.int32), "lost": jnp.zeros((), jnp.float32)}
         return counts | {"rest": jax.tree.map(self._rest, params)}
 
     def start(self, params: Any) -> dict[str, Any]:
-        inner = self._narrowed(start(self.inner, widened(params)), jnp.zeros((), jnp.int32))
-        return self.with_shown({self.name: self.begin(params), "inner": inner})
+        state = super().start(widened(params))
+        inner = self._narrowed(state["inner"], jnp.zeros((), jnp.int32))
+        return state | {self.name: self.begin(params), "inner": inner}
 
     def shown(self, own: dict[str, Any]) -> dict[str, Any]:
         return {"lost": own["lost"]} if self.watch else {}
@@ -79,12 +84,15 @@ class Precision(Around):
         own = state[self.name]
         view = params if params is None else jax.tree.map(self._view, params, own["rest"])
         inner = jax.tree.map(lambda x: wide(x) if x.dtype == jnp.bfloat16 else x, state["inner"])
-        new, inner, _ = step(self.inner, widened(grads), inner, view, given.split(self.children())[""])
+        new, held = stepped("", self.inner, widened(grads), inner, view, given.split(self.children())[""])
         count = incremented(own["count"])
         lost = own["lost"]
         if self.watch and params is not None:
             lost = lost_updates(new, params).astype(jnp.float32)
-        after = {self.name: own | {"count": count, "lost": lost}, "inner": self._narrowed(inner, count)}
+        after = {
+            self.name: own | {"count": count, "lost": lost},
+            "inner": held._replace(state=self._narrowed(held.state, count)),
+        }
         return new if self.params == "nearest" else jax.tree.map(lambda p, u: p + u, view, new), after
 
     def _stored(self, exact: Any, state: dict[str, Any], params: Any) -> tuple[Any, dict[str, Any]]:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -174,3 +175,34 @@ def test_functions_see_leaves_without_the_layers_that_are_declared(mask, way):
         updates, _ = transformation.update(params, transformation.init(params), params)
         changed.append([bool((u != outside).any()) for u in jax.tree.leaves(updates)])
     assert changed == [[True, True, True, False], [True, False, True, False]]
+
+
+TAKERS = {
+    **WAYS,
+    "a preset": lambda mask: oc.adamw(0.1, weight_decay=0.5, mask=mask),
+    "the other matrices of muon": lambda mask: oc.muon(0.1, adamw=mask),
+    "without": lambda mask: oc.scale(0.0, mask=Without(None, mask)),
+    "examples": lambda mask: oc.differentially_private_aggregate(1e-3, 0.0, mask=mask),
+}
+
+
+@pytest.mark.parametrize("taker", TAKERS)
+def test_wherever_a_mask_is_taken_it_may_be_the_beginning_of_a_tree_or_a_function_of_the_whole(taker):
+    params = {"a": {"x": jnp.ones((2, 2)), "y": jnp.ones((2, 2))}, "b": jnp.ones((2, 2)), "c": jnp.ones((2, 2))}
+    beginning = {"a": True, "b": False, "c": False}
+    results = []
+    for mask in ("a/*", beginning, lambda params: beginning):
+        tx = TAKERS[taker](mask)
+        results.append(tx.update(params, tx.init(params), params)[0])
+    chex.assert_trees_all_equal(*results)
+    assert not jnp.array_equal(results[0]["a"]["x"], results[0]["b"])
+
+
+def test_a_leaf_that_cannot_move_is_left_out_by_any_mask():
+    params = {"a": {"n": jnp.arange(2)}, "w": jnp.ones(2)}
+    for mask in ({"a": False, "w": True}, lambda params: {"a": False, "w": True}, Without(None, "a/*")):
+        updates, _ = oc.scale(2.0, mask=mask).update(params, oc.scale(2.0, mask=mask).init(params), params)
+        np.testing.assert_array_equal(updates["a"]["n"], params["a"]["n"])
+    tx = oc.scale(2.0, mask={"a": True, "w": True})
+    with pytest.raises(ValueError, match="scale: leaf 'a/n' is int32, expected a real floating dtype"):
+        tx.update(params, tx.init(params), params)

@@ -107,7 +107,7 @@ def test_functions_are_written_by_their_names():
     tx = oc.scale(0.5, mask=functools.partial(oc.is_matrix, "x", p=2))
     assert "rule=Scale(step_size=0.5)" in repr(tx)
     assert "mask=partial(is_matrix, 'x', p=2)" in repr(tx)
-    assert repr(oc.muon(oc.linear(0.1, 0.0, 9))).count("is_hidden") == 4
+    assert repr(oc.muon(oc.linear(0.1, 0.0, 9))).count("Hidden()") == 4
     assert "('one', optax.scale_by_adam)" in repr(oc.chain(one=optax.scale_by_adam()))
 
 

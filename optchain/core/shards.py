@@ -1,0 +1,41 @@
+"""Inside `shard_map` a transformation sees one device's shard: what needs whole arrays there is refused, by name.
+
+JAX says of every array over which mesh axes it varies from device to device, unless `shard_map` is called with
+`check_vma=False`, or as `pmap`: there it says nothing, and nothing can be refused. An elementwise technique is right on
+shards, and every technique is on arrays that are the same on all devices.
+"""
+
+from typing import Any
+
+import jax
+from jax.sharding import get_abstract_mesh
+
+from optchain.core.paths import path_of
+
+
+def require_whole(link: Any, updates: Any, params: Any) -> None:
+    """What a definition mixes is whole on every device, or an error names the leaf and the mesh axes.
+
+    Args:
+        link: the definition, which says in `mixes` whether it needs whole arrays, and in `within` of which leaves.
+        updates: what it receives.
+        params: the parameters, None where there are none.
+    """
+    if not link.mixes or not get_abstract_mesh().manual_axes:
+        return
+    for tree, kind in ((updates, "update"), (params, "parameter")):
+        for path, x in jax.tree.leaves_with_path(link.within(tree)):
+            axes = sorted(map(str, varying(x)))
+            if axes:
+                over = f"the mesh ax{'i' if len(axes) == 1 else 'e'}s {', '.join(map(repr, axes))}"
+                problem = f"inside shard_map the {kind} of leaf {path_of(path)!r} varies over {over}"
+                reason = "so a device has a shard, and this technique looks across entries or draws by their place"
+                mean = f"average the gradients of parts of a batch first, jax.lax.pmean(grads, {tuple(axes)})"
+                raise ValueError(f"{link.name}: {problem}, {reason}; step outside of shard_map, or {mean}")
+
+
+def varying(x: Any) -> frozenset[Any]:
+    """The mesh axes over which an array inside `shard_map` is another on each device."""
+    aval = jax.typeof(x)
+    manual = getattr(aval, "manual_axis_type", None)
+    return aval.vma if manual is None else manual.varying  # as older versions of JAX call it
