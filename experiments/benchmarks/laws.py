@@ -15,7 +15,7 @@ from experiments.benchmarks.defects import DEFECTS
 from experiments.benchmarks.twins import techniques
 
 MARKS = {"holds": ".", "broken": "X", "exempt": "e", "skipped": "-"}
-COLUMNS = {"holds": "hold", "exempt": "exempt", "skipped": "not applicable", "broken": "broken"}
+COLUMNS = {"holds": "hold", "exempt": "exempt", "skipped": "n/a", "broken": "broken"}
 
 
 def run(only: list[str], laws: list[str], out: Path) -> Path:

@@ -171,12 +171,20 @@ def test_without_torch_its_rows_are_left_out_with_a_line(tmp_path, monkeypatch, 
 
 @pytest.mark.full
 def test_laws_prints_and_records_what_holds(tmp_path, capsys):
-    path = laws.run(["oc.scale", "optax.adam"], tmp_path / "laws.jsonl")
+    chosen = ["avals_mixed", "stacked_layers", "constant_gradients"]
+    path = laws.run(["oc.add_noise", "optax.adam"], chosen, tmp_path / "laws.jsonl")
     ours, theirs = (json.loads(line) for line in path.read_text().splitlines())
-    assert ours["transformation"] == "oc.scale" and ours["broken"] == 0
-    assert {law for law, x in theirs["laws"].items() if x == "broken"} == {"avals_mixed", "float16_zero_gradients"}
-    assert "wanted" in theirs["reasons"]["avals_mixed"]
-    assert "avals_mixed" in capsys.readouterr().out
+    assert ours["laws"] == dict(zip(chosen, ["holds", "exempt", "skipped"], strict=True)) and ours["broken"] == 0
+    assert theirs["laws"] == dict(zip(chosen, ["broken", "holds", "skipped"], strict=True))
+    assert "wanted" in theirs["reasons"]["avals_mixed"] and "add_noise: each leaf" in ours["reasons"]["stacked_layers"]
+    printed = capsys.readouterr().out
+    assert "-e." in printed and "-.X" in printed  # in the order of the laws
+    assert laws.cells([ours])[0]["exempt"] == "1 (33.3%)"
+    assert laws.totals([ours, theirs])[0] == {
+        "law": "avals_mixed",
+        **{f"optchain: {x}": n for x, n in {"hold": 1, "exempt": 0, "n/a": 0, "broken": 0}.items()},
+        **{f"optax: {x}": n for x, n in {"hold": 0, "exempt": 0, "n/a": 0, "broken": 1}.items()},
+    }
     names = [name for name, _ in laws.transformations()]
     assert {"oc.adamw", "optax.lion", "optax.contrib.muon"} <= set(names) and len(names) == len(set(names))
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from optchain.control.accumulate import accumulate
+from optchain.control.extra_means import require_means
 from optchain.control.guard import guard
 from optchain.core.transform import apply, ours
 from optchain.inspect.laws.check import Broken, law
@@ -75,18 +76,27 @@ def empty_arrays(tx: Any, params: Any) -> None:
 def frozen_leaves(tx: Any, params: Any) -> None:
     """What a group freezes comes out as it is and costs no state, within a guard and accumulation too."""
     frozen = {"array": jnp.ones(1000), "count": jnp.array([16777217]), "key": jax.random.PRNGKey(123456789)}
-    wrapped = guard(accumulate(groups(tx, {"frozen/*": FROZEN, "*": {}}), 2))
     both = {"some": params, "frozen": frozen}
     grads = {"some": gradients(params), "frozen": jax.tree.map(jnp.ones_like, frozen)}
+    wrapped, extra = _guarded(groups(tx, {"frozen/*": FROZEN, "*": {}}))
 
-    def step() -> Any:
+    def step() -> None:
         state = wrapped.init(both)
-        after, _ = apply(wrapped, grads, state, both, **told())
+        after, _ = apply(wrapped, grads, state, both, **extra)
         _require_same("the parameters", after["frozen"], frozen)
-        alone = guard(accumulate(groups(tx, {"*": {}}), 2)).init({"some": params})
-        _require_bytes(state, alone)
+        alone, _ = _guarded(groups(tx, {"*": {}}))
+        _require_bytes(state, alone.init({"some": params}))
 
     jax.eval_shape(step)
+
+
+def _guarded(tx: Any) -> tuple[Any, dict[str, Any]]:
+    """The transformation within accumulation, unless that refuses it, and a guard, and what that may be told."""
+    try:
+        require_means(tx)
+    except ValueError:
+        return guard(tx), told()
+    return guard(accumulate(tx, 2)), {name: x for name, x in told().items() if not callable(x)}
 
 
 def _strangers() -> dict[str, Any]:
