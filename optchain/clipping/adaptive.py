@@ -22,7 +22,7 @@ class AdaptiveClip:
         clipping: :math:`\lambda`, the bound on the ratio of the norms, > 0; about 0.01.
         eps: :math:`\epsilon`, the least that a norm of weights counts for, in the units of p, > 0.
 
-    Shapes and dtypes: any; norms are summed in float32. It reads the parameters: `update` without them is an error. A
+    Shapes and dtypes: any; norms are summed in float64. It reads the parameters: `update` without them is an error. A
     kernel has its outputs last, as in Flax. For one with several axes of outputs give a view with `as_matrices`. Leave
     the last linear layer out with a mask, as in the paper. A NaN or infinity spoils the weights of its output.
 

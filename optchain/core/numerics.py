@@ -38,6 +38,11 @@ def square(x: jax.Array) -> jax.Array:
     return jnp.minimum(x * x, LARGEST[x.dtype])
 
 
+def mean(x: jax.Array, axes: Any = None, keepdims: bool = False) -> jax.Array:
+    """The mean along some axes, at most the largest finite number, as that of `square`."""
+    return jnp.minimum(jnp.mean(x, axes, keepdims=keepdims), LARGEST[x.dtype])
+
+
 def root(square: jax.Array) -> jax.Array:
     """The root. Below the smallest normal number it is that of this number, so that its derivative is finite at 0."""
     return jnp.sqrt(jnp.maximum(square, TINY[square.dtype]))

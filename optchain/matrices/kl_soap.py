@@ -52,7 +52,7 @@ class KLSOAP:
     Shapes and dtypes: matrices; `mu` and `nu` are like the parameter, the others square or one number for each row or
     column, and `mu_missed` and `nu_missed`, the weights of the gradient that the means leave out, are numbers, all in
     float32 or wider. The link keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes,
-    :math:`1 - \prod b`, as two numbers each.
+    :math:`1 - \prod b`, as two numbers each. Products of gradients must stay finite: entries of g up to 1e18.
 
     Raises:
         ValueError: `every` below 1.

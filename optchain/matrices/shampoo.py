@@ -39,6 +39,7 @@ class Shampoo:
         block_size: longer sides are cut in blocks of at most this length, each with moments of its own.
 
     Shapes and dtypes: matrices; the four slots hold symmetric matrices for each block, in float32 or wider.
+    Products of gradients must stay finite: entries of g up to 1e18.
 
     Raises:
         ValueError: `every` or `block_size` below 1.

@@ -48,7 +48,7 @@ class SOAP:
     Shapes and dtypes: matrices; `mu` and `nu` are like the parameter, the other slots square for each side of at most
     `max_dim`, and `mu_missed` and `nu_missed`, the weights of the gradient that the means leave out, are numbers, all
     in float32 or wider. The link keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes,
-    :math:`1 - \prod b`, as two numbers each.
+    :math:`1 - \prod b`, as two numbers each. Products of gradients must stay finite: entries of g up to 1e18.
 
     Raises:
         ValueError: `every` or `max_dim` below 1.

@@ -1,12 +1,10 @@
 """Adam-mini."""
 
-import math
-
 import jax.numpy as jnp
 
 from optchain.core.lift import lift
 from optchain.core.numbers import Mean, NonNegative, Static
-from optchain.core.numerics import ema, over_root, square
+from optchain.core.numerics import ema, mean, over_root, square
 from optchain.core.paths import nearest
 from optchain.core.rule import rule
 from optchain.moments.adam import Moments
@@ -61,14 +59,14 @@ class AdamMini:
 
     def init(self, p):
         zeros = jnp.zeros_like(p)
-        return Moments(zeros, self.mean(zeros))
+        return Moments(zeros, mean(zeros, self.across(p)))
 
     def axes(self, p):
         across = self.across(p)
         return {"nu": tuple(axis for axis in range(p.ndim) if axis not in across)}
 
     def update(self, g, s, p, t, seen):
-        mu, nu = ema(g, s.mu, self.b1), ema(self.mean(square(g)), s.nu, self.b2)
+        mu, nu = ema(g, s.mu, self.b1), ema(mean(square(g), self.across(g)), s.nu, self.b2)
         spread = jnp.expand_dims(nu / seen.b2, self.across(g))
         return over_root(mu / seen.b1, spread, self.eps), Moments(mu, nu)
 
@@ -77,11 +75,6 @@ class AdamMini:
         if self.block == "leaf" or x.ndim < 2:
             return tuple(range(x.ndim))
         return tuple(range(1, x.ndim)) if self.block == "row" else tuple(range(x.ndim - 1))
-
-    def mean(self, x):
-        """The mean of each block; 0 where there is nothing."""
-        axes = self.across(x)
-        return jnp.sum(x, axes) / max(1, math.prod(x.shape[axis] for axis in axes))
 
 
 scale_by_adam_mini = lift(AdamMini, "scale_by_adam_mini")

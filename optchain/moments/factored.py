@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from optchain.core.lift import lift
 from optchain.core.numbers import Decay, Fraction, Positive, Static, whole
-from optchain.core.numerics import ema, root, square
+from optchain.core.numerics import ema, mean, root, square
 from optchain.core.rule import rule
 
 Axes = tuple[int, int]  # of the columns' means and of the rows' means
@@ -27,7 +27,7 @@ def two_largest(shape: tuple[int, ...], least: int) -> Axes | None:
 
 def means(x: jax.Array, axes: Axes) -> tuple[jax.Array, jax.Array]:
     """The mean of each row, over the second axis, and of each column, over the first."""
-    return jnp.mean(x, axes[1]), jnp.mean(x, axes[0])
+    return mean(x, axes[1]), mean(x, axes[0])
 
 
 def factor_axes(ndim: int, axes: Axes | None) -> dict[str, tuple[int, ...]]:
@@ -43,7 +43,7 @@ def over_factored_root(g: jax.Array, row: jax.Array, col: jax.Array, axes: Axes)
     first, second = axes[0] - (axes[0] > axes[1]), axes[1] - (axes[1] > axes[0])  # where they stand in `row` and `col`
     # In units of their means, which cancel: a derivative has squares of divisors, which may be as small as the root of
     # eps, and the product of both factors may leave the range of float32.
-    unit, across = (jax.lax.stop_gradient(jnp.mean(x, i, keepdims=True)) for x, i in ((row, first), (col, second)))
+    unit, across = (jax.lax.stop_gradient(mean(x, i, keepdims=True)) for x, i in ((row, first), (col, second)))
     share = row / unit
     share = share / jnp.mean(share, first, keepdims=True)
     part = g / jnp.expand_dims(root(across), axes[0])

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from optchain.core.lift import lift
 from optchain.core.numbers import NonNegative
-from optchain.core.numerics import over_root, square
+from optchain.core.numerics import mean, over_root, square
 from optchain.core.rule import rule
 from optchain.embeddings.sleep import Rests
 
@@ -52,7 +52,7 @@ class RowwiseAdagrad(Rests):
         return {"sum_of_squares": tuple(range(p.ndim - 1))}
 
     def update(self, g, s, p, t):
-        total = s.sum_of_squares + jnp.mean(square(g), axis=-1 if g.ndim else None)
+        total = s.sum_of_squares + mean(square(g), -1 if g.ndim else None)
         divisor = jnp.expand_dims(total, -1) if g.ndim else total
         return over_root(g, divisor, self.eps), RowSum(total)
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 from optchain.core.lift import lift
 from optchain.core.numbers import Mean, NonNegative, Static
-from optchain.core.numerics import ema, quotient, sqrt, square
+from optchain.core.numerics import LARGEST, ema, quotient, sqrt, square
 from optchain.core.rule import rule
 from optchain.embeddings.sleep import Sleeps, decayed
 from optchain.moments.adam import Moments
@@ -50,7 +50,9 @@ class StdDev(Sleeps):
     def update(self, g, s, p, t, seen):
         mu, nu = ema(g, s.mu, self.decay), ema(square(g), s.nu, self.decay)
         mean, mean_square = (mu / seen.decay, nu / seen.decay) if self.bias_correction else (mu, nu)
-        variance = jnp.maximum(mean_square - square(mean), 0)
+        squared = square(mean)
+        # A square that is bounded, and not a mean of squares, is no part of them.
+        variance = jnp.maximum(mean_square - jnp.where(squared < LARGEST[g.dtype], squared, 0), 0)
         divisor = sqrt(variance + self.eps) if self.eps_in_sqrt else sqrt(variance) + self.eps
         return quotient(g, divisor), Moments(mu, nu)
 

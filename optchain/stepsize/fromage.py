@@ -20,7 +20,7 @@ class FromageStep:
     Fields:
         learning_rate: :math:`\eta`, the step over the norm of the parameter, at least 0; 0.01 in the paper.
 
-    Shapes and dtypes: any; the norms are summed in float32. It reads the parameters: `update` without them is an error.
+    Shapes and dtypes: any; the norms are summed in float64. It reads the parameters: `update` without them is an error.
 
     Differs from the paper: nothing; what is done where a norm is 0 is that of its authors' code. optax counts norms
     below 1e-6 as 1e-6 instead, so that there a bias that begins at 0 hardly moves.
