@@ -5048,7 +5048,7 @@ def sparse(
 
     Exactly as many units are kept as the sparsity says, rounded; equal scores are told apart by their place. `tx` sees
     masked gradients and parameters, and remembers nothing of what is pruned: at the beginning of each step its slots
-    like the parameter are there what its `init` makes of 0, but not its counts: see `regrow` for a weight's first steps.
+    like the parameter are there what its `init` makes of 0, but not its counts (see `regrow`).
     What `averaged_params` reads is masked too; an average costs least after `sparse`, in a chain around both.
 
     The masks are in the state from `init` on, but the parameters are the caller's: before the first step
