@@ -71,5 +71,5 @@ def over_rotated_root(x: jax.Array, square: jax.Array, eps: Any, sides: tuple[in
     that Adam would see, and make as large as the rest.
     """
     size = sqrt(square)
-    seen = size > ROUNDING * jnp.max(size, sides, keepdims=True)
+    seen = size >= ROUNDING * jnp.max(size, sides, keepdims=True)
     return jnp.where(seen, over_root(x, square, eps), 0) if sides else over_root(x, square, eps)
