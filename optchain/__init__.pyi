@@ -310,7 +310,7 @@ def clip_by_adagc(
         max_ratio: :math:`\lambda`, > 0.
         warmup_steps: T, updates without clipping, the first of them always; 100 in the paper.
 
-    Shapes and dtypes: any; the norm is summed in float32. The slot `gamma` is a scalar for each leaf. A NaN or infinity
+    Shapes and dtypes: any; the norm is summed in float64. The slot `gamma` is a scalar for each leaf. A NaN or infinity
     spoils its whole leaf.
 
     Differs from the paper: a norm that is 0 or not finite does not enter the history: there the least norm, and with it
@@ -345,7 +345,7 @@ def adaptive_grad_clip(
         axis: the axis or axes that each norm is taken over, of every leaf that the mask chooses; None stands for all
             but the last, and for that of a vector.
 
-    Shapes and dtypes: any; norms are summed in float32. It reads the parameters: `update` without them is an error. A
+    Shapes and dtypes: any; norms are summed in float64. It reads the parameters: `update` without them is an error. A
     kernel has its outputs last, as in Flax. For one with several axes of outputs give a view with `as_matrices`. Leave
     the last linear layer out with a mask, as in the paper. A NaN or infinity spoils the weights of its output.
 
@@ -392,9 +392,10 @@ def clip_by_global_norm(max_norm: Number, *, mask: Mask | None = None) -> Transf
 
     Metrics: `norm`, the norm before clipping, and `scale`, the factor applied.
 
-    Shapes and dtypes: any; the norm is summed in float32 or wider, whatever the dtype of the gradients. A NaN or
+    Shapes and dtypes: any; the squares are added in float64, whatever the dtype of the gradients. A NaN or
     infinity makes the norm non-finite, which the metric shows, and spoils the updates: refusing such a step is a
-    guard's business. In float32 a norm above 1.8e19 (the root of the largest number) is infinite, and clips to 0.
+    guard's business. A norm beyond the largest number, 3.4e38 in float32, is infinite, and clips to 0; on TPUs, which
+    have no wider range to add the squares in, one above the root of that, 1.8e19.
     Within `shard_map` it is the norm of the shard.
 
     Differs from the paper: nothing.
@@ -412,7 +413,7 @@ def clip_by_leaf_norm(max_norm: Number, *, mask: Mask | None = None) -> Transfor
     Fields:
         max_norm: bound on the norm of each leaf, in the units of g, > 0.
 
-    Shapes and dtypes: any; the norm is summed in float32. A NaN or infinity spoils its whole leaf.
+    Shapes and dtypes: any; the norm is summed in float64. A NaN or infinity spoils its whole leaf.
 
     Differs from the paper: each leaf has a norm of its own (`clipnorm` of Keras); for the norm of all leaves together
     see `clip_by_global_norm`.
@@ -574,7 +575,7 @@ def clip_by_zscore(
 
     Metrics: `norm`, the norm before clipping, and `scale`, the factor applied.
 
-    Shapes and dtypes: any; the norm is summed in float32. The slots are three scalars. A norm that is 0 or not finite
+    Shapes and dtypes: any; the norm is summed in float64. The slots are three scalars. A norm that is 0 or not finite
     does not enter the history; an update that is not finite stays so: refusing it is a guard's business.
 
     Differs from the paper: what does not enter the history, above.
@@ -837,7 +838,7 @@ def keep_params_max_norm(max_norm: Number, *, mask: Mask | None = None) -> Trans
     Fields:
         max_norm: c, in the units of the parameter, > 0; 3 to 4 with dropout.
 
-    Shapes and dtypes: any; norms are summed in float32. It reads the parameters: `update` without them is an error. A
+    Shapes and dtypes: any; norms are summed in float64. It reads the parameters: `update` without them is an error. A
     kernel has its outputs last, as in Flax. For one with several axes of outputs give a view with `as_matrices`.
 
     Differs from the paper: nothing.
@@ -882,7 +883,7 @@ def keep_params_norm(*, mask: Mask | None = None) -> Transform:
 
     Fields: none.
 
-    Shapes and dtypes: any; the norm is summed in float32. The slot `radius` is a scalar for each leaf. It reads the
+    Shapes and dtypes: any; the norm is summed in float64. The slot `radius` is a scalar for each leaf. It reads the
     parameters: `update` without them is an error. A parameter that begins at 0 has no norm to keep: its updates pass.
     In bfloat16 the parameter's own rounding moves the norm a little, and the next step moves it back.
 
@@ -1359,7 +1360,7 @@ def scale_by_apollo(
 
     Shapes and dtypes: matrices; the slots `mu` and `nu` have `rank` numbers for each channel, `size` is a number, in
     float32 or wider. The link keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes,
-    :math:`1 - \prod b`, as two numbers each.
+    :math:`1 - \prod b`, as two numbers each. Sums of gradients must stay finite: entries of g up to 1e36.
 
     Raises:
         ValueError: `rank` or `update_proj_gap` below 1, or another scaling.
@@ -1402,7 +1403,8 @@ def scale_by_dion(
             traced.
 
     Shapes and dtypes: matrices, of inputs by outputs as in Flax; the slot `mu` is like the parameter, `right` has
-    `rank` numbers for each of its columns, both in float32 or wider.
+    `rank` numbers for each of its columns, both in float32 or wider. Sums of gradients must stay finite: entries of
+    g up to 1e36.
 
     Raises:
         ValueError: a rank below 1, or another scale.
@@ -1448,7 +1450,8 @@ def scale_by_fira(
         max_growth: :math:`\gamma`, positive.
 
     Shapes and dtypes: matrices; the slots are those of `scale_by_galore` and the number `size`, in float32 or wider. A
-    column of :math:`R` that is 0 has no factor: that of :math:`S` is 0.
+    column of :math:`R` that is 0 has no factor: that of :math:`S` is 0. Sums of gradients must stay finite: entries of
+    g up to 1e36.
 
     Raises:
         ValueError: `rank` or `update_proj_gap` below 1.
@@ -1493,7 +1496,7 @@ def scale_by_galore(
 
     Shapes and dtypes: matrices; the slots have `rank` numbers for each row or column, in float32 or wider. The link
     keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers
-    each.
+    each. Sums of gradients must stay finite: entries of g up to 1e36.
 
     Raises:
         ValueError: `rank` or `update_proj_gap` below 1.
@@ -1547,7 +1550,7 @@ def scale_by_kl_soap(
     `right_values` have n numbers, and the other slots :math:`2 n^2` where n is at most `max_dim`. The weights of the
     gradient that the means leave out, `mu_missed` and `nu_missed`, are numbers. All are in float32 or wider. The link
     keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers
-    each.
+    each. Products of gradients must stay finite: entries of g up to 1e18.
 
     Raises:
         ValueError: `every` or `max_dim` below 1.
@@ -1597,6 +1600,7 @@ def scale_by_kron(
     Shapes and dtypes: matrices; the slot `mu` is like the parameter; the factor of a side of n entries is square, with
     :math:`n^2` numbers, or a vector where n is more than `max_dim`; all in float32 or wider. The link keeps the weight
     that the mean of decay `b1` has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers.
+    Products of gradients must stay finite: entries of g up to 1e18.
 
     Raises:
         ValueError: `every` or `max_dim` below 1.
@@ -1780,6 +1784,7 @@ def scale_by_shampoo(
     Shapes and dtypes: matrices; the four slots hold symmetric matrices for each block, in float32 or wider: for each
     number of the parameter at most :math:`2 (r / c + c / r)` numbers where a block has r rows and c columns. A side
     much shorter than the other one so costs the most: 10,000 by 8 take 250 numbers for each with blocks of 1000.
+    Products of gradients must stay finite: entries of g up to 1e18.
 
     Raises:
         ValueError: `every`, `block_size` or `max_dim` below 1.
@@ -1828,6 +1833,7 @@ def scale_by_soap(
     each side of n entries where n is at most `max_dim`, and `mu_missed` and `nu_missed`, the weights of the gradient
     that the means leave out, are numbers, all in float32 or wider. The link keeps the weight that each mean has seen,
     :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers each.
+    Products of gradients must stay finite: entries of g up to 1e18.
 
     Raises:
         ValueError: `every` or `max_dim` below 1.
@@ -2163,7 +2169,7 @@ def scale_by_adan(
     Differs from the paper: its :math:`\beta` are :math:`1 - b` here; the means begin at 0 and are debiased, as in the
     authors' program, instead of at the first gradient and its square; the decay of the parameters is a link of its own.
     optax weighs the differences with :math:`1 - b_2`, though its :math:`b_2` is :math:`1 - \beta_2`: by default 0.08
-    instead of the paper's 0.92.
+    instead of the paper's 0.92; its preset has an `eps_root` of 1e-8, a floor of 1e-4 under the gradients.
 
     References:
         Xie et al., 2022, Algorithm 1. https://arxiv.org/abs/2208.06677
@@ -5042,8 +5048,7 @@ def sparse(
 
     Exactly as many units are kept as the sparsity says, rounded; equal scores are told apart by their place. `tx` sees
     masked gradients and parameters, and remembers nothing of what is pruned: at the beginning of each step its slots
-    like the parameter are there what its `init` makes of 0, so that a regrown weight starts again from 0;
-    what links count is not reset: `regrow` says how large the first steps are.
+    like the parameter are there what its `init` makes of 0, but not its counts (see `regrow`).
     What `averaged_params` reads is masked too; an average costs least after `sparse`, in a chain around both.
 
     The masks are in the state from `init` on, but the parameters are the caller's: before the first step
@@ -5062,8 +5067,7 @@ def sparse(
         axis: the axis of groups, by default the last but one, which a dense layer sums over; or that of channels, by
             default the last one, its outputs. Axes that `over_layers` declares are not counted, and each layer is
             pruned as if it were alone.
-        seed: of random scores, a whole number or a key of `jax.random`, which may be traced. They are a hash of seed,
-            step, path and element: the same however arrays are sharded.
+        seed: of random scores, a hash of seed, step, path and element: a whole number or a key, which may be traced.
 
     Metrics: `sparse.sparsity`, the part of the weights that is pruned, of the parameters with masks;
     `sparse.changed`, how many the last step pruned or grew.
@@ -6097,7 +6101,7 @@ def fromage_step(learning_rate: Number, min_norm: Number = 0.0, *, mask: Mask | 
         learning_rate: :math:`\eta`, the step over the norm of the parameter, at least 0; 0.01 in the paper.
         min_norm: the least that either norm counts for, at least 0.
 
-    Shapes and dtypes: any; the norms are summed in float32. It reads the parameters: `update` without them is an error.
+    Shapes and dtypes: any; the norms are summed in float64. It reads the parameters: `update` without them is an error.
 
     Differs from the paper: nothing; what is done where a norm is 0 is that of its authors' code. `min_norm` is
     that of optax, where it is 1e-6 by default, so that a bias that begins at 0 hardly moves.
@@ -6160,7 +6164,7 @@ def scale_by_lars(
         trust_coefficient: c, the local learning rate, at least 0.
         eps: :math:`\epsilon`, added to the norms, at least 0.
 
-    Shapes and dtypes: any; the norms are summed in float32. It reads the parameters: `update` without them is an error.
+    Shapes and dtypes: any; the norms are summed in float64. It reads the parameters: `update` without them is an error.
     A leaf outside the mask (biases, scales) is neither decayed nor scaled.
 
     Differs from the paper: :math:`\epsilon`, which is 0 there. optax scales by the norm of
@@ -6211,7 +6215,7 @@ def normalize_by_leaf_norm(scale_factor: Number = 1.0, eps: Number = 1e-06, *, m
         scale_factor: c, the norm of each leaf's update, any finite number.
         eps: :math:`\epsilon`, in the units of g, at least 0.
 
-    Shapes and dtypes: any; the norm is summed in float32. An update of 0 stays 0, without `eps` too. A NaN or infinity
+    Shapes and dtypes: any; the norm is summed in float64. An update of 0 stays 0, without `eps` too. A NaN or infinity
     spoils its whole leaf.
 
     Differs from the paper: :math:`\epsilon`, which is 0 there; a block is a leaf.
@@ -6522,7 +6526,7 @@ def scale_by_trust_ratio(
         trust_coefficient: c, the norm of the update over that of the parameter, at least 0.
         eps: :math:`\epsilon`, added to the norm of the update, at least 0.
 
-    Shapes and dtypes: any; the norms are summed in float32. It reads the parameters: `update` without them is an error.
+    Shapes and dtypes: any; the norms are summed in float64. It reads the parameters: `update` without them is an error.
     A NaN or infinity spoils its whole leaf. Layers that are stacked in one array share one ratio unless they are
     declared with `over_layers`.
 
@@ -6546,7 +6550,7 @@ def floor_update_ratio(min_ratio: Number, *, mask: Mask | None = None) -> Transf
     Fields:
         min_ratio: :math:`\rho`, the least norm of the update over that of the parameter, at least 0.
 
-    Shapes and dtypes: any; the norms are summed in float32. It reads the parameters: `update` without them is an error.
+    Shapes and dtypes: any; the norms are summed in float64. It reads the parameters: `update` without them is an error.
     A NaN or infinity spoils its whole leaf.
 
     Differs from the paper: it holds the relative size at a constant; here the constant bounds it from below.
@@ -6570,7 +6574,7 @@ def normalize_by_update_norm(scale_factor: Number = 1.0, eps: Number = 1e-06, *,
 
     Metrics: `norm`, the norm before.
 
-    Shapes and dtypes: any; the norm is summed in float32. Updates of 0 stay 0, without `eps` too. A NaN or infinity
+    Shapes and dtypes: any; the norm is summed in float64. Updates of 0 stay 0, without `eps` too. A NaN or infinity
     spoils all leaves.
 
     Differs from the paper: :math:`\epsilon`, which is 0 there.

@@ -4,17 +4,13 @@ import gc
 import os
 from pathlib import Path
 
+from compiler_flags import QUICKLY
+
 # Each worker keeps its own cache: two that write the same entry at once would read half of it.
 CACHE = Path(__file__).parent.parent / ".jax_cache" / os.environ.get("PYTEST_XDIST_WORKER", "main")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(CACHE)  # a worker inherits that of the process that started it
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
-# Compiling is most of what the tests do, and what is compiled is run a few times on a few numbers: XLA's own passes
-# remain, LLVM is spared. This takes an eighth of the time. What the environment says comes last and so prevails.
-QUICKLY = [
-    "--xla_backend_optimization_level=0",
-    "--xla_cpu_use_fusion_emitters=false",
-    "--xla_cpu_parallel_codegen_split_count=1",
-]
+# What the environment says comes last and so prevails.
 os.environ["XLA_FLAGS"] = " ".join([*QUICKLY, os.environ.get("XLA_FLAGS", "")])
 
 import chex  # noqa: E402

@@ -1,7 +1,7 @@
 """Puts our functions in the place of optax's functions of the same name, wherever a module of optax holds them.
 
-What stands there takes a call as optax does: arguments that have another name here are renamed, and arguments that
-are lacking here are left out where they have optax's default. All else that ours refuses is refused.
+What stands there takes a call as optax does: arguments that have another name here are renamed; left out are those that
+are lacking here and have optax's default, and a None that is optax's default. All else that ours refuses is refused.
 """
 
 import inspect
@@ -61,20 +61,24 @@ def replace(watch: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
 def adapted(theirs: Callable[..., Any], ours: Callable[..., Any]) -> Callable[..., Any]:
     """Our function for the arguments of optax's."""
     takes, has = inspect.signature(ours).parameters, inspect.signature(theirs).parameters
+    if any(p.kind is p.VAR_POSITIONAL for p in has.values()):
+        return ours  # `chain` takes links in both
 
     @wraps(theirs)
     def call(*args: Any, **kwargs: Any) -> Any:
         given = {}
-        for name, value in kwargs.items():
-            name = RENAMED.get(name, name) if name not in takes else name
-            if name in takes or name not in has or not is_default(value, has[name].default):
-                given[name] = value
-        return ours(*args, **given)
+        for name, value in {**dict(zip(has, args, strict=False)), **kwargs}.items():
+            default = has[name].default if name in has else inspect.Parameter.empty
+            if value is default is None or (name not in takes and same(value, default)):
+                continue
+            renamed = RENAMED.get(name)
+            given[renamed if name not in takes and renamed in takes else name] = value
+        return ours(**given)
 
     return call
 
 
-def is_default(value: Any, default: Any) -> bool:
+def same(value: Any, default: Any) -> bool:
     return value is default or (isinstance(value, (bool, int, float, str, tuple)) and value == default)
 
 

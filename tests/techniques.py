@@ -24,9 +24,9 @@ def build(name: str, **changes):
     return TECHNIQUES[name](**{**REGISTERED[name].example, **changes})
 
 
-def updated(tx, *args):
+def updated(tx, *args, **extra):
     """What the update gives, told all that a link may ask for."""
-    return tx.update(*args, **told())
+    return tx.update(*args, **told(), **extra)
 
 
 def chained(name: str):

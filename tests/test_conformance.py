@@ -79,7 +79,7 @@ def test_other_numbers_make_no_second_trace(name):
     @jax.jit
     @chex.assert_max_traces(n=1)
     def shown(hyper, state, params):
-        return oc.metrics(oc.apply(tx, grads, state, params, hyper=hyper)[1])
+        return oc.metrics(updated(tx, grads, state, params, hyper=hyper)[1])
 
     for factor in (1.0, 0.9, 0.8):
         hyper = {key: factor * float(numbers(rule)[key.removeprefix("link.")]) for key in names}
@@ -149,7 +149,7 @@ def test_core_ndim_by_perturbation(name):
     rule, params, grads = link.rule, tree(0), tree(1)
     tx = build(name)
     other = {**grads, "kernel": grads["kernel"].at[1, 2].multiply(-2)}
-    a, b = (tx.update(g, tx.init(params), params) for g in (grads, other))
+    a, b = (updated(tx, g, tx.init(params), params) for g in (grads, other))
     changed = jax.tree.map(lambda x, y: jnp.asarray(x != y), a, b)
     touched = {jax.tree_util.keystr(path) for path, x in jax.tree.leaves_with_path(changed) if x.any()}
     assert touched and all("kernel" in path for path in touched)
@@ -219,7 +219,7 @@ def test_definitions_survive_copies(name):
 def test_a_mask_leaves_leaves_alone_and_holds_no_slots_for_them(name):
     params, tx = tree(0), build(name, mask="kernel")
     state = tx.init(params)
-    updates, after = tx.update(tree(1), state, params)
+    updates, after = updated(tx, tree(1), state, params)
     chex.assert_trees_all_equal({**updates, "kernel": 0}, {**tree(1), "kernel": 0})
     chex.assert_trees_all_equal(avals(after), avals(state))
     alone = tx.init({"kernel": params["kernel"]})

@@ -100,6 +100,17 @@ def test_the_table_of_places_says_nothing_of_what_is_here_or_nowhere():
     assert not others and {name for name, _ in OTHER_NAMES} <= set(NAMES)
 
 
+EXTRAS = {"hessian", "grad_fn"}  # of `update`
+
+
+def test_a_place_names_arguments_of_the_function_itself():
+    for name in NAMES:
+        ours, theirs, _ = common(name)
+        arguments = {p.name for p in ours}
+        for place in filter(None, (elsewhere(name, p.name) for p in theirs if p.name not in arguments)):
+            assert set(re.findall(r"`(\w+)", place)) <= arguments | EXTRAS, f"{name}: {place}"
+
+
 @pytest.mark.parametrize("place", sorted({*EVERYWHERE.values(), *(x for table in OF.values() for x in table.values())}))
 def test_a_place_names_what_there_is(place):
     assert all(hasattr(oc, name) for name in re.findall(r"\boc\.(\w+)", place))

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from recorded_gradients import drawn
-from techniques import RULES, build, own
+from techniques import RULES, build, own, updated
 
 import optchain as oc
 
@@ -17,7 +17,7 @@ def steps(tx, given, n=5):
     """The updates and the last state of a few steps with fixed parameters."""
     state, found = tx.init(given.params), []
     for t in range(n):
-        u, state = tx.update(jax.tree.map(lambda g, t=t: g[t], given.grads), state, given.params)
+        u, state = updated(tx, jax.tree.map(lambda g, t=t: g[t], given.grads), state, given.params)
         found.append(u)
     return found, state
 

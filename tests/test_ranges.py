@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from techniques import RULES, build
+from techniques import RULES, build, updated
 
 import optchain as oc
 from optchain.core.numbers import Range, ranges
@@ -62,7 +62,7 @@ def test_takes_every_scalar_of_its_range_and_any_schedule(name, argument, allowe
     value, params = inside(allowed), {"w": jnp.ones((2, 2))}
     for good in (value, np.float32(value), np.array(value), jnp.array(value), lambda step: value):
         tx = build(name, **{argument: good})
-        updates, _ = jax.eval_shape(lambda p, tx=tx: tx.update(p, tx.init(p), p), params)
+        updates, _ = jax.eval_shape(lambda p, tx=tx: updated(tx, p, tx.init(p), p), params)
         chex.assert_trees_all_equal_shapes_and_dtypes(updates, params)
 
 
@@ -72,7 +72,7 @@ def test_computes_with_a_scalar_of_its_range_and_with_a_schedule(name, argument,
     value, params = inside(allowed), {"w": jnp.ones((2, 2))}
     for good in (value, np.float32(value), np.array(value), jnp.array(value), lambda step: value):
         tx = build(name, **{argument: good})
-        updates, _ = tx.update(params, tx.init(params), params)
+        updates, _ = updated(tx, params, tx.init(params), params)
         chex.assert_tree_all_finite(updates)
 
 

@@ -32,7 +32,7 @@ class NormHistoryClip:
         max_ratio: :math:`\lambda`, > 0.
         warmup_steps: T, updates without clipping, the first of them always; 100 in the paper.
 
-    Shapes and dtypes: any; the norm is summed in float32. The slot `gamma` is a scalar for each leaf. A NaN or infinity
+    Shapes and dtypes: any; the norm is summed in float64. The slot `gamma` is a scalar for each leaf. A NaN or infinity
     spoils its whole leaf.
 
     Differs from the paper: a norm that is 0 or not finite does not enter the history: there the least norm, and with it

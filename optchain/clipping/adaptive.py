@@ -24,7 +24,7 @@ class AdaptiveClip:
         axis: the axis or axes that each norm is taken over, of every leaf that the mask chooses; None stands for all
             but the last, and for that of a vector.
 
-    Shapes and dtypes: any; norms are summed in float32. It reads the parameters: `update` without them is an error. A
+    Shapes and dtypes: any; norms are summed in float64. It reads the parameters: `update` without them is an error. A
     kernel has its outputs last, as in Flax. For one with several axes of outputs give a view with `as_matrices`. Leave
     the last linear layer out with a mask, as in the paper. A NaN or infinity spoils the weights of its output.
 

@@ -16,7 +16,7 @@ class LeafNormClip:
     Fields:
         max_norm: bound on the norm of each leaf, in the units of g, > 0.
 
-    Shapes and dtypes: any; the norm is summed in float32. A NaN or infinity spoils its whole leaf.
+    Shapes and dtypes: any; the norm is summed in float64. A NaN or infinity spoils its whole leaf.
 
     Differs from the paper: each leaf has a norm of its own (`clipnorm` of Keras); for the norm of all leaves together
     see `clip_by_global_norm`.

@@ -44,7 +44,7 @@ class ZScoreClip:
 
     Metrics: `norm`, the norm before clipping, and `scale`, the factor applied.
 
-    Shapes and dtypes: any; the norm is summed in float32. The slots are three scalars. A norm that is 0 or not finite
+    Shapes and dtypes: any; the norm is summed in float64. The slots are three scalars. A norm that is 0 or not finite
     does not enter the history; an update that is not finite stays so: refusing it is a guard's business.
 
     Differs from the paper: what does not enter the history, above.

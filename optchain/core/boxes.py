@@ -6,6 +6,7 @@ parameter is in a box, it has been.
 
 import functools
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -51,6 +52,18 @@ class Boxes:
                     box = _renamed(box, followed, contents[0].shape, p.shape)
             boxes.append(box)
         return self._outer.unflatten(boxes)
+
+
+def named(tree: Any, params: Any, axes: Callable[[Any], Axes]) -> Any:
+    """A tree like the parameters, in boxes that name the axes of its parameter that each array follows."""
+    boxes, ps = boxes_of(jax.tree.structure(params)), jax.tree.leaves(params)
+    return tree if boxes is None else boxes.named(tree, list(map(axes, ps)), ps)
+
+
+def put_as(old: Any, tree: Any, params: Any) -> Any:
+    """A tree like the parameters in the boxes of another one, which may name other axes."""
+    boxes = boxes_of(jax.tree.structure(params))
+    return tree if boxes is None else boxes.put_as(old, tree)
 
 
 def boxes_of(treedef: Any) -> Boxes | None:

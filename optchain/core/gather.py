@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+from jax.core import Tracer
 from jax.sharding import AxisType
 
 
@@ -29,8 +30,14 @@ def laid_out(x: jax.Array, other: Any, spec: Any) -> jax.Array:
     if jax.typeof(x).sharding.spec == layout:
         return x
     # Arrays bring their own mesh: no context need name it.
-    mesh = jax.typeof(other).sharding.mesh
-    return jax.sharding.reshard(x, jax.NamedSharding(jax.typeof(x).sharding.mesh if mesh.empty else mesh, layout))
+    mesh = _mesh_of(x) if jax.typeof(other).sharding.mesh.empty else _mesh_of(other)
+    return jax.sharding.reshard(x, jax.NamedSharding(mesh, layout))
+
+
+def _mesh_of(x: jax.Array) -> Any:
+    """The mesh of an array, with its devices where they are known."""
+    of = x.sharding if isinstance(x, jax.Array) and not isinstance(x, Tracer) else None
+    return of.mesh if isinstance(of, jax.NamedSharding) else jax.typeof(x).sharding.mesh
 
 
 def looked_up(x: jax.Array, rows: jax.Array, **how: Any) -> jax.Array:

@@ -19,7 +19,7 @@ class MaxNorm:
     Fields:
         max_norm: c, in the units of the parameter, > 0; 3 to 4 with dropout.
 
-    Shapes and dtypes: any; norms are summed in float32. It reads the parameters: `update` without them is an error. A
+    Shapes and dtypes: any; norms are summed in float64. It reads the parameters: `update` without them is an error. A
     kernel has its outputs last, as in Flax. For one with several axes of outputs give a view with `as_matrices`.
 
     Differs from the paper: nothing.

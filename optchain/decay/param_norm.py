@@ -27,7 +27,7 @@ class ConstantNorm:
 
     Fields: none.
 
-    Shapes and dtypes: any; the norm is summed in float32. The slot `radius` is a scalar for each leaf. It reads the
+    Shapes and dtypes: any; the norm is summed in float64. The slot `radius` is a scalar for each leaf. It reads the
     parameters: `update` without them is an error. A parameter that begins at 0 has no norm to keep: its updates pass.
     In bfloat16 the parameter's own rounding moves the norm a little, and the next step moves it back.
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from optchain.core.around import Around, stepped
+from optchain.core.boxes import named, put_as
 from optchain.core.definition import Result
 from optchain.core.holes import is_hole, part
 from optchain.core.numerics import incremented, wide
@@ -37,20 +38,21 @@ class CatchUp(Around):
 
     def begin(self, params: Any) -> dict[str, Any]:
         tables = part(params, are_tables(self.tables, params))
-        own = {
-            "count": jnp.zeros((), jnp.int32),
-            "last": jax.tree.map(lambda p: jnp.zeros(p.shape[:1], jnp.int32), tables),
-        }
+
+        def of_tables(axes: tuple[int, ...], dtype: Any = None) -> Any:
+            """Zeros that follow these axes of each table."""
+            zeros = jax.tree.map(lambda p: jnp.zeros(p.shape[: len(axes)], dtype), tables)
+            return named(zeros, params, lambda p: axes)
+
+        own = {"count": jnp.zeros((), jnp.int32), "last": of_tables((0,), jnp.int32)}
         if shrinks(self.inner):
-            for name in ("shrink", "shrink_rest"):
-                own[name] = jax.tree.map(lambda p: jnp.zeros(()), tables)
-            for name in ("shrunk", "shrunk_rest"):
-                own[name] = jax.tree.map(lambda p: jnp.zeros(p.shape[:1]), tables)
+            own |= {name: of_tables(()) for name in ("shrink", "shrink_rest")}
+            own |= {name: of_tables((0,)) for name in ("shrunk", "shrunk_rest")}
         return own
 
     def step(self, updates: Any, state: Any, params: Any, given: Given) -> Result:
         """One update of rows all of which are touched, and of all other parameters."""
-        own, shrinking = state[self.name], shrinks(self.inner)
+        own, shrinking = _opened(state[self.name], params), shrinks(self.inner)
         count, last = own["count"], own["last"]
         slept = {leaf: count - then for leaf, then in named_leaves(last)}
         awake = _awake(own, params) if shrinking else params
@@ -60,14 +62,14 @@ class CatchUp(Around):
             us = jax.tree.map(
                 lambda u, then, p, old: u if is_hole(then) else u + (p - wide(old)), us, last, awake, params
             )
-        after = self._shrunk(updates, state, params, given) if shrinking else {}
+        after = self._shrunk(updates, own, state["inner"], params, given) if shrinking else {}
         count = incremented(count)
-        after |= {"count": count, "last": jax.tree.map(lambda then: jnp.maximum(then, count), last)}
-        return us, self.with_shown({self.name: after, "inner": inner}), {}
+        after |= {"last": jax.tree.map(lambda then: jnp.maximum(then, count), last)}
+        after = {name: put_as(state[self.name][name], tree, params) for name, tree in after.items()}
+        return us, self.with_shown({self.name: after | {"count": count}, "inner": inner}), {}
 
-    def _shrunk(self, updates: Any, state: Any, params: Any, given: Given) -> dict[str, Any]:
+    def _shrunk(self, updates: Any, own: Any, inner: Any, params: Any, given: Given) -> dict[str, Any]:
         """What the decay of weights has made of a parameter of each table after this step too."""
-        own = state[self.name]
 
         def row(x: Any, then: Any, fill: float) -> Any:
             return x if is_hole(x) or is_hole(then) or not x.ndim else jnp.full((1, *x.shape[1:]), fill, x.dtype)
@@ -79,7 +81,7 @@ class CatchUp(Around):
         fresh = at_places(
             self.inner,
             lambda x, p, then: row(x, then, 0.0),
-            state["inner"],
+            inner,
             params,
             own["last"],
             otherwise=lambda x: x,
@@ -119,6 +121,7 @@ def awake_params(state: Any, params: Any) -> Any:
     for own in kept(state, CatchUp.name):
         if "shrink" not in own:
             continue
+        own = _opened(own, params)
         params = jax.tree.map(
             lambda now, p, new: p if is_hole(now) else new.astype(p.dtype),
             own["shrink"],
@@ -127,6 +130,11 @@ def awake_params(state: Any, params: Any) -> Any:
             is_leaf=is_hole,
         )
     return params
+
+
+def _opened(own: dict[str, Any], params: Any) -> dict[str, Any]:
+    """The wrapper's own trees, in the boxes of the parameters."""
+    return {name: tree if name == "count" else put_as(params, tree, params) for name, tree in own.items()}
 
 
 def _awake(own: Any, params: Any) -> Any:

@@ -50,7 +50,7 @@ class Apollo:
 
     Shapes and dtypes: matrices; the slots `mu` and `nu` have `rank` numbers for each channel, `size` is a number, in
     float32 or wider. The link keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes,
-    :math:`1 - \prod b`, as two numbers each.
+    :math:`1 - \prod b`, as two numbers each. Sums of gradients must stay finite: entries of g up to 1e36.
 
     Raises:
         ValueError: `rank` or `update_proj_gap` below 1, or another scaling.

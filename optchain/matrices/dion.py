@@ -42,7 +42,8 @@ class Dion:
             traced.
 
     Shapes and dtypes: matrices, of inputs by outputs as in Flax; the slot `mu` is like the parameter, `right` has
-    `rank` numbers for each of its columns, both in float32 or wider.
+    `rank` numbers for each of its columns, both in float32 or wider. Sums of gradients must stay finite: entries of
+    g up to 1e36.
 
     Raises:
         ValueError: a rank below 1, or another scale.

@@ -42,7 +42,8 @@ class Fira(GaLore):
         max_growth: :math:`\gamma`, positive.
 
     Shapes and dtypes: matrices; the slots are those of `scale_by_galore` and the number `size`, in float32 or wider. A
-    column of :math:`R` that is 0 has no factor: that of :math:`S` is 0.
+    column of :math:`R` that is 0 has no factor: that of :math:`S` is 0. Sums of gradients must stay finite: entries of
+    g up to 1e36.
 
     Raises:
         ValueError: `rank` or `update_proj_gap` below 1.

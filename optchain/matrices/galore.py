@@ -42,7 +42,7 @@ class GaLore:
 
     Shapes and dtypes: matrices; the slots have `rank` numbers for each row or column, in float32 or wider. The link
     keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers
-    each.
+    each. Sums of gradients must stay finite: entries of g up to 1e36.
 
     Raises:
         ValueError: `rank` or `update_proj_gap` below 1.

@@ -64,7 +64,7 @@ class KLSOAP:
     `right_values` have n numbers, and the other slots :math:`2 n^2` where n is at most `max_dim`. The weights of the
     gradient that the means leave out, `mu_missed` and `nu_missed`, are numbers. All are in float32 or wider. The link
     keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers
-    each.
+    each. Products of gradients must stay finite: entries of g up to 1e18.
 
     Raises:
         ValueError: `every` or `max_dim` below 1.

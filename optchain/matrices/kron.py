@@ -44,6 +44,7 @@ class Kron:
     Shapes and dtypes: matrices; the slot `mu` is like the parameter; the factor of a side of n entries is square, with
     :math:`n^2` numbers, or a vector where n is more than `max_dim`; all in float32 or wider. The link keeps the weight
     that the mean of decay `b1` has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers.
+    Products of gradients must stay finite: entries of g up to 1e18.
 
     Raises:
         ValueError: `every` or `max_dim` below 1.

@@ -43,6 +43,7 @@ class Shampoo:
     Shapes and dtypes: matrices; the four slots hold symmetric matrices for each block, in float32 or wider: for each
     number of the parameter at most :math:`2 (r / c + c / r)` numbers where a block has r rows and c columns. A side
     much shorter than the other one so costs the most: 10,000 by 8 take 250 numbers for each with blocks of 1000.
+    Products of gradients must stay finite: entries of g up to 1e18.
 
     Raises:
         ValueError: `every`, `block_size` or `max_dim` below 1.

@@ -58,6 +58,7 @@ class SOAP:
     each side of n entries where n is at most `max_dim`, and `mu_missed` and `nu_missed`, the weights of the gradient
     that the means leave out, are numbers, all in float32 or wider. The link keeps the weight that each mean has seen,
     :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two numbers each.
+    Products of gradients must stay finite: entries of g up to 1e18.
 
     Raises:
         ValueError: `every` or `max_dim` below 1.

@@ -42,7 +42,7 @@ class Adan:
     Differs from the paper: its :math:`\beta` are :math:`1 - b` here; the means begin at 0 and are debiased, as in the
     authors' program, instead of at the first gradient and its square; the decay of the parameters is a link of its own.
     optax weighs the differences with :math:`1 - b_2`, though its :math:`b_2` is :math:`1 - \beta_2`: by default 0.08
-    instead of the paper's 0.92.
+    instead of the paper's 0.92; its preset has an `eps_root` of 1e-8, a floor of 1e-4 under the gradients.
 
     References:
         Xie et al., 2022, Algorithm 1. https://arxiv.org/abs/2208.06677

@@ -1,13 +1,14 @@
 """Full optimizers that search along their direction for a step that lowers the loss."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from optchain.core.boxes import named, put_as
 from optchain.core.chain import Chain, automatic_name
 from optchain.core.definition import Definition, Result
 from optchain.core.gather import gathered, scattered
@@ -43,14 +44,19 @@ class Borrowed(Definition):
         # stand there twice, and one buffer cannot be donated twice.
         return {"optax": jax.tree.map(lambda x: jnp.array(x, x.dtype), self.made().init(params))}
 
+    def with_trees(self, state: Any, change: Callable[[Any], Any]) -> Any:
+        """optax's state with other trees in the place of those whose arrays have other axes than the parameters."""
+        return state
+
     def step(self, updates: Any, state: Any, params: Any, given: Given) -> Result:
         self.require_state(state)
         if not jax.tree.leaves(updates):  # of which optax's sums are not arrays
             return updates, state, {}
-        old = state[self.name]["optax"]
+        closed = state[self.name]["optax"]
+        old = self.with_trees(closed, lambda tree: put_as(updates, tree, updates))
         made = self.made().update(*everywhere((updates, old, params)), **self.received(given.extra))
         new, after = jax.tree.map(scattered, made, (updates, old))
-        return new, {self.name: {"optax": after}}, {}
+        return new, {self.name: {"optax": jax.tree.unflatten(jax.tree.structure(closed), jax.tree.leaves(after))}}, {}
 
 
 def everywhere(tree: Any) -> Any:
@@ -69,6 +75,16 @@ class Directions(Borrowed):
 
     def made(self) -> Any:
         return optax.scale_by_lbfgs(self.memory_size, self.scale_init_precond)
+
+    def begin(self, params: Any) -> dict[str, Any]:
+        def after_steps(tree: Any) -> Any:
+            return named(tree, params, lambda p: (None, *range(p.ndim)))
+
+        return {"optax": self.with_trees(super().begin(params)["optax"], after_steps)}
+
+    def with_trees(self, state: Any, change: Callable[[Any], Any]) -> Any:
+        memories = ("diff_params_memory", "diff_updates_memory")
+        return state._replace(**{name: change(getattr(state, name)) for name in memories})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -162,8 +162,7 @@ def sparse(
 
     Exactly as many units are kept as the sparsity says, rounded; equal scores are told apart by their place. `tx` sees
     masked gradients and parameters, and remembers nothing of what is pruned: at the beginning of each step its slots
-    like the parameter are there what its `init` makes of 0, so that a regrown weight starts again from 0;
-    what links count is not reset: `regrow` says how large the first steps are.
+    like the parameter are there what its `init` makes of 0, but not its counts (see `regrow`).
     What `averaged_params` reads is masked too; an average costs least after `sparse`, in a chain around both.
 
     The masks are in the state from `init` on, but the parameters are the caller's: before the first step
@@ -182,8 +181,7 @@ def sparse(
         axis: the axis of groups, by default the last but one, which a dense layer sums over; or that of channels, by
             default the last one, its outputs. Axes that `over_layers` declares are not counted, and each layer is
             pruned as if it were alone.
-        seed: of random scores, a whole number or a key of `jax.random`, which may be traced. They are a hash of seed,
-            step, path and element: the same however arrays are sharded.
+        seed: of random scores, a hash of seed, step, path and element: a whole number or a key, which may be traced.
 
     Metrics: `sparse.sparsity`, the part of the weights that is pruned, of the parameters with masks;
     `sparse.changed`, how many the last step pruned or grew.

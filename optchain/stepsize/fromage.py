@@ -21,7 +21,7 @@ class FromageStep:
         learning_rate: :math:`\eta`, the step over the norm of the parameter, at least 0; 0.01 in the paper.
         min_norm: the least that either norm counts for, at least 0.
 
-    Shapes and dtypes: any; the norms are summed in float32. It reads the parameters: `update` without them is an error.
+    Shapes and dtypes: any; the norms are summed in float64. It reads the parameters: `update` without them is an error.
 
     Differs from the paper: nothing; what is done where a norm is 0 is that of its authors' code. `min_norm` is
     that of optax, where it is 1e-6 by default, so that a bias that begins at 0 hardly moves.

@@ -23,7 +23,7 @@ class LayerwiseRate:
         trust_coefficient: c, the local learning rate, at least 0.
         eps: :math:`\epsilon`, added to the norms, at least 0.
 
-    Shapes and dtypes: any; the norms are summed in float32. It reads the parameters: `update` without them is an error.
+    Shapes and dtypes: any; the norms are summed in float64. It reads the parameters: `update` without them is an error.
     A leaf outside the mask (biases, scales) is neither decayed nor scaled.
 
     Differs from the paper: :math:`\epsilon`, which is 0 there. optax scales by the norm of

@@ -17,7 +17,7 @@ class LeafNorm:
         scale_factor: c, the norm of each leaf's update, any finite number.
         eps: :math:`\epsilon`, in the units of g, at least 0.
 
-    Shapes and dtypes: any; the norm is summed in float32. An update of 0 stays 0, without `eps` too. A NaN or infinity
+    Shapes and dtypes: any; the norm is summed in float64. An update of 0 stays 0, without `eps` too. A NaN or infinity
     spoils its whole leaf.
 
     Differs from the paper: :math:`\epsilon`, which is 0 there; a block is a leaf.

@@ -22,7 +22,7 @@ class TrustRatio:
         trust_coefficient: c, the norm of the update over that of the parameter, at least 0.
         eps: :math:`\epsilon`, added to the norm of the update, at least 0.
 
-    Shapes and dtypes: any; the norms are summed in float32. It reads the parameters: `update` without them is an error.
+    Shapes and dtypes: any; the norms are summed in float64. It reads the parameters: `update` without them is an error.
     A NaN or infinity spoils its whole leaf. Layers that are stacked in one array share one ratio unless they are
     declared with `over_layers`.
 

@@ -20,7 +20,7 @@ class UpdateFloor:
     Fields:
         min_ratio: :math:`\rho`, the least norm of the update over that of the parameter, at least 0.
 
-    Shapes and dtypes: any; the norms are summed in float32. It reads the parameters: `update` without them is an error.
+    Shapes and dtypes: any; the norms are summed in float64. It reads the parameters: `update` without them is an error.
     A NaN or infinity spoils its whole leaf.
 
     Differs from the paper: it holds the relative size at a constant; here the constant bounds it from below.

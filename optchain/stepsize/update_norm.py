@@ -22,7 +22,7 @@ class UpdateNorm:
 
     Metrics: `norm`, the norm before.
 
-    Shapes and dtypes: any; the norm is summed in float32. Updates of 0 stay 0, without `eps` too. A NaN or infinity
+    Shapes and dtypes: any; the norm is summed in float64. Updates of 0 stay 0, without `eps` too. A NaN or infinity
     spoils all leaves.
 
     Differs from the paper: :math:`\epsilon`, which is 0 there.

@@ -1,4 +1,4 @@
-"""Tables that a model looks up and uses whole: while their rows are found they stand for arrays."""
+"""Tables that a model looks up and uses whole: while `row_value_and_grad` traces it, they have all that arrays have."""
 
 import copy
 

@@ -16,8 +16,10 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+import jax
 import optax
 import pytest
+from compiler_flags import QUICKLY
 
 CLASSES = {
     "intended": "we differ on purpose",
@@ -27,6 +29,16 @@ CLASSES = {
 }
 HOME = Path(optax.__file__).parent
 LISTED = Path(__file__).with_name("optax_differences.toml")
+# No function that is replaced is called in these files and folders.
+UNREACHED = {
+    "assignment",
+    "losses",
+    "microbatching",
+    "perturbations",
+    "projections",
+    *(f"{name}_test.py" for name in ("base", "linear_algebra", "numerics", "optax", "utils")),
+    *(f"_{name}_test.py" for name in ("casting", "random", "tree_math")),
+}
 OUTCOMES = ("passed", "skipped", "failed", *CLASSES, "reached")
 
 called: list[str] = []  # what of ours the running test has called
@@ -39,6 +51,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """Starts jax, before a test file sets flags of its own, and puts our functions in their places."""
+    os.environ["XLA_FLAGS"] = " ".join([*QUICKLY, "--xla_force_host_platform_device_count=8"])
+    # Some tests compile the same loop at each step: each is compiled once. Two workers that share a cache read halves.
+    cache = config.rootpath.parent.parent / ".jax_cache" / f"peers-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    jax.config.update("jax_compilation_cache_dir", str(cache))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.devices()
     # A subtest that fails fails its test: what is listed are tests.
     unittest.TestCase.subTest = lambda self, *args, **kwargs: contextlib.nullcontext()  # pyright: ignore
     if config.getoption("functions") == "optchain":
@@ -48,6 +67,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
         replace(watched)
         Definition.init = watched(Definition.init)
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    return True if collection_path.name in UNREACHED else None
 
 
 def watched(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,6 +1,7 @@
 """Parameters in the boxes of Flax, whose names are the mesh axes of each axis: those of a slot are what it follows."""
 
 import functools
+import itertools
 
 import chex
 import jax
@@ -12,16 +13,17 @@ from flax import linen as nn
 from flax import nnx
 from flax.training.train_state import TrainState
 from jax.sharding import AxisType, PartitionSpec
-from techniques import RULES, build, kind
+from techniques import TECHNIQUES, build
 from tiers import one_of_each
 
 import optchain as oc
 from optchain.core.boxes import boxes_of
-from optchain.core.dense import Dense
 from optchain.core.paths import named_leaves
+from optchain.core.rule import core_of
+from optchain.inspect.laws.steps import told
 
 X = jax.random.normal(jax.random.key(0), (16, 8))
-TECHNIQUES = {
+BOXED = {
     "adafactor": lambda: oc.adafactor(0.01, min_dim_size_to_factor=2),
     "novograd": lambda: oc.novograd(0.01),
     # A ridge that is large: inverse roots multiply rounding.
@@ -78,10 +80,10 @@ def require_layouts(state, layouts):
         assert x.sharding.is_equivalent_to(layouts[path], x.ndim)
 
 
-@pytest.mark.parametrize("name", one_of_each(TECHNIQUES))
+@pytest.mark.parametrize("name", one_of_each(BOXED))
 def test_linen_boxes_under_jit_on_a_mesh(name):
     mesh = jax.make_mesh((2, 4), ("data", "model"), (AxisType.Auto,) * 2)
-    model, tx = Model(), TECHNIQUES[name]()
+    model, tx = Model(), BOXED[name]()
 
     def init(key):
         params = model.init(key, X)["params"]
@@ -132,19 +134,52 @@ def test_layers_of_a_scanned_model_have_their_name():
     assert jax.tree.structure(after) == jax.tree.structure(state)
 
 
-@pytest.mark.parametrize("name", one_of_each((name for name in RULES if isinstance(build(name).link, Dense)), kind))
-def test_every_rule_keeps_its_boxes(name):
-    tx = build(name)
-    params = Model().init(jax.random.key(1), X)["params"]
+CONTAINERS = {
+    "none": lambda tx: tx,
+    "partition": lambda tx: optax.partition({"own": tx, "other": optax.sgd(0.1)}, {"kernel": "own", "bias": "other"}),
+    "masked": lambda tx: optax.masked(tx, {"kernel": True, "bias": False}),
+    "chain": lambda tx: optax.chain(optax.clip(1.0), oc.guard(oc.accumulate(tx, 1))),
+}
+
+
+def kind_of(case):
+    """What a technique does with a leaf that its mask leaves out, and what it keeps of one that it takes."""
+    link = build(case[1]).link
+    rule = getattr(link, "rule", None)
+    return case[0], type(link), rule is not None and (core_of(rule, 2), getattr(link, "mask", None) is not None)
+
+
+@pytest.mark.parametrize("container, name", one_of_each(itertools.product(CONTAINERS, TECHNIQUES), kind_of))
+def test_every_technique_keeps_its_boxes(container, name):
+    """All leaves are in boxes, also one that a mask leaves out, which stays an empty box in every slot."""
+    tx, keys = CONTAINERS[container](build(name)), jax.random.split(jax.random.key(1))
+    kernel = nn.Partitioned(jax.random.normal(keys[0], (8, 4)), ("data", "model"))
+    params = {"bias": nn.Partitioned(jax.random.normal(keys[1], (4,)), ("model",)), "kernel": kernel}
     state = tx.init(params)
     for box in jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, nn.Partitioned)):
         if isinstance(box, nn.Partitioned) and isinstance(box.value, jax.Array):
             assert len(box.names) == box.value.ndim
-    boxed = tx.update(params, state, params, value=jnp.ones(()), hessian=params)
-    assert jax.tree.structure(boxed[1]) == jax.tree.structure(state)
-    plain = nn.unbox(params)
-    expected = tx.update(plain, tx.init(plain), plain, value=jnp.ones(()), hessian=plain)
-    chex.assert_trees_all_close(nn.unbox(boxed), expected, rtol=1e-6)
+
+    def step(params, state):
+        return tx.update(params, state, params, **told())
+
+    boxed, plain = jax.eval_shape(step, params, state), nn.unbox(params)
+    assert jax.tree.structure(boxed) == jax.tree.structure((params, state))
+    expected = jax.eval_shape(step, plain, tx.init(plain))
+    assert jax.tree.map(jnp.shape, nn.unbox(boxed)) == jax.tree.map(jnp.shape, expected)
+
+
+@pytest.mark.parametrize("name", ["scale_by_muon", *[pytest.param(x, marks=pytest.mark.full) for x in TECHNIQUES]])
+def test_a_step_in_boxes_is_the_step_without_them(name):
+    params = {
+        "bias": nn.Partitioned(jnp.linspace(0, 1, 4), ("model",)),
+        "kernel": nn.Partitioned(jax.random.normal(jax.random.key(1), (8, 4)), ("data", "model")),
+    }
+    tx = build(name)
+    found, expected = (
+        jax.jit(lambda p, s: tx.update(p, s, p, **told()))(p, tx.init(p)) for p in (params, nn.unbox(params))
+    )
+    chex.assert_trees_all_close(nn.unbox(found), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_boxes_may_be_left_at_home():
@@ -190,7 +225,7 @@ def test_rows_of_a_table_in_a_box():
 def test_nnx_variables_with_sharding_metadata(name):
     mesh = jax.make_mesh((2, 4), ("data", "model"), (AxisType.Auto,) * 2)
     init = nnx.with_partitioning(nnx.initializers.lecun_normal(), ("data", "model"))
-    tx = TECHNIQUES[name]()
+    tx = BOXED[name]()
 
     def made(**how):
         model = nnx.Linear(8, 16, rngs=nnx.Rngs(0), **how)
