@@ -4526,7 +4526,7 @@ def dpsgd(
         noise_multiplier: the standard deviation of the noise over that bound, at least 0; with the part of the data
             in a batch and the number of steps it gives the privacy, which an accountant outside this library
             computes.
-        seed: of the noise, a whole number. What is to be private needs one that nobody can guess.
+        seed: of the noise, a whole number or a key. What is to be private needs one that nobody can guess.
         momentum: the decay of the sum of the updates so far that takes their place, in [0, 1); None is without
             momentum.
         nesterov: whether that sum looks ahead by one step.

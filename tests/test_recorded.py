@@ -41,6 +41,8 @@ CHANGED = {
     "nested chains, overridden": "a mean stays a mean while its decay changes: it is divided by the weight seen",
     "precision of adamw": "the random bits of narrow slots are a hash of their path, which has one level more",
 }
+# And one that is meant to differ from its first step on.
+CHANGED_AT_ONCE = {"schedule-free adamw": "the first step of a warm-up is made, where 0.1 threw its gradient away"}
 
 
 def difference(found: np.ndarray, recorded: storage.Leaf) -> float:
@@ -68,17 +70,15 @@ def differences(name: str) -> tuple[dict[str, float], dict[str, float]]:
 def test_a_run_ends_where_it_did_in_version_0_1(name):
     of_updates, of_others, _ = EXCEPTIONS.get(name, (TOLERANCE, TOLERANCE, ""))
     found, metrics = differences(name)
-    if name in CHANGED:
+    if name in CHANGED or name in CHANGED_AT_ONCE:
         assert any(x > 1e-3 for x in found.values())
-        found = {leaf: x for leaf, x in found.items() if leaf.startswith("update 1 ")}
-    assert found and not {
-        leaf: x for leaf, x in found.items() if x > (of_updates if leaf.startswith("update") else of_others)
-    }
+        found = {leaf: x for leaf, x in found.items() if leaf.startswith("update 1 ") and name in CHANGED}
+    assert not {leaf: x for leaf, x in found.items() if x > (of_updates if leaf.startswith("update") else of_others)}
     recorded = {RENAMED.get(key, key): x for key, x in storage.index()[name]["metrics"].items()}
     assert recorded.keys() <= metrics.keys()
     assert metrics.keys() - recorded.keys() <= {*numbers_of(CASES[name].tx), *NEW}
     for metric, value in recorded.items():
-        if name in CHANGED and metric.endswith("norm"):
+        if (name in CHANGED and metric.endswith("norm")) or name in CHANGED_AT_ONCE:
             continue
         np.testing.assert_allclose(metrics[metric], value, rtol=1e-4, err_msg=metric)
 
@@ -89,10 +89,17 @@ def test_every_recorded_run_and_count_is_replayed():
     assert not set(COUNTS["counts"]) - set(COUNTED)
 
 
-# Bytes for each parameter of a 512 x 512 matrix that a step may cost more: rows and columns are read once more for
-# a finite derivative of the roots of 0.
-MORE = dict.fromkeys(["scale_by_factored_rms", "adafactor", "big_vision_adafactor", "scale_by_came", "came"], 0.07)
-MORE |= dict.fromkeys(["scale_by_fira", "scale_by_kl_soap", "kl_soap"], 0.05)
+# Bytes accessed and of temporaries for each parameter of a 512 x 512 matrix that a step may cost more. Rows and columns
+# are read once more for a finite derivative of the roots of 0.
+MORE = dict.fromkeys(["scale_by_factored_rms", "adafactor", "big_vision_adafactor", "scale_by_came", "came"], (0.07, 0))
+MORE |= {"scale_by_fira": (0.05, 0)}
+# The squares of the norms of rows and columns are added in float64.
+MORE |= {"adaptive_grad_clip": (0.04, 0.02), "keep_params_max_norm": (0.02, 0.02), "scale_by_dion": (0, 0.02)}
+# Rounding in directions that no gradient had is found, and left out.
+MORE |= {"scale_by_galore": (0.1, 0)} | dict.fromkeys(["scale_by_soap", "soap"], (16.01, 0))
+MORE |= dict.fromkeys(["scale_by_kl_soap", "kl_soap"], (16.05, 4))
+# Factors stay where they are while the mean is 0.
+MORE |= dict.fromkeys(["scale_by_kron", "kron"], (4.1, 0.02))
 
 
 @pytest.mark.skipif(jax.__version__ != COUNTS["jax"], reason=f"the counts are those of JAX {COUNTS['jax']}")
@@ -100,5 +107,6 @@ MORE |= dict.fromkeys(["scale_by_fira", "scale_by_kl_soap", "kl_soap"], 0.05)
 def test_a_step_costs_no_more_than_in_version_0_1(name):
     accessed, temporary = COUNTS["counts"][name]
     found = counted.counts_of(COUNTED[name])
-    assert found.accessed <= accessed + MORE.get(name, 0.01)
-    assert found.temporary <= temporary + 0.01
+    more_accessed, more_temporary = MORE.get(name, (0, 0))
+    assert found.accessed <= accessed + more_accessed + 0.01
+    assert found.temporary <= temporary + more_temporary + 0.01

@@ -40,6 +40,7 @@ class Run:
 DEFAULTS = {
     "muon": {"*adam.b2": 0.999, "*adam_lr.learning_rate": 0.01},
     "muon_clip": {"*adam.b2": 0.999},
+    "adan": {"*eps_root": 1e-8},
 }
 
 
