@@ -8,9 +8,9 @@ TEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 # The oldest versions that are supported, and other Pythons with the newest ones.
 FLOOR := .venv-floor/bin
 PYTHONS ?= 3.12 3.13
-VERSION_TESTS := tests/core tests/control tests/sharding tests/storage tests/test_conformance.py tests/test_flax.py \
-	tests/test_public.py tests/matrices/test_lapack.py tests/embeddings/test_value_and_grad.py \
-	tests/inspect/test_migrate_from_optax.py tests/inspect/test_config.py tests/inspect/test_catalogue.py
+VERSION_TESTS := tests/core tests/control tests/sharding/test_axes.py tests/test_flax.py \
+	tests/embeddings/test_value_and_grad.py tests/inspect/test_migrate_from_optax.py tests/inspect/test_config.py \
+	tests/inspect/test_catalogue.py
 TEST_PACKAGES := flax orbax-checkpoint scikit-learn chex cloudpickle hypothesis pytest pytest-xdist
 
 .PHONY: install demo test test-all test-oracles test-peers test-slow test-floor test-pythons lint readme stubs benchmarks clean
@@ -56,7 +56,7 @@ test-peers: $(VENV)/.peers
 test-slow: install
 	$(TEST) -m slow
 
-# What may differ between versions, on the oldest ones: every technique, and the files where JAX, Flax and optax show.
+# The files in which versions of JAX, Flax and Orbax show, on the oldest ones.
 test-floor: .venv-floor/.installed
 	$(FLOOR)/python -m pytest -q -n 2 --dist loadfile -m 'not full and not slow and not oracles' \
 		-W 'ignore:Sharding info not provided' $(VERSION_TESTS)

@@ -94,7 +94,7 @@ def test_nnx_optimizer_forwards_extra_arguments():
 def test_linen_and_nnx_make_the_same_steps():
     _, params, loss = linen()
     model = nnx.Linear(4, 1, rngs=nnx.Rngs(0))
-    model.kernel.set_value(params["kernel"])
+    model.kernel[...] = params["kernel"]
     tx = recipe()
     optimizer, state = nnx.Optimizer(model, tx, wrt=nnx.Param), tx.init(params)
     for _ in range(5):

@@ -60,7 +60,7 @@ def schedule_from_config(table: dict[str, Any], path: str) -> Callable[[Any], ja
         ValueError: an unknown schedule or argument, or a value that it refuses; the message begins with the path.
 
     >>> print(schedule_from_config({"use": "cosine", "start": 0.1, "steps": 10}, "rate"))
-    cosine(start=0.1, steps=10, end=0)
+    cosine(start=0.1, steps=10, end=0, exponent=1)
     """
     made = _build(table, path)
     if not callable(made):

@@ -95,7 +95,7 @@ def test_ranks_absent_slots_extra_arguments_and_batches():
     updates, after = jax.jit(tx.update)(params, state, params, hint=params, scale=2.0)
     chex.assert_trees_all_equal(updates, jax.tree.map(lambda p: 3 * p, params))
     chex.assert_trees_all_equal(after["links"]["link"]["ranked"]["mu"] | {"c": 0}, params | {"c": 0})
-    plain, _ = tx.update(params, state, params)
+    plain, _ = tx.update(params, state, params, hint=None, scale=None)
     chex.assert_trees_all_equal(plain, params)
     assert CALLS[:2] == [(2, 2), (3,)]  # both matrices in one call
     with pytest.raises(ValueError, match=r"ranked looks across 2 axes: leaf 'a' has shape \(2, 2, 2\)"):

@@ -54,7 +54,7 @@ def test_a_linen_model(wrap):
     value, grads = wrap(oc.row_value_and_grad(loss))(params, IDS)
     wanted = jax.value_and_grad(of(Model(linen.Embed))[1])(params, IDS)
     assert grads["words"]["embedding"].indices.tolist() == [3, 1, 3, 11, 0, 3, 3, 1, 3, 3, 0, 11]
-    chex.assert_trees_all_close((value, dense(grads)), wanted, rtol=1e-5)
+    chex.assert_trees_all_close((value, dense(grads)), wanted, rtol=1e-5, atol=1e-7)
     plain = jax.value_and_grad(loss)(params, IDS)
     chex.assert_trees_all_close(plain, wanted, rtol=1e-6)  # as anyone else differentiates it
 
