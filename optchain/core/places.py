@@ -13,14 +13,21 @@ from optchain.core.holes import is_hole
 def places(tx: Any, state: Any, params: Any) -> list[int | None]:
     """For each leaf of a state, holes included, the number of the parameter that it belongs to, None for no one."""
     leaves, treedef = jax.tree.flatten(state, is_leaf=is_hole)
-    many, turn = len(jax.tree.leaves(params, is_leaf=is_hole)), itertools.count()
+    like, turn = jax.tree.structure(params, is_leaf=is_hole), itertools.count()
+
+    def other(numbers: Any) -> Any:
+        """No parameter's; but optax's line search keeps a gradient that it does not count among them."""
+        if isinstance(numbers, int) or jax.tree.structure(numbers) != like:
+            return jax.tree.map(lambda _: -1, numbers)
+        return jax.tree.map(lambda _: next(turn) % like.num_leaves, numbers)
+
     # A tree like the parameters has a leaf for each of them, in their order: no two trees need be walked together,
     # whose boxes may say different things.
     numbers = optax.tree.map_params(
         tx,
-        lambda _: next(turn) % many,
+        lambda _: next(turn) % like.num_leaves,
         treedef.unflatten(range(len(leaves))),
-        transform_non_params=lambda _: -1,
+        transform_non_params=other,
     )
     return [None if i < 0 else i for i in jax.tree.leaves(numbers)]
 

@@ -30,7 +30,7 @@ trees = st.recursive(
 def sees_any_leaf(name):
     """Whether a rule takes leaves of all ranks, and treats them alike whatever they are called."""
     link = build(name).link
-    return not isinstance(link, Joint) and core_of(link.rule, 3) not in (1, 2) and "path" not in link.rule.extras
+    return not isinstance(link, Joint) and core_of(link.rule, 3) not in (1, 2) and not link.rule.extras
 
 
 @given(trees, st.sampled_from([name for name in RULES if sees_any_leaf(name)]))
