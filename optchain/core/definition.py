@@ -2,7 +2,10 @@
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, cast
+
+import jax
 
 from optchain.core.describe import table, written
 from optchain.core.door import Door, like, rounded_sum, widened
@@ -77,7 +80,10 @@ class Definition:
 
     def init(self, params: Any) -> dict[str, Any]:
         names_of(params)  # two leaves of one name are refused before anything is kept for them
-        return on_their_mesh(self.start, Door(self, params).params)
+        begin, inside = partial(on_their_mesh, self.start), Door(self, params).params
+        if any(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(inside)):
+            return jax.eval_shape(begin, inside)  # a slot may begin as a copy of its parameter: shapes make shapes
+        return begin(inside)
 
     def update(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         self.require_state(state)

@@ -9,7 +9,7 @@ import jax
 
 from optchain.core.extras import forgotten
 from optchain.core.paths import nearest
-from optchain.core.states import names_within
+from optchain.core.states import holds_ours, names_within
 from optchain.core.transform import ours, transform
 from optchain.core.walk import main_numbers, numbers_of, walk
 
@@ -78,11 +78,17 @@ class Given:
         hyper, factors = split(self.hyper, prefixes), split(self.factors, prefixes)
         return {prefix: dataclasses.replace(self, hyper=hyper[prefix], factors=factors[prefix]) for prefix in prefixes}
 
-    def forwarded(self) -> dict[str, Any]:
-        """The extra arguments of a transformation of optax, within which some of optchain may stand."""
-        tables = {"hyper": Partial(self.hyper), "factors": Partial(self.factors)}
-        tables = {name: table for name, table in tables.items() if table}
-        return {**self.extra, **tables} if self.step is None else {**self.extra, **tables, "step": self.step}
+    def forwarded(self, state: Any) -> dict[str, Any]:
+        """The extra arguments of an optax transformation with this state.
+
+        What optchain adds to those of the caller goes where some of optchain stands within: others may hand all that
+        they receive to a function such as `value_fn`, or take none.
+        """
+        if not holds_ours(state):
+            return dict(self.extra)
+        added = {"hyper": Partial(self.hyper) or None, "factors": Partial(self.factors) or None, "step": self.step}
+        rest = {name: x for name, x in self.extra.items() if name != "step"}
+        return rest | {name: x for name, x in added.items() if x is not None}
 
 
 def split(table: Mapping[str, Any], prefixes: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -98,7 +104,7 @@ def received(definition: Any, extra: dict[str, Any], state: Any, unmovable: Any)
     """The extra arguments of a call from outside, with every pattern replaced by the names that it matches."""
     if not extra:
         return Given({}, unmovable=unmovable)
-    rest = {name: x for name, x in extra.items() if name not in ("hyper", "factors", "step")}
+    rest = {name: x for name, x in extra.items() if name not in ("hyper", "factors")}
     hyper, factors = extra.get("hyper") or {}, extra.get("factors") or {}
     if hyper or factors:
         tx = transform(definition)

@@ -34,6 +34,11 @@ def is_state(x: Any) -> bool:
     return is_outer_state(x) or (_is_technique(x) and not x.keys() - registered().keys())
 
 
+def holds_ours(state: Any) -> bool:
+    """Whether this is the state of a definition, or one of optax with some of them within."""
+    return bool(_states(state))
+
+
 def owners(state: Any, prefix: str = "") -> Iterator[tuple[str, str, dict[str, Any]]]:
     """What each technique keeps: the prefix of its numbers' names, its own name, and its table."""
     for keys, node in _states(state):

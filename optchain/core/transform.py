@@ -140,7 +140,7 @@ def _optax_update(tx: Any, updates: Any, state: Any, params: Any, given: Any) ->
     for leaf, g in given.unmovable:
         if jax.numpy.iscomplexobj(g):
             raise ValueError(f"leaf {leaf!r} is {g.dtype}: optchain moves real parameters; use optax alone for it")
-    new, after = forwarding(tx).update(updates, state, params, **given.forwarded())
+    new, after = forwarding(tx).update(updates, state, params, **given.forwarded(state))
     require_same_shapes(state, after)
     return widened(new), after, {}
 

@@ -188,7 +188,26 @@ def test_extra_arguments_reach_the_links_that_take_them():
     )
     tx = oc.chain(plain=optax.scale(1.0), spy=spy, nested=oc.chain(spy=spy))
     tx.update(tree(1), tx.init(tree(0)), tree(0), value=3.0)
-    assert seen == [["step", "value"]] * 2
+    assert seen == [["value"]] * 2
+    tx.update(tree(1), tx.init(tree(0)), tree(0), step=3)
+    assert seen[2:] == [["step"]] * 2
+
+
+def test_an_optax_link_receives_the_step_where_some_of_optchain_stands_within():
+    seen = []
+
+    def around(tx):
+        def update(updates, state, params=None, **extra):
+            seen.append(sorted(extra))
+            return tx.update(updates, state, params, **extra)
+
+        return optax.GradientTransformationExtraArgs(tx.init, update)
+
+    masked = optax.masked(oc.scale(lambda step: 1.0 * step), jax.tree.map(lambda _: True, tree(0)))
+    tx = oc.chain(ours=around(masked), theirs=around(optax.scale_by_backtracking_linesearch(2)))
+    given = {"value": 1.0, "grad": tree(0), "value_fn": lambda params: optax.tree.norm(params)}
+    tx.update(tree(1), tx.init(tree(0)), tree(0), **given)
+    assert seen == [["grad", "step", "value", "value_fn"], ["grad", "value", "value_fn"]]
 
 
 def test_errors_name_the_link():

@@ -10,9 +10,7 @@ import pytest
 import optchain as oc
 
 
-def rosenbrock(params, step=None):
-    """A chain tells its links the step, and optax's line searches hand all that they are told on to the function."""
-    del step
+def rosenbrock(params):
     x, y = params["x"], params["y"]
     return jnp.sum(100.0 * (y - x**2) ** 2 + (1.0 - x) ** 2)
 

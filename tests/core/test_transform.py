@@ -51,3 +51,14 @@ def test_none_parameters_stay_none():
     params = {"w": jnp.ones(2), "none": None}
     after, _ = oc.apply(tx, params, tx.init(params), params)
     assert after["none"] is None and after["w"].shape == (2,)
+
+
+def test_shapes_of_parameters_make_the_shapes_of_their_state():
+    """What begins as a copy of a parameter has no numbers there, within an optax transformation too."""
+    tx = optax.chain(oc.lookahead(oc.adam(0.1), 5, 0.5), oc.accumulate(oc.chain(theirs=optax.sgd(0.1, 0.9)), 2))
+    params = {"w": jnp.ones((2, 4), jnp.bfloat16), "count": jnp.ones((), int), "f": jnp.tanh, "none": None}
+    shapes = {**params, "w": jax.ShapeDtypeStruct((2, 4), jnp.bfloat16), "count": jax.ShapeDtypeStruct((), int)}
+    state, expected = tx.init(shapes), tx.init(params)
+    assert jax.tree.structure(state) == jax.tree.structure(expected)
+    assert all(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(state))
+    jax.tree.map(lambda x, y: (x.shape, x.dtype) == (y.shape, y.dtype) or pytest.fail(f"{x} {y}"), state, expected)

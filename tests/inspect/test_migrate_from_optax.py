@@ -392,7 +392,5 @@ def test_lbfgs_and_its_line_search_continue():
     migrated, report = oc.migrate_state(state, new, params)
     assert {"lbfgs", "search"} <= set(report.kept) and not report.dropped
     value, grads = jax.value_and_grad(loss)(params)
-    updates, _ = new.update(
-        grads, migrated, params, value=value, grad=grads, value_fn=lambda params, step=None: loss(params)
-    )
+    updates, _ = new.update(grads, migrated, params, value=value, grad=grads, value_fn=loss)
     chex.assert_trees_all_close(updates, step(state, params)[0], rtol=1e-5)
