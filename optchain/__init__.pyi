@@ -1624,6 +1624,7 @@ def scale_by_muon(
     *,
     nesterov: bool = True,
     adaptive: bool = False,
+    preconditioning: str = "frobenius",
     scale: str = "none",
     mask: Mask | None = None,
 ) -> Transform:
@@ -1646,6 +1647,10 @@ def scale_by_muon(
         nesterov: look ahead by one step.
         adaptive: multiply the update by its inner product with :math:`\hat\mu`, which is the nuclear norm of that: the
             steepest step instead of one whose length does not depend on the gradients.
+        preconditioning: what the mean is divided by before the first polynomial, which needs singular values of at most
+            1 and makes the largest of them 1: `"frobenius"`, the norm; nearer to 1 come `"schatten"`, the root of the
+            norm of the matrix of inner products, and `"aol"`, a number for each row or column of the shorter side;
+            `"spectral"`, the largest singular value itself, by a decomposition.
         scale: the factor :math:`s`: `"none"`, `"width"`, `"spectral"` or `"rms"`, see
             `optchain.matrices.shape_scale`.
 
@@ -1653,7 +1658,7 @@ def scale_by_muon(
     The slot `mu` is like the parameter, in float32 or wider, and so is all arithmetic.
 
     Raises:
-        ValueError: coefficients of another form, or another scale.
+        ValueError: coefficients of another form, or another preconditioning or scale.
 
     Differs from the paper: the iteration runs in float32, not in bfloat16. As there (and in PyTorch) the mean is not
     debiased, which only the look-ahead sees; optax debiases it. `scale` is the factor of the learning rate.
@@ -1662,6 +1667,8 @@ def scale_by_muon(
         Jordan et al., 2024, Muon: an optimizer for hidden layers. https://kellerjordan.github.io/posts/muon/
         Liu et al., 2025, equations 3 and 4 (`scale="rms"`). https://arxiv.org/abs/2502.16982
         Amsel et al., 2025, Algorithm 1 (`ns_coeffs="polar_express"`). https://arxiv.org/abs/2505.16932
+        Boissin et al., 2025 (`preconditioning="aol"`). https://arxiv.org/abs/2512.04632
+        Grishina et al., 2025 (`preconditioning="schatten"`). https://arxiv.org/abs/2506.10935
 
     >>> import optchain as oc
     >>> tx = oc.chain(muon=oc.scale_by_muon(scale="rms", mask="*/kernel"), lr=oc.scale_by_learning_rate(0.02))
@@ -3546,6 +3553,7 @@ def muon(
     *,
     nesterov: bool = True,
     adaptive: bool = False,
+    preconditioning: str = "frobenius",
     scale: str = "width",
     adam_learning_rate: Number | None = None,
     adam_b1: Number = 0.9,
@@ -3574,6 +3582,10 @@ def muon(
         nesterov: look ahead by one step.
         adaptive: multiply the update by its inner product with :math:`\hat\mu`, which is the nuclear norm of that:
             the steepest step instead of one whose length does not depend on the gradients.
+        preconditioning: what the mean is divided by before the first polynomial, which needs singular values of at
+            most 1 and makes the largest of them 1: `"frobenius"`, the norm; nearer to 1 come `"schatten"`, the root
+            of the norm of the matrix of inner products, and `"aol"`, a number for each row or column of the shorter
+            side; `"spectral"`, the largest singular value itself, by a decomposition.
         scale: the factor :math:`s`: `"none"`, `"width"`, `"spectral"` or `"rms"`, see
             `optchain.matrices.shape_scale`.
         adam_learning_rate: the learning rate of all other parameters, which Adam steps; None takes 0.015 times

@@ -30,7 +30,6 @@ EVERYWHERE: Mapping[str, str] = {
     "optimizer": TX,
     "weight_dimension_numbers": VIEWS,
     "muon_weight_dimension_numbers": VIEWS,
-    "preconditioning": OPTAX,
 }
 OF: Mapping[str, Mapping[str, str]] = {
     "adafactor": {"decay_offset": RESTART},

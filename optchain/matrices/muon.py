@@ -11,7 +11,7 @@ from optchain.core.mask import is_kernel
 from optchain.core.numbers import Decay, NonNegative, Static
 from optchain.core.numerics import ema
 from optchain.core.rule import rule
-from optchain.matrices.newton_schulz import MUON, Polynomials, orthogonalized, polynomials
+from optchain.matrices.newton_schulz import MUON, Polynomials, orthogonalized, polynomials, require_preconditioning
 from optchain.matrices.shape_scale import shape_scale
 
 
@@ -40,6 +40,10 @@ class Muon:
         nesterov: look ahead by one step.
         adaptive: multiply the update by its inner product with :math:`\hat\mu`, which is the nuclear norm of that: the
             steepest step instead of one whose length does not depend on the gradients.
+        preconditioning: what the mean is divided by before the first polynomial, which needs singular values of at most
+            1 and makes the largest of them 1: `"frobenius"`, the norm; nearer to 1 come `"schatten"`, the root of the
+            norm of the matrix of inner products, and `"aol"`, a number for each row or column of the shorter side;
+            `"spectral"`, the largest singular value itself, by a decomposition.
         scale: the factor :math:`s`: `"none"`, `"width"`, `"spectral"` or `"rms"`, see
             `optchain.matrices.shape_scale`.
 
@@ -47,7 +51,7 @@ class Muon:
     The slot `mu` is like the parameter, in float32 or wider, and so is all arithmetic.
 
     Raises:
-        ValueError: coefficients of another form, or another scale.
+        ValueError: coefficients of another form, or another preconditioning or scale.
 
     Differs from the paper: the iteration runs in float32, not in bfloat16. As there (and in PyTorch) the mean is not
     debiased, which only the look-ahead sees; optax debiases it. `scale` is the factor of the learning rate.
@@ -56,6 +60,8 @@ class Muon:
         Jordan et al., 2024, Muon: an optimizer for hidden layers. https://kellerjordan.github.io/posts/muon/
         Liu et al., 2025, equations 3 and 4 (`scale="rms"`). https://arxiv.org/abs/2502.16982
         Amsel et al., 2025, Algorithm 1 (`ns_coeffs="polar_express"`). https://arxiv.org/abs/2505.16932
+        Boissin et al., 2025 (`preconditioning="aol"`). https://arxiv.org/abs/2512.04632
+        Grishina et al., 2025 (`preconditioning="schatten"`). https://arxiv.org/abs/2506.10935
 
     >>> import optchain as oc
     >>> tx = oc.chain(muon=oc.scale_by_muon(scale="rms", mask="*/kernel"), lr=oc.scale_by_learning_rate(0.02))
@@ -68,6 +74,7 @@ class Muon:
     _: KW_ONLY
     nesterov: Static[bool] = True
     adaptive: Static[bool] = False
+    preconditioning: Static[str] = "frobenius"
     scale: Static[str] = "none"
 
     core_ndim = 2
@@ -76,13 +83,15 @@ class Muon:
 
     def init(self, p):
         polynomials("scale_by_muon", self.ns_coeffs, self.ns_steps)
+        require_preconditioning("scale_by_muon", self.preconditioning)
         shape_scale("scale_by_muon", self.scale, p.shape)
         return Momentum(jnp.zeros_like(p))
 
     def update(self, g, s, p, t):
         mu = ema(g, s.mu, self.beta)
         ahead = ema(g, mu, self.beta) if self.nesterov else mu
-        u = orthogonalized(ahead, polynomials("scale_by_muon", self.ns_coeffs, self.ns_steps), self.eps)
+        coefficients = polynomials("scale_by_muon", self.ns_coeffs, self.ns_steps)
+        u = orthogonalized(ahead, coefficients, self.eps, self.preconditioning)
         u = u * jnp.sum(ahead * u) if self.adaptive else u
         return u * shape_scale("scale_by_muon", self.scale, g.shape), Momentum(mu)
 

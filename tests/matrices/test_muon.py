@@ -93,6 +93,14 @@ def test_the_adaptive_length_is_that_of_optax_but_for_its_debiasing(recorded_mat
         np.testing.assert_allclose(u / seen[:, None, None], x, atol=1e-6 * np.abs(x).max())
 
 
+@pytest.mark.parametrize("preconditioning", ["spectral", "schatten", "aol"])
+def test_preconditioning_is_that_of_optax(recorded_matrices, preconditioning):
+    options = {"eps": 0.0, "nesterov": False, "preconditioning": preconditioning}
+    ours = run_float64(oc.scale_by_muon(**options), recorded_matrices, RATE)
+    twin = run_float64(in_optax(**options), recorded_matrices, RATE, "standard")
+    assert_agree(ours.params, twin.params, 1e-6)
+
+
 def test_does_not_debias_what_it_looks_ahead_from(recorded_matrices):
     """optax debiases the mean and the gradient, as Nadam does; Jordan and PyTorch do not. It fades with time."""
     ours = run_float64(oc.scale_by_muon(), recorded_matrices).updates
@@ -179,5 +187,7 @@ def test_wrong_names_are_told():
     p = jnp.ones((2, 2))
     with pytest.raises(ValueError, match="scale_by_muon: there are no ns_coeffs 'polar_exp'; did you mean 'polar_ex"):
         oc.scale_by_muon(ns_coeffs="polar_exp").init(p)
+    with pytest.raises(ValueError, match="there is no preconditioning 'aoll'; did you mean 'aol'"):
+        oc.scale_by_muon(preconditioning="aoll").init(p)
     with pytest.raises(ValueError, match="scale_by_muon: there is no scale 'size'; valid: none, rms, spectral, width"):
         oc.scale_by_muon(scale="size").init(p)

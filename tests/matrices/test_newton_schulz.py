@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optchain.matrices.newton_schulz import MUON, orthogonalized, polynomials
+from optchain.matrices.newton_schulz import DIVISORS, MUON, orthogonalized, polynomials
 from optchain.matrices.polar_express import CUSHION, LEAST, SAFETY, minimax, polar_express
 
 SHAPES = [(12, 5), (5, 12), (7, 7), (1, 6), (6, 1)]
@@ -88,9 +88,21 @@ def test_forgets_the_size_of_the_matrix_and_stays_finite(given, size):
     np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-def test_zero_stays_zero():
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_preconditioning_brings_the_largest_singular_value_nearer_to_one(shape):
+    """Of the polynomial x: what is divided has none above 1, and its norm is the least that one can divide by."""
+    x = jnp.asarray(conditioned(shape)[0], jnp.float32)
+    largest = {
+        name: np.linalg.norm(orthogonalized(x, ((1.0, 0.0, 0.0),), 0.0, name), 2) for name in ("frobenius", *DIVISORS)
+    }
+    assert largest["frobenius"] - 1e-6 <= largest["schatten"] <= largest["spectral"] + 1e-6
+    assert largest["aol"] <= 1 + 1e-6 and largest["spectral"] == pytest.approx(1, rel=1e-6)
+
+
+@pytest.mark.parametrize("preconditioning", ["frobenius", *DIVISORS])
+def test_zero_stays_zero(preconditioning):
     for eps in (0.0, 1e-8):
-        assert not orthogonalized(jnp.zeros((4, 3)), polar_express(8), eps).any()
+        assert not orthogonalized(jnp.zeros((4, 3)), polar_express(8), eps, preconditioning).any()
 
 
 def test_coefficients_are_for_every_step_or_one_after_the_other():
