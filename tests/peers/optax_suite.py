@@ -100,7 +100,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Marks the tests that are listed."""
     names = {item: name_of(item) for item in items}
     for item, name in names.items():
-        item.user_properties.append(("file", name.split("::")[0]))
+        item.user_properties.append(("name", name))
     for kind, reason, pattern in differences():
         matching = [item for item, name in names.items() if re.fullmatch(pattern, name)]
         if not matching:
@@ -143,10 +143,12 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     counts: dict[str, Counter[str]] = {}
     for outcome in ("passed", "skipped", "failed", "xfailed"):
         for report in terminalreporter.stats.get(outcome, []):
-            told = dict(report.user_properties)
-            count = counts.setdefault(told["file"], Counter())
-            count[told["class"] if outcome == "xfailed" else outcome] += 1
-            count["reached"] += told.get("reached", False)
+            about = dict(report.user_properties)
+            count = counts.setdefault(about["name"].split("::")[0], Counter())
+            count[about["class"] if outcome == "xfailed" else outcome] += 1
+            count["reached"] += about.get("reached", False)
+            if outcome == "failed":
+                terminalreporter.write_line(f"FAILED {about['name']}")
     terminalreporter.section(f"optax's tests with the functions of {config.getoption('functions')}")
     files = [*sorted(counts.items()), ("all", sum(counts.values(), Counter()))]
     for name, *cells in (("", *OUTCOMES), *((file, *(count[x] for x in OUTCOMES)) for file, count in files)):
