@@ -208,7 +208,7 @@ BREAKERS = {
     "masked_out": made(lambda u, s, p=None, **e: (u, s), needs_leaves),
     "partition": made(lambda u, s, p=None, **e: (u, {"n": u["bias"] + u["kernel"][0]}), lambda p: {"n": p["bias"]}),
     "accumulation": made(
-        lambda u, s, p=None, **e: (jax.tree.map(lambda g: g + e.get("step", jnp.asarray(-1)) * 1.0, u), s)
+        lambda u, s, p=None, **e: (u if e.get("grad_fn") is None else jax.tree.map(jnp.negative, u), s)
     ),
     "optax_wrappers": plain(lambda s: {"n": s["n"].astype(jnp.float16)}),
     "stacked_layers": optax.lamb(0.1),
