@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from optchain.core.describe import table, written
 from optchain.core.door import Door, like, rounded_sum, widened
+from optchain.core.extras import require_taken
 from optchain.core.gather import on_their_mesh
 from optchain.core.misfit import another, described, require_shapes_of_init
 from optchain.core.paths import names_of
@@ -83,7 +84,8 @@ class Definition:
         door = Door(self, params, updates)
         require_whole(self, door.updates, door.params)
         try:
-            new, after, _ = self.propose(door.updates, state, door.params, self._received(door, extra, state))
+            given = received(self, door.extra(extra), state, door.unmovable)
+            new, after, _ = self.propose(door.updates, state, door.params, given)
         except (TypeError, ValueError):
             require_shapes_of_init(self, state, updates if params is None else params)
             raise
@@ -94,16 +96,15 @@ class Definition:
         self.require_state(state)
         door = Door(self, params, grads)
         require_whole(self, door.updates, door.params)
-        given = self._received(door, extra, state, alone=True)
+        if extra:
+            require_taken(self, extra)
+        given = received(self, door.extra(extra), state, door.unmovable)
         try:
             new, after, _ = self.advance(door.updates, state, door.params, given)
         except (TypeError, ValueError):
             require_shapes_of_init(self, state, params)
             raise
         return door.params_out(new), after
-
-    def _received(self, door: Door, extra: dict[str, Any], state: Any, alone: bool = False) -> Given:
-        return received(self, door.extra(extra), state, door.unmovable, alone)
 
     def require_state(self, state: Any) -> None:
         """A state is one of this definition, or an error says what it is."""

@@ -1,7 +1,7 @@
 """Extra arguments of a call: what each is, and the errors where one is forgotten or nobody takes it."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from optchain.core.paths import nearest
@@ -25,7 +25,7 @@ KNOWN = {
     "step": "the step that schedules read",
 }
 MEANT = {"loss": "value", "loss_fn": "value_fn", "val_loss": "validation", "validation_loss": "validation"}
-LIKE = 0.75  # how near to a known name another one is that cannot be meant for another transformation
+LIKE = 0.75  # how near to a known name another one is that is meant for it
 
 
 def forgotten(owner: str, name: str, given: Iterable[str]) -> ValueError:
@@ -37,14 +37,13 @@ def forgotten(owner: str, name: str, given: Iterable[str]) -> ValueError:
     return ValueError(f"{owner} needs the extra argument `{name}`{what}: {call}{got}")
 
 
-def require_taken(definition: Any, given: Mapping[str, Any], alone: bool) -> None:
+def require_taken(definition: Any, given: Iterable[str]) -> None:
     """Somebody takes each extra argument, or an error names the nearest that is taken.
 
-    A call of `update` may come from a wrapper of optax's, within which another transformation takes what this one does
-    not know, or a function such as `value_fn` does: there only names like a known one are refused, such as `loss`.
-    `oc.apply` comes from the user (`alone`), and refuses all.
+    Only `oc.apply` asks, which comes from the user: within a wrapper of optax's another transformation may take what
+    this one does not know. So it may where a transformation of optax stands within this one.
     """
-    unknown = given.keys() - KNOWN.keys()
+    unknown = set(given) - KNOWN.keys()
     if not unknown:
         return
     tx = transform(definition)
@@ -53,7 +52,5 @@ def require_taken(definition: Any, given: Mapping[str, Any], alone: bool) -> Non
     taken = {name for _, link in definitions(tx) for name in link.reads}
     for name in sorted(unknown - taken):
         meant = MEANT.get(name) or next(iter(difflib.get_close_matches(name, [*taken, *KNOWN], 1, LIKE)), None)
-        if alone or (meant and not any(map(callable, given.values()))):
-            near = f"did you mean {meant!r}?" if meant else nearest(name, taken) if taken else "it reads none"
-            beside = "" if alone else " Where another transformation takes it, chain them with oc.chain."
-            raise ValueError(f"{definition.name} takes no extra argument {name!r}; {near}{beside}")
+        near = f"did you mean {meant!r}?" if meant else nearest(name, taken) if taken else "it reads none"
+        raise ValueError(f"{definition.name} takes no extra argument {name!r}; {near}")

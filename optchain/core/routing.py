@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from optchain.core.extras import forgotten, require_taken
+from optchain.core.extras import forgotten
 from optchain.core.paths import nearest
 from optchain.core.states import names_within
 from optchain.core.transform import ours, transform
@@ -94,11 +94,10 @@ def split(table: Mapping[str, Any], prefixes: Iterable[str]) -> dict[str, dict[s
     return parts
 
 
-def received(definition: Any, extra: dict[str, Any], state: Any, unmovable: Any, alone: bool) -> Given:
+def received(definition: Any, extra: dict[str, Any], state: Any, unmovable: Any) -> Given:
     """The extra arguments of a call from outside, with every pattern replaced by the names that it matches."""
     if not extra:
         return Given({}, unmovable=unmovable)
-    require_taken(definition, extra, alone)
     rest = {name: x for name, x in extra.items() if name not in ("hyper", "factors", "step")}
     hyper, factors = extra.get("hyper") or {}, extra.get("factors") or {}
     if hyper or factors:

@@ -45,7 +45,7 @@ def test_a_forgotten_one_is_an_error_at_the_first_step(name, around):
     stepped(tx, **{needed: None})
 
 
-@pytest.mark.parametrize("around", AROUND)
+@pytest.mark.parametrize("around", [name for name in AROUND if not name.startswith("optax")])
 def test_a_wrong_one_is_an_error_with_the_name_that_is_meant(around):
     tx = AROUND[around](oc.adamw(0.1))
     for wrong, right in (("loss", "value"), ("hesian", "hessian"), ("grad_fun", "grad_fn"), ("wieght", "weight")):
@@ -59,6 +59,9 @@ def test_apply_refuses_all_that_nobody_takes_and_update_leaves_them_to_others():
     with pytest.raises(ValueError, match="adamw takes no extra argument 'batch'; it reads none"):
         stepped(tx, batch=jnp.ones(()))
     tx.update(P, tx.init(P), P, batch=jnp.ones(()))
+    beside = optax.named_chain(("ours", tx), ("theirs", by_the_loss()))
+    updates, _ = beside.update(P, beside.init(P), P, loss=jnp.zeros(()))
+    assert not any(jnp.any(u) for u in jax.tree.leaves(updates))
     search = optax.chain(oc.sgd(1.0), optax.scale_by_backtracking_linesearch(2))
 
     def loss(params, weights):
@@ -67,6 +70,15 @@ def test_apply_refuses_all_that_nobody_takes_and_update_leaves_them_to_others():
     given = {"value": loss(P, 1.0), "grad": P, "value_fn": loss, "weights": 1.0}  # the search calls value_fn with it
     search.update(P, search.init(P), P, **given)
     stepped(oc.chain(oc.sgd(1.0), optax.scale(1.0)), loss=jnp.ones(()))  # optax's link may read it
+
+
+def by_the_loss():
+    """A transformation of somebody else that reads an argument which no technique of ours knows."""
+
+    def update(updates, state, params=None, *, loss, **extra):
+        return jax.tree.map(lambda u: u * loss, updates), state
+
+    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
 
 
 def test_what_a_rule_asks_for_is_taken():

@@ -180,7 +180,7 @@ def test_laws_prints_and_records_what_holds(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "-e." in printed and "-.X" in printed  # in the order of the laws
     assert laws.cells([ours])[0]["exempt"] == "1 (33.3%)"
-    assert laws.totals([ours, theirs])[0] == {
+    assert next(row for row in laws.totals([ours, theirs]) if row["law"] == "avals_mixed") == {
         "law": "avals_mixed",
         **{f"optchain: {x}": n for x, n in {"hold": 1, "exempt": 0, "n/a": 0, "broken": 0}.items()},
         **{f"optax: {x}": n for x, n in {"hold": 0, "exempt": 0, "n/a": 0, "broken": 1}.items()},

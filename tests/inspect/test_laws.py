@@ -38,7 +38,7 @@ TRACED = [
     "forgotten_extra_arguments",
     "explicit_mesh",
 ]
-MOST_EXEMPT = 0.05  # of all techniques under all laws
+MOST_EXEMPT = 0.01  # of all techniques under all laws
 
 
 @pytest.mark.parametrize("name", LINKS)

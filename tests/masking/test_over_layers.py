@@ -11,6 +11,7 @@ from tiers import one_of_each
 
 import optchain as oc
 from optchain.core.joint import Joint
+from optchain.inspect.laws.steps import told
 
 LAYERS = 3
 
@@ -26,7 +27,7 @@ def stacked(layers):
 def trained(tx, params, grads):
     state = tx.init(params)
     for g in grads:
-        params, state = oc.apply(tx, g, state, params)
+        params, state = oc.apply(tx, g, state, params, **told())
     return params
 
 
@@ -157,5 +158,7 @@ def test_a_pattern_may_match_what_another_group_holds():
 
 
 def test_joint_techniques_see_all_layers_at_once():
-    assert isinstance(oc.clip_by_global_norm(1.0).link, Joint)
-    assert oc.over_layers(oc.clip_by_global_norm(1.0), "layers/*") == oc.clip_by_global_norm(1.0)
+    clip, grads = oc.clip_by_global_norm(1.0), stacked(unrolled(0))
+    assert isinstance(clip.link, Joint)
+    declared = oc.over_layers(clip, "layers/*")
+    chex.assert_trees_all_equal(*(tx.update(grads, tx.init(grads))[0] for tx in (clip, declared)))
