@@ -81,7 +81,8 @@ class Definition:
     def update(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         self.require_state(state)
         door = Door(self, params, updates)
-        require_whole(self, door.updates, door.params)
+        if self.mixes:
+            require_whole(self, door.updates, door.params)
         try:
             new, after, _ = self.propose(door.updates, state, door.params, self._received(door, extra, state))
         except (TypeError, ValueError):
@@ -93,7 +94,8 @@ class Definition:
         """One step that rounds to the parameters' dtype once."""
         self.require_state(state)
         door = Door(self, params, grads)
-        require_whole(self, door.updates, door.params)
+        if self.mixes:
+            require_whole(self, door.updates, door.params)
         given = self._received(door, extra, state, alone=True)
         try:
             new, after, _ = self.advance(door.updates, state, door.params, given)
