@@ -76,7 +76,7 @@ class Definition:
 
     def init(self, params: Any) -> dict[str, Any]:
         names_of(params)  # two leaves of one name are refused before anything is kept for them
-        return on_their_mesh(self.start, Door(self, params).params)
+        return on_their_mesh(self.start, Door(self, params, params).params)
 
     def update(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         self.require_state(state)
