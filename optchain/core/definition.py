@@ -77,12 +77,13 @@ class Definition:
 
     def init(self, params: Any) -> dict[str, Any]:
         names_of(params)  # two leaves of one name are refused before anything is kept for them
-        return on_their_mesh(self.start, Door(self, params).params)
+        return on_their_mesh(self.start, Door(self, params, params).params)
 
     def update(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         self.require_state(state)
         door = Door(self, params, updates)
-        require_whole(self, door.updates, door.params)
+        if self.mixes:
+            require_whole(self, door.updates, door.params)
         try:
             given = received(self, door.extra(extra), state, door.unmovable)
             new, after, _ = self.propose(door.updates, state, door.params, given)
@@ -95,7 +96,8 @@ class Definition:
         """One step that rounds to the parameters' dtype once."""
         self.require_state(state)
         door = Door(self, params, grads)
-        require_whole(self, door.updates, door.params)
+        if self.mixes:
+            require_whole(self, door.updates, door.params)
         if extra:
             require_taken(self, extra)
         given = received(self, door.extra(extra), state, door.unmovable)

@@ -67,6 +67,44 @@ def test_frozen_integers_and_keys_stay_bit_for_bit(wrap):
     assert (after["w"] != 1).any()
 
 
+FROZEN_MODEL = {"a": {"w": np.ones((4, 3), np.float32), "n": np.array([7])}, "c": jnp.ones(2, jnp.bfloat16), "f": None}
+NONE = jax.tree.map(lambda _: None, FROZEN_MODEL)
+SINGLE = {
+    "all": (None, NONE),
+    "a subtree": (part := {"a": None, "c": jnp.ones(2, jnp.bfloat16), "f": None}, NONE | {"c": part["c"]}),
+    "each subtree": ({"a": None, "c": None, "f": None}, NONE),
+}
+
+
+@pytest.mark.parametrize("single, each", SINGLE.values(), ids=SINGLE.keys())
+@pytest.mark.parametrize("wrap", [WRAPPERS[name] for name in ("none", "sam", "groups")])
+def test_a_single_none_stands_for_the_gradients_of_a_subtree(wrap, single, each):
+    """As they are of a model that is frozen, all of it or a module."""
+    p, tx = FROZEN_MODEL, wrap(oc.sgd(0.1, momentum=0.9))
+    state, is_none = tx.init(p), {"is_leaf": lambda x: x is None}
+    expected, after = tx.update(each, state, p, grad_fn=lambda _: each)
+    updates, found = tx.update(single, state, p, grad_fn=lambda _: single)
+    assert jax.tree.structure(updates, **is_none) == jax.tree.structure(single, **is_none)
+    chex.assert_trees_all_equal(jax.tree.leaves(updates), jax.tree.leaves(expected))
+    chex.assert_trees_all_equal(found, after)
+    stepped, _ = oc.apply(tx, single, state, p, grad_fn=lambda _: single)
+    chex.assert_trees_all_equal(stepped["a"], p["a"])
+    assert (stepped["c"] != 1).all() == (each["c"] is not None)
+
+
+@pytest.mark.parametrize(
+    "grads, message",
+    [
+        ({"a": None, "b": None}, "the updates have a leaf 'b' that the parameters lack"),
+        ({"a": None}, "the parameters have a leaf 'c' that the updates lack"),
+    ],
+)
+def test_beside_a_single_none_the_leaf_that_differs_is_named(grads, message):
+    p, tx = {"a": {"w": jnp.ones(2)}, "c": jnp.ones(2)}, oc.sgd(0.1)
+    with pytest.raises(ValueError, match=message):
+        tx.update(grads, tx.init(p), p)
+
+
 @pytest.mark.parametrize("make", [oc.adamw, oc.sgd, optax.sgd])
 def test_complex_parameters_are_refused(make):
     """Also for a transformation of optax that could step them: it would receive their real part alone."""
