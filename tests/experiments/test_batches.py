@@ -2,6 +2,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,6 +31,7 @@ def test_another_key_gives_other_batches():
     assert not np.array_equal(one, other)
 
 
+@pytest.mark.full
 @settings(max_examples=5, deadline=None)
 @given(st.integers(0, 200), st.integers(1, 9), st.integers(1, 12), st.integers(2, 5))
 def test_a_balanced_batch_depends_on_key_and_step_only(step, steps, batch, classes):

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
+from tiers import one_of_each
 
 import optchain as oc
 from experiments.benchmarks import trees
@@ -72,7 +73,7 @@ def clipped_adamw(clip: bool = True, **numbers: Any) -> Any:
     )
 
 
-@pytest.mark.parametrize("tree", TREES)
+@pytest.mark.parametrize("tree", one_of_each(TREES))
 @pytest.mark.parametrize("name,tx", elementwise())
 def test_an_elementwise_technique_reads_and_writes_hardly_more_than_it_must(name, tx, tree):
     params = TREES[tree]

@@ -62,6 +62,7 @@ def test_the_best_configuration_is_the_winners_line_of_ancestors(tmp_path):
         assert rates == winner[0]["optimizer.lr.learning_rate"] and len(winner) == 1
 
 
+@pytest.mark.full
 def test_a_population_that_is_stopped_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch):
     whole = trained(tmp_path, "whole")
     save = Population._save
