@@ -17,6 +17,7 @@ def test_each_epoch_is_a_permutation_of_its_own():
     assert len({tuple(epoch) for epoch in stream}) == 5
 
 
+@pytest.mark.full
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 200), st.integers(1, 9), st.integers(1, 12), st.integers(1, 30))
 def test_a_batch_depends_on_key_and_step_only(step, steps, batch, size):

@@ -47,6 +47,7 @@ def test_the_tree_is_a_transformer_of_the_announced_size():
     assert len(jax.tree.leaves(tree)) == 12 * 12 + 4
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("max_norm", one_of_each([0.5, None]))
 def test_the_contenders_take_the_same_steps(max_norm, monkeypatch):
     monkeypatch.setattr(step, "MAX_NORM", max_norm or step.MAX_NORM)
@@ -120,6 +121,7 @@ def test_passes_counts_the_operations_that_write_the_array():
     assert passes(hlo, (3, 3)) == 0
 
 
+@pytest.mark.full
 def test_step_prints_and_records_what_it_measured(tmp_path, capsys):
     path = step.run(parameters=4096, layers=1, width=16, repeats=2, out=tmp_path / "deep" / "step.jsonl")
     rows = [json.loads(line) for line in path.read_text().splitlines()]

@@ -164,6 +164,7 @@ def test_a_chain_makes_as_many_passes_as_a_hand_written_function():
     assert found.accessed == pytest.approx(written.accessed, abs=0.01)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("tree", TREES)
 def test_sparing_the_code_generator_hardly_changes_the_counts(tree):
     """The flags of these tests leave the passes that decide what is counted, but for sums over many leaves."""

@@ -100,6 +100,7 @@ def test_the_declaration_is_seen_and_costs_elementwise_techniques_nothing():
     assert jaxprs[0] == jaxprs[1]
 
 
+@pytest.mark.full
 def test_a_scanned_model_is_trained_as_the_same_model_unrolled():
     class Block(nn.Module):
         @nn.compact

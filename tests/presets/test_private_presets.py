@@ -7,6 +7,7 @@ import optax
 import pytest
 from agreement import PARAMS, assert_agree
 from recorded_gradients import Recorded
+from tiers import one_of_each
 
 import optchain as oc
 
@@ -52,7 +53,7 @@ def plain(tx, grads, state, params):
 
 
 @pytest.mark.filterwarnings('ignore:"seed" is deprecated:DeprecationWarning')  # of optax's own call
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_agrees_with_the_paper_and_optax(options):
     tx, theirs = (make(0.1, CLIP, 0.0, seed=0, **options) for make in (oc.dpsgd, optax.contrib.dpsgd))
     exact = paper(*drawn(), rate=0.1, **options)
@@ -62,6 +63,7 @@ def test_agrees_with_the_paper_and_optax(options):
     assert_agree(trained(tx, "float32", oc.apply), trained(theirs, "float32", plain), PARAMS)
 
 
+@pytest.mark.full
 def test_the_noise_is_that_of_its_link():
     params, grads = jax.tree.map(jnp.float32, drawn())
     first = jax.tree.map(lambda g: g[0], grads)

@@ -266,6 +266,7 @@ def test_seeds_follow_from_the_study_and_the_trial():
     assert len(seeds) == 180 and seed_of(0, 1, 2) == seed_of(0, 1, 2)
 
 
+@pytest.mark.full
 def test_seeds_and_folds_are_runs_of_one_trial(tmp_path):
     search = 'trials = 2\nsampler = "random"\nfresh = 1\nseeds = 2\nfolds = 3'
     plain = small_studies.searched(tmp_path, "plain", search=search)
