@@ -427,6 +427,7 @@ def differentially_private_aggregate(
     noise_multiplier: Number,
     key: int | jax.Array = 0,
     *,
+    batch_size: float | None = None,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Turns the gradients of the single examples into their mean, each clipped, with noise that hides any one of them.
@@ -437,7 +438,8 @@ def differentially_private_aggregate(
 
     where the norm is that of all leaves of one example together. It is the first link of a chain; the gradients are
     those of `jax.vmap(jax.grad(loss), in_axes=(None, 0))`, with a leading axis for the examples in every leaf.
-    Gradients in the shapes of the parameters are a batch of one.
+    Gradients in the shapes of the parameters are a batch of one. Where a batch comes in parts,
+    `differentially_private_accumulate` does this for all of them together.
 
     Fields:
         l2_norm_clip: C, the bound on the norm of one example's gradient, > 0.
@@ -445,6 +447,9 @@ def differentially_private_aggregate(
             gives the privacy, which an accountant outside this library computes.
         key: of the noise, a whole number or a key of `jax.random`, which may be traced: each member of a vmapped
             ensemble draws its own noise from its own key. What is to be private needs one that nobody can guess.
+        batch_size: B, > 0; None is the size of the batch at hand. Where each example is drawn by itself (Poisson
+            sampling), as accountants assume, sizes vary, and B must be the expected one. Then a batch may be empty, and
+            examples of gradient 0 that fill it up change nothing.
 
     Metrics: `clipped`, the fraction of the examples whose gradient was clipped.
 
@@ -453,7 +458,10 @@ def differentially_private_aggregate(
     differently. It reads the parameters' shapes: `update` without them is an error. A NaN or infinity spoils the whole
     update. Leaves outside the mask are averaged, neither clipped nor noised: they are not private.
 
-    Differs from the paper: nothing; B is the size of the batch at hand, where the paper divides by the expected one.
+    Differs from the paper: nothing with the expected `batch_size`, the paper's L.
+
+    Raises:
+        ValueError: a `batch_size` that is not a positive number, besides numbers out of their ranges.
 
     References:
         Abadi et al., 2016, Algorithm 1. https://arxiv.org/abs/1607.00133
@@ -731,6 +739,69 @@ def scale_on_plateau(
 
     >>> import optchain as oc
     >>> tx = oc.chain(oc.adam(1e-3), oc.scale_on_plateau(0.5, patience=5))
+    """
+
+def differentially_private_accumulate(
+    tx: optax.GradientTransformation,
+    every: Number,
+    l2_norm_clip: Number,
+    noise_multiplier: Number,
+    key: int | jax.Array = 0,
+    *,
+    batch_size: float | None = None,
+) -> Transform:
+    r"""Steps once every few micro-batches of gradients of single examples, on their clipped mean with noise.
+
+    .. math::
+        S \leftarrow S + \sum_{i} g_i \min\left(1, \frac{C}{\lVert g_i \rVert}\right), \qquad
+        u = \mathrm{tx}\left(\frac{S + \sigma C\, \mathcal{N}(0, I)}{B}\right)\ \text{at the last},\ 0\ \text{else}
+
+    This is `differentially_private_aggregate` of a batch that comes in parts: each example is clipped by itself, and
+    noise is added once, the same as to the whole batch. To average micro-batches before the clip would hide no example,
+    and noise for each would be more than the privacy needs. Between steps `tx` rests and the update is zero.
+
+    Args:
+        tx: any transformation that comes after the aggregate, such as `oc.sgd(0.1)`. Its schedules, and those of the
+            numbers here, count the steps made, not the micro-batches.
+        every: micro-batches for each step, at least 1, or a schedule of the steps made; rounded to a whole number.
+        l2_norm_clip: C, the bound on the norm of one example's gradient, > 0; the number `private.l2_norm_clip`. An
+            override by `hyper` must be the same in all micro-batches of a step.
+        noise_multiplier: :math:`\sigma`, at least 0; the number `private.noise_multiplier`.
+        key: of the noise, a whole number or a key of `jax.random`, which may be traced. What is to be private needs one
+            that nobody can guess.
+        batch_size: B, > 0, of all micro-batches of a step together; None is the number of examples seen. Where each
+            example is drawn by itself (Poisson sampling) it must be the expected number; micro-batches may be empty
+            then, and examples of gradient 0 that fill them up change nothing.
+
+    `update` and `oc.apply` take the extra argument `emit`, a bool that may be traced: step now, on what has been seen
+    since the last step and this micro-batch, as at the end of an epoch. A `value`, `validation` or `hessian` that `tx`
+    reads is averaged over the examples, as in `accumulate`, and functions are refused; nothing hides the examples in
+    these.
+
+    No micro-batch is left out for what is in it: a NaN or infinity spoils the whole step, and a batch without examples
+    makes a step of noise alone. A `guard` around decides by gradients that are not private; let it stand within:
+    `differentially_private_accumulate(oc.guard(tx), ...)`.
+
+    Metrics: `private.clipped`, the fraction of the examples that were clipped, of this batch so far;
+    `differentially_private_accumulate.micro`, `.emitted`, `.examples` (seen, of this batch) and `.every`.
+
+    Shapes and dtypes: any; leaves of shape (n, ...) with n examples each, which may differ between micro-batches,
+    become (...); gradients in the shapes of the parameters are one example. The sum is like the parameters, in float32
+    or wider. It reads the parameters' shapes: `update` without them is an error.
+
+    Differs from the paper: nothing with the expected `batch_size`, the paper's L: its lot is the batch here, and its
+    batch a micro-batch.
+
+    Raises:
+        ValueError: a number out of its range; a `tx` with a `differentially_private_aggregate` of its own, or one that
+            reads what has no mean, unless `every` is 1; while tracing, leaves with different numbers of examples, or a
+            function where a transformation of optax may call it.
+
+    References:
+        Abadi et al., 2016, Algorithm 1. https://arxiv.org/abs/1607.00133
+
+    >>> import optchain as oc
+    >>> tx = oc.differentially_private_accumulate(oc.sgd(0.1), 8, 1.0, noise_multiplier=1.1, key=7, batch_size=256)
     """
 
 def add_cautious_decayed_weights(weight_decay: Number, *, mask: Mask | None = None) -> Transform:
@@ -4517,8 +4588,13 @@ def dpsgd(
     seed: int | jax.Array,
     momentum: Number | None = None,
     nesterov: bool = False,
+    *,
+    every: Number = 1,
+    batch_size: float | None = None,
 ) -> Transform:
     """DP-SGD: `differentially_private_aggregate` of the gradients of single examples, and the links of `sgd`.
+
+    With `every` above 1 these links stand in `differentially_private_accumulate`. The numbers have the same names.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
@@ -4530,6 +4606,11 @@ def dpsgd(
         momentum: the decay of the sum of the updates so far that takes their place, in [0, 1); None is without
             momentum.
         nesterov: whether that sum looks ahead by one step.
+        every: micro-batches for each step, at least 1, or a schedule of the steps made; rounded to a whole number.
+            Noise is added once for each step.
+        batch_size: B, > 0, of all micro-batches of a step together; None is the number of examples seen. Where each
+            example is drawn by itself (Poisson sampling) it must be the expected number; micro-batches may be empty
+            then, and examples of gradient 0 that fill them up change nothing.
 
     >>> import optchain as oc
     >>> tx = oc.dpsgd(0.1, l2_norm_clip=1.0, noise_multiplier=1.1, seed=7)

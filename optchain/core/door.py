@@ -99,11 +99,13 @@ class Door:
         still = {i for i, g in enumerate(gs) if not is_asked(g)} - holes
         self._stays = frozenset(holes | still)
         self.unmovable = tuple((names[i], gs[i]) for i in sorted(other) if is_asked(gs[i]))
-        takes = self._definition.takes()
+        takes, examples = self._definition.takes(), ()  # the leading axis that gradients of single examples have
         for i, (leaf, g, p) in enumerate(zip(names, gs, ps, strict=True)):
             if i not in self._stays:
                 _require_fitting(name, takes, leaf, g, p)
-        gs = [HOLE if i in holes else jnp.zeros_like(p) if i in still else g for i, (g, p) in _numbered(gs, ps)]
+                examples = g.shape[: len(g.shape) - len(p.shape)] or examples
+        none = {i: jnp.zeros_like(ps[i], shape=(*examples, *ps[i].shape) if examples else None) for i in still}
+        gs = [HOLE if i in holes else none.get(i, g) for i, g in enumerate(gs)]
         if params is not None:
             self.params = self._treedef.unflatten([HOLE if i in holes else p for i, p in enumerate(ps)])
         self.updates = self._treedef.unflatten(gs)
@@ -199,12 +201,9 @@ def _require_fitting(name: str, takes: frozenset[str], leaf: str, g: Any, p: Any
         raise ValueError(f"{name}: the gradient of leaf {leaf!r} is {g.dtype}, expected a real floating dtype; {cure}")
     if g.shape != p.shape and not ("examples" in takes and g.shape[1:] == p.shape):
         problem = f"{name}: leaf {leaf!r} has shape {g.shape} in the updates, {p.shape} in the parameters"
-        hint = "; gradients of single examples are for `differentially_private_aggregate`, outside of accumulate"
+        hint = "; gradients of single examples are for `differentially_private_aggregate`, in parts of a batch for "
+        hint += "`differentially_private_accumulate`, which clips each before it adds them"
         raise ValueError(problem + (hint if g.shape[1:] == p.shape else ""))
-
-
-def _numbered(*columns: list[Any]) -> Any:
-    return enumerate(zip(*columns, strict=True))
 
 
 def _is_whole(x: Any) -> bool:

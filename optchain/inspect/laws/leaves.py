@@ -93,7 +93,7 @@ def frozen_leaves(tx: Any, params: Any) -> None:
 def _guarded(tx: Any) -> tuple[Any, dict[str, Any]]:
     """The transformation within accumulation, unless that refuses it, and a guard, and what that may be told."""
     try:
-        require_means(tx)
+        require_means("accumulate", tx)
     except ValueError:
         return guard(tx), told()
     return guard(accumulate(tx, 2)), {name: x for name, x in told().items() if not callable(x)}

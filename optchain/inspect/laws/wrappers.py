@@ -55,7 +55,7 @@ def optax_wrappers(tx: Any, params: Any) -> None:
 def accumulation(tx: Any, params: Any) -> None:
     """Equal micro-batches accumulated are one step; what reads something of one batch that has no mean is refused."""
     try:
-        require_means(tx)
+        require_means("accumulate", tx)
     except ValueError:
         return
     grads, wrapped = gradients(params), accumulate(tx, 2)
