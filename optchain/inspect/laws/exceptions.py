@@ -5,23 +5,26 @@ GRAM = "multiplies entries of the gradient, which is finite for entries up to 1e
 MATRIX = "adds products of entries of the gradient and of orthogonal columns; finite to 1e36, as its docstring says"
 SLOPES = "multiplies the gradients of two steps, which is finite for entries up to 1e18"
 
-_SQUARES = ("scale_by_kl_soap", "scale_by_kron", "scale_by_shampoo", "scale_by_soap")
+
+def _each(names: str, reason: str) -> dict[str, str]:
+    return dict.fromkeys(names.split(), reason)
+
+
+_LARGE = _each("scale_by_kl_soap scale_by_kron scale_by_shampoo scale_by_soap", GRAM)
+_LARGE |= _each("hypergradient mechanize", SLOPES)
 
 EXCEPTIONS: dict[str, dict[str, str]] = {
     "stacked_layers": {"add_noise": "each leaf has random numbers of its own, and stacked layers are one leaf"},
     "huge_gradients": {
         "scale_by_param_block_rms": "multiplies the parameters by the size of the gradient, by 1e45 in three steps"
     },
-    "one_gradient_of_1e37": dict.fromkeys(_SQUARES, GRAM) | dict.fromkeys(("hypergradient", "mechanize"), SLOPES),
-    "one_gradient_of_3e38": dict.fromkeys(
-        """trace add_cautious_decayed_weights add_decayed_weights decay_to_init scale_by_acprop
-        scale_by_optimistic_gradient reduce_variance scale_by_param_block_rms asam centralize
-        floor_update_ratio""".split(),
-        SUMS,
+    "one_gradient_of_1e37": _LARGE,
+    "one_gradient_of_3e38": _LARGE
+    | _each("scale_by_galore scale_by_apollo scale_by_dion scale_by_fira", MATRIX)
+    | _each(
+        "trace add_decayed_weights add_cautious_decayed_weights decay_to_init asam centralize reduce_variance", SUMS
     )
-    | dict.fromkeys(("scale_by_galore", "scale_by_apollo", "scale_by_dion", "scale_by_fira"), MATRIX)
-    | dict.fromkeys(_SQUARES, GRAM)
-    | dict.fromkeys(("hypergradient", "mechanize"), SLOPES),
+    | _each("scale_by_acprop scale_by_optimistic_gradient scale_by_param_block_rms floor_update_ratio", SUMS),
     "tiny_norms": {"scale_by_shampoo": "products of entries below 1e-19 are 0, and its update is the gradient there"},
     "derivatives": {"lbfgs": "its line search is a loop of unknown length, which has no reverse-mode derivative"},
     "size_of_state": {"lbfgs": "keeps `memory_size` differences of parameters and of gradients, as it says"},
