@@ -252,7 +252,7 @@ def schedule_free(
 
     Metrics: `schedule_free.b1`, `schedule_free.weight_sum`.
 
-    Shapes and dtypes: any; `z` is like the parameter, in float32 or wider. The average is found again from y and z, so
+    Shapes and dtypes: any; `z` is like the parameter, in float32 or wider. The average is computed from y and z, so
     low-precision parameters need `precision` around this.
 
     Differs from the paper: nothing; its code weighs by the largest rate so far, which is the same until the rate falls.
@@ -392,7 +392,7 @@ def clip_by_global_norm(max_norm: Number, *, mask: Mask | None = None) -> Transf
 
     Metrics: `norm`, the norm before clipping, and `scale`, the factor applied.
 
-    Shapes and dtypes: any; the squares are added in float64, whatever the dtype of the gradients. A NaN or
+    Shapes and dtypes: any; the squares are added in float64, regardless of the dtype of the gradients. A NaN or
     infinity makes the norm non-finite, which the metric shows, and spoils the updates: refusing such a step is a
     guard's business. A norm beyond the largest number, 3.4e38 in float32, is infinite, and clips to 0; on TPUs, which
     have no wider range to add the squares in, one above the root of that, 1.8e19.
@@ -493,7 +493,7 @@ def clip_qk(kernels: Mapping[str, int], tau: Number = 100.0, rotary: Mapping[str
 
     Args:
         kernels: a table from patterns on paths to the axis that counts heads, such as
-            `{"*/query/kernel": -2, "*/key/kernel": -2}` for kernels (inputs, heads, size); biases alike.
+            `{"*/query/kernel": -2, "*/key/kernel": -2}` for kernels (inputs, heads, size); likewise biases.
         tau: :math:`\tau`, the largest logit that is let be, positive; a number or a schedule.
         rotary: a table of the same kind for those that are scaled by :math:`\gamma_h` itself, for the other side is
             shared by all heads and stays: the rotary queries of latent attention.
@@ -522,7 +522,7 @@ def clip_by_quantile(quantile: Number = 0.99, *, mask: Mask | None = None) -> Tr
     .. math::
         u = \min(\max(g, -c), c), \qquad c = Q_q(|g|)
 
-    A few outliers are brought down to the rest, whatever the units; with `quantile=1` everything passes.
+    A few outliers are brought down to the rest, regardless of the units; with `quantile=1` everything passes.
 
     Fields:
         quantile: q, the part of the entries that pass, in [0, 1]; between two entries c is interpolated.
@@ -1254,12 +1254,12 @@ def mask_updates(
         u = \begin{cases} g & \text{where } m \\ 0 & \text{elsewhere} \end{cases}
 
     Fields:
-        where: m: a tree of arrays of bools, in which each parameter is found by its path, whatever the containers; or
+        where: m: a tree of arrays of bools, found by the paths of the parameters, regardless of the containers; or
             a function of (step, path, gradient, parameter) that gives bools of the gradient's shape, where the step
             counts this link's updates from 0 and the parameter is None where `update` gets none.
 
     A parameter that has moved stays where it is, and links after this one may move what it zeroes: `sparse` holds
-    weights at 0 whatever steps them, and `sparse_update` lets slots rest together with their entry.
+    weights at 0 no matter what steps them, and `sparse_update` lets slots rest together with their entry.
 
     Shapes and dtypes: any.
 
@@ -1554,7 +1554,7 @@ def scale_by_galore(
         R = P^T g, \qquad u = \alpha \, P \, \mathrm{Adam}(R)
 
     for a matrix with no more rows than columns, and :math:`R = g P`, :math:`u = \alpha \, \mathrm{Adam}(R) P^T` for one
-    with more. :math:`P` holds the first `rank` singular vectors of the gradient on the shorter side, taken anew every
+    with more. :math:`P` holds the first `rank` singular vectors of the gradient on the shorter side, taken again every
     `update_proj_gap` steps; Adam's moments go on in the new space as they are.
 
     Fields:
@@ -1603,7 +1603,7 @@ def scale_by_kl_soap(
         \lambda_{a,i} &\leftarrow b_2 \lambda_{a,i} + \tfrac{1 - b_2}{columns} \textstyle\sum_j
         g'^2_{ij} / \lambda_{b,j}, \qquad g' = Q_a^T g \, Q_b
 
-    and alike for :math:`\lambda_b`. Where SOAP adds up :math:`g g^T`, each factor here sees gradients that the other
+    and likewise for :math:`\lambda_b`. Where SOAP adds up :math:`g g^T`, each factor here sees gradients that the other
     one has whitened. What follows is SOAP: Adam on :math:`g'`, rotated back, and every `every` steps
     :math:`Q \leftarrow \mathrm{QR}(S Q)`; the first gradient makes the bases, and its update is 0.
 
@@ -2169,7 +2169,7 @@ def scale_by_adam_mini(
     The link keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two
     numbers each.
 
-    Differs from the paper: which parameters are embeddings, queries, keys and the rest is told by masks, not found in
+    Differs from the paper: which parameters are embeddings, queries, keys and the rest is given by masks, not read off
     their names; weight decay is a link of its own (`add_decayed_weights`). Since its version 1.1 the authors' program
     steps biases by Adam, entry by entry, as `scale_by_adam` under a mask: on recorded gradients of three vectors the
     updates differ by 11 to 35 percent of their norm on average.
@@ -2730,7 +2730,7 @@ def scale_by_padam(
     Differs from the paper: there neither mean is debiased, which is `bias_correction_mu=False` and
     `bias_correction_nu=False`, and there is no eps, which is `eps=0`. Where all gradients have been 0 its quotient is
     0 / 0, and this update is 0. The authors' code has the same eps, but instead of debiasing before the maximum it
-    multiplies the update by :math:`\sqrt{1 - b_2^t}`, whatever p is.
+    multiplies the update by :math:`\sqrt{1 - b_2^t}`, for any p.
 
     References:
         Chen, Zhou, Tang, Yang, Cao and Gu, 2018, Algorithm 1. https://arxiv.org/abs/1806.06763
@@ -3139,7 +3139,7 @@ def muon_clip(
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
         kernels: a table from patterns on paths to the axis that counts heads, such as `{"*/query/kernel": -2,
-            "*/key/kernel": -2}` for kernels (inputs, heads, size); biases alike.
+            "*/key/kernel": -2}` for kernels (inputs, heads, size); likewise biases.
         tau: :math:`\tau`, the largest logit that is let be, positive; a number or a schedule.
         rotary: a table of the same kind for those that are scaled by :math:`\gamma_h` itself, for the other side is
             shared by all heads and stays: the rotary queries of latent attention.
@@ -5404,7 +5404,7 @@ def exponential_with_resets(
     period: Number | None = None,
     resets: Sequence[Number] = (),
 ) -> Schedule:
-    r"""Exponential decay that begins anew: after each period, or at given steps.
+    r"""Exponential decay that restarts: after each period, or at given steps.
 
     .. math::
         \eta_t = \eta_0 \gamma^{(t - r) / n}

@@ -96,7 +96,7 @@ class Accumulate(Gate):
         extras = with_sample(self.name, own["extras"], given.extra, weight, counts)
         seen = given.at(own["emitted"])
         if readers(self.inner, "weight"):
-            seen = seen.telling(weight=weights)
+            seen = seen.with_extra(weight=weights)
 
         def emit(inner: Any) -> tuple[Any, Any]:
             grads = jax.tree.map(lambda x: self._filled(x, micro), mean, is_leaf=is_row_gradient)

@@ -87,13 +87,13 @@ def with_means(owner: str, means: dict[str, Any], given: Given, then: Callable[[
     if name not in given.extra:
         return with_means(owner, rest, given, then)
     if last is None:
-        told = given.telling(**{name: kept["mean"]})
+        averaged = given.with_extra(**{name: kept["mean"]})
         return jax.lax.cond(
-            seen, lambda: with_means(owner, rest, told, then), lambda: with_means(owner, rest, given, then)
+            seen, lambda: with_means(owner, rest, averaged, then), lambda: with_means(owner, rest, given, then)
         )
     x = _fitted(owner, name, last, kept["mean"])
     mean = jax.tree.map(lambda mean, x: jnp.where(seen, mean, x), kept["mean"], x)
-    return with_means(owner, rest, given.telling(**{name: mean}), then)
+    return with_means(owner, rest, given.with_extra(**{name: mean}), then)
 
 
 def _fitted(owner: str, name: str, x: Any, mean: Any) -> Any:

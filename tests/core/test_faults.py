@@ -12,7 +12,7 @@ from techniques import build
 
 import optchain as oc
 from optchain.core.rule import rule
-from optchain.inspect.laws.steps import told
+from optchain.inspect.laws.steps import every_extra
 
 WRAPPERS = {
     "none": lambda tx: tx,
@@ -225,6 +225,6 @@ def test_gradients_of_examples_are_not_accumulated_before_they_are_clipped(every
 @pytest.mark.parametrize("name", ["soap", "shampoo", "kl_soap", "lookahead", "schedule_free", "adamw", "lbfgs"])
 def test_a_state_from_an_eager_init_is_donated_with_its_parameters(name):
     params, tx = {"kernel": jnp.eye(4), "bias": jnp.ones(4)}, build(name)
-    step = jax.jit(lambda p, s: oc.apply(tx, ones(p), s, p, **told()), donate_argnums=(0, 1))
+    step = jax.jit(lambda p, s: oc.apply(tx, ones(p), s, p, **every_extra()), donate_argnums=(0, 1))
     after, _ = step(params, tx.init(params))
     chex.assert_tree_all_finite(after)

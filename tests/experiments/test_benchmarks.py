@@ -178,7 +178,9 @@ def test_laws_prints_and_records_what_holds(tmp_path, capsys):
     ours, theirs = (json.loads(line) for line in path.read_text().splitlines())
     assert ours["laws"] == dict(zip(chosen, ["holds", "exempt", "skipped"], strict=True)) and ours["broken"] == 0
     assert theirs["laws"] == dict(zip(chosen, ["broken", "holds", "skipped"], strict=True))
-    assert "wanted" in theirs["reasons"]["avals_mixed"] and "add_noise: each leaf" in ours["reasons"]["stacked_layers"]
+    assert (
+        "expected" in theirs["reasons"]["avals_mixed"] and "add_noise: each leaf" in ours["reasons"]["stacked_layers"]
+    )
     printed = capsys.readouterr().out
     assert "-e." in printed and "-.X" in printed  # in the order of the laws
     assert laws.cells([ours])[0]["exempt"] == "1 (33.3%)"

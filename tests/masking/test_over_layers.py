@@ -11,7 +11,7 @@ from tiers import one_of_each
 
 import optchain as oc
 from optchain.core.joint import Joint
-from optchain.inspect.laws.steps import told
+from optchain.inspect.laws.steps import every_extra
 
 LAYERS = 3
 
@@ -27,7 +27,7 @@ def stacked(layers):
 def trained(tx, params, grads):
     state = tx.init(params)
     for g in grads:
-        params, state = oc.apply(tx, g, state, params, **told())
+        params, state = oc.apply(tx, g, state, params, **every_extra())
     return params
 
 
