@@ -22,6 +22,7 @@ from optchain.control.accumulate import accumulate as accumulate
 from optchain.control.guard import guard as guard
 from optchain.control.guard import loss_scale as loss_scale
 from optchain.control.plateau import scale_on_plateau as scale_on_plateau
+from optchain.control.private_accumulate import differentially_private_accumulate as differentially_private_accumulate
 from optchain.control.rejection import REASONS as REASONS
 from optchain.control.rejection import rejection as rejection
 from optchain.core.chain import chain as chain

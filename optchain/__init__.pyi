@@ -252,7 +252,7 @@ def schedule_free(
 
     Metrics: `schedule_free.b1`, `schedule_free.weight_sum`.
 
-    Shapes and dtypes: any; `z` is like the parameter, in float32 or wider. The average is found again from y and z, so
+    Shapes and dtypes: any; `z` is like the parameter, in float32 or wider. The average is computed from y and z, so
     low-precision parameters need `precision` around this.
 
     Differs from the paper: nothing; its code weighs by the largest rate so far, which is the same until the rate falls.
@@ -392,7 +392,7 @@ def clip_by_global_norm(max_norm: Number, *, mask: Mask | None = None) -> Transf
 
     Metrics: `norm`, the norm before clipping, and `scale`, the factor applied.
 
-    Shapes and dtypes: any; the squares are added in float64, whatever the dtype of the gradients. A NaN or
+    Shapes and dtypes: any; the squares are added in float64, regardless of the dtype of the gradients. A NaN or
     infinity makes the norm non-finite, which the metric shows, and spoils the updates: refusing such a step is a
     guard's business. A norm beyond the largest number, 3.4e38 in float32, is infinite, and clips to 0; on TPUs, which
     have no wider range to add the squares in, one above the root of that, 1.8e19.
@@ -427,6 +427,7 @@ def differentially_private_aggregate(
     noise_multiplier: Number,
     key: int | jax.Array = 0,
     *,
+    batch_size: float | None = None,
     mask: Mask | None = None,
 ) -> Transform:
     r"""Turns the gradients of the single examples into their mean, each clipped, with noise that hides any one of them.
@@ -437,7 +438,8 @@ def differentially_private_aggregate(
 
     where the norm is that of all leaves of one example together. It is the first link of a chain; the gradients are
     those of `jax.vmap(jax.grad(loss), in_axes=(None, 0))`, with a leading axis for the examples in every leaf.
-    Gradients in the shapes of the parameters are a batch of one.
+    Gradients in the shapes of the parameters are a batch of one. Where a batch comes in parts,
+    `differentially_private_accumulate` does this for all of them together.
 
     Fields:
         l2_norm_clip: C, the bound on the norm of one example's gradient, > 0.
@@ -445,6 +447,9 @@ def differentially_private_aggregate(
             gives the privacy, which an accountant outside this library computes.
         key: of the noise, a whole number or a key of `jax.random`, which may be traced: each member of a vmapped
             ensemble draws its own noise from its own key. What is to be private needs one that nobody can guess.
+        batch_size: B, > 0; None is the size of the batch at hand. Where each example is drawn by itself (Poisson
+            sampling), as accountants assume, sizes vary, and B must be the expected one. Then a batch may be empty, and
+            examples of gradient 0 that fill it up change nothing.
 
     Metrics: `clipped`, the fraction of the examples whose gradient was clipped.
 
@@ -453,7 +458,10 @@ def differentially_private_aggregate(
     differently. It reads the parameters' shapes: `update` without them is an error. A NaN or infinity spoils the whole
     update. Leaves outside the mask are averaged, neither clipped nor noised: they are not private.
 
-    Differs from the paper: nothing; B is the size of the batch at hand, where the paper divides by the expected one.
+    Differs from the paper: nothing with the expected `batch_size`, the paper's L.
+
+    Raises:
+        ValueError: a `batch_size` that is not a positive number, besides numbers out of their ranges.
 
     References:
         Abadi et al., 2016, Algorithm 1. https://arxiv.org/abs/1607.00133
@@ -485,7 +493,7 @@ def clip_qk(kernels: Mapping[str, int], tau: Number = 100.0, rotary: Mapping[str
 
     Args:
         kernels: a table from patterns on paths to the axis that counts heads, such as
-            `{"*/query/kernel": -2, "*/key/kernel": -2}` for kernels (inputs, heads, size); biases alike.
+            `{"*/query/kernel": -2, "*/key/kernel": -2}` for kernels (inputs, heads, size); likewise biases.
         tau: :math:`\tau`, the largest logit that is let be, positive; a number or a schedule.
         rotary: a table of the same kind for those that are scaled by :math:`\gamma_h` itself, for the other side is
             shared by all heads and stays: the rotary queries of latent attention.
@@ -514,7 +522,7 @@ def clip_by_quantile(quantile: Number = 0.99, *, mask: Mask | None = None) -> Tr
     .. math::
         u = \min(\max(g, -c), c), \qquad c = Q_q(|g|)
 
-    A few outliers are brought down to the rest, whatever the units; with `quantile=1` everything passes.
+    A few outliers are brought down to the rest, regardless of the units; with `quantile=1` everything passes.
 
     Fields:
         quantile: q, the part of the entries that pass, in [0, 1]; between two entries c is interpolated.
@@ -731,6 +739,69 @@ def scale_on_plateau(
 
     >>> import optchain as oc
     >>> tx = oc.chain(oc.adam(1e-3), oc.scale_on_plateau(0.5, patience=5))
+    """
+
+def differentially_private_accumulate(
+    tx: optax.GradientTransformation,
+    every: Number,
+    l2_norm_clip: Number,
+    noise_multiplier: Number,
+    key: int | jax.Array = 0,
+    *,
+    batch_size: float | None = None,
+) -> Transform:
+    r"""Steps once every few micro-batches of gradients of single examples, on their clipped mean with noise.
+
+    .. math::
+        S \leftarrow S + \sum_{i} g_i \min\left(1, \frac{C}{\lVert g_i \rVert}\right), \qquad
+        u = \mathrm{tx}\left(\frac{S + \sigma C\, \mathcal{N}(0, I)}{B}\right)\ \text{at the last},\ 0\ \text{else}
+
+    This is `differentially_private_aggregate` of a batch that comes in parts: each example is clipped by itself, and
+    noise is added once, the same as to the whole batch. To average micro-batches before the clip would hide no example,
+    and noise for each would be more than the privacy needs. Between steps `tx` rests and the update is zero.
+
+    Args:
+        tx: any transformation that comes after the aggregate, such as `oc.sgd(0.1)`. Its schedules, and those of the
+            numbers here, count the steps made, not the micro-batches.
+        every: micro-batches for each step, at least 1, or a schedule of the steps made; rounded to a whole number.
+        l2_norm_clip: C, the bound on the norm of one example's gradient, > 0; the number `private.l2_norm_clip`. An
+            override by `hyper` must be the same in all micro-batches of a step.
+        noise_multiplier: :math:`\sigma`, at least 0; the number `private.noise_multiplier`.
+        key: of the noise, a whole number or a key of `jax.random`, which may be traced. What is to be private needs one
+            that nobody can guess.
+        batch_size: B, > 0, of all micro-batches of a step together; None is the number of examples seen. Where each
+            example is drawn by itself (Poisson sampling) it must be the expected number; micro-batches may be empty
+            then, and examples of gradient 0 that fill them up change nothing.
+
+    `update` and `oc.apply` take the extra argument `emit`, a bool that may be traced: step now, on what has been seen
+    since the last step and this micro-batch, as at the end of an epoch. A `value`, `validation` or `hessian` that `tx`
+    reads is averaged over the examples, as in `accumulate`, and functions are refused; nothing hides the examples in
+    these.
+
+    No micro-batch is left out for what is in it: a NaN or infinity spoils the whole step, and a batch without examples
+    makes a step of noise alone. A `guard` around decides by gradients that are not private; let it stand within:
+    `differentially_private_accumulate(oc.guard(tx), ...)`.
+
+    Metrics: `private.clipped`, the fraction of the examples that were clipped, of this batch so far;
+    `differentially_private_accumulate.micro`, `.emitted`, `.examples` (seen, of this batch) and `.every`.
+
+    Shapes and dtypes: any; leaves of shape (n, ...) with n examples each, which may differ between micro-batches,
+    become (...); gradients in the shapes of the parameters are one example. The sum is like the parameters, in float32
+    or wider. It reads the parameters' shapes: `update` without them is an error.
+
+    Differs from the paper: nothing with the expected `batch_size`, the paper's L: its lot is the batch here, and its
+    batch a micro-batch.
+
+    Raises:
+        ValueError: a number out of its range; a `tx` with a `differentially_private_aggregate` of its own, or one that
+            reads what has no mean, unless `every` is 1; while tracing, leaves with different numbers of examples, or a
+            function where a transformation of optax may call it.
+
+    References:
+        Abadi et al., 2016, Algorithm 1. https://arxiv.org/abs/1607.00133
+
+    >>> import optchain as oc
+    >>> tx = oc.differentially_private_accumulate(oc.sgd(0.1), 8, 1.0, noise_multiplier=1.1, key=7, batch_size=256)
     """
 
 def add_cautious_decayed_weights(weight_decay: Number, *, mask: Mask | None = None) -> Transform:
@@ -1183,12 +1254,12 @@ def mask_updates(
         u = \begin{cases} g & \text{where } m \\ 0 & \text{elsewhere} \end{cases}
 
     Fields:
-        where: m: a tree of arrays of bools, in which each parameter is found by its path, whatever the containers; or
+        where: m: a tree of arrays of bools, found by the paths of the parameters, regardless of the containers; or
             a function of (step, path, gradient, parameter) that gives bools of the gradient's shape, where the step
             counts this link's updates from 0 and the parameter is None where `update` gets none.
 
     A parameter that has moved stays where it is, and links after this one may move what it zeroes: `sparse` holds
-    weights at 0 whatever steps them, and `sparse_update` lets slots rest together with their entry.
+    weights at 0 no matter what steps them, and `sparse_update` lets slots rest together with their entry.
 
     Shapes and dtypes: any.
 
@@ -1483,7 +1554,7 @@ def scale_by_galore(
         R = P^T g, \qquad u = \alpha \, P \, \mathrm{Adam}(R)
 
     for a matrix with no more rows than columns, and :math:`R = g P`, :math:`u = \alpha \, \mathrm{Adam}(R) P^T` for one
-    with more. :math:`P` holds the first `rank` singular vectors of the gradient on the shorter side, taken anew every
+    with more. :math:`P` holds the first `rank` singular vectors of the gradient on the shorter side, taken again every
     `update_proj_gap` steps; Adam's moments go on in the new space as they are.
 
     Fields:
@@ -1532,7 +1603,7 @@ def scale_by_kl_soap(
         \lambda_{a,i} &\leftarrow b_2 \lambda_{a,i} + \tfrac{1 - b_2}{columns} \textstyle\sum_j
         g'^2_{ij} / \lambda_{b,j}, \qquad g' = Q_a^T g \, Q_b
 
-    and alike for :math:`\lambda_b`. Where SOAP adds up :math:`g g^T`, each factor here sees gradients that the other
+    and likewise for :math:`\lambda_b`. Where SOAP adds up :math:`g g^T`, each factor here sees gradients that the other
     one has whitened. What follows is SOAP: Adam on :math:`g'`, rotated back, and every `every` steps
     :math:`Q \leftarrow \mathrm{QR}(S Q)`; the first gradient makes the bases, and its update is 0.
 
@@ -2105,7 +2176,7 @@ def scale_by_adam_mini(
     The link keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two
     numbers each.
 
-    Differs from the paper: which parameters are embeddings, queries, keys and the rest is told by masks, not found in
+    Differs from the paper: which parameters are embeddings, queries, keys and the rest is given by masks, not read off
     their names; weight decay is a link of its own (`add_decayed_weights`). Since its version 1.1 the authors' program
     steps biases by Adam, entry by entry, as `scale_by_adam` under a mask: on recorded gradients of three vectors the
     updates differ by 11 to 35 percent of their norm on average.
@@ -2666,7 +2737,7 @@ def scale_by_padam(
     Differs from the paper: there neither mean is debiased, which is `bias_correction_mu=False` and
     `bias_correction_nu=False`, and there is no eps, which is `eps=0`. Where all gradients have been 0 its quotient is
     0 / 0, and this update is 0. The authors' code has the same eps, but instead of debiasing before the maximum it
-    multiplies the update by :math:`\sqrt{1 - b_2^t}`, whatever p is.
+    multiplies the update by :math:`\sqrt{1 - b_2^t}`, for any p.
 
     References:
         Chen, Zhou, Tang, Yang, Cao and Gu, 2018, Algorithm 1. https://arxiv.org/abs/1806.06763
@@ -3075,7 +3146,7 @@ def muon_clip(
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
         kernels: a table from patterns on paths to the axis that counts heads, such as `{"*/query/kernel": -2,
-            "*/key/kernel": -2}` for kernels (inputs, heads, size); biases alike.
+            "*/key/kernel": -2}` for kernels (inputs, heads, size); likewise biases.
         tau: :math:`\tau`, the largest logit that is let be, positive; a number or a schedule.
         rotary: a table of the same kind for those that are scaled by :math:`\gamma_h` itself, for the other side is
             shared by all heads and stays: the rotary queries of latent attention.
@@ -4529,8 +4600,13 @@ def dpsgd(
     seed: int | jax.Array,
     momentum: Number | None = None,
     nesterov: bool = False,
+    *,
+    every: Number = 1,
+    batch_size: float | None = None,
 ) -> Transform:
     """DP-SGD: `differentially_private_aggregate` of the gradients of single examples, and the links of `sgd`.
+
+    With `every` above 1 these links stand in `differentially_private_accumulate`. The numbers have the same names.
 
     Args:
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
@@ -4542,6 +4618,11 @@ def dpsgd(
         momentum: the decay of the sum of the updates so far that takes their place, in [0, 1); None is without
             momentum.
         nesterov: whether that sum looks ahead by one step.
+        every: micro-batches for each step, at least 1, or a schedule of the steps made; rounded to a whole number.
+            Noise is added once for each step.
+        batch_size: B, > 0, of all micro-batches of a step together; None is the number of examples seen. Where each
+            example is drawn by itself (Poisson sampling) it must be the expected number; micro-batches may be empty
+            then, and examples of gradient 0 that fill them up change nothing.
 
     >>> import optchain as oc
     >>> tx = oc.dpsgd(0.1, l2_norm_clip=1.0, noise_multiplier=1.1, seed=7)
@@ -5335,7 +5416,7 @@ def exponential_with_resets(
     period: Number | None = None,
     resets: Sequence[Number] = (),
 ) -> Schedule:
-    r"""Exponential decay that begins anew: after each period, or at given steps.
+    r"""Exponential decay that restarts: after each period, or at given steps.
 
     .. math::
         \eta_t = \eta_0 \gamma^{(t - r) / n}

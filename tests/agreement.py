@@ -27,7 +27,7 @@ class Run(NamedTuple):
 def run(tx, recorded, rate=1.0, promotion="strict") -> Run:
     """Apply a transformation to gradients that are fixed beforehand; the parameters move by `rate` times the update.
 
-    It is told that there is neither a loss nor a curvature.
+    It receives neither a loss nor a curvature.
     """
     with jax.numpy_dtype_promotion(promotion):
         (params, state), updates = compiled(tx, rate)(*joined(recorded))

@@ -10,7 +10,7 @@ from agreement import QUICKLY
 
 import optchain as oc
 from optchain.core.states import kept
-from optchain.inspect.laws.steps import told
+from optchain.inspect.laws.steps import every_extra
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float16}
 
@@ -41,10 +41,10 @@ def many_steps(tx: Any, params: Any, steps: int, update: bool = False) -> Found:
         params, state = carry
         grads = jax.tree.map(lambda p: (0.1 * p.astype(t.dtype) + jnp.sin(0.1 * t + p.size)).astype(p.dtype), params)
         if update:
-            updates, state = tx.update(grads, state, params, **told())
+            updates, state = tx.update(grads, state, params, **every_extra())
             params = optax.apply_updates(params, updates)
         else:
-            params, state = oc.apply(tx, grads, state, params, **told())
+            params, state = oc.apply(tx, grads, state, params, **every_extra())
         masks = jax.tree.leaves(sparse_state(state)["masks"])
         kernels = [own["kernel"] for own in params.values()]
         wrong = sum(jnp.sum(~mask & (p != 0)) for mask, p in zip(masks, kernels, strict=True))

@@ -10,7 +10,7 @@ import optchain as oc
 from optchain.core.numbers import means
 from optchain.core.registry import TECHNIQUE, registered
 from optchain.core.rule import core_of
-from optchain.inspect.laws.steps import told
+from optchain.inspect.laws.steps import every_extra
 
 # Those that are exported: a test's own techniques are registered too.
 REGISTERED = {name: entry for name, entry in registered().items() if vars(oc).get(name) is entry.make}
@@ -25,8 +25,8 @@ def build(name: str, **changes):
 
 
 def updated(tx, *args, **extra):
-    """What the update gives, told all that a link may ask for."""
-    return tx.update(*args, **told(), **extra)
+    """What the update gives with all extra arguments that a link may read."""
+    return tx.update(*args, **every_extra(), **extra)
 
 
 def chained(name: str):

@@ -6,11 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from recorded_gradients import drawn
-from techniques import RULES, build, own, updated
+from techniques import RULES, build, kind, own, updated
+from tiers import one_of_each
 
 import optchain as oc
 
-every_rule = pytest.mark.parametrize("name", RULES)
+every_rule = pytest.mark.parametrize("name", one_of_each(RULES, kind))
 
 
 def steps(tx, given, n=5):

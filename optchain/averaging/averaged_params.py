@@ -33,13 +33,13 @@ def averaged_params(state: Any, params: Any = None) -> Any | None:
     name, table = averages[0]
     reader = READERS[name]
     if callable(reader) and params is None:
-        raise ValueError("the average is found from the parameters and the state: averaged_params(state, params)")
+        raise ValueError("the average is computed from the parameters and the state: averaged_params(state, params)")
     average = reader(table, params) if callable(reader) else table[reader]
     average = masked_params(state, average) if masks_in(state) else average
     return average if params is None else widened(filled(average, params))
 
 
-# By technique: the slot that is the average, or how it is found from the parameters that are displaced.
+# By technique: the slot that is the average, or how it is computed from the parameters that are displaced.
 READERS: dict[str, str | Callable[[Any, Any], Any]] = {
     "average_params": "average",
     "polyak_average": "average",

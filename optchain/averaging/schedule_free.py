@@ -109,7 +109,7 @@ def schedule_free(
 
     Metrics: `schedule_free.b1`, `schedule_free.weight_sum`.
 
-    Shapes and dtypes: any; `z` is like the parameter, in float32 or wider. The average is found again from y and z, so
+    Shapes and dtypes: any; `z` is like the parameter, in float32 or wider. The average is computed from y and z, so
     low-precision parameters need `precision` around this.
 
     Differs from the paper: nothing; its code weighs by the largest rate so far, which is the same until the rate falls.

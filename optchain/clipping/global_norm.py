@@ -22,7 +22,7 @@ class GlobalNormClip(Rests):
 
     Metrics: `norm`, the norm before clipping, and `scale`, the factor applied.
 
-    Shapes and dtypes: any; the squares are added in float64, whatever the dtype of the gradients. A NaN or
+    Shapes and dtypes: any; the squares are added in float64, regardless of the dtype of the gradients. A NaN or
     infinity makes the norm non-finite, which the metric shows, and spoils the updates: refusing such a step is a
     guard's business. A norm beyond the largest number, 3.4e38 in float32, is infinite, and clips to 0; on TPUs, which
     have no wider range to add the squares in, one above the root of that, 1.8e19.

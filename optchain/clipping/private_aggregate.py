@@ -1,19 +1,22 @@
 """Differentially private gradients: clipped for each example, summed, and noised."""
 
 import dataclasses
+import functools
 import zlib
+from dataclasses import KW_ONLY
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from optchain.core.definition import Result
+from optchain.core.factors import common
 from optchain.core.joint import Joint
 from optchain.core.lift import lift
 from optchain.core.mask import select
-from optchain.core.numbers import NonNegative, Positive, Seed
+from optchain.core.numbers import NonNegative, Positive, Range, Seed, Static
 from optchain.core.numerics import clip_factor, global_norm, wide
-from optchain.core.paths import map_named, named_leaves
+from optchain.core.paths import map_named, named_leaves, names_of
 from optchain.core.routing import Given
 from optchain.core.rule import rule
 from optchain.core.seeds import key_of
@@ -31,31 +34,44 @@ class PerExample(Joint):
     def step(self, updates: Any, state: Any, params: Any, given: Given) -> Result:
         """One update in float32 or wider, in the shapes of the parameters."""
         self.require_params(params)
-        batched, mask = self._batched(updates, params), self.mask
+        batched, mask = by_example(self.name, updates, params), self.mask
         if mask is not None:  # which must not take the axis of the examples for one of the parameter's
             mask = jax.tree.unflatten(jax.tree.structure(params), select(mask, params, self.layers))
-        link = dataclasses.replace(self, mask=mask)
+        link, count = dataclasses.replace(self, mask=mask), examples_in(batched)
         new, state, metrics = super(PerExample, link).step(batched, state, None, given)
-        # What the mask leaves out is averaged and no more.
-        return jax.tree.map(lambda u, p: u if u.ndim == p.ndim else wide(u).mean(0), new, params), state, metrics
 
-    def _batched(self, updates: Any, params: Any) -> Any:
-        """The updates with an axis for the examples, of which every leaf has as many."""
-        if jax.tree.structure(updates) != jax.tree.structure(params):
-            structure, wanted = jax.tree.structure(updates), jax.tree.structure(params)
-            raise ValueError(f"{self.name}: the updates have the structure {structure}, the parameters {wanted}")
-        if all(g.shape == p.shape for g, p in zip(*map(jax.tree.leaves, (updates, params)), strict=True)):
-            return jax.tree.map(lambda g: g[None], updates)
-        for (leaf, g), p in zip(named_leaves(updates), jax.tree.leaves(params), strict=True):
-            if g.ndim != p.ndim + 1 or g.shape[1:] != p.shape:
-                wanted = f"(examples, {', '.join(map(str, p.shape))})" if p.shape else "(examples,)"
-                raise ValueError(f"{self.name}: leaf {leaf!r} has shape {g.shape}, wanted {wanted}")
-        sizes = sorted({len(g) for g in jax.tree.leaves(updates)})
-        if len(sizes) > 1:
-            raise ValueError(
-                f"{self.name}: the leaves have {' and '.join(map(str, sizes))} examples, wanted as many each"
-            )
-        return updates
+        def averaged(u: jax.Array, p: jax.Array) -> jax.Array:
+            # What the mask leaves out is averaged and no more.
+            return u if u.ndim == p.ndim else self.rule.mean(wide(u).sum(0), count)
+
+        return jax.tree.map(averaged, new, params), state, metrics
+
+    def rule_at(self, updates: Any, given: Given) -> tuple[Any, dict[str, Any]]:
+        """The rule at one step, and its numbers before factors, for whoever runs its parts apart."""
+        rule, values = self._at(given.step, given.hyper)
+        return common(self.name, rule, given.factors, names_of(updates)), values
+
+
+def by_example(name: str, updates: Any, params: Any) -> Any:
+    """The updates with an axis for the examples, of which every leaf has as many, or an error in the name of a link."""
+    if jax.tree.structure(updates) != jax.tree.structure(params):
+        structure, expected = jax.tree.structure(updates), jax.tree.structure(params)
+        raise ValueError(f"{name}: the updates have the structure {structure}, the parameters {expected}")
+    if all(g.shape == p.shape for g, p in zip(*map(jax.tree.leaves, (updates, params)), strict=True)):
+        return jax.tree.map(lambda g: g[None], updates)
+    for (leaf, g), p in zip(named_leaves(updates), jax.tree.leaves(params), strict=True):
+        if g.ndim != p.ndim + 1 or g.shape[1:] != p.shape:
+            expected = f"(examples, {', '.join(map(str, p.shape))})" if p.shape else "(examples,)"
+            raise ValueError(f"{name}: leaf {leaf!r} has shape {g.shape}, expected {expected}")
+    sizes = sorted({len(g) for g in jax.tree.leaves(updates)})
+    if len(sizes) > 1:
+        raise ValueError(f"{name}: the leaves have {' and '.join(map(str, sizes))} examples, expected as many in each")
+    return updates
+
+
+def examples_in(batched: Any) -> int:
+    """How many examples a batch has."""
+    return next((len(g) for g in jax.tree.leaves(batched)), 0)
 
 
 @rule
@@ -68,7 +84,8 @@ class PrivateAggregate:
 
     where the norm is that of all leaves of one example together. It is the first link of a chain; the gradients are
     those of `jax.vmap(jax.grad(loss), in_axes=(None, 0))`, with a leading axis for the examples in every leaf.
-    Gradients in the shapes of the parameters are a batch of one.
+    Gradients in the shapes of the parameters are a batch of one. Where a batch comes in parts,
+    `differentially_private_accumulate` does this for all of them together.
 
     Fields:
         l2_norm_clip: C, the bound on the norm of one example's gradient, > 0.
@@ -76,6 +93,9 @@ class PrivateAggregate:
             gives the privacy, which an accountant outside this library computes.
         key: of the noise, a whole number or a key of `jax.random`, which may be traced: each member of a vmapped
             ensemble draws its own noise from its own key. What is to be private needs one that nobody can guess.
+        batch_size: B, > 0; None is the size of the batch at hand. Where each example is drawn by itself (Poisson
+            sampling), as accountants assume, sizes vary, and B must be the expected one. Then a batch may be empty, and
+            examples of gradient 0 that fill it up change nothing.
 
     Metrics: `clipped`, the fraction of the examples whose gradient was clipped.
 
@@ -84,7 +104,10 @@ class PrivateAggregate:
     differently. It reads the parameters' shapes: `update` without them is an error. A NaN or infinity spoils the whole
     update. Leaves outside the mask are averaged, neither clipped nor noised: they are not private.
 
-    Differs from the paper: nothing; B is the size of the batch at hand, where the paper divides by the expected one.
+    Differs from the paper: nothing with the expected `batch_size`, the paper's L.
+
+    Raises:
+        ValueError: a `batch_size` that is not a positive number, besides numbers out of their ranges.
 
     References:
         Abadi et al., 2016, Algorithm 1. https://arxiv.org/abs/1607.00133
@@ -96,27 +119,47 @@ class PrivateAggregate:
     l2_norm_clip: Positive
     noise_multiplier: NonNegative
     key: Seed = 0
+    _: KW_ONLY
+    batch_size: Static[float | None] = None
 
     core_ndim = None
     metrics = ("clipped",)
     # Without noise, which depends on the path, stacked layers are updated as layers of their own.
     example = {"l2_norm_clip": 1.0, "noise_multiplier": 0.0}
 
+    def __post_init__(self):
+        b = self.batch_size
+        if b is not None and (isinstance(b, bool) or not isinstance(b, (int, float)) or b not in Range("(0, inf)")):
+            raise ValueError(f"differentially_private_aggregate: batch_size must be a number > 0 or None, got {b!r}")
+
     def update(self, g, s, p, t):
-        leaves = jax.tree.leaves(g)
-        if not leaves:
-            return g, s, {"clipped": jnp.zeros(())}
+        count = examples_in(g)
+        total, clipped = self.clipped_sum(g)
+        return self.noised_mean(total, count, t), s, {"clipped": clipped.astype(jnp.float32) / max(count, 1)}
+
+    def clipped_sum(self, g: Any) -> tuple[Any, jax.Array]:
+        """The sum of the clipped gradients of the examples, and how many of them were clipped."""
+        if not jax.tree.leaves(g):
+            return g, jnp.zeros((), jnp.int32)
         factors = clip_factor(jax.vmap(global_norm)(g), self.l2_norm_clip)
+        # On a GPU or TPU the default precision of a product would be lower.
+        add = functools.partial(jnp.einsum, "i,i...->...", precision="highest")
+        return jax.tree.map(lambda x: add(factors.astype(x.dtype), x), g), jnp.sum(factors < 1, dtype=jnp.int32)
+
+    def noised_mean(self, total: Any, examples: Any, t: jax.Array) -> Any:
+        """A sum of clipped gradients with the noise of one step, over the size of the batch."""
         std = self.noise_multiplier * self.l2_norm_clip
 
         def noised(leaf: str, x: jax.Array) -> jax.Array:
-            # On a GPU or TPU the default precision of a product would be lower.
-            total = jnp.einsum("i,i...->...", factors.astype(x.dtype), x, precision="highest")
-            draw = jax.random.normal(self._key(leaf, t), total.shape, total.dtype)
-            return (total + std * draw) / len(x)
+            draw = jax.random.normal(self._key(leaf, t), x.shape, x.dtype)
+            return self.mean(x + std * draw, examples)
 
-        clipped = jnp.mean((factors < 1).astype(jnp.float32))
-        return map_named(noised, g), s, {"clipped": clipped}
+        return map_named(noised, total)
+
+    def mean(self, total: jax.Array, examples: Any) -> jax.Array:
+        """A sum over so many examples, divided by the size of the batch."""
+        size = jnp.maximum(examples, 1) if self.batch_size is None else self.batch_size
+        return total / jnp.asarray(size, total.dtype)
 
     def _key(self, leaf: str, t: jax.Array) -> jax.Array:
         """The key of one leaf's noise at one step."""

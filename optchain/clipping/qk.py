@@ -103,8 +103,8 @@ def over_heads(logits: jax.Array, shape: tuple[int, ...], axis: int, owner: str)
         raise ValueError(f"{owner} has shape {shape} and so no axis {axis} of heads")
     axis, layers, heads = axis % len(shape), logits.shape[:-1], logits.shape[-1] if logits.ndim else 0
     if heads == 0 or heads % shape[axis] or shape[: len(layers)] != layers or axis < len(layers):
-        wanted = f"{shape[axis]} heads on axis {axis} of {shape}"
-        raise ValueError(f"{owner} has {wanted}, but its logits have the shape {logits.shape}")
+        expected = f"{shape[axis]} heads on axis {axis} of {shape}"
+        raise ValueError(f"{owner} has {expected}, but its logits have the shape {logits.shape}")
     # Where query heads share a key, the largest of their logits.
     grouped = logits.reshape(*layers, shape[axis], -1).max(-1)
     between = [1] * (axis - len(layers))
@@ -135,7 +135,7 @@ def clip_qk(kernels: Heads, tau: Number = 100.0, rotary: Heads | None = None) ->
 
     Args:
         kernels: a table from patterns on paths to the axis that counts heads, such as
-            `{"*/query/kernel": -2, "*/key/kernel": -2}` for kernels (inputs, heads, size); biases alike.
+            `{"*/query/kernel": -2, "*/key/kernel": -2}` for kernels (inputs, heads, size); likewise biases.
         tau: :math:`\tau`, the largest logit that is let be, positive; a number or a schedule.
         rotary: a table of the same kind for those that are scaled by :math:`\gamma_h` itself, for the other side is
             shared by all heads and stays: the rotary queries of latent attention.

@@ -15,7 +15,7 @@ class QuantileClip:
     .. math::
         u = \min(\max(g, -c), c), \qquad c = Q_q(|g|)
 
-    A few outliers are brought down to the rest, whatever the units; with `quantile=1` everything passes.
+    A few outliers are brought down to the rest, regardless of the units; with `quantile=1` everything passes.
 
     Fields:
         quantile: q, the part of the entries that pass, in [0, 1]; between two entries c is interpolated.

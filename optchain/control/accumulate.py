@@ -7,15 +7,22 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optchain.control.extra_means import no_means, require_means, require_no_functions, with_means, with_sample
-from optchain.core.gate import Gate, Take
+from optchain.control.extra_means import (
+    begun_again,
+    no_means,
+    require_means,
+    require_no_functions,
+    with_means,
+    with_sample,
+)
+from optchain.control.micro_batches import is_one, micro_batches
+from optchain.core.gate import Gate, Routed, Take
 from optchain.core.holes import is_hole, part
 from optchain.core.lift import technique
 from optchain.core.mask import select
-from optchain.core.numbers import Number, Range, at, checked, whole
+from optchain.core.numbers import Number, Range, checked, whole
 from optchain.core.numerics import all_finite, incremented, wide
 from optchain.core.paths import named_leaves
-from optchain.core.routing import Given
 from optchain.core.row_gradient import RowGradient, is_row_gradient
 from optchain.core.transform import Transform, transform
 from optchain.core.walk import readers
@@ -53,10 +60,12 @@ class Accumulate(Gate):
         return counts | {"weight": jnp.zeros((), jnp.float32), "mean": mean, "extras": no_means(self.inner, params)}
 
     def shown(self, own: dict[str, Any]) -> dict[str, Any]:
-        return {name: own[name] for name in ("micro", "emitted", "dropped")} | {"every": self._every(own)}
+        return {name: own[name] for name in ("micro", "emitted", "dropped")} | {
+            "every": micro_batches(self.every, own["emitted"])
+        }
 
-    def run(self, grads: Any, state: Any, given: Given, nothing: Any, take: Take) -> tuple[Any, Any]:
-        own = state[self.name]
+    def run(self, grads: Any, state: Any, routed: Routed, nothing: Any, take: Take) -> tuple[Any, Any]:
+        own, given = state[self.name], routed[""]
         weight = jnp.asarray(given.extra.get("weight", 1.0), jnp.float32)
         finite = all_finite(grads) & jnp.isfinite(weight)
         counts = finite & (weight > 0)
@@ -78,20 +87,20 @@ class Accumulate(Gate):
 
         self._require_room(grads, own["mean"])
         if not is_one(self.every):
-            require_no_functions(self.inner, given.extra)
+            require_no_functions(self.name, self.inner, given.extra)
         mean = jax.tree.map(add, own["mean"], grads, is_leaf=is_row_gradient)
         nothing = jax.tree.map(_nothing, nothing, mean, is_leaf=is_row_gradient)
         micro = incremented(own["micro"])
-        full = (micro >= self._every(own)) | jnp.asarray(given.extra.get("emit", False), bool)
+        full = (micro >= micro_batches(self.every, own["emitted"])) | jnp.asarray(given.extra.get("emit", False), bool)
         emits = full & (weights > 0)
-        extras = with_sample(own["extras"], given.extra, weight, counts)
+        extras = with_sample(self.name, own["extras"], given.extra, weight, counts)
         seen = given.at(own["emitted"])
         if readers(self.inner, "weight"):
-            seen = seen.telling(weight=weights)
+            seen = seen.with_extra(weight=weights)
 
         def emit(inner: Any) -> tuple[Any, Any]:
             grads = jax.tree.map(lambda x: self._filled(x, micro), mean, is_leaf=is_row_gradient)
-            return with_means(extras, seen, lambda given: take(grads, inner, given))
+            return with_means(self.name, extras, seen, lambda given: take(grads, inner, given))
 
         result, inner = jax.lax.cond(emits, emit, lambda inner: (nothing, inner), state["inner"])
         after = {
@@ -100,7 +109,7 @@ class Accumulate(Gate):
             "dropped": own["dropped"] + (~finite).astype(jnp.int32),
             "weight": jnp.where(full, 0, weights),
             "mean": mean,
-            "extras": {name: x | {"weight": jnp.where(full, 0, x["weight"])} for name, x in extras.items()},
+            "extras": begun_again(extras, full),
         }
         return result, {self.name: after, "inner": inner}
 
@@ -122,14 +131,6 @@ class Accumulate(Gate):
             if is_row_gradient(rooms[path]) and len(getattr(g, "indices", g)) > (self.rows or 0):
                 gradient = f"{len(g.indices)} rows" if is_row_gradient(g) else "a dense gradient"
                 raise ValueError(f"{leaf} {gradient}, but there is room for {self.rows} rows")
-
-    def _every(self, own: dict[str, Any]) -> jax.Array:
-        return jnp.round(jnp.asarray(at(self.every, own["emitted"]), jnp.float32)).astype(jnp.int32)
-
-
-def is_one(every: Number) -> bool:
-    """Whether every micro-batch is a batch, of which everything may be read."""
-    return isinstance(every, float) and every == 1
 
 
 def _nothing(nothing: Any, mean: Any) -> Any:
@@ -188,5 +189,5 @@ def accumulate(tx: optax.GradientTransformation, every: Number, rows: int | None
         if not row_tables(tx):
             raise ValueError(f"accumulate: rows are for the gradients of rows(tx, tables), which is not in {tx!r}")
     if not is_one(every):
-        require_means(tx)
+        require_means("accumulate", tx)
     return transform(Accumulate(tx, every, rows))

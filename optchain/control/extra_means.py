@@ -24,20 +24,20 @@ WHOLE = {
 }
 
 
-def require_means(tx: Any) -> None:
+def require_means(owner: str, tx: Any, cures: Mapping[str, str] = WHOLE) -> None:
     """What is accumulated reads nothing that has no mean, or an error says what to do."""
-    for name, cure in WHOLE.items():
+    for name, cure in cures.items():
         for reader in readers(tx, name):
             problem = f"{reader} within it reads `{name}`, {KNOWN[name]}: that would be of the last micro-batch alone"
-            raise ValueError(f"accumulate: {problem}; {cure.format(reader=reader)}")
+            raise ValueError(f"{owner}: {problem}; {cure.format(reader=reader)}")
 
 
-def require_no_functions(tx: Any, extra: Mapping[str, Any]) -> None:
+def require_no_functions(owner: str, tx: Any, extra: Mapping[str, Any]) -> None:
     """Functions reach no transformation of optax, which may call them, or an error says so."""
     names = [name for name, x in extra.items() if callable(x)]
     if names and not all(ours(inner) for _, inner in walk(tx)):
         problem = f"`{names[0]}` is a function of the last micro-batch alone, which a transformation of optax may call"
-        raise ValueError(f"accumulate: {problem}; leave it out")
+        raise ValueError(f"{owner}: {problem}; leave it out")
 
 
 def no_means(tx: Any, params: Any) -> dict[str, Any]:
@@ -49,14 +49,14 @@ def no_means(tx: Any, params: Any) -> dict[str, Any]:
 
 
 def with_sample(
-    means: dict[str, Any], extra: Mapping[str, Any], weight: jax.Array, counts: jax.Array
+    owner: str, means: dict[str, Any], extra: Mapping[str, Any], weight: jax.Array, counts: jax.Array
 ) -> dict[str, Any]:
     """The means with what one more micro-batch gives, where it counts. A validation loss that is NaN says nothing."""
     after = dict(means)
     for name, old in means.items():
         if extra.get(name) is None:
             continue
-        x = _fitted(name, extra[name], old["mean"])
+        x = _fitted(owner, name, extra[name], old["mean"])
         here = counts & jnp.isfinite(x) if name == "validation" else counts
         weights = jnp.where(here, old["weight"] + weight, old["weight"])
         share = weight / jnp.where(here, weights, 1)
@@ -70,7 +70,12 @@ def with_sample(
     return after
 
 
-def with_means(means: dict[str, Any], given: Given, then: Callable[[Given], Any]) -> Any:
+def begun_again(means: dict[str, Any], begins: jax.Array) -> dict[str, Any]:
+    """The means, without any weight where the next sample begins new ones."""
+    return {name: x | {"weight": jnp.where(begins, 0, x["weight"])} for name, x in means.items()}
+
+
+def with_means(owner: str, means: dict[str, Any], given: Given, then: Callable[[Given], Any]) -> Any:
     """What a function makes of the call with the means in the place of what its last micro-batch gives.
 
     Where that gives None, but one before it gave something, the function is within a `cond`.
@@ -80,24 +85,26 @@ def with_means(means: dict[str, Any], given: Given, then: Callable[[Given], Any]
     (name, kept), *others = means.items()
     rest, seen, last = dict(others), kept["weight"] > 0, given.extra.get(name)
     if name not in given.extra:
-        return with_means(rest, given, then)
+        return with_means(owner, rest, given, then)
     if last is None:
-        told = given.telling(**{name: kept["mean"]})
-        return jax.lax.cond(seen, lambda: with_means(rest, told, then), lambda: with_means(rest, given, then))
-    x = _fitted(name, last, kept["mean"])
+        averaged = given.with_extra(**{name: kept["mean"]})
+        return jax.lax.cond(
+            seen, lambda: with_means(owner, rest, averaged, then), lambda: with_means(owner, rest, given, then)
+        )
+    x = _fitted(owner, name, last, kept["mean"])
     mean = jax.tree.map(lambda mean, x: jnp.where(seen, mean, x), kept["mean"], x)
-    return with_means(rest, given.telling(**{name: mean}), then)
+    return with_means(owner, rest, given.with_extra(**{name: mean}), then)
 
 
-def _fitted(name: str, x: Any, mean: Any) -> Any:
+def _fitted(owner: str, name: str, x: Any, mean: Any) -> Any:
     """An extra argument in float32 or wider: a scalar, or a tree with the leaves, holes and shapes of its mean."""
     if name in SCALARS:
         if jnp.shape(x):
-            raise ValueError(f"accumulate: `{name}` is a scalar, got the shape {jnp.shape(x)}")
+            raise ValueError(f"{owner}: `{name}` is a scalar, got the shape {jnp.shape(x)}")
         return jnp.asarray(x, mean.dtype)
     try:
         x = widened(holed(x, mean))
     except ValueError:
         pass
-    require_shapes("accumulate", mean, x, f"values of {name}")
+    require_shapes(owner, mean, x, f"values of {name}")
     return x

@@ -9,11 +9,10 @@ import jax.numpy as jnp
 import optax
 
 from optchain.control.rejection import NONE, REASONS, first_spoiled
-from optchain.core.gate import Gate, Take
+from optchain.core.gate import Gate, Routed, Take
 from optchain.core.lift import technique
 from optchain.core.numbers import Range, checked, whole
 from optchain.core.numerics import ema, global_norm, square, wide
-from optchain.core.routing import Given
 from optchain.core.row_gradient import summed
 from optchain.core.states import kept
 from optchain.core.transform import Transform, transform
@@ -60,8 +59,8 @@ class Guard(Gate):
         counts |= {"norm": own["last_norm"], "exhausted": own["streak"] >= self.patience}
         return counts | ({} if self.loss_scale is None else {"loss_scale": own["loss_scale"]})
 
-    def run(self, grads: Any, state: Any, given: Given, nothing: Any, take: Take) -> tuple[Any, Any]:
-        own, given = state[self.name], given.at(state[self.name]["accepted"])
+    def run(self, grads: Any, state: Any, routed: Routed, nothing: Any, take: Take) -> tuple[Any, Any]:
+        own, given = state[self.name], routed[""].at(state[self.name]["accepted"])
         norm, value = self._unscaled(global_norm(summed(grads)), own), given.extra.get("value")
         if self.max_value is not None:
             value = given.asked("value", self.name)

@@ -21,7 +21,7 @@ class Boxes:
     """The boxes in trees of one structure, and what they are put around."""
 
     def __init__(self, treedef: Any) -> None:
-        # Each box is a leaf here, so that trees fit whatever their boxes name.
+        # Each box is a leaf here, so that trees fit regardless of what their boxes name.
         leaves, self._outer = jax.tree.flatten(treedef.unflatten(range(treedef.num_leaves)), is_leaf=is_named)
         self.any = any(map(is_named, leaves))
         # What of each box takes part: a box stays where a mask has left a hole in it.

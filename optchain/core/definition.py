@@ -80,7 +80,7 @@ class Definition:
 
     def init(self, params: Any) -> dict[str, Any]:
         names_of(params)  # two leaves of one name are refused before anything is kept for them
-        begin, inside = partial(on_their_mesh, self.start), Door(self, params).params
+        begin, inside = partial(on_their_mesh, self.start), Door(self, params, params).params
         if any(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(inside)):
             return jax.eval_shape(begin, inside)  # a slot may begin as a copy of its parameter: shapes make shapes
         return begin(inside)
@@ -88,12 +88,14 @@ class Definition:
     def update(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         self.require_state(state)
         door = Door(self, params, updates)
-        require_whole(self, door.updates, door.params)
+        if self.mixes:
+            require_whole(self, door.updates, door.params)
         try:
             given = received(self, door.extra(extra), state, door.unmovable)
             new, after, _ = self.propose(door.updates, state, door.params, given)
         except (TypeError, ValueError):
-            require_shapes_of_init(self, state, updates if params is None else params)
+            if params is not None or "examples" not in self.takes():  # else nothing has the parameters' shapes
+                require_shapes_of_init(self, state, updates if params is None else params)
             raise
         return door.updates_out(new), after
 
@@ -101,7 +103,8 @@ class Definition:
         """One step that rounds to the parameters' dtype once."""
         self.require_state(state)
         door = Door(self, params, grads)
-        require_whole(self, door.updates, door.params)
+        if self.mixes:
+            require_whole(self, door.updates, door.params)
         if extra:
             require_taken(self, extra)
         given = received(self, door.extra(extra), state, door.unmovable)

@@ -2,7 +2,7 @@
 
 A parameter that is not a real floating array (an integer, a key, a function, `None`), or has no entries, is a hole
 inside and comes out as it is. A parameter whose gradient is `None` or `float0` steps on zeros inside, so that states
-keep their structure, and comes out as it is.
+keep their structure, and comes out as it is. One `None` may stand for the gradients of a whole subtree, or of all.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optchain.core.holes import HOLE, holed, is_hole, merged
+from optchain.core.holes import HOLE, folded, holed, is_hole, merged, spread
 from optchain.core.numerics import wide
 from optchain.core.paths import named_leaves, names_of, nearest
 from optchain.core.row_gradient import is_row_gradient
@@ -24,14 +24,18 @@ ELSEWHERE = ("grad_fn", "value_fn")  # extra arguments that are functions of all
 
 
 class Door:
-    """One call from outside: the trees that go in, and the way out for what comes of them."""
+    """One call from outside: the trees that go in, and the way out for what comes of them.
 
-    def __init__(self, definition: Any, params: Any, updates: Any = None) -> None:
-        self._outside = (params, updates)
+    Where there are parameters alone, as in `init`, they are the updates too.
+    """
+
+    def __init__(self, definition: Any, params: Any, updates: Any) -> None:
+        self._given, self._outside = updates, (params, updates)
         self._stays: frozenset[int] = frozenset()  # leaves that come out as they are
         self.unmovable: tuple[tuple[str, Any], ...] = ()  # leaves that are asked to move and cannot, with the gradient
         self._definition, self.params, self.updates = definition, params, updates
         if not _is_plain(params, updates):
+            self._outside = (params, spread(updates, params))
             self._sort()
         self._inside = (self.params, self.updates)
         whole = self.updates if params is None else self.params
@@ -51,7 +55,8 @@ class Door:
         params, updates = self._inside
         if self._frozen is not None:  # what its owner has frozen does not move
             new = merged(new, jax.tree.map(jnp.zeros_like, self._frozen))
-        return self._merged(self._definition.outgoing(new, updates, params), self._outside[1])
+        new = self._merged(self._definition.outgoing(new, updates, params), self._outside[1])
+        return new if self._outside[1] is self._given else folded(new, self._given)
 
     def params_out(self, new: Any) -> Any:
         """The new parameters; those that do not move are the same objects."""
@@ -76,7 +81,7 @@ class Door:
         """Gradients from outside with the holes of the parameters inside, and zeros where there is none."""
         inside, treedef = jax.tree.flatten(params, is_leaf=is_hole)
         try:
-            gs = treedef.flatten_up_to(grads)
+            gs = treedef.flatten_up_to(spread(grads, params))
         except ValueError:
             return grads  # whoever asked for them names the leaf that differs
         pairs = zip(gs, inside, strict=True)
@@ -88,22 +93,22 @@ class Door:
         reference = updates if params is None else params
         leaves, self._treedef = jax.tree.flatten(reference, is_leaf=_is_whole)
         names, ps = names_of(reference, _is_whole), list(map(_array, leaves))
-        gs = ps if updates is None else [_array(g) for g in self._aligned(names)]
+        gs = [_array(g) for g in self._aligned(names)]
         other = {i for i, p in enumerate(ps) if not is_floating(p)}
         holes = other | {i for i, p in enumerate(ps) if i not in other and 0 in p.shape}
         still = {i for i, g in enumerate(gs) if not is_asked(g)} - holes
         self._stays = frozenset(holes | still)
-        if updates is not None:
-            self.unmovable = tuple((names[i], gs[i]) for i in sorted(other) if is_asked(gs[i]))
-        takes = self._definition.takes()
+        self.unmovable = tuple((names[i], gs[i]) for i in sorted(other) if is_asked(gs[i]))
+        takes, examples = self._definition.takes(), ()  # the leading axis that gradients of single examples have
         for i, (leaf, g, p) in enumerate(zip(names, gs, ps, strict=True)):
             if i not in self._stays:
                 _require_fitting(name, takes, leaf, g, p)
-        gs = [HOLE if i in holes else jnp.zeros_like(p) if i in still else g for i, (g, p) in _numbered(gs, ps)]
+                examples = g.shape[: len(g.shape) - len(p.shape)] or examples
+        none = {i: jnp.zeros_like(ps[i], shape=(*examples, *ps[i].shape) if examples else None) for i in still}
+        gs = [HOLE if i in holes else none.get(i, g) for i, g in enumerate(gs)]
         if params is not None:
             self.params = self._treedef.unflatten([HOLE if i in holes else p for i, p in enumerate(ps)])
-        if updates is not None:
-            self.updates = self._treedef.unflatten(gs)
+        self.updates = self._treedef.unflatten(gs)
 
     def _aligned(self, names: list[str]) -> list[Any]:
         """The gradients in the order of the parameters."""
@@ -111,7 +116,9 @@ class Door:
         try:
             return self._treedef.flatten_up_to(updates)
         except ValueError:
-            _require_leaves(name, names_of(updates, _is_whole), names)
+            us = dict(named_leaves(updates, _is_whole))
+            below = [[p for p in names if g is None and p.startswith(f"{leaf}/")] or [leaf] for leaf, g in us.items()]
+            _require_leaves(name, [leaf for leaves in below for leaf in leaves], names)
             raise
 
 
@@ -172,8 +179,8 @@ def _require_leaves(name: str, us: Iterable[str], ps: Iterable[str], called: str
 
 def _is_plain(params: Any, updates: Any) -> bool:
     """Whether all leaves are floating arrays, and gradients have the shapes of their parameters."""
-    leaves, treedef = jax.tree.flatten(params if updates is None else updates)
-    if params is None or updates is None:
+    leaves, treedef = jax.tree.flatten(updates)
+    if params is None:
         return all(isinstance(x, ARRAYS) and x.dtype in PLAIN and x.size for x in leaves)
     try:
         pairs = zip(leaves, treedef.flatten_up_to(params), strict=True)
@@ -194,12 +201,9 @@ def _require_fitting(name: str, takes: frozenset[str], leaf: str, g: Any, p: Any
         raise ValueError(f"{name}: the gradient of leaf {leaf!r} is {g.dtype}, expected a real floating dtype; {cure}")
     if g.shape != p.shape and not ("examples" in takes and g.shape[1:] == p.shape):
         problem = f"{name}: leaf {leaf!r} has shape {g.shape} in the updates, {p.shape} in the parameters"
-        hint = "; gradients of single examples are for `differentially_private_aggregate`, outside of accumulate"
+        hint = "; gradients of single examples are for `differentially_private_aggregate`, in parts of a batch for "
+        hint += "`differentially_private_accumulate`, which clips each before it adds them"
         raise ValueError(problem + (hint if g.shape[1:] == p.shape else ""))
-
-
-def _numbered(*columns: list[Any]) -> Any:
-    return enumerate(zip(*columns, strict=True))
 
 
 def _is_whole(x: Any) -> bool:

@@ -17,6 +17,7 @@ from optchain.core.transform import advance, propose, step, takes
 
 # What becomes of gradients and of what is held of `inner` in a step: new updates, or new parameters, and what is held.
 Take = Callable[[Any, Any, Given], tuple[Any, Any]]
+Routed = dict[str, Given]  # what each child receives by its prefix
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,10 +30,10 @@ class Gate(Around):
     def takes(self) -> frozenset[str]:
         return takes(self.inner)
 
-    def run(self, grads: Any, state: Any, given: Given, nothing: Any, take: Take) -> tuple[Any, Any]:
+    def run(self, grads: Any, state: Any, routed: Routed, nothing: Any, take: Take) -> tuple[Any, Any]:
         """What comes of the gradients, and the new state: `nothing` where `inner` does not step.
 
-        In the old state and the new one `inner` stands as it is held: see `Held`.
+        In the old state and the new one each child stands as it is held: see `Held`.
         """
         raise NotImplementedError
 
@@ -47,13 +48,17 @@ class Gate(Around):
 
     def _run(self, how: Any, grads: Any, state: Any, params: Any, given: Given, nothing: Any = None) -> Result:
         self.require_state(state)
+        if self.needs_params:
+            self.require_params(params)
 
         def take(grads: Any, inner: Held, given: Given) -> tuple[Any, Held]:
             return stepped("", self.inner, grads, inner.state, params, given, how)
 
         held = state | {"inner": self.held(state)}
+        if others := self.others():
+            held["others"] = {name: self.held(state, name) for name in others}
         nothing = _no_update(grads, params) if nothing is None else nothing
-        new, after = self.run(grads, held, given.split(self.children())[""], nothing, take)
+        new, after = self.run(grads, held, given.split(self.children()), nothing, take)
         require_same_shapes(state[self.name], after[self.name])
         return new, self.with_shown(after), {}
 

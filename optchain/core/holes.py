@@ -1,9 +1,14 @@
-"""Holes: what stands in a tree for a leaf that does not take part. A hole is not a leaf."""
+"""Holes: what stands in a tree for a leaf that does not take part. A hole is not a leaf.
+
+From outside come a `None` for a gradient that there is not, and one for those of a whole subtree.
+"""
 
 from typing import Any
 
 import jax
 import optax
+
+from optchain.core.row_gradient import is_row_gradient
 
 HOLE = optax.MaskedNode()
 
@@ -40,3 +45,28 @@ def holed(tree: Any, pattern: Any) -> Any:
     others, treedef = jax.tree.flatten(pattern, is_leaf=is_hole)
     pairs = zip(treedef.flatten_up_to(tree), others, strict=True)
     return treedef.unflatten([HOLE if type(y) is optax.MaskedNode else x for x, y in pairs])
+
+
+def spread(grads: Any, params: Any) -> Any:
+    """The gradients with a `None` for each parameter of a subtree for which a single one stands.
+
+    Where there is none, or the trees differ in another way, these are the gradients themselves.
+    """
+    leaves, treedef = jax.tree.flatten(grads, is_leaf=_is_single)
+    if not any(g is None for g in leaves):
+        return grads
+    try:
+        below = treedef.flatten_up_to(params)
+    except ValueError:
+        return grads  # whoever reads them names the leaf that differs
+    pairs = zip(leaves, below, strict=True)
+    return treedef.unflatten([jax.tree.map(lambda _: None, p) if g is None else g for g, p in pairs])
+
+
+def folded(tree: Any, grads: Any) -> Any:
+    """The tree with a single `None` for each subtree for which one stands in the gradients."""
+    return jax.tree.map(lambda g, x: None if g is None else x, grads, tree, is_leaf=_is_single)
+
+
+def _is_single(g: Any) -> bool:
+    return g is None or is_hole(g) or is_row_gradient(g)

@@ -25,7 +25,7 @@ class Dataclass(Protocol):
 Predicate = Callable[[str, jax.Array], bool]
 Mask = str | Sequence[Any] | Mapping[Any, Any] | Predicate | Callable[[Any], Any] | Dataclass | bool
 
-# What the last key of a leaf is called, or ends with, that is neither a kernel nor an embedding, whatever its axes.
+# The last key of a leaf, or its end, that is neither a kernel nor an embedding, regardless of its axes.
 NO_KERNELS = ("bias", "scale", "gamma", "beta", "a_log")
 
 
@@ -106,7 +106,7 @@ def select(mask: Mask | None, tree: Any, layers: Layers | None = None) -> list[b
     A mask is
 
     - a pattern on paths (`"*/kernel"`, where `*` crosses slashes) or several;
-    - a tree of bools, in which each leaf is found by its path, whatever the containers; a bool in the place of a
+    - a tree of bools, in which each leaf is found by its path, regardless of the containers; a bool in the place of a
       subtree stands for all that is in it;
     - a predicate of (path, leaf);
     - a function of the whole tree, its one argument, that returns a tree of bools;

@@ -1,6 +1,7 @@
 """The techniques, schedules and mask schedules that have been made, by name: what `inspect` and configurations find."""
 
 import dataclasses
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,8 +23,8 @@ class Registered:
 
     @property
     def is_builtin(self) -> bool:
-        """Whether optchain itself made it."""
-        return self.make.__module__.partition(".")[0] == "optchain"
+        """Whether it is one of optchain's own, which are those that it exports."""
+        return vars(sys.modules["optchain"]).get(self.make.__name__) is self.make
 
 
 _REGISTRY: dict[str, Registered] = {}
@@ -32,7 +33,7 @@ _REGISTRY: dict[str, Registered] = {}
 def register(entry: Registered) -> None:
     """Enter a function by its name. A user's own never takes the place of a built-in one."""
     name = entry.make.__name__
-    if entry.is_builtin or name not in _REGISTRY or not _REGISTRY[name].is_builtin:
+    if name not in _REGISTRY or not _REGISTRY[name].is_builtin:
         _REGISTRY[name] = entry
 
 

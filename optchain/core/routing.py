@@ -61,7 +61,7 @@ class Given:
         """The same at another step."""
         return dataclasses.replace(self, step=step)
 
-    def telling(self, **extra: Any) -> "Given":
+    def with_extra(self, **extra: Any) -> "Given":
         """The same with other extra arguments besides."""
         return dataclasses.replace(self, extra={**self.extra, **extra})
 
@@ -119,7 +119,7 @@ def addressed(owner: str, table: Mapping[str, Any], names: Iterable[str], main: 
 
     A key is a dotted name, a pattern that matches whole names (`*.learning_rate`), or, where `main` is given, the bare
     name of numbers of the links that make the update. Where several address one number, its own name counts before all
-    others, whatever the order of the table, which tracing sorts.
+    others, regardless of the order of the table, which tracing sorts.
     """
     names, addresses = list(names), {}
     for key, value in sorted(table.items(), key=lambda item: (item[0] in names, item[0])):

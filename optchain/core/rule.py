@@ -18,7 +18,7 @@ class Rule(Protocol):
     Fields annotated with a `Range` (`Decay`, `Positive`, ...) are its numbers: pytree leaves that may be constants,
     traced values or schedules. A `Seed` is a leaf too, a whole number or a key: a rule that has one draws random
     numbers. All other fields are static. A number annotated as `Mean` is the decay of a running mean
-    that starts at 0: the link keeps the weight that the mean has seen, whatever its decay has been, and `update`
+    that starts at 0: the link keeps the weight that the mean has seen, even if its decay has changed, and `update`
     receives it as `seen.<name>`, to divide the mean by.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""The weight that a running mean has seen, exact over millions of steps whatever its decay has been.
+"""The weight that a running mean has seen, exact over millions of steps even if its decay has changed.
 
 A mean that starts at 0 has seen the weight `1 - b_1 b_2 ... b_t`. The logarithm of the product is kept as two numbers,
 the sum and what its rounding lost. Over a million float32 steps a plain `seen <- b seen + 1 - b` is wrong by 2e-5 at a

@@ -14,14 +14,14 @@ from optchain.core.paths import path_of
 
 
 def require_whole(link: Any, updates: Any, params: Any) -> None:
-    """What a definition mixes is whole on every device, or an error names the leaf and the mesh axes.
+    """What a definition that mixes receives is whole on every device, or an error names the leaf and the mesh axes.
 
     Args:
-        link: the definition, which says in `mixes` whether it needs whole arrays, and in `within` of which leaves.
+        link: the definition, one that `mixes`; it says in `within` of which leaves it needs whole arrays.
         updates: what it receives.
         params: the parameters, None where there are none.
     """
-    if not link.mixes or not get_abstract_mesh().manual_axes:
+    if not get_abstract_mesh().manual_axes:
         return
     for tree, kind in ((updates, "update"), (params, "parameter")):
         for path, x in jax.tree.leaves_with_path(link.within(tree)):

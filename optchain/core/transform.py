@@ -81,16 +81,20 @@ def step(tx: Any, updates: Any, state: Any, params: Any, given: Any) -> Any:
 def propose(tx: Any, grads: Any, state: Any, params: Any, given: Any) -> Any:
     """As `step`, for gradients and parameters in their own dtypes."""
     if isinstance(tx, Transform):
-        require_whole(tx.link, grads, params)
-        return tx.link.propose(grads, state, params, given)
+        link = tx.link
+        if link.mixes:
+            require_whole(link, grads, params)
+        return link.propose(grads, state, params, given)
     return _optax_update(tx, widened(grads), state, widened(params), given)
 
 
 def advance(tx: Any, grads: Any, state: Any, params: Any, given: Any) -> Any:
     """The parameters and the state after one step of any transformation within another, and its metrics."""
     if isinstance(tx, Transform):
-        require_whole(tx.link, grads, params)
-        return tx.link.advance(grads, state, params, given)
+        link = tx.link
+        if link.mixes:
+            require_whole(link, grads, params)
+        return link.advance(grads, state, params, given)
     updates, state, metrics = propose(tx, grads, state, params, given)
     return rounded_sum(params, updates), state, metrics
 

@@ -44,7 +44,7 @@ class Cautious(Around):
 
     def modify(self, updates: Any, state: Any, params: Any, routed: dict[str, Given]) -> tuple[Any, dict[str, Any]]:
         new, inner = self.inner_step(updates, state, params, routed)
-        routed = routed | {"alignment": routed["alignment"].telling(gradient=updates)}
+        routed = routed | {"alignment": routed["alignment"].with_extra(gradient=updates)}
         kept, alignment = self.other_step("alignment", new, state, params, routed)
         return kept, {self.name: {}, "inner": inner, "others": {"alignment": alignment}}
 

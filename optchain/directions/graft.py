@@ -48,7 +48,7 @@ class Graft(Around):
     def modify(self, updates: Any, state: Any, params: Any, routed: dict[str, Given]) -> tuple[Any, dict[str, Any]]:
         direction, inner = self.inner_step(updates, state, params, routed)
         length, magnitude = self.other_step("magnitude", updates, state, params, routed)
-        routed = routed | {"rescaling": routed["rescaling"].telling(magnitude=length)}
+        routed = routed | {"rescaling": routed["rescaling"].with_extra(magnitude=length)}
         new, rescaling = self.other_step("rescaling", direction, state, params, routed)
         return new, {self.name: {}, "inner": inner, "others": {"magnitude": magnitude, "rescaling": rescaling}}
 

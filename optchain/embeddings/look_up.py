@@ -40,7 +40,7 @@ class Record:
 
 
 OPERATORS = """add radd sub rsub mul rmul truediv rtruediv floordiv rfloordiv mod rmod pow rpow matmul rmatmul neg pos
-    abs getitem len iter"""
+    abs len iter"""
 
 
 @jax.tree_util.register_dataclass

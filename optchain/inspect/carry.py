@@ -1,4 +1,4 @@
-"""The arrays of a link that goes on: what is carried over, and the counts that schedules go on from."""
+"""The arrays of a link that continues: what is carried over, and the counts that schedules continue from."""
 
 import collections
 import dataclasses
@@ -25,7 +25,7 @@ class Carried:
     problems: list[str] = dataclasses.field(default_factory=list)
 
 
-def carry(carried: Carried, old: Entry, new: Entry, leaves: list[tuple[Any, Any]], told: bool) -> None:
+def carry(carried: Carried, old: Entry, new: Entry, leaves: list[tuple[Any, Any]], is_named: bool) -> None:
     """Add the arrays of one entry to what is carried over.
 
     Args:
@@ -33,18 +33,18 @@ def carry(carried: Carried, old: Entry, new: Entry, leaves: list[tuple[Any, Any]
         old: the entry with its arrays.
         new: the entry that continues it, with the numbers of the leaves.
         leaves: the leaves of the fresh state with their paths.
-        told: whether the user has said that the one continues the other.
+        is_named: whether the user has said that the one continues the other.
     """
     a, b = old.slots, new.slots
     slots, expected = ({keys[:1] for keys in x} for x in (a, b))
-    again = f"start it anew with renames={{{old.name!r}: None}}"
+    again = f"start it again with renames={{{old.name!r}: None}}"
     is_other = None not in (old.technique, new.technique) and old.technique != new.technique
     held = [f"{names(x.slots)} of {x.technique}" if is_other else names(x.slots) for x in (old, new)]
     change = f"{new.name!r} held {held[0]} and is to hold {held[1]}: another technique under the same name"
     if new.is_link and (slots != expected or (set(a) != set(b) and _is_foreign(new, leaves))):
         carried.problems.append(f"{change}; rename it, or {again}")
         return
-    if new.is_link and is_other and not told and slots != {("count",)}:
+    if new.is_link and is_other and not is_named and slots != {("count",)}:
         carried.problems.append(f"{change}; go on with renames={{{old.name!r}: {new.name!r}}}, or {again}")
         return
     there = _by_name(a)
@@ -87,7 +87,7 @@ def clocks(
         if others:
             links = ", ".join(f"{name!r} at {count}" for count, name in counts.items())
             problem = f"{_array(entry, keys)} would be one count for links that counted differently: {links}"
-            carried.problems.append(f"{problem}; start all but one kind of them anew with renames={{{name!r}: None}}")
+            carried.problems.append(f"{problem}; start all but one kind of them again with renames={{{name!r}: None}}")
         elif entry.is_link and int(carried.values.get(i, leaves[i][1])) != count:
             problem = f"the schedules of {name!r} read {count}, and would read the link's own count"
             carried.problems.append(f"{problem}; leave it in a chain")

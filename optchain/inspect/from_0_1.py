@@ -81,7 +81,7 @@ def _wrapped(node: Any, after: dict[str, Entry]) -> Any:
         return node
     rest = {name: x for name, x in node.items() if name in ("inner", "others")}
     own = {name: x for name, x in node.items() if name not in ("inner", "others", "metrics")}
-    # Several keep no more than a count: rather one that goes on.
+    # Several keep no more than a count: rather one that continues.
     alike = [entry.technique for entry in after.values() if {"".join(keys[:1]) for keys in entry.slots} == own.keys()]
     fitting = sorted((kind for kind in WRAPPERS if WRAPPERS[kind] <= own.keys()), key=lambda kind: -len(WRAPPERS[kind]))
     kinds = [kind for kind in alike if kind in fitting] or fitting

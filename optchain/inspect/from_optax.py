@@ -63,7 +63,7 @@ def from_optax(before: Entries, after: Entries, links: Links, renames: Renames) 
         root = target(path, renames)
         within = {} if root is None else _under(after, root)
         ours = any(x.technique is not None or not x.is_link for x in within.values())
-        # A transformation of optax that both have goes on as it is.
+        # A transformation of optax that both have continues as it is.
         same = to in after and after[to].technique is None and _same(entry, after[to])
         if entry.technique is not None or not _is_of_optax(name) or to is None or same or not ours:
             kept[name] = entry
@@ -92,9 +92,9 @@ def _continued(
     """The entries that the pieces of one state become, by old names, and what is wrong."""
     rank = {prefix: i for i, (prefix, _) in enumerate(links)}
     places = sorted(_places(within), key=lambda place: rank.get(_link(place.entry.name), len(rank)))
-    told, left = _paired(path, pieces, places, renames)
+    continued, left = _paired(path, pieces, places, renames)
     made, problems = _left_over(path, left, links, renames)
-    problems += _unsure(path, places, told)
+    problems += _unsure(path, places, continued)
     clocks = {place.entry.clock: piece.clock for place in reversed(places) for piece in place.pieces[:1]}
     everywhere = next((piece.clock for piece in pieces if piece.clock is not None), None)
     for name, entry in within.items():
@@ -104,7 +104,7 @@ def _continued(
         if not here and clock is not None and (name.endswith("(chain)") or set(entry.slots) == {("count",)}):
             slots = dict.fromkeys(entry.slots, clock)
         if slots:
-            old = told.get(name, joined(path, name[len(root) :].removeprefix(".")))
+            old = continued.get(name, joined(path, name[len(root) :].removeprefix(".")))
             clock = next((piece.clock for place in here for piece in place.pieces), clock)
             made[old] = Entry(old, slots, clock, entry.technique, converts=True)
     return made, problems
@@ -117,7 +117,7 @@ def _paired(
 
     Pieces of several labels of a partition may share a place, one parameter each.
     """
-    told = {to: joined(path, piece.name) for piece in pieces if (to := _said(path, piece, renames))}
+    continued = {to: joined(path, piece.name) for piece in pieces if (to := _said(path, piece, renames))}
     left = []
     for piece in pieces:
         name = joined(path, piece.name)
@@ -128,11 +128,12 @@ def _paired(
         able = (
             place
             for place in places
-            if (place.entry.name == said if said else place.entry.name not in told) and place.reading(piece) is not None
+            if (place.entry.name == said if said else place.entry.name not in continued)
+            and place.reading(piece) is not None
         )
         place = next(able, None)
         (left if place is None else place.pieces).append(piece)
-    return told, left
+    return continued, left
 
 
 def _said(path: str, piece: Piece, renames: Renames) -> str | None:
@@ -214,12 +215,12 @@ def _lost(name: str, piece: Piece) -> str:
     return f"{name or 'the state'!r} of optax ({_described(piece.fields)}) has no counterpart in the new chain; {cure}"
 
 
-def _unsure(path: str, places: list[Place], told: Mapping[str, str]) -> Iterator[str]:
+def _unsure(path: str, places: list[Place], continued: Mapping[str, str]) -> Iterator[str]:
     """Places that were left empty although a piece that continues elsewhere fits there as well."""
     for empty in places:
         for place in places if not empty.pieces else ():
             for piece in place.pieces:
-                if place.entry.name not in told and piece.kind != COUNT and empty.reading(piece) is not None:
+                if place.entry.name not in continued and piece.kind != COUNT and empty.reading(piece) is not None:
                     name, names = joined(path, piece.name), f"{place.entry.name!r} or {empty.entry.name!r}"
                     cure = f"say which, renames={{{name!r}: {place.entry.name!r}}}"
                     yield f"{name!r} of optax ({_described(piece.fields)}) may continue as {names}; {cure}"

@@ -10,7 +10,7 @@ from optchain.core.holes import is_hole
 from optchain.core.paths import named_leaves
 from optchain.sharding.axes import Follows, followed
 
-CURE = "start its link anew, renames={'the link': None}"
+CURE = "start its link again, renames={'the link': None}"
 
 
 def misfits(tx: Any, state: Any, params: Any, old: dict[int, tuple[str, tuple[int, ...]]]) -> Iterator[str]:

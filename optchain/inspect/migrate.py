@@ -17,7 +17,7 @@ from optchain.inspect.nested import nested
 from optchain.inspect.pairing import numbered, pair, target, unclear
 
 SHOWN = 12  # names in a line of the report
-# Techniques that stand within a wrapper whatever its arguments, and only count.
+# Techniques that stand within a wrapper regardless of its arguments, and only count.
 PARTS = ("alignment", "rescaling")
 
 
@@ -142,7 +142,7 @@ def migrate_state(
     carried = Carried()
     for new, name in pairs.items():
         earlier = with_weights(before[name], after[new], tx, leaves)
-        carry(carried, earlier, after[new], leaves, told=name in renames)
+        carry(carried, earlier, after[new], leaves, is_named=name in renames)
     continued = clocks(before, after, pairs, leaves, carried)
     problems += carried.problems
     if carried.grown:

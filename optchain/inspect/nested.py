@@ -1,4 +1,4 @@
-"""A state in tables of its keys, whatever the containers, live or as a checkpoint gives it back."""
+"""A state in tables of its keys, regardless of the containers, live or as a checkpoint gives it back."""
 
 import collections
 import re
@@ -14,7 +14,7 @@ KEY = re.compile(r"""\['([^']*)'\]|\["([^"]*)"\]|\[(\d+)\]|\.(\w+)""")
 
 
 def nested(state: Any) -> Any:
-    """The arrays of a state in tables by their keys, whatever the containers; what is empty is left out."""
+    """The arrays of a state in tables by their keys, regardless of the containers; what is empty is left out."""
     return tables(dict(_keyed(state)))
 
 

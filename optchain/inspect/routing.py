@@ -45,7 +45,7 @@ def routing(tx: optax.GradientTransformation, params: Any) -> str:
     """
     link = definition_of(tx)
     links: dict[str, list[str]] = {name: [] for name in names_of(params)}
-    for name, tree in _steps(tx, params if link is None else Door(link, params).params, ""):
+    for name, tree in _steps(tx, params if link is None else Door(link, params, params).params, ""):
         for leaf in names_of(tree):
             links[leaf].append(name)
     rows = [(path, str(np.shape(x)), ", ".join(links[path]) or "-") for path, x in named_leaves(params)]

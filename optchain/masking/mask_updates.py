@@ -30,12 +30,12 @@ class UpdateMask:
         u = \begin{cases} g & \text{where } m \\ 0 & \text{elsewhere} \end{cases}
 
     Fields:
-        where: m: a tree of arrays of bools, in which each parameter is found by its path, whatever the containers; or
+        where: m: a tree of arrays of bools, found by the paths of the parameters, regardless of the containers; or
             a function of (step, path, gradient, parameter) that gives bools of the gradient's shape, where the step
             counts this link's updates from 0 and the parameter is None where `update` gets none.
 
     A parameter that has moved stays where it is, and links after this one may move what it zeroes: `sparse` holds
-    weights at 0 whatever steps them, and `sparse_update` lets slots rest together with their entry.
+    weights at 0 no matter what steps them, and `sparse_update` lets slots rest together with their entry.
 
     Shapes and dtypes: any.
 

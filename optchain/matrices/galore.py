@@ -29,7 +29,7 @@ class GaLore:
         R = P^T g, \qquad u = \alpha \, P \, \mathrm{Adam}(R)
 
     for a matrix with no more rows than columns, and :math:`R = g P`, :math:`u = \alpha \, \mathrm{Adam}(R) P^T` for one
-    with more. :math:`P` holds the first `rank` singular vectors of the gradient on the shorter side, taken anew every
+    with more. :math:`P` holds the first `rank` singular vectors of the gradient on the shorter side, taken again every
     `update_proj_gap` steps; Adam's moments go on in the new space as they are.
 
     Fields:

@@ -46,7 +46,7 @@ class KLSOAP:
         \lambda_{a,i} &\leftarrow b_2 \lambda_{a,i} + \tfrac{1 - b_2}{columns} \textstyle\sum_j
         g'^2_{ij} / \lambda_{b,j}, \qquad g' = Q_a^T g \, Q_b
 
-    and alike for :math:`\lambda_b`. Where SOAP adds up :math:`g g^T`, each factor here sees gradients that the other
+    and likewise for :math:`\lambda_b`. Where SOAP adds up :math:`g g^T`, each factor here sees gradients that the other
     one has whitened. What follows is SOAP: Adam on :math:`g'`, rotated back, and every `every` steps
     :math:`Q \leftarrow \mathrm{QR}(S Q)`; the first gradient makes the bases, and its update is 0.
 

@@ -92,5 +92,5 @@ def orthogonalized(
 
 
 def unit(x: jax.Array, eps: Scalar) -> jax.Array:
-    """The matrix divided by its Frobenius norm plus `eps`, whatever the size of its entries; zero stays zero."""
+    """The matrix divided by its Frobenius norm plus `eps`, regardless of the size of its entries; zero stays zero."""
     return quotient(x, norm(x) + eps)

@@ -18,7 +18,7 @@ def shape_scale(owner: str, scale: str, shape: tuple[int, ...]) -> float:
     ============  ==========================================  =================================================
     `"none"`      1
     `"width"`     :math:`\sqrt{\max(1, columns / rows)}`      Jordan et al., 2024
-    `"spectral"`  :math:`\sqrt{columns / rows}`               outputs change alike: arXiv 2310.17813, condition 1
+    `"spectral"`  :math:`\sqrt{columns / rows}`               outputs change equally: arXiv 2310.17813, condition 1
     `"rms"`       :math:`0.2 \sqrt{\max(rows, columns)}`      the root mean square of AdamW's: arXiv 2502.16982
     ============  ==========================================  =================================================
 

@@ -38,7 +38,7 @@ class AdamMini:
     The link keeps the weight that each mean has seen, :math:`1 - b^t` or, where b changes, :math:`1 - \prod b`, as two
     numbers each.
 
-    Differs from the paper: which parameters are embeddings, queries, keys and the rest is told by masks, not found in
+    Differs from the paper: which parameters are embeddings, queries, keys and the rest is given by masks, not read off
     their names; weight decay is a link of its own (`add_decayed_weights`). Since its version 1.1 the authors' program
     steps biases by Adam, entry by entry, as `scale_by_adam` under a mask: on recorded gradients of three vectors the
     updates differ by 11 to 35 percent of their norm on average.

@@ -19,7 +19,7 @@ def gauss_newton_bartlett(logits_fn: Callable[[Any], jax.Array], params: Any, ke
         \hat g = \nabla_p \frac{1}{B} \sum_{b=1}^B \mathrm{CE}(f_b(p), \hat y_b), \qquad
         \hat h = B \, \hat g \odot \hat g
 
-    where f are the logits of a model and the labels are drawn from its own predictions, whatever the true ones are. The
+    where f are the logits of a model and the labels are drawn from its own predictions, not the true ones. The
     estimate is right on average and never negative; it costs as much as a gradient. It is given to the update as the
     extra argument `hessian`, as `hutchinson` is, every tenth step or so.
 

@@ -37,7 +37,7 @@ class Padam(Sleeps):
     Differs from the paper: there neither mean is debiased, which is `bias_correction_mu=False` and
     `bias_correction_nu=False`, and there is no eps, which is `eps=0`. Where all gradients have been 0 its quotient is
     0 / 0, and this update is 0. The authors' code has the same eps, but instead of debiasing before the maximum it
-    multiplies the update by :math:`\sqrt{1 - b_2^t}`, whatever p is.
+    multiplies the update by :math:`\sqrt{1 - b_2^t}`, for any p.
 
     References:
         Chen, Zhou, Tang, Yang, Cao and Gu, 2018, Algorithm 1. https://arxiv.org/abs/1806.06763

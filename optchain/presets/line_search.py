@@ -133,7 +133,7 @@ class SearchChain(Chain):
             cure = "call update(grads, state, params, value=loss(params), value_fn=loss)"
             raise ValueError(f"{self.name} searches for a step and lacks {' and '.join(missing)}: {cure}")
         grad = given.extra.get("grad", updates)
-        return super().step(updates, state, params, given.telling(grad=grad))
+        return super().step(updates, state, params, given.with_extra(grad=grad))
 
 
 ZOOM = transform(ZoomSearch())

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter
 from typing import Any
 
-from optchain.core.chain import chain
+from optchain.core.chain import Chain, chain
 from optchain.core.lift import technique
 from optchain.core.numbers import Number
 from optchain.core.transform import Transform, transform
@@ -17,12 +17,13 @@ from optchain.stepsize.learning_rate import scale_by_learning_rate
 
 
 def preset(make: Callable[..., Transform]) -> Callable[..., Transform]:
-    """Make a function that returns a chain a technique whose chain bears its name."""
+    """Make a function that returns a chain a technique whose chain bears its name; a wrapper keeps its own."""
 
     @technique(**{next(iter(inspect.signature(make).parameters)): 0.01})
     @functools.wraps(make)
     def named(**arguments: Any) -> Transform:
-        return transform(dataclasses.replace(make(**arguments).link, name=make.__name__))
+        tx = make(**arguments)
+        return transform(dataclasses.replace(tx.link, name=make.__name__)) if isinstance(tx.link, Chain) else tx
 
     return named
 

@@ -104,7 +104,7 @@ class Sparse(Choice, Around):
             kept = jax.tree.map(jnp.logical_and, old["masks"], own["masks"])
             inner = purged(self.inner, inner, kept, view if ours(self.inner) else widened(view))
         routed = given.split(self.children())[""]
-        return own, self._held(own, grads), inner, view, routed.telling(**self._elsewhere(own, given.extra))
+        return own, self._held(own, grads), inner, view, routed.with_extra(**self._elsewhere(own, given.extra))
 
     def _elsewhere(self, own: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
         """The functions among the extra arguments: a loss elsewhere is that of masked parameters too."""

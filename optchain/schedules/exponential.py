@@ -1,4 +1,4 @@
-"""Exponential decay: by a factor, by a rate, and begun anew."""
+"""Exponential decay: by a factor, by a rate, and with restarts."""
 
 import math
 from typing import Annotated, Any
@@ -64,7 +64,7 @@ def natural_exponential(step, start: Rate, rate: NonNegative):
 
 def _how_often(period, resets, **others) -> str | None:
     if (period is None) == (not resets):
-        return f"wanted either a period or the steps of the resets, got period={period} and resets={resets}"
+        return f"expected either a period or the steps of the resets, got period={period} and resets={resets}"
     return unordered("resets", resets)
 
 
@@ -77,7 +77,7 @@ def exponential_with_resets(
     period: Annotated[Scalar | None, Range("(0, inf)")] = None,
     resets: Steps = (),
 ):
-    r"""Exponential decay that begins anew: after each period, or at given steps.
+    r"""Exponential decay that restarts: after each period, or at given steps.
 
     .. math::
         \eta_t = \eta_0 \gamma^{(t - r) / n}

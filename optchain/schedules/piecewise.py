@@ -49,8 +49,10 @@ def step_function(step: jax.Array, values: Sequence[Any], boundaries: Sequence[A
 
 def miscounted(name: str, pieces: Sequence[Any], boundaries: Sequence[Any]) -> str | None:
     """What is wrong with the number of pieces between boundaries, if anything."""
-    wanted = len(boundaries) + 1
-    return f"{len(boundaries)} boundaries need {wanted} {name}, got {len(pieces)}" if len(pieces) != wanted else None
+    expected = len(boundaries) + 1
+    return (
+        f"{len(boundaries)} boundaries need {expected} {name}, got {len(pieces)}" if len(pieces) != expected else None
+    )
 
 
 def unordered(name: str, steps: Sequence[Any]) -> str | None:

@@ -63,6 +63,7 @@ def test_debiased_and_of_the_tail_agrees_with_numpy(recorded, decay, start):
     assert_agree(oc.averaged_params(ours.state), twin, PARAMS)
 
 
+@pytest.mark.full
 def test_debiased_agrees_with_optax(recorded):
     """`optax.ema` of the iterates."""
     ours = run(oc.chain(oc.scale(-0.1), oc.average_params(0.99, debias=True)), recorded)

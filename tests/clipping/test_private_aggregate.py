@@ -1,3 +1,4 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -119,6 +120,28 @@ def test_the_mask_is_that_of_the_parameters():
     u, _ = tx.update(g, tx.init(p), p)
     np.testing.assert_allclose(u["w"], 0.5, rtol=1e-6)
     np.testing.assert_allclose(u["b"], [3.0, 4.0])
+
+
+def test_the_sum_is_divided_by_the_expected_size():
+    """Also that of leaves that are left out, and of the noise."""
+    p, g = {"w": jnp.zeros(2), "b": jnp.zeros(2)}, {"w": jnp.full((4, 2), 5.0), "b": jnp.arange(8.0).reshape(4, 2)}
+    tx, twice = (oc.differentially_private_aggregate(1.0, 1.0, mask="w", batch_size=n) for n in (None, 8))
+    at_hand, _ = tx.update(g, tx.init(p), p)
+    expected, _ = twice.update(g, twice.init(p), p)
+    chex.assert_trees_all_close(expected, jax.tree.map(lambda u: u / 2, at_hand), rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [0, -1.0, float("nan"), float("inf"), True, "4", jnp.ones(())], ids=str)
+def test_a_size_that_is_none_is_refused(size):
+    with pytest.raises(ValueError, match="differentially_private_aggregate: batch_size must be a number > 0 or None"):
+        oc.differentially_private_aggregate(1.0, 1.0, batch_size=size)
+
+
+def test_a_parameter_without_a_gradient_takes_no_part():
+    p, tx = {"w": jnp.zeros(2), "b": jnp.ones(3)}, oc.differentially_private_aggregate(1.0, 0.0)
+    updates, _ = tx.update({"w": jnp.array([[3.0, 4.0], [0.0, 0.0]]), "b": None}, tx.init(p), p)
+    np.testing.assert_allclose(updates["w"], [0.3, 0.4], rtol=1e-6)
+    assert updates["b"] is None
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from agreement import PARAMS, SLOTS, assert_agree, moved, run, run_float64
 from techniques import own
+from tiers import one_of_each
 
 import optchain as oc
 
@@ -31,7 +32,7 @@ def paper(grads, alpha=0.97, z_threshold=2.5, warmup_steps=25):
     return jax.tree.unflatten(treedef, leaves), {"mean": mean, "var": var}, np.array(scales)
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_agrees_with_the_paper(entries, options):
     twin, slots, scales = paper(entries.grads, **options)
     assert 0 < np.sum(scales < 1) < len(scales)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from flax import linen as nn
 from sklearn.datasets import load_digits
 
@@ -49,6 +50,7 @@ def accuracy(tx, faults: bool) -> tuple[float, dict]:
     return float(right), oc.metrics(state) | {"faults": int(faulty.sum())}
 
 
+@pytest.mark.full
 def test_the_guard_reaches_the_clean_accuracy():
     # Momentum, because a step that is a thousand times too large carries on in it; Adam would divide it away.
     recipe = oc.momentum(0.1)

@@ -33,6 +33,7 @@ def sees_any_leaf(name):
     return not isinstance(link, Joint) and core_of(link.rule, 3) not in (1, 2) and not link.rule.extras
 
 
+@pytest.mark.full
 @given(trees, st.sampled_from([name for name in RULES if sees_any_leaf(name)]))
 @settings(max_examples=40, deadline=None)
 def test_a_tree_is_its_leaves(params, name):

@@ -209,6 +209,7 @@ def test_a_rule_that_forgets_its_slots_is_named():
         tx.update(G, tx.init(P))
 
 
+@pytest.mark.full
 def test_the_sign_of_lion_is_right_for_small_decays():
     g, mu = (np.asarray(jax.random.normal(jax.random.key(i), (100_000,))) for i in range(2))
     for b2 in (1e-6, 1e-4, 1e-2, 0.1, 0.5, 0.99):

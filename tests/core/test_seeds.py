@@ -22,6 +22,9 @@ DRAWING = {
     "add_noise": lambda seed: oc.add_noise(1.0, 0.5, key=seed),
     "keep_random": lambda seed: oc.keep_random(0.5, seed=seed),
     "differentially_private_aggregate": lambda seed: oc.differentially_private_aggregate(1.0, 1.0, key=seed),
+    "differentially_private_accumulate": lambda seed: oc.differentially_private_accumulate(
+        oc.scale(1.0), 1, 1.0, 1.0, key=seed
+    ),
     "dpsgd": lambda seed: oc.dpsgd(0.1, l2_norm_clip=1.0, noise_multiplier=1.0, seed=seed),
     "scale_by_dion": lambda seed: oc.scale_by_dion(rank=2, seed=seed),
     "scale_by_kron": lambda seed: oc.scale_by_kron(seed=seed),
@@ -79,7 +82,7 @@ def test_a_traced_number_is_the_number(name):
 @pytest.mark.parametrize("name", DRAWING)
 @pytest.mark.parametrize("seed", [1.5, True, "a", None, jnp.ones(3), jax.random.split(jax.random.key(0))], ids=str)
 def test_what_is_no_seed_is_an_error(name, seed):
-    argument = "key" if name in ("add_noise", "differentially_private_aggregate", "dpsgd") else "seed"
+    argument = "key" if name.startswith(("add_noise", "differentially_private", "dpsgd")) else "seed"
     with pytest.raises(ValueError, match=f"{argument} must be a whole number or a key of jax.random, got"):
         DRAWING[name](seed)
 

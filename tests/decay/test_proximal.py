@@ -7,6 +7,7 @@ import pytest
 from agreement import PARAMS, assert_agree, by_leaf, run, run_float64
 from recorded_gradients import drawn
 from sklearn.linear_model import ElasticNet
+from tiers import one_of_each
 
 import optchain as oc
 
@@ -28,13 +29,13 @@ def proximal_gradient(gs, p, learning_rate, l1, l2=0.0):
     return {"params": p}
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_agrees_with_the_paper(entries, options):
     twin = by_leaf(proximal_gradient, entries.grads, entries.params, **options)["params"]
     assert_agree(run(oc.proximal_elastic_net(**options), entries).params, twin, PARAMS)
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_is_exact_in_float64(entries, options):
     twin = by_leaf(proximal_gradient, entries.grads, entries.params, **options)["params"]
     assert_agree(run_float64(oc.proximal_elastic_net(**options), entries).params, twin, 1e-12)

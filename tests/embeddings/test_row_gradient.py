@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import optchain as oc
 
 
+@pytest.mark.full
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(-3, 8), min_size=1, max_size=12))
 def test_summed_and_dense_are_the_same_matrix(indices):

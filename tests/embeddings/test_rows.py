@@ -225,6 +225,7 @@ def test_the_norm_of_a_guard_is_that_of_summed_rows():
     np.testing.assert_allclose(oc.metrics(state)["guard.norm"], optax.tree.norm(densely(grads)), rtol=1e-6)
 
 
+@pytest.mark.full
 def test_a_sweep_by_vmap():
     found, tx = gradients(5), oc.rows(oc.adamw(0.1))
 

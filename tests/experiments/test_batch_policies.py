@@ -131,6 +131,7 @@ def test_runs_with_other_sizes_are_vectorized(tmp_path):
         chex.assert_trees_all_close(alone[0]["params"], mine[0]["params"], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("rule, factor", one_of_each([("linear", 4.0), ("sqrt", 2.0)]))
 def test_the_rate_follows_the_size(tmp_path, rule, factor):
     """The whole update, decoupled decay too, is what the multiplied rate makes of it."""

@@ -2,6 +2,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ def test_each_epoch_is_a_permutation_of_its_own():
     assert len({tuple(epoch) for epoch in stream}) == 5
 
 
+@pytest.mark.full
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 200), st.integers(1, 9), st.integers(1, 12), st.integers(1, 30))
 def test_a_batch_depends_on_key_and_step_only(step, steps, batch, size):
@@ -30,6 +32,7 @@ def test_another_key_gives_other_batches():
     assert not np.array_equal(one, other)
 
 
+@pytest.mark.full
 @settings(max_examples=5, deadline=None)
 @given(st.integers(0, 200), st.integers(1, 9), st.integers(1, 12), st.integers(2, 5))
 def test_a_balanced_batch_depends_on_key_and_step_only(step, steps, batch, classes):

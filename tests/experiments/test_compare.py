@@ -271,6 +271,7 @@ def test_holm_corrects_the_least_most():
     assert holm([0.9, 0.8]) == [1.0, 1.0]
 
 
+@pytest.mark.full
 def test_a_larger_budget_reuses_the_trials_that_have_been_run(file, tmp_path, capsys):
     out = tmp_path / "out"
     few = ("--set", "train.steps=20", "--set", "search.fresh=2", "--set", "optimizers.adam.default=false")
@@ -284,6 +285,7 @@ def test_a_larger_budget_reuses_the_trials_that_have_been_run(file, tmp_path, ca
     assert "train.batch: 32 -> 16" in capsys.readouterr().err
 
 
+@pytest.mark.full
 def test_killed_and_run_again_nothing_is_lost_or_run_twice(compared, file, tmp_path):
     out = tmp_path / "out"
     process = small_runs.start("compare", file, "--out", out)

@@ -85,6 +85,7 @@ def test_a_guard_that_never_rejects_changes_nothing(tmp_path):
     assert rows[-1]["evaluation"]["guard.lr.learning_rate"] == pytest.approx(1e-3)
 
 
+@pytest.mark.full
 def test_the_average_of_a_schedule_free_run_is_what_counts(tmp_path):
     """It is found from the parameters and the state together."""
     trainer, _ = train(tmp_path, 'use = "schedule_free_adamw"\nlearning_rate = 0.1\n', "model.norm=none")
@@ -136,6 +137,7 @@ def losses(trainer):
     return [row["loss"] for row in read(trainer.logs.jsonl) if "loss" in row]
 
 
+@pytest.mark.full
 def test_numbers_are_changed_by_hand_and_given_back(tmp_path):
     writes = {
         20: '"lr.learning_rate" = 1e-4',

@@ -50,6 +50,7 @@ def test_it_trains_by_rows_and_learns(tmp_path):
     assert len(np.unique(slept)) > 1  # dense gradients would touch all rows at every step
 
 
+@pytest.mark.full
 def test_rows_and_dense_adagrad_are_one_run(tmp_path):
     losses = []
     rows = "{use='rows', tables='*/embedding', mode='exact', tx={use='adagrad', learning_rate=0.1}}"

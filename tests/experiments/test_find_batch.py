@@ -15,6 +15,7 @@ def built(tmp_path_factory):
     return build(config.load(small_runs.small(tmp_path_factory.mktemp("small"))), "small.toml")
 
 
+@pytest.mark.full
 def test_doubling_ends_where_a_batch_does_not_fit(built):
     tiny = dataclasses.replace(built, task=dataclasses.replace(built.task, splits={"train": tuple(
         x[:3] for x in built.task.splits["train"])}))  # fmt: skip
@@ -26,6 +27,7 @@ def test_doubling_ends_where_a_batch_does_not_fit(built):
         measure(tiny, 10)
 
 
+@pytest.mark.full
 def test_the_noise_is_measured_in_training(built):
     noise = measure_noise(built, 60)
     assert noise is not None and 0 < noise.start < 1e4 and noise.end > 0 and noise.steps == 60

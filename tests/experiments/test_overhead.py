@@ -62,6 +62,7 @@ def test_a_goal_limits_the_count_the_ratio_or_the_difference():
     assert rows[0]["to_optax"] == 1.5 and overhead.compared("x", found)["met"] is None
 
 
+@pytest.mark.full
 def test_overhead_prints_and_records_what_it_measured(tmp_path, monkeypatch, capsys):
     assert tuple(overhead.PARTS) == OVERHEADS
     monkeypatch.setattr(overhead, "transformer", lambda: modules(3))

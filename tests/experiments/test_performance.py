@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
+from tiers import one_of_each
 
 import optchain as oc
 from experiments.benchmarks import trees
@@ -72,7 +73,7 @@ def clipped_adamw(clip: bool = True, **numbers: Any) -> Any:
     )
 
 
-@pytest.mark.parametrize("tree", TREES)
+@pytest.mark.parametrize("tree", one_of_each(TREES))
 @pytest.mark.parametrize("name,tx", elementwise())
 def test_an_elementwise_technique_reads_and_writes_hardly_more_than_it_must(name, tx, tree):
     params = TREES[tree]
@@ -163,6 +164,7 @@ def test_a_chain_makes_as_many_passes_as_a_hand_written_function():
     assert found.accessed == pytest.approx(written.accessed, abs=0.01)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("tree", TREES)
 def test_sparing_the_code_generator_hardly_changes_the_counts(tree):
     """The flags of these tests leave the passes that decide what is counted, but for sums over many leaves."""

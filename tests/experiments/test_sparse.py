@@ -8,6 +8,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 import small_runs
+from tiers import one_of_each
 
 import optchain as oc
 from experiments import config, run
@@ -51,6 +52,7 @@ def test_its_checkpoint_holds_masks_as_bits(trained):
     manager.close()
 
 
+@pytest.mark.full
 def test_it_goes_on_to_the_bit(trained, tmp_path):
     """Stopped in the middle between two changes of the masks, and on from the checkpoint."""
     small_runs.train(tmp_path, OPTIMIZER, "train.steps=40")
@@ -61,7 +63,7 @@ def test_it_goes_on_to_the_bit(trained, tmp_path):
     chex.assert_trees_all_equal((again.carry["params"], ours), (trained.carry["params"], whole))
 
 
-@pytest.mark.parametrize("task", ["digits", "text"])
+@pytest.mark.parametrize("task", one_of_each(["digits", "text"]))
 def test_the_comparisons_build(task):
     path = Path(__file__).parents[2] / f"configs/{task}/sparse.toml"
     comparison = config.load(path, table=Comparison)

@@ -76,6 +76,7 @@ def test_shapes_that_differ_may_be_left_out(tmp_path, source):
     assert "Dense_2" in carry["params"]
 
 
+@pytest.mark.full
 def test_a_resumed_run_needs_the_other_no_more(tmp_path, source, capsys):
     other = tmp_path / "other"
     shutil.copytree(source.folder, other)

@@ -84,6 +84,7 @@ def test_the_rate_of_an_optimizer_of_optax_is_logged(tmp_path):
     np.testing.assert_allclose(rates, [0.1 * (1 - step / 60) for step in (19, 39, 59)], rtol=1e-5)
 
 
+@pytest.mark.full
 def test_reports_lay_runs_of_one_task_side_by_side(tmp_path):
     folders = []
     for name, rate in [("default", 1e-3), ("tuned", 3e-2)]:

@@ -22,6 +22,7 @@ def swept(monkeypatch):
     return sweep.described(rates=3, every=5, evaluations=2)
 
 
+@pytest.mark.full
 def test_all_ways_of_a_sweep_find_the_same_losses(swept, tmp_path):
     wanted = sweep.one_by_one(swept, tmp_path)
     assert len(set(wanted)) == 3 and sweep.rates_of(swept) == pytest.approx([1e-4, 10**-2.5, 1e-1])
@@ -42,6 +43,7 @@ def test_a_sweep_that_fails_says_why(swept, tmp_path):
         sweep.tuned({"parallel": "threads"}, swept, tmp_path)
 
 
+@pytest.mark.full
 def test_sweep_prints_and_records_what_it_measured(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     for i, name in enumerate(("recompiled", "one_by_one", "lanes", "tuned")):
@@ -74,6 +76,7 @@ def contest(tmp_path_factory):
     return [json.loads(line) for line in out.read_text().splitlines()], out.with_suffix(".html").read_text()
 
 
+@pytest.mark.full
 def test_studies_have_as_many_steps_and_a_pruner_makes_more_trials_of_them(contest):
     studies = [row for row in contest[0] if "seed" in row]
     names = [(row["method"], row["seed"]) for row in studies]

@@ -3,6 +3,7 @@
 import pytest
 
 import optchain as oc
+from optchain.core.registry import SCHEDULE, Registered, registered
 
 ROWS = {row.name: row for row in oc.optimizers()}
 
@@ -25,3 +26,11 @@ def test_every_preset_is_there_and_the_table_shows_it():
     table = str(oc.optimizers())
     assert set(ROWS) == {n for n, make in oc.techniques().items() if make.__module__.startswith("optchain.presets")}
     assert len(ROWS) >= 8 and all(name in table for name in ROWS)
+
+
+def test_what_an_example_of_a_docstring_defines_is_not_ours():
+    def linear(begin, end):
+        """A schedule that claims to stand where the example does."""
+
+    linear.__module__ = "optchain.core.schedule"
+    assert not Registered(linear, SCHEDULE, {}).is_builtin and registered()["linear"].is_builtin

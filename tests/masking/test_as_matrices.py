@@ -180,6 +180,7 @@ def test_unequal_parts_are_stepped_as_parameters_of_their_own(law, fused, stacke
     assert all(x.shape == shape or x.ndim == 1 + stacked for x in slots.values() if not is_hole(x))
 
 
+@pytest.mark.full
 def test_leaves_in_the_same_parts_run_as_one_and_keep_one_vector_for_each_slot():
     params = {name: jax.random.normal(jax.random.key(i), (4, 9)) for i, name in enumerate("ab")}
     tx = oc.as_matrices(oc.scale_by_shampoo(), {"*": "d 6+2+1 -> d 6+2+1"})

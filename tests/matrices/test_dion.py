@@ -5,6 +5,7 @@ import pytest
 from agreement import assert_agree, by_leaf, moved, run, run_float64
 from recorded_gradients import drawn
 from techniques import own
+from tiers import one_of_each
 
 import optchain as oc
 
@@ -28,7 +29,7 @@ def paper(gs, rank, b=0.95, scale="spectral", seed=0):
     return {"updates": np.stack(updates), "mu": m, "right": q}
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_is_exact_in_float64(recorded_matrices, options):
     with jax.enable_x64(True):
         twin = by_leaf(paper, recorded_matrices.grads, **options)

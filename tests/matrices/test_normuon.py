@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from agreement import SLOTS, assert_agree, by_leaf, moved, run, run_float64
 from recorded_gradients import repeated
+from tiers import one_of_each
 from torch_twin import run_torch
 
 import optchain as oc
@@ -32,7 +33,7 @@ def paper(gs, b1=0.95, b2=0.95, eps=1e-8, ns_steps=5, nesterov=False, ns_coeffs=
     return {"updates": np.stack(updates), "mu": m.T, "nu": v}
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_agrees_with_the_paper(recorded_matrices, options):
     """The iteration multiplies small singular values, and their rounding, by up to 500, see Muon."""
     twin, tx = by_leaf(paper, recorded_matrices.grads, **options), oc.scale_by_normuon(**options)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from agreement import SLOTS, assert_agree, by_leaf, moved, run, run_float64
+from tiers import one_of_each
 from torch_twin import run_torch
 
 import optchain as oc
@@ -32,7 +33,7 @@ def paper(gs, b=0.9, radius=1.0, norm="spectral", ns_steps=5):
     return {"updates": np.stack(updates), "mu": d}
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_agrees_with_the_paper(recorded_matrices, options):
     """In float32 Newton-Schulz multiplies rounding by up to 500, see Muon, and signs of what is nearly 0 may flip."""
     twin, tx = by_leaf(paper, recorded_matrices.grads, **options), oc.scale_by_scion(**options)
@@ -43,7 +44,7 @@ def test_agrees_with_the_paper(recorded_matrices, options):
         assert_agree(ours.params, moved(recorded_matrices.params, twin["updates"], RATE), 2e-4)
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_the_update_lies_on_the_ball(options):
     """Its operator norm, by its own definition, is the radius; Newton-Schulz reaches it within its bounds."""
     g = jax.random.normal(jax.random.key(0), (12, 30))

@@ -2,6 +2,7 @@ import jax
 import numpy as np
 import pytest
 from agreement import PARAMS, SLOTS, assert_agree, by_leaf, moved, run, run_float64
+from tiers import one_of_each
 from torch_twin import run_torch
 from whole_tree import vector
 
@@ -30,7 +31,7 @@ def paper(gs, b1=0.9, b2=0.999, eps=1e-8, final_ratio=100.0, gamma=1e-3, bias_co
     return {"updates": np.stack(updates), "mu": m, "nu": v, "nu_max": largest}
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_agrees_with_the_paper(entries, options):
     ours, twin = run(oc.scale_by_adabound(**options), entries, RATE), by_leaf(paper, entries.grads, **options)
     for slot in ("mu", "nu", "nu_max") if options.get("amsgrad") else ("mu", "nu"):

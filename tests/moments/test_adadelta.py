@@ -3,6 +3,7 @@ import numpy as np
 import optax
 import pytest
 from agreement import PARAMS, SLOTS, assert_agree, by_leaf, moved, run, run_float64, run_twin
+from tiers import one_of_each
 from torch_twin import run_torch
 
 import optchain as oc
@@ -21,7 +22,7 @@ def paper(gs, rho=0.9, eps=1e-6):
     return {"updates": np.stack(updates), "e_g": e_g, "e_x": e_x}
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_agrees_with_the_paper(entries, options):
     ours, twin = run(oc.scale_by_adadelta(**options), entries, RATE), by_leaf(paper, entries.grads, **options)
     for slot in ("e_g", "e_x"):
@@ -34,7 +35,7 @@ def test_is_exact_in_float64(entries):
     assert_agree(ours.updates, twin["updates"], 1e-11)
 
 
-@pytest.mark.parametrize("options", OPTIONS[:2], ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS)[:2], ids=str)
 def test_agrees_with_optax(entries, options):
     ours = run(oc.scale_by_adadelta(**options), entries, RATE)
     twin = run_twin(optax.scale_by_adadelta(**options), entries, RATE)

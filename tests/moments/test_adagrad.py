@@ -5,6 +5,7 @@ import optax
 import pytest
 from agreement import PARAMS, SLOTS, assert_agree, by_leaf, moved, run, run_float64, run_twin
 from recorded_gradients import drawn, repeated, scaled
+from tiers import one_of_each
 from torch_twin import run_torch
 
 import optchain as oc
@@ -28,7 +29,7 @@ def paper(gs, initial_accumulator_value=0.1, eps=1e-7, eps_in_sqrt=True):
     return {"updates": np.stack(updates), "sum_of_squares": total}
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_agrees_with_the_paper(entries, options):
     ours, twin = run(oc.scale_by_rss(**options), entries, RATE), by_leaf(paper, entries.grads, **options)
     assert_agree(ours.state["sum_of_squares"], twin["sum_of_squares"], SLOTS)
@@ -60,7 +61,7 @@ def test_a_larger_start_makes_smaller_steps(entries):
         assert np.all(np.abs(a) >= np.abs(b)) and np.any(np.abs(a) > 2 * np.abs(b))
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_is_exact_in_float64(entries, options):
     ours, twin = run_float64(oc.scale_by_rss(**options), entries), by_leaf(paper, entries.grads, **options)
     assert ours.state["sum_of_squares"]["digits"]["out"]["kernel"].dtype == np.float64

@@ -5,6 +5,7 @@ import pytest
 from agreement import PARAMS, SLOTS, assert_agree, by_leaf
 from curvatures import EVERY, estimates, run_torch_told, trained
 from techniques import own
+from tiers import one_of_each
 
 import optchain as oc
 
@@ -25,7 +26,7 @@ def paper(gs, hs, p, b1=0.9, b2=0.999, eps=1e-8, hessian_power=1.0, every=1):
 
 
 @pytest.mark.parametrize("every", [1, EVERY])
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_agrees_with_the_paper(recorded, options, every):
     params, state = trained(oc.adahessian(-RATE, **options), recorded, every)
     twin = by_leaf(paper, recorded.grads, estimates(recorded), recorded.params, every=every, **options)

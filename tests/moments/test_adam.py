@@ -6,6 +6,7 @@ import optax
 import pytest
 from agreement import PARAMS, SLOTS, assert_agree, by_leaf, moved, run, run_float64, run_twin
 from recorded_gradients import drawn, repeated, scaled
+from tiers import one_of_each
 from torch_twin import run_torch
 
 import optchain as oc
@@ -33,7 +34,7 @@ OPTIONS = [
 ]
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_agrees_with_the_paper(entries, options):
     ours, twin = run(oc.scale_by_adam(**options), entries, RATE), by_leaf(paper, entries.grads, **options)
     assert_agree(ours.state["mu"], twin["mu"], SLOTS)
@@ -42,7 +43,7 @@ def test_agrees_with_the_paper(entries, options):
     assert_agree(ours.params, moved(entries.params, twin["updates"], RATE), PARAMS)
 
 
-@pytest.mark.parametrize("options", OPTIONS[:3], ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS)[:3], ids=str)
 def test_agrees_with_optax(entries, options):
     ours = run(oc.scale_by_adam(**options), entries, RATE)
     twin = run_twin(optax.scale_by_adam(**options), entries, RATE)
@@ -61,7 +62,7 @@ def test_debiases_more_exactly_than_optax(entries):
 
 
 @pytest.mark.oracles
-@pytest.mark.parametrize("options", OPTIONS[:2], ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS)[:2], ids=str)
 def test_agrees_with_torch(entries, options):
     torch = pytest.importorskip("torch", reason="torch is in the extra `oracles`")
     betas, eps = (options.get("b1", 0.9), options.get("b2", 0.999)), options.get("eps", 1e-8)
@@ -72,7 +73,7 @@ def test_agrees_with_torch(entries, options):
     assert_agree(ours.params, params, PARAMS)
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_is_exact_in_float64(entries, options):
     ours, twin = run_float64(oc.scale_by_adam(**options), entries), by_leaf(paper, entries.grads, **options)
     chex.assert_trees_all_equal_dtypes(ours.state["nu"], twin["nu"])

@@ -4,6 +4,7 @@ import optax
 import pytest
 from agreement import PARAMS, SLOTS, assert_agree, by_leaf, moved, run, run_float64, run_twin
 from recorded_gradients import repeated
+from tiers import one_of_each
 
 import optchain as oc
 
@@ -20,7 +21,7 @@ def paper(gs, decay, debias=True):
     return {"updates": np.stack(updates), "mu": mean}
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_agrees_with_the_paper_and_with_optax(entries, options):
     ours, twin = run(oc.ema(**options), entries, RATE), by_leaf(paper, entries.grads, **options)
     assert_agree(ours.state["mu"], twin["mu"], SLOTS)

@@ -6,6 +6,7 @@ import pytest
 from agreement import PARAMS, SLOTS, assert_agree, by_leaf, moved, run, run_float64, run_twin
 from recorded_gradients import of_axes
 from techniques import own
+from tiers import one_of_each
 from torch_twin import run_torch
 
 import optchain as oc
@@ -52,7 +53,7 @@ def whole(state, recorded):
     return jax.tree.map(product, recorded.params, *slots)
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_agrees_with_the_paper(recorded, options):
     ours, twin = run(oc.scale_by_factored_rms(**options), recorded, RATE), by_leaf(paper, recorded.grads, **options)
     assert_agree(whole(ours.state, recorded), twin["nu"], 2 * SLOTS)  # a product of three rounded factors
@@ -60,7 +61,7 @@ def test_agrees_with_the_paper(recorded, options):
     assert_agree(ours.params, moved(recorded.params, twin["updates"], RATE), PARAMS)
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_is_exact_in_float64(recorded, options):
     ours = run_float64(oc.scale_by_factored_rms(**options), recorded)
     assert_agree(ours.updates, by_leaf(paper, recorded.grads, **options)["updates"], 1e-12)
@@ -75,6 +76,7 @@ def test_agrees_with_optax(recorded, least):
     assert_agree(ours.params, twin.params, PARAMS)
 
 
+@pytest.mark.full
 def test_agrees_with_optax_on_more_axes():
     """The two longest axes are factored, wherever they stand; the others count matrices."""
     shapes = {"conv": (2, 3, 4, 5), "heads": (5, 2, 3), "square": (4, 4)}
@@ -124,6 +126,7 @@ def test_the_preset_is_the_papers_algorithm(recorded, scaled):
     assert_agree(run(tx, recorded).params, twin["params"], PARAMS)
 
 
+@pytest.mark.full
 def test_the_preset_agrees_with_optax(recorded):
     """With a constant rate: optax multiplies by it before the momentum."""
     options = {"learning_rate": 0.01, "min_dim_size_to_factor": 2, "momentum": 0.9}

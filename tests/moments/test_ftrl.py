@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from agreement import PARAMS, SLOTS, assert_agree, by_leaf, run, run_float64
+from tiers import one_of_each
 
 import optchain as oc
 
@@ -37,7 +38,7 @@ def few(entries):
     return type(entries)(keep(entries.params), keep(entries.grads))
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_agrees_with_the_paper(entries, options):
     given = few(entries)
     ours, twin = run(oc.ftrl(**options), given), by_leaf(paper, given.params, given.grads, **options)

@@ -48,6 +48,7 @@ def test_is_right_on_average():
         assert np.all(h >= 0) and np.max(error / np.abs(wanted[name])) < 0.05
 
 
+@pytest.mark.full
 def test_is_the_squared_gradient_at_labels_of_which_all_are_tried():
     """Of one example with two classes there are two estimates; over its predictions they are the exact diagonal."""
     x, w = jnp.array([[1.0, -2.0]]), jnp.array([[0.5, 0.1], [-0.3, 0.2]])
@@ -89,6 +90,7 @@ def by_hand(x, labels, p, keys):
     return p
 
 
+@pytest.mark.full
 def test_sophia_g_agrees_with_the_paper():
     with jax.enable_x64(True), jax.numpy_rank_promotion("allow"):
         x, labels, start = drawn()
@@ -117,6 +119,7 @@ def test_sophia_g_agrees_with_the_paper():
     chex.assert_trees_all_close(found, wanted, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.full
 def test_every_axis_before_the_classes_counts_examples():
     x, _, params = jax.tree.map(jnp.float32, drawn())
     key = jax.random.key(2)
@@ -126,6 +129,7 @@ def test_every_axis_before_the_classes_counts_examples():
     chex.assert_trees_all_close(flat, deep, rtol=1e-5)
 
 
+@pytest.mark.full
 def test_averages_samples_keeps_dtypes_and_tells_what_is_wrong():
     params, x = {"w": jnp.ones((3, 2), jnp.bfloat16), "b": jnp.zeros(2)}, jnp.ones((4, 3))
     fn = lambda p: x @ p["w"].astype(jnp.float32) + p["b"][None]  # noqa: E731

@@ -27,6 +27,7 @@ def test_is_exact_where_the_hessian_is_diagonal(seed):
         chex.assert_trees_all_close(oc.hutchinson(separable, p, jax.random.key(seed), samples), exact, rtol=1e-6)
 
 
+@pytest.mark.full
 def test_is_right_on_average_elsewhere():
     """The error is within four standard deviations, each sqrt(sum of H_ij**2, j != i) / sqrt(n)."""
     h = matrix()

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from agreement import PARAMS, SLOTS, assert_agree, by_leaf, moved, run, run_float64
 from recorded_gradients import scaled
+from tiers import one_of_each
 from torch_twin import run_torch
 
 import optchain as oc
@@ -20,7 +21,7 @@ def paper(gs, b1=0.9, b2=0.999, eps=1e-15):
     return {"updates": np.stack(updates), "mu": m, "nu": n}
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_agrees_with_the_paper(entries, options):
     ours, twin = run(oc.scale_by_laprop(**options), entries, RATE), by_leaf(paper, entries.grads, **options)
     for slot in ("mu", "nu"):

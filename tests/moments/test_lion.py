@@ -6,6 +6,7 @@ import optax
 import pytest
 from agreement import PARAMS, SLOTS, assert_agree, by_leaf, moved, run, run_float64, run_twin
 from recorded_gradients import blank, drawn, repeated, scaled
+from tiers import one_of_each
 from torch_twin import run_torch
 from whole_tree import vector
 
@@ -26,7 +27,7 @@ def paper(gs, b1=0.9, b2=0.99):
     return {"updates": np.stack(updates), "mu": m, "c": np.stack(cs)}
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_agrees_with_the_paper(entries, options):
     ours, twin = run(oc.scale_by_lion(**options), entries, RATE), by_leaf(paper, entries.grads, **options)
     assert_agree(ours.state["mu"], twin["mu"], SLOTS)
@@ -43,7 +44,7 @@ def assert_only_ties_flip(updates, twin):
         assert np.all(np.abs(c[flipped]) <= 1e-6 * np.max(np.abs(c)))
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_agrees_with_optax(entries, options):
     ours = run(oc.scale_by_lion(**options), entries, RATE)
     twin = run_twin(optax.scale_by_lion(**options), entries, RATE)
@@ -52,7 +53,7 @@ def test_agrees_with_optax(entries, options):
 
 
 @pytest.mark.oracles
-@pytest.mark.parametrize("options", OPTIONS[:2], ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS)[:2], ids=str)
 def test_agrees_with_pytorch_optimizer(entries, options):
     other = pytest.importorskip("pytorch_optimizer", reason="pytorch_optimizer is in the extra `oracles`")
     betas = options.get("b1", 0.9), options.get("b2", 0.99)
@@ -62,7 +63,7 @@ def test_agrees_with_pytorch_optimizer(entries, options):
     assert_agree(ours.params, params, 1e-12)
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_is_exact_in_float64(entries, options):
     ours, twin = run_float64(oc.scale_by_lion(**options), entries), by_leaf(paper, entries.grads, **options)
     assert ours.state["mu"]["digits"]["out"]["kernel"].dtype == np.float64

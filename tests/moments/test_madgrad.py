@@ -5,6 +5,7 @@ import optax.contrib
 import pytest
 from agreement import PARAMS, SLOTS, assert_agree, by_leaf, run, run_float64, run_twin
 from techniques import own
+from tiers import one_of_each
 from torch_twin import run_torch
 
 import optchain as oc
@@ -24,7 +25,7 @@ def paper(gs, p, learning_rate, momentum=0.9, eps=1e-6):
     return {"params": p, "sum": s, "sum_of_squares": v}
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_agrees_with_the_paper(entries, options):
     ours = run(oc.scale_by_madgrad(**options), entries)
     twin = by_leaf(paper, entries.grads, entries.params, **options)
@@ -44,7 +45,7 @@ def slower(learning_rate, momentum=0.9, eps=1e-6):
     return {"momentum": momentum, "eps": eps}, learning_rate - eps
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_agrees_with_optax(entries, options):
     rest, rate = slower(**options)
     twin = run_twin(optax.contrib.madgrad(rate, **rest), entries)
@@ -52,7 +53,7 @@ def test_agrees_with_optax(entries, options):
 
 
 @pytest.mark.oracles
-@pytest.mark.parametrize("options", OPTIONS[:1], ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS)[:1], ids=str)
 def test_agrees_with_pytorch_optimizer(entries, options):
     oracle = pytest.importorskip("pytorch_optimizer")
     rest, rate = slower(**options)

@@ -4,6 +4,7 @@ import optax
 import pytest
 from agreement import PARAMS, SLOTS, assert_agree, by_leaf, moved, run, run_float64, run_twin
 from recorded_gradients import repeated
+from tiers import one_of_each
 from torch_twin import run_torch
 
 import optchain as oc
@@ -21,7 +22,7 @@ def velocity(gs, decay, nesterov=False):
     return {"updates": np.stack(updates), "trace": m}
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_agrees_with_the_paper(entries, options):
     ours, twin = run(oc.trace(**options), entries, RATE), by_leaf(velocity, entries.grads, **options)
     assert_agree(ours.state["trace"], twin["trace"], SLOTS)
@@ -43,7 +44,7 @@ def test_looks_ahead_as_nesterov_does():
     assert_agree(p, {"w": x + b * v}, 1e-5)
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_agrees_with_optax(entries, options):
     ours, twin = run(oc.trace(**options), entries, RATE), run_twin(optax.trace(**options), entries, RATE)
     assert_agree(ours.state["trace"], twin.state.trace, SLOTS)
@@ -51,7 +52,7 @@ def test_agrees_with_optax(entries, options):
 
 
 @pytest.mark.oracles
-@pytest.mark.parametrize("options", OPTIONS[:2], ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS)[:2], ids=str)
 def test_agrees_with_torch(entries, options):
     torch = pytest.importorskip("torch", reason="torch is in the extra `oracles`")
     decay, nesterov = options["decay"], options.get("nesterov", False)
@@ -61,7 +62,7 @@ def test_agrees_with_torch(entries, options):
     assert_agree(ours.params, params, PARAMS)
 
 
-@pytest.mark.parametrize("options", OPTIONS[:2], ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS)[:2], ids=str)
 def test_is_exact_in_float64(entries, options):
     ours, twin = run_float64(oc.trace(**options), entries), by_leaf(velocity, entries.grads, **options)
     assert ours.state["trace"]["digits"]["out"]["kernel"].dtype == np.float64

@@ -5,6 +5,7 @@ import optax
 import pytest
 from agreement import PARAMS, SLOTS, assert_agree, by_leaf, moved, run, run_float64, run_twin
 from recorded_gradients import drawn, repeated, scaled
+from tiers import one_of_each
 from torch_twin import run_torch
 
 import optchain as oc
@@ -31,7 +32,7 @@ def lecture(gs, decay=0.9, eps=1e-8, initial_scale=0.0, eps_in_sqrt=True, bias_c
     return {"updates": np.stack(updates), "nu": nu}
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_agrees_with_the_lecture(entries, options):
     ours, twin = run(oc.scale_by_rms(**options), entries, RATE), by_leaf(lecture, entries.grads, **options)
     assert_agree(ours.state["nu"], twin["nu"], SLOTS)
@@ -39,7 +40,7 @@ def test_agrees_with_the_lecture(entries, options):
     assert_agree(ours.params, moved(entries.params, twin["updates"], RATE), PARAMS)
 
 
-@pytest.mark.parametrize("options", OPTIONS[:5], ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS)[:5], ids=str)
 def test_agrees_with_optax(entries, options):
     ours = run(oc.scale_by_rms(**options), entries, RATE)
     twin = run_twin(optax.scale_by_rms(**options), entries, RATE)
@@ -64,7 +65,7 @@ def test_eps_inside_and_outside_the_root_are_two_algorithms(entries):
         assert np.all(np.abs(a) <= np.abs(b)) and np.any(np.abs(a) < np.abs(b) / 2)
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_is_exact_in_float64(entries, options):
     ours, twin = run_float64(oc.scale_by_rms(**options), entries), by_leaf(lecture, entries.grads, **options)
     assert ours.state["nu"]["digits"]["out"]["kernel"].dtype == np.float64

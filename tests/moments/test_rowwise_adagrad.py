@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from agreement import PARAMS, SLOTS, assert_agree, by_leaf, moved, run, run_float64
 from techniques import own
+from tiers import one_of_each
 
 import optchain as oc
 
@@ -22,7 +23,7 @@ def paper(gs, initial_accumulator_value=0.0, eps=1e-8):
     return {"updates": np.stack(updates), "sum_of_squares": total}
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_agrees_with_the_loop(recorded, options):
     ours, twin = run(oc.scale_by_rowwise_adagrad(**options), recorded, RATE), by_leaf(paper, recorded.grads, **options)
     assert_agree(ours.state["sum_of_squares"], twin["sum_of_squares"], SLOTS)

@@ -4,6 +4,7 @@ import numpy as np
 import optax
 import pytest
 from agreement import SLOTS, assert_agree, by_leaf, run, run_float64, run_twin
+from tiers import one_of_each
 from torch_twin import run_torch
 
 import optchain as oc
@@ -21,7 +22,7 @@ def paper(gs, beta=0.9):
     return {"updates": np.stack(updates), "mu": m, "means": np.stack(means)}
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_agrees_with_the_paper_and_optax(entries, options):
     """But for ties: a sign may differ only where the mean is 0 within rounding, and that is rare."""
     ours, twin = run(oc.scale_by_signum(**options), entries), by_leaf(paper, entries.grads, **options)

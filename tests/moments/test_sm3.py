@@ -6,6 +6,7 @@ import pytest
 from agreement import PARAMS, SLOTS, assert_agree, by_leaf, moved, run, run_float64, run_twin
 from recorded_gradients import drawn, of_axes
 from techniques import own
+from tiers import one_of_each
 
 import optchain as oc
 
@@ -24,7 +25,7 @@ def paper(gs, eps=1e-8):
     return {"updates": np.stack(updates), "nu": nu}
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_agrees_with_the_paper(recorded, options):
     ours, twin = run(oc.scale_by_sm3(**options), recorded, RATE), by_leaf(paper, recorded.grads, **options)
     parts = {

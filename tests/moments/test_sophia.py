@@ -8,6 +8,7 @@ from agreement import PARAMS, SLOTS, assert_agree, by_leaf
 from curvatures import EVERY, estimates, run_torch_told, trained
 from recorded_gradients import joined, parted
 from techniques import own
+from tiers import one_of_each
 
 import optchain as oc
 
@@ -26,7 +27,7 @@ def paper(gs, hs, p, b1=0.965, b2=0.99, eps=1e-8, gamma=0.01, clip_threshold=1.0
     return {"params": p, "mu": m, "h": h}
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_agrees_with_the_paper(entries, options):
     params, state = trained(oc.sophia(-RATE, weight_decay=0.0, **options), entries)
     twin = by_leaf(paper, entries.grads, estimates(entries), entries.params, **options)

@@ -5,6 +5,7 @@ import optax
 import pytest
 from agreement import PARAMS, SLOTS, assert_agree, by_leaf, moved, run, run_float64, run_twin
 from recorded_gradients import drawn, repeated, scaled
+from tiers import one_of_each
 from torch_twin import run_torch
 
 import optchain as oc
@@ -33,7 +34,7 @@ def paper(gs, decay=0.9, eps=1e-8, initial_scale=0.0, eps_in_sqrt=True, bias_cor
     return {"updates": np.stack(updates), "mu": mu, "nu": nu}
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_agrees_with_the_paper(entries, options):
     ours, twin = run(oc.scale_by_stddev(**options), entries, RATE), by_leaf(paper, entries.grads, **options)
     assert_agree(ours.state["mu"], twin["mu"], SLOTS)
@@ -42,7 +43,7 @@ def test_agrees_with_the_paper(entries, options):
     assert_agree(ours.params, moved(entries.params, twin["updates"], RATE), 2 * PARAMS)
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_agrees_with_optax(entries, options):
     ours = run(oc.scale_by_stddev(**options), entries, RATE)
     twin = run_twin(optax.scale_by_stddev(**options), entries, RATE)
@@ -62,7 +63,7 @@ def test_agrees_with_torch(entries):
     assert_agree(ours.params, params, PARAMS)
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_is_exact_in_float64(entries, options):
     ours, twin = run_float64(oc.scale_by_stddev(**options), entries), by_leaf(paper, entries.grads, **options)
     assert ours.state["nu"]["digits"]["out"]["kernel"].dtype == np.float64

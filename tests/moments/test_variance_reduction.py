@@ -5,6 +5,7 @@ import pytest
 from agreement import PARAMS, SLOTS, assert_agree, by_leaf, moved, run, run_float64
 from recorded_gradients import of_axes, repeated
 from techniques import own
+from tiers import one_of_each
 from torch_twin import run_torch
 
 import optchain as oc
@@ -19,7 +20,7 @@ def paper(gs, gamma=0.025, b1=0.95):
     return {"updates": np.stack(updates), "last": gs[-1]}
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_agrees_with_the_paper(entries, options):
     ours, twin = run(oc.reduce_variance(**options), entries, RATE), by_leaf(paper, entries.grads, **options)
     assert_agree(ours.state["last"], twin["last"], SLOTS)

@@ -1,5 +1,7 @@
 """Full optimizers that hide each single example."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import optax
 import pytest
 from agreement import PARAMS, assert_agree
 from recorded_gradients import Recorded
+from tiers import one_of_each
 
 import optchain as oc
 
@@ -52,7 +55,7 @@ def plain(tx, grads, state, params):
 
 
 @pytest.mark.filterwarnings('ignore:"seed" is deprecated:DeprecationWarning')  # of optax's own call
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_agrees_with_the_paper_and_optax(options):
     tx, theirs = (make(0.1, CLIP, 0.0, seed=0, **options) for make in (oc.dpsgd, optax.contrib.dpsgd))
     exact = paper(*drawn(), rate=0.1, **options)
@@ -62,6 +65,7 @@ def test_agrees_with_the_paper_and_optax(options):
     assert_agree(trained(tx, "float32", oc.apply), trained(theirs, "float32", plain), PARAMS)
 
 
+@pytest.mark.full
 def test_the_noise_is_that_of_its_link():
     params, grads = jax.tree.map(jnp.float32, drawn())
     first = jax.tree.map(lambda g: g[0], grads)
@@ -73,8 +77,27 @@ def test_the_noise_is_that_of_its_link():
     assert "private.clipped" in oc.metrics(state) and tx.link.name == "dpsgd"
 
 
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_parts_of_a_batch_make_the_steps_of_the_whole(options):
+    """With its noise, under numbers of the same names."""
+    params, grads = jax.tree.map(jnp.float32, drawn())
+    parts = jax.tree.map(lambda g: g[:10].reshape(20, 2, *g.shape[2:]), grads)
+    hyper = {"private.noise_multiplier": 0.5, "lr.learning_rate": 0.2}
+
+    def last(tx, grads):
+        step = lambda carry, g: (oc.apply(tx, g, carry[1], carry[0], hyper=hyper), None)  # noqa: E731
+        return jax.jit(lambda c: jax.lax.scan(step, c, grads)[0])((params, tx.init(params)))[0]
+
+    make = functools.partial(oc.dpsgd, 0.1, CLIP, 1.5, seed=3, batch_size=5, **options)
+    expected = last(make(), jax.tree.map(lambda g: g[:10], grads))
+    assert_agree(last(make(every=2), parts), expected, PARAMS)
+    assert make(every=2).link.name == "differentially_private_accumulate" and make(every=1) == make()
+
+
 def test_bad_numbers_are_refused():
     with pytest.raises(ValueError, match="l2_norm_clip must lie in"):
         oc.dpsgd(0.1, 0.0, 1.0, 0)
+    with pytest.raises(ValueError, match="dpsgd: every must lie in"):
+        oc.dpsgd(0.1, 1.0, 1.0, 0, every=0)
     with pytest.raises(ValueError, match="noise_multiplier must lie in"):
         oc.dpsgd(0.1, 1.0, float("nan"), 0)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from agreement import PARAMS, assert_agree, by_leaf, run, run_float64
+from tiers import one_of_each
 from torch_twin import run_torch
 
 import optchain as oc
@@ -19,7 +20,7 @@ def paper(gs, p, learning_rate, lambd=1e-4, alpha=0.75, start=1):
     return {"params": p, "average": np.mean(seen[start - 1 :], axis=0)}
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_agrees_with_the_paper(recorded, options):
     twin = by_leaf(paper, recorded.grads, recorded.params, learning_rate=0.5, **options)
     for runner, tol in ((run, PARAMS), (run_float64, 1e-6)):  # a schedule is float32 everywhere

@@ -63,6 +63,7 @@ def test_global_has_one_threshold_for_all():
     assert masks["conv"]["kernel"].mean() < masks["narrow"]["kernel"].mean()  # of smaller weights
 
 
+@pytest.mark.full
 def test_global_counts_the_entries_of_channels_of_any_size():
     masks = oc.sparse(oc.sgd(0.1), 0.8, distribution="global", structure="channels").init(PARAMS)["sparse"]["masks"]
     whole = [np.asarray(own["kernel"]).reshape(-1, own["kernel"].shape[-1]) for own in masks.values()]

@@ -53,6 +53,7 @@ def test_channels(axis):
     np.testing.assert_array_equal(mask, np.isin(np.arange(len(x)), kept)[:, None] & np.ones_like(mask))
 
 
+@pytest.mark.full
 @settings(max_examples=10, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3)), min_size=1, max_size=3))
 def test_units_are_means_and_lead_back_to_their_entries(sizes):

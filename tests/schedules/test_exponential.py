@@ -56,8 +56,8 @@ def test_resets_may_be_traced():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "wanted either a period or the steps of the resets, got period=None and resets="),
-        ({"period": 3, "resets": [5]}, "wanted either a period or the steps of the resets"),
+        ({}, "expected either a period or the steps of the resets, got period=None and resets="),
+        ({"period": 3, "resets": [5]}, "expected either a period or the steps of the resets"),
         ({"resets": [5, 5]}, r"resets must rise strictly, got 5 before 5 at resets\[1\]"),
         ({"period": 0}, r"period must lie in \(0, inf\), got 0"),
     ],

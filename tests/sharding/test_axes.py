@@ -14,7 +14,7 @@ from optchain.core.dense import Dense
 from optchain.core.holes import is_hole
 from optchain.core.lift import lift
 from optchain.core.rule import core_of, rule
-from optchain.inspect.laws.steps import told
+from optchain.inspect.laws.steps import every_extra
 from optchain.sharding.axes import followed
 
 SHAPES = {"square": (5, 5), "tall": (6, 4), "wide": (4, 6), "vector": (5,), "cube": (2, 3, 4)}
@@ -99,7 +99,7 @@ def require_the_same(found, expected):
 
 def require_the_axes(tx, params, axis, steps=2):
     """Permuting one axis of parameters and gradients permutes the declared axes of each slot, and nothing else."""
-    extras = {**told(), **({"hessian": None} if "hessian" in tx.link.rule.extras else {})}
+    extras = {**every_extra(), **({"hessian": None} if "hessian" in tx.link.rule.extras else {})}
 
     @jax.jit
     def step(grads, state, params):

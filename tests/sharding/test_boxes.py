@@ -20,7 +20,7 @@ import optchain as oc
 from optchain.core.boxes import boxes_of
 from optchain.core.paths import named_leaves
 from optchain.core.rule import core_of
-from optchain.inspect.laws.steps import told
+from optchain.inspect.laws.steps import every_extra
 
 X = jax.random.normal(jax.random.key(0), (16, 8))
 BOXED = {
@@ -161,7 +161,7 @@ def test_every_technique_keeps_its_boxes(container, name):
             assert len(box.names) == box.value.ndim
 
     def step(params, state):
-        return tx.update(params, state, params, **told())
+        return tx.update(params, state, params, **every_extra())
 
     boxed, plain = jax.eval_shape(step, params, state), nn.unbox(params)
     assert jax.tree.structure(boxed) == jax.tree.structure((params, state))
@@ -177,7 +177,7 @@ def test_a_step_in_boxes_is_the_step_without_them(name):
     }
     tx = build(name)
     found, expected = (
-        jax.jit(lambda p, s: tx.update(p, s, p, **told()))(p, tx.init(p)) for p in (params, nn.unbox(params))
+        jax.jit(lambda p, s: tx.update(p, s, p, **every_extra()))(p, tx.init(p)) for p in (params, nn.unbox(params))
     )
     chex.assert_trees_all_close(nn.unbox(found), expected, rtol=1e-5, atol=1e-6)
 

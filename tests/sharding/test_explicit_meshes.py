@@ -14,7 +14,7 @@ from tiers import one_of_each
 import optchain as oc
 from optchain.core.gather import laid_out
 from optchain.core.rule import core_of
-from optchain.inspect.laws.steps import told
+from optchain.inspect.laws.steps import every_extra
 
 # Layers are sharded, and so is an axis that a view merges with another one.
 SHAPES = {"w": (8, 8), "bias": (8,), "layers": (4, 8, 8), "heads": (8, 2, 4)}
@@ -47,7 +47,7 @@ def types(tree):
 
 
 def step_of(tx, **how):
-    return jax.jit(lambda params, state, grads: oc.apply(tx, grads, state, params, **told()), **how)
+    return jax.jit(lambda params, state, grads: oc.apply(tx, grads, state, params, **every_extra()), **how)
 
 
 def require_a_step(tx):
@@ -78,7 +78,7 @@ def test_a_step_keeps_the_layouts_of_init(name):
 
     def both(params, grads):
         state = tx.init(params)
-        return (params, state), oc.apply(tx, grads, state, params, **told())
+        return (params, state), oc.apply(tx, grads, state, params, **every_extra())
 
     avals = [str(aval) for aval in jax.jit(both).trace(sharded, sharded).jaxpr.out_avals]
     assert avals[: len(avals) // 2] == avals[len(avals) // 2 :]

@@ -13,7 +13,7 @@ from tiers import one_of_each
 
 import optchain as oc
 from optchain.core.walk import definitions
-from optchain.inspect.laws.steps import told
+from optchain.inspect.laws.steps import every_extra
 
 P = PartitionSpec
 REFUSED = r"inside shard_map the (update|parameter) of leaf '(kernel|bias)' varies over the mesh axis 'x'"
@@ -39,7 +39,7 @@ def steps(tx, params, grads):
     """The parameters after two steps, from a state that is made where they are made."""
 
     def step(carry, _):
-        return oc.apply(tx, grads, carry[1], carry[0], **told()), None
+        return oc.apply(tx, grads, carry[1], carry[0], **every_extra()), None
 
     return jax.lax.scan(step, (params, tx.init(params)), None, length=2)[0][0]
 

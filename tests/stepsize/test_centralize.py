@@ -31,6 +31,7 @@ def turned(recorded):
     return recorded._replace(params=params, grads=jax.tree.map(lambda g: jnp.moveaxis(g, -1, 1), recorded.grads))
 
 
+@pytest.mark.full
 def test_agrees_with_optax_on_kernels_with_the_outputs_first(recorded):
     """optax takes the first axis for the outputs, as torch has it: with Flax's kernels it means over the outputs."""
     theirs = run_twin(optax.centralize(), turned(recorded)).updates

@@ -6,6 +6,7 @@ import optax.contrib
 import pytest
 from agreement import PARAMS, SLOTS, assert_agree
 from recorded_gradients import blank, drawn, scaled
+from tiers import one_of_each
 from whole_tree import on_vector, run, run_float64
 
 import optchain as oc
@@ -28,7 +29,7 @@ def paper(gs, p, alpha=100.0, eps=1e-8):
     return {"updates": np.stack(updates), "largest": largest, "size": size, "reward": reward, "theta": theta, "x": x}
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=["plain", "all"])
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=["plain", "all"])
 def test_agrees_with_the_paper(entries, options):
     twin = on_vector(paper, entries, **options)
     exact, found = (way(oc.scale_by_cocob(**options), entries) for way in (run_float64, run))

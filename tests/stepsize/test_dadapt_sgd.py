@@ -5,6 +5,7 @@ from agreement import assert_agree
 from agreement import run as run_open
 from recorded_gradients import drawn, scaled
 from techniques import own
+from tiers import one_of_each
 from whole_tree import on_vector, run, run_float64, run_torch
 
 import optchain as oc
@@ -29,7 +30,7 @@ def paper(gs, p, learning_rate=1.0, momentum=0.9, estim_lr0=1e-6):
     return {"updates": np.stack(updates), "total": s, "along": r, "d": d, "x": x}
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=["plain", "all"])
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=["plain", "all"])
 def test_agrees_with_the_paper(entries, options):
     twin = on_vector(paper, entries, **options)
     assert twin["d"] > 10 * options.get("estim_lr0", 1e-6)  # it has found something
@@ -42,7 +43,7 @@ def test_agrees_with_the_paper(entries, options):
 
 
 @pytest.mark.oracles
-@pytest.mark.parametrize("options", OPTIONS, ids=["plain", "all"])
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=["plain", "all"])
 def test_agrees_with_pytorch_optimizer(entries, options):
     """It keeps its scalars in float32."""
     other = pytest.importorskip("pytorch_optimizer", reason="pytorch_optimizer is in the extra `oracles`")

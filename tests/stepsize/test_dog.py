@@ -5,6 +5,7 @@ import optax.contrib
 import pytest
 from agreement import PARAMS, assert_agree
 from techniques import own
+from tiers import one_of_each
 from whole_tree import on_vector, run, run_float64
 
 import optchain as oc
@@ -27,7 +28,7 @@ def paper(gs, p, learning_rate=1.0, reps_rel=1e-6, eps=1e-8):
     return {"updates": np.stack(updates), "distance": r, "squares": total, "moved": p - x}
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=["plain", "all"])
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=["plain", "all"])
 def test_agrees_with_the_paper(entries, options):
     twin = on_vector(paper, entries, **options)
     assert twin["distance"] > 10 * options.get("reps_rel", 1e-6)

@@ -4,6 +4,7 @@ import optax.contrib
 import pytest
 from agreement import PARAMS, assert_agree
 from techniques import own
+from tiers import one_of_each
 from whole_tree import on_vector, run, run_float64
 
 import optchain as oc
@@ -26,7 +27,7 @@ def paper(gs, p, learning_rate=1.0, init_estim_sq_dist=1e-4, eps=1e-4):
     return {"updates": np.stack(updates), "estim_sq_dist": r**2, "squares": v, "moved": p - x}
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=["plain", "all"])
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=["plain", "all"])
 def test_agrees_with_the_paper(entries, options):
     twin = on_vector(paper, entries, **options)
     assert twin["estim_sq_dist"] > 10 * options.get("init_estim_sq_dist", 1e-4)

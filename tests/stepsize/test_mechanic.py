@@ -5,6 +5,7 @@ import numpy as np
 import optax.contrib
 import pytest
 from agreement import PARAMS, assert_agree
+from tiers import one_of_each
 from whole_tree import on_vector, run, run_float64
 
 import optchain as oc
@@ -36,7 +37,7 @@ def paper(gs, p, weight_decay=1e-2, eps=1e-8, s_init=1e-6, num_betas=6, as_optax
     return {"x": x, "moved": moved, "s": np.sum(s)}
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=["plain", "all"])
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=["plain", "all"])
 def test_agrees_with_the_paper(entries, options):
     twin = on_vector(paper, entries, **options)
     assert twin["s"] > 10 * options.get("s_init", 1e-6)

@@ -4,6 +4,7 @@ import optax.contrib
 import pytest
 from agreement import PARAMS, assert_agree
 from recorded_gradients import STEPS
+from tiers import one_of_each
 from whole_tree import losses, on_vector, run, run_float64
 
 import optchain as oc
@@ -41,7 +42,7 @@ def paper(
     return found | {"adapted": np.ptp(taus) > 1e-6}
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=["plain", "decay", "bound"])
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=["plain", "decay", "bound"])
 def test_agrees_with_the_paper(entries, options):
     values = losses(STEPS)
     twin = on_vector(paper, entries, np.float64(values), **options)

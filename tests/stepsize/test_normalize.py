@@ -7,6 +7,7 @@ import optax
 import pytest
 from agreement import PARAMS, SLOTS, assert_agree, by_leaf, moved, run, run_float64, run_twin
 from recorded_gradients import scaled
+from tiers import one_of_each
 
 import optchain as oc
 
@@ -26,7 +27,7 @@ def by_norm_of_all(grads, scale_factor=1.0, eps=1e-6):
     )
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_of_each_leaf_agrees_with_the_definition(recorded, options):
     tx, twin = oc.normalize_by_leaf_norm(**options), by_leaf(by_leaf_norm, recorded.grads, **options)["updates"]
     ours = run(tx, recorded, -0.1)
@@ -35,7 +36,7 @@ def test_of_each_leaf_agrees_with_the_definition(recorded, options):
     assert_agree(run_float64(tx, recorded).updates, twin, 1e-12)
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_of_all_agrees_with_the_definition_and_optax(entries, options):
     tx, twin = oc.normalize_by_update_norm(**options), by_norm_of_all(entries.grads, **options)
     assert_agree(run(tx, entries).updates, twin, SLOTS)

@@ -5,6 +5,7 @@ import optax
 import pytest
 from agreement import PARAMS, SLOTS, assert_agree
 from recorded_gradients import STEPS
+from tiers import one_of_each
 from whole_tree import losses, on_vector, run, run_float64
 
 import optchain as oc
@@ -24,7 +25,7 @@ def paper(gs, p, values, f_min=0.0, max_learning_rate=1.0, eps=0.0, variant="sps
     return {"updates": np.stack(updates), "x": x}
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=["plain", "all", "plus"])
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=["plain", "all", "plus"])
 def test_agrees_with_the_paper(entries, options):
     values = losses(STEPS)
     twin = on_vector(paper, entries, np.float64(values), **options)

@@ -5,6 +5,7 @@ import optax
 import pytest
 from agreement import PARAMS, assert_agree, by_leaf, run, run_float64, run_twin
 from recorded_gradients import drawn, scaled
+from tiers import one_of_each
 
 import optchain as oc
 
@@ -19,7 +20,7 @@ def paper(gs, p, min_norm=0.0, trust_coefficient=1.0, eps=0.0, rate=0.01):
     return {"params": p}
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", one_of_each(OPTIONS), ids=str)
 def test_agrees_with_the_paper_and_optax(recorded, options):
     ours, twin = (f(**options) for f in (oc.scale_by_trust_ratio, optax.scale_by_trust_ratio))
     exact = by_leaf(paper, recorded.grads, recorded.params, **options)["params"]

@@ -152,7 +152,7 @@ def test_within_the_guard_and_accumulation():
     [
         ({"params": "kahn"}, "params is 'kahn'; did you mean 'kahan'"),
         ({"slots": "int8"}, "slots is 'int8'; valid: bfloat16, float32"),
-        ({"seed": 0.5}, "seed must be a whole number, got 0.5"),
+        ({"seed": 0.5}, "seed must be a whole number or a key of jax.random, got 0.5"),
     ],
 )
 def test_options_are_checked(options, message):

@@ -37,11 +37,13 @@ def test_each_planted_mistake_is_found_and_nothing_else():
     assert reported(MISTAKES) == planted
 
 
+@pytest.mark.full
 @checker
 def test_nothing_is_found_in_the_right_uses():
     assert reported(USES) == set()
 
 
+@pytest.mark.full
 def test_the_right_uses_run():
     with jax.numpy_rank_promotion("allow"):  # optax's and Flax's code does not hold to it
         scope = runpy.run_path(str(USES))

@@ -92,6 +92,7 @@ techniques: list[Transform] = [
     oc.prodigy(bias_correction=True),
     oc.schedule_free_adamw(0.0025, warmup_steps=100),
     oc.dpsgd(0.1, l2_norm_clip=1.0, noise_multiplier=1.1, seed=7),
+    oc.dpsgd(0.1, 1.0, 1.1, 7, every=4, batch_size=256),
     oc.muon_clip(0.02, {"*/query/kernel": -2}, rotary=None),
 ]
 
@@ -102,6 +103,7 @@ wrapped: list[Transform] = [
     oc.schedule_free(optax.sgd(0.1), learning_rate=0.1),
     oc.accumulate(oc.adam(1e-3), every=lambda step: jnp.where(step < 10, 1, 4)),
     oc.guard(optax.adam(1e-3), max_norm=10.0, loss_scale=2.0**15),
+    oc.differentially_private_accumulate(optax.adam(1e-3), 4, 1.0, oc.linear(1.0, 2.0, 100), batch_size=256),
     oc.precision(oc.adamw(1e-3), params="master", slots="bfloat16"),
     oc.rows(oc.adagrad(0.1), tables=["*embedding"], mode="lazy"),
     oc.sparse(oc.adam(1e-3), sparsity=0.9, schedule=oc.gradual(begin=0, end=100, every=10), structure=(2, 4)),

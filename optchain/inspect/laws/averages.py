@@ -10,14 +10,14 @@ from optchain.core.numbers import means
 from optchain.core.runner import Runner
 from optchain.core.walk import definitions, dotted
 from optchain.inspect.laws.check import Broken, Skipped, law
-from optchain.inspect.laws.steps import flat, gradients, told
+from optchain.inspect.laws.steps import every_extra, flat, gradients
 
 STEPS, BEFORE = 40, 30
 
 
 @law
 def constant_gradients(tx: Any, params: Any) -> None:
-    """Under a constant gradient an update that has settled stays what it is whatever becomes of the decays of means."""
+    """Under a constant gradient an update that has settled stays what it is when the decays of means change."""
     decays = decays_of_means(tx)
     if not decays:
         raise Skipped("it declares no decay of a mean")
@@ -27,7 +27,7 @@ def constant_gradients(tx: Any, params: Any) -> None:
     def updates_of(powers: jax.Array) -> Any:
         def step(state: Any, power: jax.Array) -> tuple[Any, Any]:
             hyper = {name: b**power for name, b in decays.items()}
-            return tx.update(grads, state, params, **told(), hyper=hyper)[::-1]
+            return tx.update(grads, state, params, **every_extra(), hyper=hyper)[::-1]
 
         return jax.lax.scan(step, start, powers)[1]
 

@@ -54,7 +54,7 @@ class Report:
 
 
 class Broken(Exception):
-    """A law does not hold; the message says what was found and what was wanted."""
+    """A law does not hold; the message says what was found and what was expected."""
 
 
 class Skipped(Exception):
@@ -72,7 +72,7 @@ def law(check: Law) -> Law:
 
 
 def check_laws(tx: optax.GradientTransformation, params: Any = None, only: list[str] | None = None) -> Report:
-    """Check that a transformation, of ours, of optax's or your own, composes with everything else.
+    """Check that a transformation, optchain's, optax's or your own, composes with everything else.
 
     An exception in a law means that it is broken; it is reported, not raised. What a technique of optchain is exempt
     from (`optchain.inspect.laws.exceptions`) is reported with the reason, and does not count as broken.

@@ -1,4 +1,4 @@
-"""Checkpoints: the state survives and goes on to the bit."""
+"""Checkpoints: the state survives and continues to the bit."""
 
 import io
 import tempfile
@@ -14,14 +14,14 @@ from optchain.inspect.laws.steps import compiled, gradients, optional, require_c
 
 def _goes_on(tx: Any, params: Any, carry: Any, again: Any) -> None:
     grads = gradients(params, 2)
-    wanted = compiled(tx)(carry, grads)
+    expected = compiled(tx)(carry, grads)
     result = compiled(tx)((carry[0], with_metrics(again, tx.init(params))), grads)
-    require_close("the result ", result, wanted, 0, 0)
+    require_close("the result ", result, expected, 0, 0)
 
 
 @law
 def checkpoint_npz(tx: Any, params: Any) -> None:
-    """The state survives an npz file and goes on to the bit."""
+    """The state survives an npz file and continues to the bit."""
     carry = compiled(tx)((params, tx.init(params)), gradients(params))
     saved, file = without_metrics(carry[1]), io.BytesIO()
     np.savez(file, **{jax.tree_util.keystr(path): x for path, x in jax.tree.leaves_with_path(saved)})
@@ -33,7 +33,7 @@ def checkpoint_npz(tx: Any, params: Any) -> None:
 
 @law
 def checkpoint_msgpack(tx: Any, params: Any) -> None:
-    """The state survives Flax's msgpack and goes on to the bit."""
+    """The state survives Flax's msgpack and continues to the bit."""
     serialization = optional("flax.serialization")
     carry = compiled(tx)((params, tx.init(params)), gradients(params))
     saved = serialization.to_bytes(without_metrics(carry[1]))
@@ -42,7 +42,7 @@ def checkpoint_msgpack(tx: Any, params: Any) -> None:
 
 @law
 def checkpoint_orbax(tx: Any, params: Any) -> None:
-    """The state survives Orbax and goes on to the bit."""
+    """The state survives Orbax and continues to the bit."""
     ocp = optional("orbax.checkpoint")
     carry = compiled(tx)((params, tx.init(params)), gradients(params))
     with tempfile.TemporaryDirectory() as folder, ocp.StandardCheckpointer() as checkpointer:

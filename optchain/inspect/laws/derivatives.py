@@ -8,7 +8,7 @@ import numpy as np
 
 from optchain.core.walk import definitions
 from optchain.inspect.laws.check import Broken, Skipped, law
-from optchain.inspect.laws.steps import cast, gradients, told
+from optchain.inspect.laws.steps import cast, every_extra, gradients
 
 STEP = 1e-6
 
@@ -34,8 +34,8 @@ def _differentiate(tx: Any, params: Any) -> None:
     @jax.value_and_grad
     def total(point: Any) -> jax.Array:
         moved, params = point
-        one, state = tx.update(moved, tx.init(params), params, **told())
-        two, _ = tx.update(second, state, params, **told())
+        one, state = tx.update(moved, tx.init(params), params, **every_extra())
+        two, _ = tx.update(second, state, params, **every_extra())
         pairs = zip(jax.tree.leaves((one, two)), jax.tree.leaves((weights, weights)), strict=True)
         return sum((jnp.vdot(u, w) for u, w in pairs), jnp.zeros(()))
 

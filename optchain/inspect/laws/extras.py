@@ -10,7 +10,7 @@ from optchain.control.accumulate import accumulate
 from optchain.control.guard import guard
 from optchain.core.walk import definitions
 from optchain.inspect.laws.check import Broken, Skipped, law
-from optchain.inspect.laws.steps import gradients, require_close, take_step, told
+from optchain.inspect.laws.steps import every_extra, gradients, require_close, take_step
 
 
 @law
@@ -41,7 +41,7 @@ def extra_arguments_forwarded(tx: Any, params: Any) -> None:
 def forgotten_extra_arguments(tx: Any, params: Any) -> None:
     """An extra argument that an update reads is asked for: to forget it is an error that names it."""
     grads, start = gradients(params), tx.init(params)
-    extra = told()
+    extra = every_extra()
     declared = {name for _, link in definitions(tx) for name in link.reads if name in extra}
     names = declared | _read(tx, grads, start, params, extra)
     for name in sorted(names):

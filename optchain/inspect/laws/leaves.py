@@ -12,7 +12,7 @@ from optchain.control.extra_means import require_means
 from optchain.control.guard import guard
 from optchain.core.transform import apply, ours
 from optchain.inspect.laws.check import Broken, law
-from optchain.inspect.laws.steps import bytes_of, gradients, require_close, told
+from optchain.inspect.laws.steps import bytes_of, every_extra, gradients, require_close
 from optchain.masking.groups import groups
 from optchain.masking.rules import FROZEN
 
@@ -24,7 +24,7 @@ def foreign_leaves(tx: Any, params: Any) -> None:
     grads = {"some": gradients(params), "strange": dict.fromkeys(_strangers())}
     alone, some = {"some": params}, {"some": grads["some"]}
     updates = _untouched(tx, strange, grads, "strange")
-    expected, _ = tx.update(some, tx.init(alone), alone, **told())
+    expected, _ = tx.update(some, tx.init(alone), alone, **every_extra())
     require_close("the update of the other leaves ", updates["some"], expected["some"], 0, 0)
     _require_bytes(tx.init(strange), tx.init(alone))
 
@@ -51,7 +51,7 @@ def integers_with_gradients(tx: Any, params: Any) -> None:
     grads = {"some": gradients(params), "count": jnp.array([1])}
     made = []
     try:
-        jax.eval_shape(lambda: made.append(tx.update(grads, tx.init(counted), counted, **told())[0]["count"]))
+        jax.eval_shape(lambda: made.append(tx.update(grads, tx.init(counted), counted, **every_extra())[0]["count"]))
     except ValueError as error:
         if "count" not in str(error):
             raise Broken(f"the error does not name the leaf: {error}") from None
@@ -65,10 +65,10 @@ def empty_arrays(tx: Any, params: Any) -> None:
     grads = gradients(params)
     empty = {"matrix": jnp.zeros((0, 3)), "rows": jnp.zeros((3, 0)), "vector": jnp.zeros(0)}
     both, alone = {"some": params, "empty": empty}, {"some": params}
-    updates, _ = tx.update({"some": grads, "empty": empty}, tx.init(both), both, **told())
+    updates, _ = tx.update({"some": grads, "empty": empty}, tx.init(both), both, **every_extra())
     if jax.tree.map(jnp.shape, updates["empty"]) != jax.tree.map(jnp.shape, empty):
         raise Broken(f"the updates of empty arrays have shapes {jax.tree.map(jnp.shape, updates['empty'])}")
-    expected, _ = tx.update({"some": grads}, tx.init(alone), alone, **told())
+    expected, _ = tx.update({"some": grads}, tx.init(alone), alone, **every_extra())
     require_close("the update of the other leaves ", updates["some"], expected["some"], 0, 0)
 
 
@@ -91,12 +91,12 @@ def frozen_leaves(tx: Any, params: Any) -> None:
 
 
 def _guarded(tx: Any) -> tuple[Any, dict[str, Any]]:
-    """The transformation within accumulation, unless that refuses it, and a guard, and what that may be told."""
+    """The transformation within a guard, and accumulation unless that refuses it, and the extra arguments for it."""
     try:
-        require_means(tx)
+        require_means("accumulate", tx)
     except ValueError:
-        return guard(tx), told()
-    return guard(accumulate(tx, 2)), {name: x for name, x in told().items() if not callable(x)}
+        return guard(tx), every_extra()
+    return guard(accumulate(tx, 2)), {name: x for name, x in every_extra().items() if not callable(x)}
 
 
 def _strangers() -> dict[str, Any]:
@@ -113,10 +113,10 @@ def _strangers() -> dict[str, Any]:
 
 def _untouched(tx: Any, params: Any, grads: Any, name: str) -> Any:
     """The updates of one step, in which one branch of the tree has come out as it went in."""
-    updates, _ = tx.update(grads, tx.init(params), params, **told())
+    updates, _ = tx.update(grads, tx.init(params), params, **every_extra())
     _require_same("the update", updates[name], grads[name])
     if ours(tx):  # `optax.apply_updates` has no way to leave a parameter alone
-        after, _ = apply(tx, grads, tx.init(params), params, **told())
+        after, _ = apply(tx, grads, tx.init(params), params, **every_extra())
         _require_same("the parameter", after[name], params[name])
     return updates
 

@@ -9,7 +9,7 @@ from jax.sharding import AxisType
 from optchain.core.transform import ours
 from optchain.core.walk import definitions
 from optchain.inspect.laws.check import Broken, Skipped, law
-from optchain.inspect.laws.steps import compiled, gradients, require_close, take_step, told
+from optchain.inspect.laws.steps import compiled, every_extra, gradients, require_close, take_step
 
 SHAPES = {"kernel": (4, 2), "bias": (4,)}
 
@@ -24,7 +24,7 @@ def explicit_mesh(tx: Any, params: Any) -> None:
 
     def trace() -> None:
         state = jax.eval_shape(tx.init, split)
-        updates, after = jax.eval_shape(lambda g, s, p: tx.update(g, s, p, **told()), split, state, split)
+        updates, after = jax.eval_shape(lambda g, s, p: tx.update(g, s, p, **every_extra()), split, state, split)
         _require_layouts("the state", after, state)
         _require_layouts("the update", updates, split)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from optchain.core.transform import Transform, transform
 from optchain.inspect.laws.check import Broken, Skipped, law
-from optchain.inspect.laws.steps import flat, gradients, told
+from optchain.inspect.laws.steps import every_extra, flat, gradients
 
 NAMES = ("key", "seed")  # what the argument that random numbers come from is called
 
@@ -25,7 +25,7 @@ def keys_of_members(tx: Any, params: Any) -> None:
         member = _keyed(tx, key)
         state = member.init(params)
         state = state if member is not tx else _with_key(state, key)
-        return member.update(grads, state, params, **told())[0]
+        return member.update(grads, state, params, **every_extra())[0]
 
     alone = [flat(updates(key)) for key in keys]
     if all(np.array_equal(alone[0], other) for other in alone[1:]):

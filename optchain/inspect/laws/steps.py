@@ -24,10 +24,10 @@ def gradients(params: Any, seed: int = 1) -> Any:
     return jax.tree.unflatten(treedef, drawn)
 
 
-def told() -> dict[str, Any]:
-    """What links may be told in a step: a loss, and for other parameters half their squared norm and its gradient.
+def every_extra() -> dict[str, Any]:
+    """The extra arguments that links may read: a loss, and as functions half the squared norm and its gradient.
 
-    Those that learn from a tree that only some steps have are told that this one has none.
+    A tree that only some steps have is None.
     """
     return {
         "value": jnp.zeros(()),
@@ -46,7 +46,7 @@ def floating(tree: Any) -> Any:
 def take_step(tx: Any, carry: Any, grads: Any, **extra: Any) -> Any:
     """The parameters and the state after one step."""
     params, state = carry
-    updates, state = tx.update(grads, state, params, **{**told(), **extra})
+    updates, state = tx.update(grads, state, params, **{**every_extra(), **extra})
     return optax.apply_updates(params, updates), state
 
 
@@ -56,11 +56,11 @@ def compiled(tx: Any) -> Any:
     return jax.jit(lambda carry, grads: take_step(tx, carry, grads))
 
 
-def telling(tx: Any) -> Any:
-    """The transformation told all that by itself, for wrappers of optax's that hand no extra arguments on."""
+def with_every_extra(tx: Any) -> Any:
+    """The transformation with all of these given by itself, for wrappers of optax's that hand no extra arguments on."""
 
     def update(updates: Any, state: Any, params: Any = None) -> Any:
-        return tx.update(updates, state, params, **told())
+        return tx.update(updates, state, params, **every_extra())
 
     return optax.GradientTransformation(tx.init, update)
 
@@ -70,11 +70,11 @@ def types_of(tree: Any) -> Any:
     return jax.tree.map(lambda x: (x.shape, x.dtype, x.weak_type), tree)
 
 
-def require_close(what: str, result: Any, wanted: Any, rtol: float = 1e-5, atol: float = 1e-6) -> None:
+def require_close(what: str, result: Any, expected: Any, rtol: float = 1e-5, atol: float = 1e-6) -> None:
     """Two trees are equal within tolerances, NaN where the other is NaN."""
-    if jax.tree.structure(result) != jax.tree.structure(wanted):
+    if jax.tree.structure(result) != jax.tree.structure(expected):
         raise Broken(f"{what}: another structure")
-    pairs = zip(jax.tree.leaves_with_path(result), jax.tree.leaves(wanted), strict=True)
+    pairs = zip(jax.tree.leaves_with_path(result), jax.tree.leaves(expected), strict=True)
     for (path, x), y in pairs:
         x, y = _numbers(x), _numbers(y)
         if not np.allclose(x, y, rtol, atol, equal_nan=True):

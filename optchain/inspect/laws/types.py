@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from optchain.inspect.laws.check import Broken, law
-from optchain.inspect.laws.steps import cast, gradients, told, types_of
+from optchain.inspect.laws.steps import cast, every_extra, gradients, types_of
 
 try:
     from jax import enable_x64
@@ -14,18 +14,18 @@ except ImportError:  # JAX before 0.8
     from jax.experimental import enable_x64  # pyright: ignore
 
 
-def _same_avals(what: str, result: Any, wanted: Any) -> None:
-    if jax.tree.structure(result) != jax.tree.structure(wanted):
+def _same_avals(what: str, result: Any, expected: Any) -> None:
+    if jax.tree.structure(result) != jax.tree.structure(expected):
         raise Broken(f"{what} changes its structure")
-    pairs = zip(jax.tree.leaves_with_path(result), jax.tree.leaves(wanted), strict=True)
+    pairs = zip(jax.tree.leaves_with_path(result), jax.tree.leaves(expected), strict=True)
     for (path, x), y in pairs:
         if types_of(x) != types_of(y):
-            raise Broken(f"{what}{jax.tree_util.keystr(path)} is {types_of(x)}, wanted {types_of(y)}")
+            raise Broken(f"{what}{jax.tree_util.keystr(path)} is {types_of(x)}, expected {types_of(y)}")
 
 
 def _fixed_avals(tx: Any, params: Any, grads: Any) -> None:
     def update(grads: Any, state: Any, params: Any) -> Any:
-        return tx.update(grads, state, params, **told())
+        return tx.update(grads, state, params, **every_extra())
 
     state, updates = jax.eval_shape(tx.init, params), params
     for _ in range(2):
@@ -34,7 +34,7 @@ def _fixed_avals(tx: Any, params: Any, grads: Any) -> None:
         state = after
     for (path, u), p in zip(jax.tree.leaves_with_path(updates), jax.tree.leaves(params), strict=True):
         if u.shape != p.shape:
-            raise Broken(f"the update{jax.tree_util.keystr(path)} has shape {u.shape}, wanted {p.shape}")
+            raise Broken(f"the update{jax.tree_util.keystr(path)} has shape {u.shape}, expected {p.shape}")
 
 
 @law

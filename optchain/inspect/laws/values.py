@@ -7,7 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from optchain.inspect.laws.check import Broken, Skipped, law
-from optchain.inspect.laws.steps import cast, compiled, flat, gradients, repeated, require_finite, take_step, told
+from optchain.inspect.laws.steps import (
+    cast,
+    compiled,
+    every_extra,
+    flat,
+    gradients,
+    repeated,
+    require_finite,
+    take_step,
+)
 
 
 @law
@@ -71,7 +80,7 @@ def tiny_norms(tx: Any, params: Any) -> None:
 
     def size_of_update(size: float) -> np.ndarray:
         scaled = jax.tree.map(lambda g: g * jnp.asarray(size, g.dtype), grads)
-        return flat(tx.update(scaled, start, params, **told())[0])
+        return flat(tx.update(scaled, start, params, **every_extra())[0])
 
     small, smaller, tiny = map(size_of_update, (1e-12, 1e-15, 1e-25))
     if _close(smaller, small):

@@ -12,13 +12,13 @@ from optchain.control.guard import guard
 from optchain.inspect.laws.check import law
 from optchain.inspect.laws.steps import (
     compiled,
+    every_extra,
     gradients,
     optional,
     require_close,
     require_scan,
     take_step,
-    telling,
-    told,
+    with_every_extra,
 )
 
 
@@ -48,18 +48,18 @@ def partition(tx: Any, params: Any) -> None:
 def optax_wrappers(tx: Any, params: Any) -> None:
     """It works in `optax.chain`, `optax.apply_if_finite` and `optax.MultiSteps`."""
     require_scan(optax.apply_if_finite(optax.chain(optax.clip(1.0), tx, optax.scale(0.1)), 3), params)
-    require_scan(optax.MultiSteps(telling(tx), 2).gradient_transformation(), params)
+    require_scan(optax.MultiSteps(with_every_extra(tx), 2).gradient_transformation(), params)
 
 
 @law
 def accumulation(tx: Any, params: Any) -> None:
     """Equal micro-batches accumulated are one step; what reads something of one batch that has no mean is refused."""
     try:
-        require_means(tx)
+        require_means("accumulate", tx)
     except ValueError:
         return
     grads, wrapped = gradients(params), accumulate(tx, 2)
-    functions = dict.fromkeys(name for name, x in told().items() if callable(x))
+    functions = dict.fromkeys(name for name, x in every_extra().items() if callable(x))
     carry, step = (params, wrapped.init(params)), jax.jit(lambda c, g: take_step(wrapped, c, g, **functions))
     for _ in range(2):
         carry = step(carry, grads)
@@ -87,7 +87,7 @@ def nnx_optimizer(tx: Any, params: Any) -> None:
     @nnx.jit
     def step(model: Any, optimizer: Any) -> None:
         grads = nnx.grad(lambda model: jnp.sum(model(jnp.ones((1, 2))) ** 2))(model)
-        optimizer.update(model, grads, **told())
+        optimizer.update(model, grads, **every_extra())
 
     step(model, optimizer)
     step(model, optimizer)

@@ -55,6 +55,7 @@ margin = 0.05
 """
 
 
+@pytest.mark.full
 def test_a_claim_is_tried_and_judged(tmp_path, capsys):
     path = tmp_path / "claim.toml"
     path.write_text(CLAIM)

@@ -36,6 +36,7 @@ def losses(folder):
     return [scores_of(Run(path).result, "validation")["loss"] for path in runs]
 
 
+@pytest.mark.full
 def test_the_worst_follow_the_best_with_other_numbers(tmp_path):
     folder = trained(tmp_path)
     rows = changes(folder)
@@ -48,6 +49,7 @@ def test_the_worst_follow_the_best_with_other_numbers(tmp_path):
         assert np.isclose(factor, 0.5) or np.isclose(factor, 2.0) or row[key] in (1e-4, 1e-1)
 
 
+@pytest.mark.full
 def test_the_best_configuration_is_the_winners_line_of_ancestors(tmp_path):
     folder = trained(tmp_path)
     best = config.load(folder / "best.toml")
@@ -62,6 +64,7 @@ def test_the_best_configuration_is_the_winners_line_of_ancestors(tmp_path):
         assert rates == winner[0]["optimizer.lr.learning_rate"] and len(winner) == 1
 
 
+@pytest.mark.full
 def test_a_population_that_is_stopped_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch):
     whole = trained(tmp_path, "whole")
     save = Population._save
