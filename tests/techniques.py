@@ -49,6 +49,11 @@ def own(state):
     return next(iter(state.values())) if alone else state
 
 
+def definition(name: str) -> type:
+    """The class of the definition behind a technique: one of each is enough for what only depends on that."""
+    return type(build(name).link)
+
+
 CONTROL_FLOW = frozenset({"cond", "scan", "while", "eigh", "svd", "householder_product", "sort", "random_bits"})
 
 

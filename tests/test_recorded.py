@@ -12,7 +12,7 @@ import pytest
 from recorded import counted, runs, storage
 from recorded.compositions import compositions
 from recorded.inputs import HERE
-from techniques import TECHNIQUES, kind
+from techniques import TECHNIQUES, definition, kind
 from tiers import one_of_each
 
 from optchain.core.walk import numbers_of
@@ -66,7 +66,7 @@ def differences(name: str) -> tuple[dict[str, float], dict[str, float]]:
     return {leaf: difference(x, stored) for leaf, x, stored in pairs}, run.metrics
 
 
-@pytest.mark.parametrize("name", one_of_each(CASES, lambda name: kind(name) if name in TECHNIQUES else name))
+@pytest.mark.parametrize("name", one_of_each(CASES, lambda name: definition(name) if name in TECHNIQUES else name))
 def test_a_run_ends_where_it_did_in_version_0_1(name):
     of_updates, of_others, _ = EXCEPTIONS.get(name, (TOLERANCE, TOLERANCE, ""))
     found, metrics = differences(name)
@@ -103,7 +103,7 @@ MORE |= dict.fromkeys(["scale_by_kron", "kron"], (4.1, 0.02))
 
 
 @pytest.mark.skipif(jax.__version__ != COUNTS["jax"], reason=f"the counts are those of JAX {COUNTS['jax']}")
-@pytest.mark.parametrize("name", COUNTS["counts"])
+@pytest.mark.parametrize("name", one_of_each(COUNTS["counts"], lambda name: kind(name) if name in TECHNIQUES else name))
 def test_a_step_costs_no_more_than_in_version_0_1(name):
     accessed, temporary = COUNTS["counts"][name]
     found = counted.counts_of(COUNTED[name])

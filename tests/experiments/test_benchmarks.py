@@ -164,6 +164,7 @@ def test_loop_prints_and_records_what_it_measured(tmp_path, capsys):
     assert loop.COMPILED in capsys.readouterr().out
 
 
+@pytest.mark.full
 def test_without_torch_its_rows_are_left_out_with_a_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     path = step.run(parameters=256, layers=1, width=8, repeats=1, out=tmp_path / "step.jsonl")

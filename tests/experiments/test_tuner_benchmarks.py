@@ -93,6 +93,7 @@ def test_studies_have_as_many_steps_and_a_pruner_makes_more_trials_of_them(conte
     assert len({row["optimizer"]["lr"]["peak"] for row in studies if row["method"] != PRUNED}) == 4
 
 
+@pytest.mark.full
 def test_what_is_chosen_is_judged_by_whole_runs_with_fresh_seeds(contest):
     row = contest[0][0]
     base = search.described({"sampler": "random"}, EVERY).config({})

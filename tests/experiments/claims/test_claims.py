@@ -121,6 +121,7 @@ def test_an_arm_that_cannot_be_built_is_an_error_before_anything_runs(tmp_path, 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.full
 def test_an_arm_whose_sampler_is_not_installed_is_left_out_and_named(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     path = tmp_path / "claim.toml"
