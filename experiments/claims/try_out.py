@@ -1,6 +1,5 @@
 """Runs the arms of a claim: each is tuned as a study of its own, and its best point run anew with fresh seeds."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from experiments.run import Run
 from experiments.tuning.programs import Programs
 from experiments.tuning.tables import Study
 from experiments.tuning.tune import Tuning
+from experiments.writer import remove
 
 FEW = 2  # best points of an arm's studies that are told one by one
 
@@ -59,7 +59,7 @@ def try_out(
         except InputError as error:
             raise InputError(f"{source}: {error}") from None
     if overwrite and (folder / "arms").is_dir():
-        shutil.rmtree(folder)
+        remove(folder)
     arms = {}
     for name, several in tunings.items():
         runs, best = zip(*map(_run, several), strict=True)

@@ -25,6 +25,7 @@ from experiments.tuning.lanes import Lane, Lanes
 from experiments.tuning.programs import Programs
 from experiments.tuning.tables import AnyDimension, Log, Study
 from experiments.tuning.trials import folder_of, trials
+from experiments.writer import sole_writer
 
 History = list[dict[str, Any]]  # of a member: from which step on it had which numbers, and whose model it took over
 
@@ -55,13 +56,13 @@ class Population:
             while (held := self.claims.next()) is not None:
                 claims.append(locks.enter_context(held))
             if claims:
-                self._begin(claims)
+                self._begin(claims, locks)
                 self._train(signals)
                 for i, lane in enumerate(list(self.lanes.running)):
                     self._end(i, lane)
                 self.checkpoints.close()
 
-    def _begin(self, claims: list[Claim]) -> None:
+    def _begin(self, claims: list[Claim], locks: contextlib.ExitStack) -> None:
         """Put the members in their lanes, those too that had ended when the study was stopped."""
         mine = {claim.number: claim for claim in claims}
         members = trials(self.claims.optuna_study, self.claims.folder, self.claims.objective)
@@ -75,7 +76,9 @@ class Population:
         saved = self.checkpoints.progress()
         step = saved["step"] if saved else 0
         for trial, resolved in zip(members, configs, strict=True):
-            member_run = run.opened(run_folder(trial.folder, resolved), resolved, self.command)
+            folder = run_folder(trial.folder, resolved)
+            locks.enter_context(sole_writer(folder))
+            member_run = run.opened(folder, resolved, self.command)
             self.lanes.begin(member_run, resolved, mine.get(trial.number), step)
         self.step, self.losses = step, [math.inf] * len(members)
         self.histories: list[History] = [[{"step": 0, "from": i, **member.labels}] for i, member in enumerate(members)]

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import functools
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,6 +33,7 @@ from experiments.tuning.side_by_side import SideBySide
 from experiments.tuning.tables import Study
 from experiments.tuning.trials import Trial, best, trials, write_trials
 from experiments.tuning.workers import in_processes
+from experiments.writer import remove, sole_writer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Tuning:
             if not path.is_file():
                 raise InputError(f"{self.folder} exists and is no study of ours; choose another --out")
             if overwrite:
-                shutil.rmtree(self.folder)
+                remove(self.folder)
             else:
                 run.require_unchanged(self.folder, self._refused(config.load(path, table=Study)))
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -173,12 +173,14 @@ class Tuning:
     def _anew(self, resolved: Config, name: str, seed: int) -> Run:
         """The ended run of a configuration with a seed."""
         config = resolved.model_copy(update={"train": resolved.train.model_copy(update={"seed": seed})})
-        fresh_run = run.opened(self.fresh_run(name, seed).folder, config, self.command)
-        if fresh_run.result is None:
-            experiment, program = self.programs.of(config, [self.study.key(name) for name in self.study.space])
-            signal = Trainer(experiment, fresh_run, program=program, display=Quiet()).train()
-            if signal is not None:
-                raise Interrupted(signal)
+        folder = self.fresh_run(name, seed).folder
+        with sole_writer(folder):
+            fresh_run = run.opened(folder, config, self.command)
+            if fresh_run.result is None:
+                experiment, program = self.programs.of(config, [self.study.key(name) for name in self.study.space])
+                signal = Trainer(experiment, fresh_run, program=program, display=Quiet()).train()
+                if signal is not None:
+                    raise Interrupted(signal)
         return fresh_run
 
     @property
