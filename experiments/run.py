@@ -21,8 +21,8 @@ BY_HAND = "stopped by hand"  # the one ending after which a run may go on as it 
 @dataclasses.dataclass(frozen=True)
 class Run:
     """A folder with `config.json` (resolved), `run.json` (command, versions, layout of states, machine),
-    `metrics.jsonl`, `metrics.csv`, `checkpoints/`, `snapshots/` if any, once it has ended `result.json` and
-    `report.html`; `writer.lock`, and `writer.json` while a process writes to it; and `control.toml` if the user
+    `metrics.jsonl`, `metrics.csv`, `checkpoints/`, `damaged/` and `snapshots/` if any, once it has ended `result.json`
+    and `report.html`; `writer.lock`, and `writer.json` while a process writes to it; and `control.toml` if the user
     writes one."""
 
     folder: Path

@@ -54,6 +54,7 @@ class Trainer:
         self.carry, self.best, self.progress = resumed or self._beginning()
         adopt(run, experiment.config)
         self.logs.cut(self.progress["step"] if resumed else -1)
+        self.checkpoints.cut(self.progress["step"])
         if self.snapshots:
             self.snapshots.cut(self.progress["step"])
         self.rates = foreign_rates(experiment.config.optimizer)

@@ -14,7 +14,7 @@ import numpy as np
 
 from experiments import run
 from experiments.checkpoints import Checkpoints
-from experiments.chunk import models
+from experiments.chunk import Carry, models
 from experiments.errors import InputError
 from experiments.experiment import build
 from experiments.logs import write_table
@@ -73,19 +73,26 @@ class Population:
             raise InputError(f"space.{min(fixed)!r} decides what is compiled; a population changes numbers only")
         self.lanes = Lanes(program, configs[0], len(members))
         self.checkpoints = Checkpoints(self.claims.folder / "population")
-        saved = self.checkpoints.progress()
-        step = saved["step"] if saved else 0
+        runs = []
         for trial, resolved in zip(members, configs, strict=True):
             folder = run_folder(trial.folder, resolved)
             locks.enter_context(sole_writer(folder))
-            member_run = run.opened(folder, resolved, self.command)
+            runs.append(run.opened(folder, resolved, self.command))
+
+        def fresh(_: dict[str, Any]) -> Carry:
+            for member_run in runs:
+                member_run.require_layout()
+            return jax.tree.map(jnp.copy, self.lanes.carry)  # whose own buffers lanes donate as they begin
+
+        restored = self.checkpoints.restore(fresh)
+        step = restored[-1]["step"] if restored else 0
+        self.checkpoints.cut(step)
+        for trial, resolved, member_run in zip(members, configs, runs, strict=True):
             self.lanes.begin(member_run, resolved, mine.get(trial.number), step)
         self.step, self.losses = step, [math.inf] * len(members)
         self.histories: list[History] = [[{"step": 0, "from": i, **member.labels}] for i, member in enumerate(members)]
-        if saved:
-            for lane in self.lanes.running:
-                lane.run.require_layout()
-            self.lanes.carry, _, progress = self.checkpoints.restore(self.lanes.carry)
+        if restored:
+            self.lanes.carry, _, progress = restored
             self.histories = progress["histories"]
             for lane, seconds in zip(self.lanes.running, progress["seconds"], strict=True):
                 lane.seconds = seconds
