@@ -48,7 +48,7 @@ class Population:
         """Train the members to their end, from where they were stopped if they were begun before.
 
         Raises:
-            InputError: a dimension is no number that may change while a model is trained.
+            InputError: another process trains these members, or none of their checkpoints can be read.
             Interrupted: a signal came; what has been trained since the last change is lost.
         """
         with contextlib.ExitStack() as locks, Signals() as signals:
@@ -68,9 +68,6 @@ class Population:
         members = trials(self.claims.optuna_study, self.claims.folder, self.claims.objective)
         configs = [self._config(trial.number, mine) for trial in members]
         _, program = self.programs.of(configs[0], claims[0].numbers())
-        fixed = set(claims[0].numbers()) - set(program.varied)
-        if fixed:
-            raise InputError(f"space.{min(fixed)!r} decides what is compiled; a population changes numbers only")
         self.lanes = Lanes(program, configs[0], len(members))
         self.checkpoints = Checkpoints(self.claims.folder / "population")
         runs = []
@@ -167,6 +164,18 @@ class Population:
 @jax.jit
 def _taken_over(carry: Any, parents: jax.Array) -> Any:
     return jax.tree.map(lambda x: x[parents], carry)
+
+
+def require_numbers(study: Study, programs: Programs) -> None:
+    """Every dimension of a study is a number that may change while a model is trained.
+
+    Raises:
+        InputError: naming one that is not.
+    """
+    keys = [study.key(name) for name in study.space]
+    _, program = programs.of(study.config({}), keys)
+    if fixed := set(keys) - set(program.varied):
+        raise InputError(f"space.{min(fixed)!r} decides what is compiled; a population changes numbers only")
 
 
 def drawn(dimension: AnyDimension, at: float) -> float:

@@ -27,7 +27,7 @@ from experiments.tuning.claims import Claims, seed_of
 from experiments.tuning.display import Standings
 from experiments.tuning.lanes import require_side_by_side
 from experiments.tuning.objective import Objective, objective
-from experiments.tuning.population import Population
+from experiments.tuning.population import Population, require_numbers
 from experiments.tuning.programs import Programs
 from experiments.tuning.side_by_side import SideBySide
 from experiments.tuning.tables import Study
@@ -67,10 +67,11 @@ class Tuning:
         return trials(self.claims.optuna_study, self.folder, self.objective)
 
     def require_valid(self) -> None:
-        """The configuration can be run, and with every choice and both ends of every range.
+        """The configuration can be run, and with every choice and both ends of every range; what the search needs is
+        installed. Nothing is written.
 
         Raises:
-            InputError: naming the dimension and the value.
+            InputError: naming the dimension and the value, or what to install.
         """
         search, part = self.study.search, self.study.search.parts[0]
         build(self.study.config({}, part), self.source)
@@ -84,6 +85,9 @@ class Tuning:
             except InputError as error:
                 raise InputError(f"{where}: {error}") from None
             build(resolved, where)
+        if search.sampler == "population":
+            require_numbers(self.study, self.programs)
+        storage.require_usable(search)
 
     def prepare(self, overwrite: bool) -> None:
         """Make the folder, or take the one in which the study was begun.

@@ -89,6 +89,7 @@ def test_what_is_no_number_of_the_loop_is_an_error(tmp_path, capsys):
     path = small_studies.written(tmp_path, search=SEARCH, space=space)
     assert main(["tune", str(path), "--out", str(tmp_path / "other")]) == 2
     assert "a population changes numbers" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize("key", ["seeds = 2", "folds = 3", 'parallel = "processes"', "seconds = 3.0"])

@@ -2,6 +2,7 @@ import csv
 import json
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -191,6 +192,24 @@ def test_values_that_never_fit_are_errors_before_anything_runs(tmp_path, capsys)
     (tmp_path / "file").write_text("")
     assert main(["tune", str(small_studies.written(tmp_path)), "--out", str(tmp_path / "file")]) == 2
     assert "file exists and is no study of ours" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("search", "message"),
+    [
+        ('sampler = "gp"', "search.sampler = 'gp' needs torch: pip install 'optchain[gp]'"),
+        ('storage = "postgresql+psycopg2://nobody@localhost/x"', "needs the driver psycopg2: pip install psycopg2-b"),
+        ('storage = "nonsense://x"', "search.storage = 'nonsense://x': Can't load plugin"),
+        ('storage = "sqlite:////nonexistent/x.db"', "unable to open database file"),
+    ],
+)
+def test_what_is_not_installed_is_known_before_anything_is_written(tmp_path, capsys, monkeypatch, search, message):
+    monkeypatch.setattr(storage, "lacks", lambda sampler: "torch" if sampler == "gp" else None)
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    path, out = small_studies.written(tmp_path, search=f"trials = 1\nfresh = 0\n{search}"), tmp_path / "out"
+    assert main(["tune", str(path), "--out", str(out)]) == 2
+    assert message in capsys.readouterr().err
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("parallel", ["none", "vmap"])
