@@ -78,7 +78,8 @@ def restore(run: Run) -> Trained:
     contents = checkpoints.restore(fresh)
     checkpoints.close()
     if contents is None:
-        raise InputError(f"{run.folder} has no checkpoint yet")
+        cure = "; a trial of a study keeps none of its end: train its config.json" if run.result else " yet"
+        raise InputError(f"{run.folder} has no checkpoint{cure}")
     return choose(built[-1], *contents)
 
 

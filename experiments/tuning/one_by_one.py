@@ -9,6 +9,8 @@ from experiments.tuning.claims import Claim, run_folder
 from experiments.tuning.programs import Programs
 from experiments.writer import sole_writer
 
+REST = 10.0  # seconds from one checkpoint of a trial to the next: most trials would take longer to save than to run
+
 
 def perform(claim: Claim, programs: Programs, command: str) -> None:
     """Run a trial to its end, from where it was stopped if it was begun before.
@@ -26,8 +28,15 @@ def perform(claim: Claim, programs: Programs, command: str) -> None:
         with sole_writer(folder):
             trial_run = run.opened(folder, resolved, command)
             if trial_run.result is None:
-                scored, prunes = ("validation",), claim.evaluated
-                trainer = Trainer(experiment, trial_run, program=program, display=Quiet(), scored=scored, prunes=prunes)
+                trainer = Trainer(
+                    experiment,
+                    trial_run,
+                    program=program,
+                    display=Quiet(),
+                    scored=("validation",),
+                    prunes=claim.evaluated,
+                    rest=REST,
+                )
                 signal = trainer.train()
                 if signal is not None:
                     raise Interrupted(signal)

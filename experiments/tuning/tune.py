@@ -38,8 +38,8 @@ from experiments.writer import remove, sole_writer
 
 @dataclasses.dataclass(frozen=True)
 class Tuning:
-    """A study in its folder: `study.json`, `run.json`, `trials.csv`, `best.toml`, `trials/`, `fresh/`, and the journal
-    of the trials or, in `database.json`, the name that they have in a database."""
+    """A study in its folder: `study.json`, `run.json`, `trials.csv`, `best.toml`, `trials/`, `fresh/`, `clock/`, and
+    the journal of the trials or, in `database.json`, the name that they have in a database."""
 
     study: Study
     folder: Path
@@ -96,13 +96,12 @@ class Tuning:
             InputError: the folder holds something else, or another study.
         """
         path = self.folder / "study.json"
-        if is_taken(self.folder):
-            if not path.is_file():
-                raise InputError(f"{self.folder} exists and is no study of ours; choose another --out")
-            if overwrite:
-                remove(self.folder)
-            else:
-                run.require_unchanged(self.folder, self._refused(config.load(path, table=Study)))
+        if is_taken(self.folder) and not path.is_file():
+            raise InputError(f"{self.folder} exists and is no study of ours; choose another --out")
+        if path.is_file() and overwrite:
+            remove(self.folder)
+        elif path.is_file():
+            run.require_unchanged(self.folder, self._refused(config.load(path, table=Study)))
         self.folder.mkdir(parents=True, exist_ok=True)
         Run(self.folder).write("study.json", self.study.model_dump())
         Run(self.folder).describe(self.command)
@@ -119,6 +118,7 @@ class Tuning:
         with contextlib.nullcontext() if quiet else Standings(self.claims.budget, self.objective) as display:
 
             def look() -> None:
+                self.claims.clock.tick()
                 trials = self.trials()
                 write_trials(trials, self.folder / "trials.csv")
                 if display:
@@ -149,8 +149,7 @@ class Tuning:
         # With the seed of its run, where it is one: what `train` makes of it is then what the search saw.
         once = self.study.search.runs == 1 and winner.schedule is None
         seed = {"seed": seed_of(self.study.search.seed, winner.number, 0)} if once else {}
-        values = winner.schedule or space.values(winner.labels, self.study.space)
-        resolved = self.study.config(values, train=seed)
+        resolved = self.study.config(winner.schedule or space.values(winner.labels, self.study.space), train=seed)
         self._write_best(winner, resolved, [])
         runs = self.fresh(resolved, f"trial={winner.number}")
         self._write_best(winner, resolved, runs)
