@@ -79,5 +79,5 @@ def _run(tuning: Tuning) -> tuple[list[Run], str]:
     winner = tuning.winner
     if winner is None:
         raise InputError(f"{tuning.source}: every trial diverged; widen its space downwards")
-    point = (f"{name} {x:.3g}" if isinstance(x, float) else f"{name} {x}" for name, x in winner.labels.items())
+    point = (f"{name} {words}" for name, words in winner.words.items())
     return tuning.finish(), ", ".join(point)
