@@ -49,7 +49,7 @@ def remove(folder: Path) -> None:
     """
     with contextlib.ExitStack() as locks:
         # Those that say who holds them come first.
-        for path in sorted(folder.rglob("*lock"), key=lambda path: path.name != LOCK):
+        for path in sorted(filter(Path.is_file, folder.rglob("*lock")), key=lambda path: path.name != LOCK):
             try:
                 locks.enter_context(FileLock(path).acquire(blocking=False))
             except Timeout:
