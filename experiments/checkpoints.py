@@ -1,5 +1,8 @@
 """Checkpoints of a run: the last carry, the best models, and the progress; written whole or not at all."""
 
+import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +10,22 @@ import orbax.checkpoint as ocp
 
 import optchain as oc
 from experiments.chunk import Carry, models
+from experiments.errors import InputError
+
+LONG = 200  # characters of a cause; some hold the whole specification of an array
+
+
+class _Damaged(Exception):
+    """A checkpoint cannot be read."""
 
 
 class Checkpoints:
-    """The newest checkpoint in a folder. An older one is removed only when a newer one is complete."""
+    """The two newest checkpoints in a folder: one may be damaged. An older one is removed only when a newer one is
+    complete."""
 
     def __init__(self, folder: Path) -> None:
-        options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
+        options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
+        self.folder = folder
         self.manager = ocp.CheckpointManager(folder.absolute(), options=options)
 
     def save(self, carry: Carry, best: Any, progress: dict[str, Any]) -> None:
@@ -24,28 +36,54 @@ class Checkpoints:
         args = ocp.args.Composite(state=ocp.args.StandardSave(state), progress=ocp.args.JsonSave(progress))
         self.manager.save(progress["step"], args=args)
 
-    def progress(self) -> dict[str, Any] | None:
-        """The progress of the newest checkpoint, or None if there is none."""
-        step = self.manager.latest_step()
-        if step is None:
-            return None
-        return self.manager.restore(step, args=ocp.args.Composite(progress=ocp.args.JsonRestore()))["progress"]
+    def restore(self, fresh: Callable[[dict[str, Any]], Carry]) -> tuple[Carry, Any, dict[str, Any]] | None:
+        """The carry, the best models and the progress of the newest checkpoint that can be read; None if there is none.
 
-    def restore(self, fresh: Carry) -> tuple[Carry, Any, dict[str, Any]]:
-        """The carry, the best models and the progress of the newest checkpoint.
+        Of every newer one that cannot be read a line says why. Nothing is written.
 
         Args:
-            fresh: the carry before the first step with the optimizer that `progress` names, for structure, shapes and
-                dtypes.
+            fresh: given the progress, the carry before the first step with the optimizer that it names, for structure,
+                shapes and dtypes. What it raises is raised.
+
+        Raises:
+            InputError: there are checkpoints, and none can be read.
         """
-        step = self.manager.latest_step()
-        template = ocp.args.StandardRestore({"carry": _saved(fresh), "best": models(fresh)})
-        args = ocp.args.Composite(state=template, progress=ocp.args.JsonRestore())
-        saved = self.manager.restore(step, args=args)
-        carry = saved["state"]["carry"]
-        opt_state = oc.unpack_bits(carry["opt_state"], oc.without_metrics(fresh["opt_state"]))
-        opt_state = oc.with_metrics(opt_state, fresh["opt_state"])
-        return carry | {"opt_state": opt_state}, saved["state"]["best"], saved["progress"]
+        damage = ""
+        for step in sorted(self.manager.all_steps(), reverse=True):
+            if damage:
+                print(f"{damage}; going back to step {step}", file=sys.stderr)
+            try:
+                return self._restored(step, fresh)
+            except _Damaged as error:
+                damage = f"{self.folder / str(step)} is damaged: {error}"
+        if damage:
+            raise InputError(f"{damage}; there is no checkpoint before it, begin again with --overwrite")
+        return None
+
+    def cut(self, step: int) -> None:
+        """Set aside those after a step, which could not be read: into the folder `damaged` beside them."""
+        for later in (saved for saved in self.manager.all_steps() if saved > step):
+            place = self.folder.with_name("damaged") / str(later)
+            shutil.rmtree(place, ignore_errors=True)
+            place.parent.mkdir(exist_ok=True)
+            (self.folder / str(later)).rename(place)
+        self.manager.reload()
+
+    def _restored(self, step: int, fresh: Callable[[dict[str, Any]], Carry]) -> tuple[Carry, Any, dict[str, Any]]:
+        progress = self._read(step, progress=ocp.args.JsonRestore())["progress"]
+        like = fresh(progress)
+        template = ocp.args.StandardRestore({"carry": _saved(like), "best": models(like)})
+        state = self._read(step, state=template)["state"]
+        opt_state = oc.unpack_bits(state["carry"]["opt_state"], oc.without_metrics(like["opt_state"]))
+        opt_state = oc.with_metrics(opt_state, like["opt_state"])
+        return state["carry"] | {"opt_state": opt_state}, state["best"], progress
+
+    def _read(self, step: int, **items: Any) -> Any:
+        try:
+            return self.manager.restore(step, args=ocp.args.Composite(**items))
+        except Exception as error:  # of many kinds: files that are missing, cut off, or hold something else
+            first, *_ = str(error).splitlines() or [""]
+            raise _Damaged(f"{type(error).__name__}: {first[:LONG]}") from error
 
     def close(self) -> None:
         """Release the folder."""

@@ -1,7 +1,6 @@
 """A comparison of optimizers: a study for each, and its best point run anew with the same fresh seeds."""
 
 import dataclasses
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from experiments.run import Run
 from experiments.tuning import report
 from experiments.tuning.outcome import Fresh, fresh, outcome
 from experiments.tuning.tune import Tuning
+from experiments.writer import remove
 
 DEFAULT = "default"  # the name of the chain as it is written
 
@@ -58,7 +58,7 @@ def prepare(folder: Path, comparison: Comparison, tunings: dict[str, Tuning], co
         if not (folder / "comparison.json").is_file():
             raise InputError(f"{folder} exists and is no comparison of ours; choose another --out")
         if overwrite:
-            shutil.rmtree(folder)
+            remove(folder)
     for tuning in tunings.values():
         tuning.prepare(overwrite=False)
     Run(folder).describe(command)

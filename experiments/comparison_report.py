@@ -16,7 +16,6 @@ from experiments.comparison import Comparison
 from experiments.intervals import interval, scored
 from experiments.page import card, notes, table, write_page
 from experiments.paired import holm
-from experiments.progress import shown
 from experiments.run import Run
 from experiments.standings import Standing, standings, target_of
 from experiments.tuning import space
@@ -227,7 +226,7 @@ def _p(value: float) -> str:
 
 def _point(standing: Standing) -> str:
     winner = standing.outcome.winner
-    return "none" if winner is None else ", ".join(f"{key} {shown(label)}" for key, label in winner.labels.items())
+    return "none" if winner is None else ", ".join(f"{key} {words}" for key, words in winner.words.items())
 
 
 def _reached(value: float, form: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments import experiment
 from experiments.checkpoints import Checkpoints
-from experiments.chunk import Evaluate, make_evaluate, models
+from experiments.chunk import Carry, Evaluate, make_evaluate, models
 from experiments.errors import InputError
 from experiments.experiment import Experiment
 from experiments.run import Run
@@ -60,22 +60,27 @@ def choose(built: Experiment, carry: Any, best: Any, progress: dict[str, Any]) -
 
 
 def restore(run: Run) -> Trained:
-    """The models of a run's newest checkpoint.
+    """The models of a run's newest checkpoint that can be read.
 
     Raises:
-        InputError: the run has no checkpoint yet, or one with another layout of states.
+        InputError: the run has no checkpoint yet, one with another layout of states, or none that can be read.
     """
     run.require_layout()
     checkpoints = Checkpoints(run.folder / "checkpoints")
-    progress = checkpoints.progress()
-    if progress is None:
-        raise InputError(f"{run.folder} has no checkpoint yet")
-    # The configuration may already ask for another optimizer than that of the newest checkpoint.
-    config = run.config.model_copy(update={"optimizer": progress["optimizer"]})
-    built = experiment.build(config, str(run.folder / "config.json"))
-    contents = checkpoints.restore(built.start())
+    built: list[Experiment] = []
+
+    def fresh(progress: dict[str, Any]) -> Carry:
+        # The configuration may already ask for another optimizer than that of the checkpoint.
+        config = run.config.model_copy(update={"optimizer": progress["optimizer"]})
+        built.append(experiment.build(config, str(run.folder / "config.json")))
+        return built[-1].start()
+
+    contents = checkpoints.restore(fresh)
     checkpoints.close()
-    return choose(built, *contents)
+    if contents is None:
+        cure = "; a trial of a study keeps none of its end: train its config.json" if run.result else " yet"
+        raise InputError(f"{run.folder} has no checkpoint{cure}")
+    return choose(built[-1], *contents)
 
 
 def counted(models: dict[str, Any]) -> str:

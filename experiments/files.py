@@ -2,16 +2,17 @@
 
 import os
 import platform
+from collections.abc import Collection
 from pathlib import Path
 
 PART = ".part"  # of a file that is not whole
 
 
-def is_taken(folder: Path) -> bool:
-    """Whether there is anything in a folder, or anything but a folder at its place."""
+def is_taken(folder: Path, besides: Collection[str] = ()) -> bool:
+    """Whether there is anything in a folder besides files of these names, or anything but a folder at its place."""
     if not folder.is_dir():
         return folder.exists()
-    return any(path.suffix != PART for path in folder.iterdir())
+    return any(path.suffix != PART and path.name not in besides for path in folder.iterdir())
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -28,15 +28,18 @@ def resume(checkpoints: Checkpoints, built: Experiment, folder: Path, renames: d
 
     Raises:
         InputError: the change is ambiguous, no step is left to be made with the edited optimizer, or the checkpoint
-            has another layout of states.
+            has another layout of states; or no checkpoint can be read.
     """
-    progress = checkpoints.progress()
-    if progress is None:
+
+    def fresh(progress: dict[str, Any]) -> Carry:
+        Run(folder).require_layout()
+        return _with_optimizer(built, progress["optimizer"]).start()
+
+    restored = checkpoints.restore(fresh)
+    if restored is None:
         return None
-    Run(folder).require_layout()
-    earlier = _with_optimizer(built, progress["optimizer"])
-    carry, best, progress = checkpoints.restore(earlier.start())
-    changes = config.differences(earlier.config, built.config)
+    carry, best, progress = restored
+    changes = config.differences(_with_optimizer(built, progress["optimizer"]).config, built.config)
     if not changes:
         return carry, best, progress
     if progress["step"] >= built.config.train.steps:

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import platform
-import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from experiments import config, tables
 from experiments.errors import InputError
 from experiments.files import is_taken, write_whole
+from experiments.writer import HOLDER, LOCK, empty
 from optchain.core.states import STATE_LAYOUT
 from optchain.version import __version__
 
@@ -21,8 +21,9 @@ BY_HAND = "stopped by hand"  # the one ending after which a run may go on as it 
 @dataclasses.dataclass(frozen=True)
 class Run:
     """A folder with `config.json` (resolved), `run.json` (command, versions, layout of states, machine),
-    `metrics.jsonl`, `metrics.csv`, `checkpoints/`, `snapshots/` if any, once it has ended `result.json` and
-    `report.html`; and `control.toml` if the user writes one."""
+    `metrics.jsonl`, `metrics.csv`, `checkpoints/`, `damaged/` and `snapshots/` if any, once it has ended `result.json`
+    and `report.html`; `writer.lock`, and `writer.json` while a process writes to it; and `control.toml` if the user
+    writes one."""
 
     folder: Path
 
@@ -84,18 +85,23 @@ def create(folder: Path, resolved: tables.Config, command: str, overwrite: bool)
     Raises:
         InputError: the folder holds a run and `overwrite` is false, or it holds something else.
     """
-    if is_taken(folder):
+    require_place(folder, overwrite)
+    folder.mkdir(parents=True, exist_ok=True)
+    empty(folder)
+    run = Run(folder)
+    run.describe(command)
+    run.write("config.json", resolved.model_dump())
+    return run
+
+
+def require_place(folder: Path, overwrite: bool) -> None:
+    """A new run may be made in a folder, see `create`. Nothing is written."""
+    if is_taken(folder, (LOCK, HOLDER)):
         if not _is_run(folder):
             raise InputError(f"{folder} exists and is no run of ours; choose another --out")
         if not overwrite:
             state = "a finished run" if Run(folder).result else "an unfinished run; continue it with --resume"
             raise InputError(f"{folder} holds {state}; choose another --out, or give it up with --overwrite")
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    run = Run(folder)
-    run.describe(command)
-    run.write("config.json", resolved.model_dump())
-    return run
 
 
 def reopen(folder: Path, resolved: tables.Config) -> Run:
@@ -127,7 +133,8 @@ def opened(folder: Path, resolved: tables.Config, command: str) -> Run:
         InputError: it has another configuration.
     """
     if not (folder / "config.json").is_file():  # never begun, or stopped before its first file was whole
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.is_dir():
+            empty(folder)
         return create(folder, resolved, command, overwrite=False)
     require_unchanged(folder, config.differences(Run(folder).config, resolved))
     return Run(folder)

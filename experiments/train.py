@@ -1,6 +1,7 @@
 """The training loop: compiled chunks, and between them logs, evaluation, checkpoints and early stopping."""
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -44,9 +45,11 @@ class Trainer:
         display: Display | Quiet | None = None,
         scored: Sequence[str] = ("train", "validation", "test"),  # splits on which the run is scored at its end
         prunes: Callable[[dict[str, Any]], bool] = lambda row: False,  # whether an evaluation's row ends the run
+        rest: float = 0.0,  # seconds from one checkpoint to the next at least, and then none of the end
     ) -> None:
         self.experiment, self.run, self.table = experiment, run, experiment.config.train
         self.program, self.scored, self.prunes = program or Program(experiment), scored, prunes
+        self.rest, self.saved = rest, time.monotonic()
         self.checkpoints = Checkpoints(run.folder / "checkpoints")
         self.logs = Logs(run.folder, self.table.log_every)
         self.snapshots = Snapshots(run.folder / "snapshots") if self.table.snapshots else None
@@ -54,6 +57,7 @@ class Trainer:
         self.carry, self.best, self.progress = resumed or self._beginning()
         adopt(run, experiment.config)
         self.logs.cut(self.progress["step"] if resumed else -1)
+        self.checkpoints.cut(self.progress["step"])
         if self.snapshots:
             self.snapshots.cut(self.progress["step"])
         self.rates = foreign_rates(experiment.config.optimizer)
@@ -91,8 +95,9 @@ class Trainer:
                 if not self.ended and self.prunes(row):
                     self._end_without_scores("pruned", row["step"])
                     return signals.received
-                if changed or self.ended or signals.received or self.progress["step"] % self.table.save_every == 0:
+                if changed or signals.received or self._is_due():
                     self.checkpoints.save(self.carry, self.best, self.progress)
+                    self.saved = time.monotonic()
         self.checkpoints.close()
         if self.ended:
             self.run.write("result.json", self.result())
@@ -101,6 +106,12 @@ class Trainer:
             return signals.received
         self.display.say(f"stopped at step {self.progress['step']}, saved; continue with --resume")
         return signals.received
+
+    def _is_due(self) -> bool:
+        """Whether the run is to be saved where nothing else demands it."""
+        if self.rest and (self.ended or time.monotonic() - self.saved < self.rest):
+            return False
+        return self.ended or self.progress["step"] % self.table.save_every == 0
 
     def result(self) -> dict[str, Any]:
         """How the run ended, and the scores on every split of the models that count."""

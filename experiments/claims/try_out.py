@@ -1,6 +1,5 @@
 """Runs the arms of a claim: each is tuned as a study of its own, and its best point run anew with fresh seeds."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from experiments.run import Run
 from experiments.tuning.programs import Programs
 from experiments.tuning.tables import Study
 from experiments.tuning.tune import Tuning
+from experiments.writer import remove
 
 FEW = 2  # best points of an arm's studies that are told one by one
 
@@ -59,7 +59,7 @@ def try_out(
         except InputError as error:
             raise InputError(f"{source}: {error}") from None
     if overwrite and (folder / "arms").is_dir():
-        shutil.rmtree(folder)
+        remove(folder)
     arms = {}
     for name, several in tunings.items():
         runs, best = zip(*map(_run, several), strict=True)
@@ -79,5 +79,5 @@ def _run(tuning: Tuning) -> tuple[list[Run], str]:
     winner = tuning.winner
     if winner is None:
         raise InputError(f"{tuning.source}: every trial diverged; widen its space downwards")
-    point = (f"{name} {x:.3g}" if isinstance(x, float) else f"{name} {x}" for name, x in winner.labels.items())
+    point = (f"{name} {words}" for name, words in winner.words.items())
     return tuning.finish(), ", ".join(point)

@@ -2,9 +2,14 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from experiments.commands.options import command_of, folder_of, takes_run
 from experiments.errors import InputError
+
+if TYPE_CHECKING:
+    from experiments.experiment import Experiment
+    from experiments.run import Run
 
 DIVERGED = 3  # the exit code
 
@@ -35,9 +40,8 @@ def run(options: argparse.Namespace) -> int:
 
     from experiments import config, experiment
     from experiments import run as runs
-    from experiments.report import summary, write
-    from experiments.train import Trainer
     from experiments.transfer import transferred
+    from experiments.writer import sole_writer
 
     if options.resume and options.overwrite:
         raise InputError("--resume and --overwrite exclude each other")
@@ -48,15 +52,30 @@ def run(options: argparse.Namespace) -> int:
     built = experiment.build(resolved, str(options.config))
     folder = folder_of(options)
     if options.resume:
-        opened = runs.reopen(folder, resolved)
+        runs.reopen(folder, resolved)
     else:
         if resolved.start is not None:  # to be found, and to fit, before a folder is made or removed
             if Path(resolved.start.run).resolve().is_relative_to(folder.resolve()):
                 raise InputError(f"start.run: {resolved.start.run} would be overwritten; choose another --out")
             transferred(resolved.start, jax.eval_shape(built.start))
-        opened = runs.create(folder, resolved, command_of(options), options.overwrite)
-    done = opened.result is not None and not config.differences(opened.config, resolved)
-    done = done and opened.ending != runs.BY_HAND
+        runs.require_place(folder, options.overwrite)
+    with sole_writer(folder):  # from here on: what was looked at before may be another process's by now
+        if options.resume:
+            opened = runs.reopen(folder, resolved)
+        else:
+            opened = runs.create(folder, resolved, command_of(options), options.overwrite)
+        return _trained(built, opened, renames)
+
+
+def _trained(built: "Experiment", opened: "Run", renames: dict[str, str | None]) -> int:
+    """Train, unless it was done, and report; the exit code."""
+    from experiments import config
+    from experiments.report import summary, write
+    from experiments.run import BY_HAND
+    from experiments.train import Trainer
+
+    done = opened.result is not None and not config.differences(opened.config, built.config)
+    done = done and opened.ending != BY_HAND
     signal = None if done else Trainer(built, opened, renames).train()
     if signal is not None and opened.result is None:
         return 128 + signal

@@ -16,10 +16,11 @@ from optuna.trial import FrozenTrial, TrialState
 from experiments.evaluate import scores_of
 from experiments.tables import Config
 from experiments.tuning import space
+from experiments.tuning.clock import Clock
 from experiments.tuning.objective import Objective
 from experiments.tuning.optuna_private import begun
 from experiments.tuning.tables import Label, Study
-from experiments.tuning.trials import SURPLUS, folder_of, trials
+from experiments.tuning.trials import SURPLUS, folder_of
 
 PAUSE = 0.2  # seconds between two looks at the trials of others
 Result = dict[str, Any]  # of a run, as in its `result.json`
@@ -107,6 +108,7 @@ class Claims:
     def __init__(self, study: Study, optuna_study: optuna.Study, folder: Path, objective: Objective) -> None:
         self.study, self.optuna_study, self.folder, self.objective = study, optuna_study, folder, objective
         self.held: set[int] = set()
+        self.clock = Clock(folder)
 
     def next(self) -> contextlib.AbstractContextManager[Claim] | None:
         """The next trial, in a context that holds its lock; None when there is none."""
@@ -183,9 +185,7 @@ class Claims:
             return not any(trial.state == TrialState.WAITING for trial in frozen_trials)
         if not self._is_in_budget(len(frozen_trials)):
             return True
-        if limit is None:
-            return False
-        return sum(sum(t.seconds.values()) for t in trials(self.optuna_study, self.folder, self.objective)) >= limit
+        return limit is not None and self.clock.spent() >= limit
 
 
 def run_folder(folder: Path, config: Config) -> Path:

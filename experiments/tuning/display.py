@@ -8,7 +8,6 @@ from rich.live import Live
 from rich.table import Table
 
 from experiments.intervals import scored
-from experiments.progress import shown
 from experiments.tuning.objective import Objective
 from experiments.tuning.trials import Trial
 
@@ -58,7 +57,7 @@ class Standings:
         for heading in ("trial", self.objective.name.replace("_", " "), *names, "seconds"):
             table.add_column(heading, justify="right")
         for trial in finished:
-            labels = [shown(trial.labels.get(name, "-")) for name in names]
+            labels = [trial.words.get(name, "-") for name in names]
             seconds = f"{sum(trial.seconds.values()):.1f}"
             table.add_row(str(trial.number), scored(trial.score), *labels, seconds)
         return table

@@ -78,10 +78,16 @@ def outcome(tuning: Tuning) -> Outcome:
         return Outcome(trials, None, [], [])
     edges = [
         f"{name} = {text}"
-        for name, label in winner.labels.items()
+        for name, label in _ends(winner).items()
         if (text := space.edge(tuning.study.space[name], label)) is not None
     ]
     return Outcome(trials, winner, fresh(tuning, f"trial={winner.number}"), edges)
+
+
+def _ends(winner: Trial) -> dict[str, Any]:
+    """The values of the best trial, by dimension; the last one of a schedule, which is where the search has led."""
+    schedules = {name: x["values"][-1] for name, x in (winner.schedule or {}).items() if isinstance(x, dict)}
+    return winner.labels | schedules
 
 
 def fresh(tuning: Tuning, name: str) -> list[Fresh]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from experiments import run
 from experiments.checkpoints import Checkpoints
-from experiments.chunk import models
+from experiments.chunk import Carry, models
 from experiments.errors import InputError
 from experiments.experiment import build
 from experiments.logs import write_table
@@ -25,6 +25,7 @@ from experiments.tuning.lanes import Lane, Lanes
 from experiments.tuning.programs import Programs
 from experiments.tuning.tables import AnyDimension, Log, Study
 from experiments.tuning.trials import folder_of, trials
+from experiments.writer import sole_writer
 
 History = list[dict[str, Any]]  # of a member: from which step on it had which numbers, and whose model it took over
 
@@ -47,7 +48,7 @@ class Population:
         """Train the members to their end, from where they were stopped if they were begun before.
 
         Raises:
-            InputError: a dimension is no number that may change while a model is trained.
+            InputError: another process trains these members, or none of their checkpoints can be read.
             Interrupted: a signal came; what has been trained since the last change is lost.
         """
         with contextlib.ExitStack() as locks, Signals() as signals:
@@ -55,34 +56,40 @@ class Population:
             while (held := self.claims.next()) is not None:
                 claims.append(locks.enter_context(held))
             if claims:
-                self._begin(claims)
+                self._begin(claims, locks)
                 self._train(signals)
                 for i, lane in enumerate(list(self.lanes.running)):
                     self._end(i, lane)
                 self.checkpoints.close()
 
-    def _begin(self, claims: list[Claim]) -> None:
+    def _begin(self, claims: list[Claim], locks: contextlib.ExitStack) -> None:
         """Put the members in their lanes, those too that had ended when the study was stopped."""
         mine = {claim.number: claim for claim in claims}
         members = trials(self.claims.optuna_study, self.claims.folder, self.claims.objective)
         configs = [self._config(trial.number, mine) for trial in members]
         _, program = self.programs.of(configs[0], claims[0].numbers())
-        fixed = set(claims[0].numbers()) - set(program.varied)
-        if fixed:
-            raise InputError(f"space.{min(fixed)!r} decides what is compiled; a population changes numbers only")
         self.lanes = Lanes(program, configs[0], len(members))
         self.checkpoints = Checkpoints(self.claims.folder / "population")
-        saved = self.checkpoints.progress()
-        step = saved["step"] if saved else 0
+        runs = []
         for trial, resolved in zip(members, configs, strict=True):
-            member_run = run.opened(run_folder(trial.folder, resolved), resolved, self.command)
+            folder = run_folder(trial.folder, resolved)
+            locks.enter_context(sole_writer(folder))
+            runs.append(run.opened(folder, resolved, self.command))
+
+        def fresh(_: dict[str, Any]) -> Carry:
+            for member_run in runs:
+                member_run.require_layout()
+            return jax.tree.map(jnp.copy, self.lanes.carry)  # whose own buffers lanes donate as they begin
+
+        restored = self.checkpoints.restore(fresh)
+        step = restored[-1]["step"] if restored else 0
+        self.checkpoints.cut(step)
+        for trial, resolved, member_run in zip(members, configs, runs, strict=True):
             self.lanes.begin(member_run, resolved, mine.get(trial.number), step)
         self.step, self.losses = step, [math.inf] * len(members)
         self.histories: list[History] = [[{"step": 0, "from": i, **member.labels}] for i, member in enumerate(members)]
-        if saved:
-            for lane in self.lanes.running:
-                lane.run.require_layout()
-            self.lanes.carry, _, progress = self.checkpoints.restore(self.lanes.carry)
+        if restored:
+            self.lanes.carry, _, progress = restored
             self.histories = progress["histories"]
             for lane, seconds in zip(self.lanes.running, progress["seconds"], strict=True):
                 lane.seconds = seconds
@@ -157,6 +164,18 @@ class Population:
 @jax.jit
 def _taken_over(carry: Any, parents: jax.Array) -> Any:
     return jax.tree.map(lambda x: x[parents], carry)
+
+
+def require_numbers(study: Study, programs: Programs) -> None:
+    """Every dimension of a study is a number that may change while a model is trained.
+
+    Raises:
+        InputError: naming one that is not.
+    """
+    keys = [study.key(name) for name in study.space]
+    _, program = programs.of(study.config({}), keys)
+    if fixed := set(keys) - set(program.varied):
+        raise InputError(f"space.{min(fixed)!r} decides what is compiled; a population changes numbers only")
 
 
 def drawn(dimension: AnyDimension, at: float) -> float:

@@ -7,7 +7,6 @@ import tomli_w
 
 from experiments.intervals import scored
 from experiments.page import card, notes, table, tiles, write_page
-from experiments.progress import shown
 from experiments.run import Run
 from experiments.tuning import study_charts as charts
 from experiments.tuning.best_so_far import best_so_far, is_adaptive
@@ -54,7 +53,7 @@ def lines_of(tuning: Tuning, result: Outcome) -> list[str]:
         why = [f"trial {trial.number}: {trial.why}" for trial in result.ended if trial.why][:1]
         return [f"no trial has finished: {_states(result)}{cure}", *why]
     name = objective.name.replace("_", " ")
-    values = ", ".join(f"{key} = {shown(label)}" for key, label in winner.labels.items())
+    values = ", ".join(f"{key} = {words}" for key, words in winner.words.items())
     lines = [f"best of {len(result.ended)} trials: number {winner.number}, {values}"]
     lines += in_columns([[row["score"], row[name]] for row in _verdict(result, objective)])
     lines += [_doubt(result)] if _doubt(result) else []
@@ -98,10 +97,10 @@ def _states(result: Outcome) -> str:
 
 def _winner(result: Outcome, objective: Objective) -> list[str]:
     winner = result.winner
-    values = [{"value": name, "best": shown(label)} for name, label in winner.labels.items()]
+    values = [{"value": name, "best": words} for name, words in winner.words.items()]
     line = (
-        '<p class="sub">These are its first values: it took over from others, and best.toml has its line as a '
-        "schedule.</p>"
+        '<p class="sub">A value that changed is shown as all values that it had, one after the other, with the step '
+        "after which each held; best.toml has them as a schedule.</p>"
     )
     searched = _doubt(result) or (
         "The score of the search is that of the luckiest of many trials and therefore too good. What the configuration "
@@ -197,7 +196,7 @@ def _row(trial: Trial, objective: Objective) -> dict[str, str]:
     return {
         "trial": str(trial.number),
         objective.name.replace("_", " "): scored(trial.score) if trial.state == "finished" else "-",
-        **{name: shown(label) for name, label in trial.labels.items()},
+        **trial.words,
         **{name.replace("_", " "): scored(x) for name, x in trial.scores.items() if name != objective.name},
         "steps": str(trial.steps),
         "seconds": f"{sum(trial.seconds.values()):.2f}",

@@ -13,6 +13,7 @@ from experiments.tuning.claims import Claim, Claims, run_folder
 from experiments.tuning.lanes import MOST, Lane, Lanes, fitting, require_side_by_side
 from experiments.tuning.programs import Programs
 from experiments.tuning.tables import Median
+from experiments.writer import sole_writer
 
 
 class SideBySide:
@@ -28,7 +29,7 @@ class SideBySide:
         """
         self.claims, self.programs, self.command, self.ended = claims, programs, command, ended
         self.pools: dict[int, Lanes] = {}  # by the identity of their program
-        self.held: dict[int, contextlib.ExitStack] = {}  # the locks of the trials in progress
+        self.held: dict[int, contextlib.ExitStack] = {}  # the locks of the trials in progress, and of their runs
 
     def perform(self) -> None:
         """Run all trials that are left.
@@ -78,7 +79,9 @@ class SideBySide:
             claim.infeasible(str(error))
             return self._end(claim)
         for resolved, program in zip(configs, programs, strict=True):
-            trial_run = run.opened(run_folder(claim.folder, resolved), resolved, self.command)
+            folder = run_folder(claim.folder, resolved)
+            self.held[claim.number].enter_context(sole_writer(folder))
+            trial_run = run.opened(folder, resolved, self.command)
             if trial_run.result is None:
                 self._pool(program, resolved).begin(trial_run, resolved, claim)
             elif claim.ended(trial_run.result):

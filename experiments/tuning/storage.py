@@ -18,6 +18,8 @@ from experiments.tuning import space, tables
 from experiments.tuning.sampler import Seeded, lacks
 
 NAME, JOURNAL = "study", "study.journal"
+# The packages of drivers that are not named like their modules.
+PACKAGES = {"psycopg": "'psycopg[binary]'", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
 
 
 class Lock:
@@ -34,6 +36,29 @@ class Lock:
         self.lock.release()
 
 
+def require_usable(search: tables.Search) -> None:
+    """What a study needs to propose and to keep its trials is installed, and its database can be reached.
+
+    Nothing is written, except that SQLite makes an empty file.
+
+    Raises:
+        InputError: naming what to install, or why the database cannot be reached.
+    """
+    _require_sampler(search)
+    if search.storage is None:
+        return
+    import sqlalchemy  # Optuna's own, needed for databases only
+
+    try:
+        with sqlalchemy.create_engine(search.storage).connect():
+            pass
+    except ModuleNotFoundError as error:
+        cure = f"pip install {PACKAGES.get(str(error.name), error.name)}"
+        raise InputError(f"search.storage = {search.storage!r} needs the driver {error.name}: {cure}") from error
+    except Exception as error:
+        raise _unreachable(search, error) from error
+
+
 def opened(study: tables.Study, folder: Path) -> optuna.Study:
     """The study in a folder or a database; begun if there is none yet.
 
@@ -41,8 +66,7 @@ def opened(study: tables.Study, folder: Path) -> optuna.Study:
         InputError: the database or the journal cannot be read, or a library is missing.
     """
     search = study.search
-    if library := lacks(search.sampler):
-        raise InputError(f"search.sampler = 'gp' needs {library}: pip install 'optchain[gp]', or use 'tpe'")
+    _require_sampler(search)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     name = NAME if search.storage is None else _name(folder)
     try:
@@ -59,13 +83,22 @@ def opened(study: tables.Study, folder: Path) -> optuna.Study:
     except Exception as error:
         if search.storage is None:
             raise
-        first, *_ = str(error).splitlines() or [type(error).__name__]  # further lines are addresses of manuals
-        raise InputError(f"search.storage = {search.storage!r}: {first}") from error
+        raise _unreachable(search, error) from error
     if search.sampler == "grid":
         with FileLock(folder / "study.lock"):
             for point in space.grid(study.space)[len(optuna_study.get_trials(deepcopy=False)) :]:
                 optuna_study.enqueue_trial(point)
     return optuna_study
+
+
+def _require_sampler(search: tables.Search) -> None:
+    if library := lacks(search.sampler):
+        raise InputError(f"search.sampler = 'gp' needs {library}: pip install 'optchain[gp]', or use 'tpe'")
+
+
+def _unreachable(search: tables.Search, error: Exception) -> InputError:
+    first, *_ = str(error).splitlines() or [type(error).__name__]  # further lines are addresses of manuals
+    return InputError(f"search.storage = {search.storage!r}: {first}")
 
 
 def pruner(study: tables.Study) -> BasePruner:

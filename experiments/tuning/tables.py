@@ -139,10 +139,10 @@ class Population(Table):
 
 
 class Search(Table):
-    """How a study goes about it. The budget is a number of trials, seconds of training and compiling, or both."""
+    """How a study goes about it. The budget is a number of trials, seconds by the clock, or both."""
 
     trials: PositiveInt | None = None  # a grid has its own number
-    seconds: PositiveFloat | None = None  # of all ended trials together; what runs then runs to its end
+    seconds: PositiveFloat | None = None  # by the clock, all sessions together; what runs then runs to its end
     sampler: Sampler = "tpe"
     population: Population = Population()  # of that sampler, whose members are the trials
     seed: NonNegativeInt = 0  # of the sampler and, with its number, of every trial

@@ -11,10 +11,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from experiments.intervals import scored
 from experiments.logs import evaluations, read, write_table
+from experiments.progress import shown
 from experiments.tuning.objective import Objective
 from experiments.tuning.tables import Label
 
 SURPLUS = "surplus"  # the mark of a trial that was begun when the budget was used up already, by another process
+
+FEW = 3  # changes of a schedule that are shown one by one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +46,12 @@ class Trial:
         logs = sorted(self.folder.glob("*/metrics.jsonl"))
         return [evaluations(read(log)) for log in logs]
 
+    @property
+    def words(self) -> dict[str, str]:
+        """Its values by dimension, as short as they can be read; of the member of a population, those one after the
+        other that it had in the course of its training."""
+        return {name: _words((self.schedule or {}).get(name, label)) for name, label in self.labels.items()}
+
     def row(self) -> dict[str, Any]:
         """What the table of trials says of it."""
         return {
@@ -58,8 +67,7 @@ class Trial:
         }
 
     def __str__(self) -> str:
-        point = "  ".join(f"{name}={label:.4g}" if isinstance(label, float) else f"{name}={label}"
-                          for name, label in self.labels.items())  # fmt: skip
+        point = "  ".join(f"{name}={words}" for name, words in self.words.items())
         ending = scored(self.score) if self.state == "finished" else f"{self.state} at step {self.steps}"
         return f"trial {self.number}  {point}  {self.why or ending}"
 
@@ -102,6 +110,16 @@ def _trial(frozen: FrozenTrial, folder: Path, sign: float) -> Trial:
         folder=folder_of(folder, frozen.number),
         schedule=told.get("schedule"),
     )
+
+
+def _words(value: Any) -> str:
+    if not isinstance(value, dict):
+        return shown(value)
+    first, *later = value["values"]
+    pieces = [f"{shown(x)} (step {step})" for x, step in zip(later, value["boundaries"], strict=True)]
+    if len(pieces) > FEW:
+        pieces = [f"... {len(pieces) - 1} values ...", pieces[-1]]
+    return " -> ".join([shown(first), *pieces])
 
 
 def folder_of(folder: Path, number: int) -> Path:

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import functools
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,18 +27,19 @@ from experiments.tuning.claims import Claims, seed_of
 from experiments.tuning.display import Standings
 from experiments.tuning.lanes import require_side_by_side
 from experiments.tuning.objective import Objective, objective
-from experiments.tuning.population import Population
+from experiments.tuning.population import Population, require_numbers
 from experiments.tuning.programs import Programs
 from experiments.tuning.side_by_side import SideBySide
 from experiments.tuning.tables import Study
 from experiments.tuning.trials import Trial, best, trials, write_trials
 from experiments.tuning.workers import in_processes
+from experiments.writer import remove, sole_writer
 
 
 @dataclasses.dataclass(frozen=True)
 class Tuning:
-    """A study in its folder: `study.json`, `run.json`, `trials.csv`, `best.toml`, `trials/`, `fresh/`, and the journal
-    of the trials or, in `database.json`, the name that they have in a database."""
+    """A study in its folder: `study.json`, `run.json`, `trials.csv`, `best.toml`, `trials/`, `fresh/`, `clock/`, and
+    the journal of the trials or, in `database.json`, the name that they have in a database."""
 
     study: Study
     folder: Path
@@ -67,10 +67,11 @@ class Tuning:
         return trials(self.claims.optuna_study, self.folder, self.objective)
 
     def require_valid(self) -> None:
-        """The configuration can be run, and with every choice and both ends of every range.
+        """The configuration can be run, and with every choice and both ends of every range; what the search needs is
+        installed. Nothing is written.
 
         Raises:
-            InputError: naming the dimension and the value.
+            InputError: naming the dimension and the value, or what to install.
         """
         search, part = self.study.search, self.study.search.parts[0]
         build(self.study.config({}, part), self.source)
@@ -84,6 +85,9 @@ class Tuning:
             except InputError as error:
                 raise InputError(f"{where}: {error}") from None
             build(resolved, where)
+        if search.sampler == "population":
+            require_numbers(self.study, self.programs)
+        storage.require_usable(search)
 
     def prepare(self, overwrite: bool) -> None:
         """Make the folder, or take the one in which the study was begun.
@@ -92,13 +96,12 @@ class Tuning:
             InputError: the folder holds something else, or another study.
         """
         path = self.folder / "study.json"
-        if is_taken(self.folder):
-            if not path.is_file():
-                raise InputError(f"{self.folder} exists and is no study of ours; choose another --out")
-            if overwrite:
-                shutil.rmtree(self.folder)
-            else:
-                run.require_unchanged(self.folder, self._refused(config.load(path, table=Study)))
+        if is_taken(self.folder) and not path.is_file():
+            raise InputError(f"{self.folder} exists and is no study of ours; choose another --out")
+        if path.is_file() and overwrite:
+            remove(self.folder)
+        elif path.is_file():
+            run.require_unchanged(self.folder, self._refused(config.load(path, table=Study)))
         self.folder.mkdir(parents=True, exist_ok=True)
         Run(self.folder).write("study.json", self.study.model_dump())
         Run(self.folder).describe(self.command)
@@ -115,6 +118,7 @@ class Tuning:
         with contextlib.nullcontext() if quiet else Standings(self.claims.budget, self.objective) as display:
 
             def look() -> None:
+                self.claims.clock.tick()
                 trials = self.trials()
                 write_trials(trials, self.folder / "trials.csv")
                 if display:
@@ -145,8 +149,7 @@ class Tuning:
         # With the seed of its run, where it is one: what `train` makes of it is then what the search saw.
         once = self.study.search.runs == 1 and winner.schedule is None
         seed = {"seed": seed_of(self.study.search.seed, winner.number, 0)} if once else {}
-        values = winner.schedule or space.values(winner.labels, self.study.space)
-        resolved = self.study.config(values, train=seed)
+        resolved = self.study.config(winner.schedule or space.values(winner.labels, self.study.space), train=seed)
         self._write_best(winner, resolved, [])
         runs = self.fresh(resolved, f"trial={winner.number}")
         self._write_best(winner, resolved, runs)
@@ -173,12 +176,14 @@ class Tuning:
     def _anew(self, resolved: Config, name: str, seed: int) -> Run:
         """The ended run of a configuration with a seed."""
         config = resolved.model_copy(update={"train": resolved.train.model_copy(update={"seed": seed})})
-        fresh_run = run.opened(self.fresh_run(name, seed).folder, config, self.command)
-        if fresh_run.result is None:
-            experiment, program = self.programs.of(config, [self.study.key(name) for name in self.study.space])
-            signal = Trainer(experiment, fresh_run, program=program, display=Quiet()).train()
-            if signal is not None:
-                raise Interrupted(signal)
+        folder = self.fresh_run(name, seed).folder
+        with sole_writer(folder):
+            fresh_run = run.opened(folder, config, self.command)
+            if fresh_run.result is None:
+                experiment, program = self.programs.of(config, [self.study.key(name) for name in self.study.space])
+                signal = Trainer(experiment, fresh_run, program=program, display=Quiet()).train()
+                if signal is not None:
+                    raise Interrupted(signal)
         return fresh_run
 
     @property

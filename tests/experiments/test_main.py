@@ -70,7 +70,8 @@ def test_help_answers_without_jax():
 def test_a_run_folder_holds_everything(finished):
     folder, done = finished
     assert {path.name for path in folder.iterdir()} == {
-        *("checkpoints", "config.json", "metrics.csv", "metrics.jsonl", "report.html", "result.json", "run.json")
+        *("checkpoints", "config.json", "metrics.csv", "metrics.jsonl", "report.html", "result.json", "run.json"),
+        "writer.lock",
     }
     assert "finished at step 60" in done.stdout and "test" in done.stdout and str(folder / "report.html") in done.stdout
     rows = read(folder / "metrics.jsonl")

@@ -10,6 +10,7 @@ import chex
 import numpy as np
 import pytest
 import small_runs
+from tiers import one_of_each
 
 import optchain as oc
 from experiments import config, run
@@ -228,3 +229,49 @@ def test_what_is_no_rename_is_bad_input(tmp_path, capsys):
     ]:
         assert main(["train", str(small_runs.small(tmp_path)), *arguments]) == 2
         assert message in capsys.readouterr().err
+
+
+def cut(path):
+    """Damage a file as a full disk does."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+DAMAGES = {
+    "cut": lambda step: cut(step / "state" / "_METADATA"),
+    "progress": lambda step: cut(step / "progress" / "metadata"),
+    "array": lambda step: cut(max((step / "state").rglob("d/*"), key=lambda path: path.stat().st_size)),
+    "absent": lambda step: shutil.rmtree(step / "state"),
+    "empty": lambda step: [shutil.rmtree(step), step.mkdir()],
+}
+
+
+@pytest.mark.parametrize("damage", one_of_each(list(DAMAGES)))
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(finished, damage, capsys):
+    folder, path = finished.run.folder, finished.run.folder.parent / "small.toml"
+    (folder / "result.json").unlink()  # as after a kill
+    assert small_runs.saved(folder) == [40, 60]
+    DAMAGES[damage](folder / "checkpoints" / "60")
+    before = files(folder)
+    assert main(["evaluate", str(folder)]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{folder}/checkpoints/60 is damaged: ") and line.endswith("; going back to step 40")
+    assert files(folder) == before
+    resumed = reopened(folder, config.load(path))
+    assert "60 is damaged: " in capsys.readouterr().err
+    assert resumed.progress["step"] == 40 and (folder / "damaged" / "60").is_dir()
+    assert resumed.train() is None and small_runs.saved(folder) == [40, 60]
+    chex.assert_trees_all_equal(resumed.carry["params"], finished.carry["params"])
+
+
+def test_where_all_checkpoints_are_damaged_one_line_says_so(finished, capsys):
+    folder, path = finished.run.folder, finished.run.folder.parent / "small.toml"
+    (folder / "result.json").unlink()
+    for step in (40, 60):
+        cut(folder / "checkpoints" / str(step) / "state" / "_METADATA")
+    before = files(folder)
+    for command in (["train", str(path), "--out", str(folder), "--resume"], ["evaluate", str(folder)]):
+        assert main(command) == 2
+        first, last = capsys.readouterr().err.splitlines()
+        assert "60 is damaged: " in first and "40 is damaged: JSONDecodeError" in last and "Traceback" not in last
+        assert last.endswith("there is no checkpoint before it, begin again with --overwrite")
+    assert files(folder) == before | {path.relative_to(folder): b"" for path in folder.glob("writer.lock")}

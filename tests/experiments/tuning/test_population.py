@@ -1,4 +1,5 @@
 import csv
+import html
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ from experiments.__main__ import main
 from experiments.evaluate import scores_of
 from experiments.run import Run
 from experiments.signals import Interrupted
+from experiments.tuning.outcome import _ends
 from experiments.tuning.population import Population
+from experiments.tuning.trials import Trial
 
 SEARCH = """
 sampler = "population"
@@ -89,6 +92,7 @@ def test_what_is_no_number_of_the_loop_is_an_error(tmp_path, capsys):
     path = small_studies.written(tmp_path, search=SEARCH, space=space)
     assert main(["tune", str(path), "--out", str(tmp_path / "other")]) == 2
     assert "a population changes numbers" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize("key", ["seeds = 2", "folds = 3", 'parallel = "processes"', "seconds = 3.0"])
@@ -96,3 +100,24 @@ def test_a_population_trains_to_its_end(tmp_path, capsys, key):
     path = small_studies.written(tmp_path, search=SEARCH + key, space=RATE)
     assert main(["tune", str(path), "--out", str(tmp_path / "out")]) == 2
     assert f"leave out search.{key.split()[0]}" in capsys.readouterr().err
+
+
+def test_the_best_is_shown_as_the_schedule_that_it_was(tmp_path, capsys):
+    folder = trained(tmp_path)
+    key, text = "optimizer.lr.learning_rate", capsys.readouterr().out
+    best = config.load(folder / "best.toml").optimizer["lr"]["learning_rate"]
+    best = best if isinstance(best, dict) else {"values": [best], "boundaries": []}  # of a member that never moved
+    first, *later = best["values"]
+    pieces = [f"{x:.4g} (step {step})" for x, step in zip(later, best["boundaries"], strict=True)]
+    words = " -> ".join([f"{first:.4g}", *pieces])
+    assert f"{key} = {words}\n" in text
+    assert f">{html.escape(words)}</td>" in (folder / "report.html").read_text()
+
+
+def test_a_long_schedule_is_shown_by_its_ends():
+    values = {"use": "piecewise", "values": [0.1, 0.2, 0.3, 0.4, 0.5], "boundaries": [10, 20, 30, 40]}
+    common = {"scores": {}, "steps": 50, "seconds": {}, "why": "", "folder": None}
+    trial = Trial(number=0, labels={"a": 0.1, "b": 1}, state="finished", score=0.5, schedule={"a": values}, **common)
+    assert trial.words == {"a": "0.1 -> ... 3 values ... -> 0.5 (step 40)", "b": "1"}
+    assert str(trial) == "trial 0  a=0.1 -> ... 3 values ... -> 0.5 (step 40)  b=1  0.5000"
+    assert _ends(trial) == {"a": 0.5, "b": 1}

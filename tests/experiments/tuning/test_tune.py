@@ -1,7 +1,9 @@
 import csv
+import dataclasses
 import json
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -20,8 +22,9 @@ from experiments.experiment import build
 from experiments.logs import read
 from experiments.progress import Quiet
 from experiments.signals import Interrupted
-from experiments.tuning import storage
+from experiments.tuning import one_by_one, storage
 from experiments.tuning.claims import seed_of
+from experiments.tuning.clock import Clock
 from experiments.tuning.programs import Programs, probed
 
 WIDTH = '"model.hidden" = { use = "choice", values = [[4], [8]] }'
@@ -143,6 +146,48 @@ def test_a_budget_of_seconds_ends_where_nothing_can_be_trained(tmp_path, capsys)
     assert all(trial.state == "infeasible" and trial.seconds["compiling"] > 0 for trial in infeasible)
 
 
+def test_a_budget_of_seconds_is_the_clocks(tmp_path, monkeypatch):
+    """What is neither training nor compiling counts, too: here the time that showing takes."""
+    show = Quiet.show
+    monkeypatch.setattr(Quiet, "show", lambda self, row: (time.sleep(0.2), show(self, row)))
+    search = 'seconds = 1.0\nsampler = "random"\nfresh = 0'
+    found = small_studies.tuning(tmp_path, search=search)
+    began = time.perf_counter()
+    found.search()
+    took = time.perf_counter() - began
+    trials = found.trials()
+    assert 2 <= len(trials) <= 3 and took < 5
+    assert all(trial.seconds["training"] < 0.2 for trial in trials)
+    small_studies.Tuning(found.study, found.folder, "study.toml", "").search()  # no new budget
+    assert len(found.trials()) == len(trials)
+
+
+def test_the_clock_counts_each_moment_once(tmp_path):
+    clock = Clock(tmp_path)
+    clock.tick()
+    for name, times in {"killed": [10, 15], "beside": [12, 18], "within": [13, 14], "later": [30, 31]}.items():
+        (tmp_path / "clock" / f"{name}.json").write_text(json.dumps(times))
+    assert 9 <= clock.spent() < 10
+
+
+def test_short_trials_write_no_checkpoints_and_long_ones_do(tmp_path, monkeypatch, capsys):
+    search = 'trials = 1\nsampler = "random"\nfresh = 0'
+    found = small_studies.searched(tmp_path, search=search)
+    (one,) = found.trials()[0].folder.glob("seed=*")
+    assert small_runs.saved(one) == []
+    assert main(["evaluate", str(one)]) == 2
+    assert "has no checkpoint; a trial of a study keeps none of its end" in capsys.readouterr().err
+    monkeypatch.setattr(one_by_one, "REST", 1e-9)
+    long = small_studies.tuning(tmp_path, "long", search=search)
+    long = dataclasses.replace(
+        long,
+        study=long.study.model_copy(update={"train": long.study.train.model_copy(update={"checkpoint_every": 10})}),
+    )
+    long.search()
+    (one,) = long.trials()[0].folder.glob("seed=*")
+    assert small_runs.saved(one) == [10]
+
+
 def test_the_best_configuration_makes_the_score_that_was_found(tmp_path):
     found = small_studies.searched(tmp_path)
     found.finish()
@@ -191,6 +236,24 @@ def test_values_that_never_fit_are_errors_before_anything_runs(tmp_path, capsys)
     (tmp_path / "file").write_text("")
     assert main(["tune", str(small_studies.written(tmp_path)), "--out", str(tmp_path / "file")]) == 2
     assert "file exists and is no study of ours" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("search", "message"),
+    [
+        ('sampler = "gp"', "search.sampler = 'gp' needs torch: pip install 'optchain[gp]'"),
+        ('storage = "postgresql+psycopg2://nobody@localhost/x"', "needs the driver psycopg2: pip install psycopg2-b"),
+        ('storage = "nonsense://x"', "search.storage = 'nonsense://x': Can't load plugin"),
+        ('storage = "sqlite:////nonexistent/x.db"', "unable to open database file"),
+    ],
+)
+def test_what_is_not_installed_is_known_before_anything_is_written(tmp_path, capsys, monkeypatch, search, message):
+    monkeypatch.setattr(storage, "lacks", lambda sampler: "torch" if sampler == "gp" else None)
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    path, out = small_studies.written(tmp_path, search=f"trials = 1\nfresh = 0\n{search}"), tmp_path / "out"
+    assert main(["tune", str(path), "--out", str(out)]) == 2
+    assert message in capsys.readouterr().err
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("parallel", ["none", "vmap"])
