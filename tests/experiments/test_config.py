@@ -6,6 +6,7 @@ import small_runs
 from experiments import config
 from experiments.errors import InputError
 from experiments.experiment import build
+from experiments.tuning.tables import Study
 
 
 def load(tmp_path, *sets):
@@ -31,6 +32,15 @@ def test_overrides_are_toml_and_else_strings(tmp_path):
     assert (found.model.hidden, found.model.activation, found.train.seed) == ([4, 5], "tanh", 3)
 
 
+def test_a_quoted_key_keeps_its_dots_and_its_equals_signs(tmp_path):
+    width = """space."model.width"={use='int', low=4, high=8}"""
+    decay = """optimizer.decay={use='add_decayed_weights', mask={'a=b' = true}}"""
+    path = small_runs.small(tmp_path)
+    study = config.load(path, [width, "search={sampler='random', trials=2}", "model={depth=1, width=4}"], Study)
+    assert list(study.space) == ["model.width"]
+    assert config.load(path, [decay, "optimizer.decay.mask.'a=b'=false"]).optimizer["decay"]["mask"] == {"a=b": False}
+
+
 @pytest.mark.parametrize(
     "override, message",
     [
@@ -47,7 +57,10 @@ def test_overrides_are_toml_and_else_strings(tmp_path):
         ("train.checkpoint_every=30", "checkpoint_every = 30 is no multiple of evaluate_every = 20"),
         ("model.initializer=uniform", "initializer 'uniform' needs an initializer_scale"),
         ("model.initializer_scale=0.1", "initializer 'lecun' takes no initializer_scale"),
-        ("train.steps", "--set train.steps: wanted dotted.key=value"),
+        ("train.steps", "--set train.steps: expected dotted.key=value"),
+        ("train.*.steps=3", "--set train.*.steps=3: expected dotted.key=value"),
+        ("train.steps=3 4", "--set: train.steps: found '3 4'"),
+        ('optimizer."a.b".use=scale_by_admam', "did you mean 'scale_by_adam'"),
         ("train.steps.more=1", "--set train.steps.more=1: train.steps is 60, no table"),
         ("optimizer.adam.b3=0.9", "optimizer.adam.b3: scale_by_adam has no such argument; valid: b1, b2"),
         ("optimizer.adam.use=scale_by_admam", "did you mean 'scale_by_adam'"),
