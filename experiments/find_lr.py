@@ -18,7 +18,7 @@ from experiments.charts import COLORS, svg
 from experiments.config import flat
 from experiments.errors import InputError
 from experiments.experiment import Experiment
-from experiments.files import is_taken
+from experiments.files import is_taken, naming
 from experiments.page import card, tiles, write_page
 from experiments.program import Program
 from optchain.core.paths import nearest
@@ -158,7 +158,8 @@ def prepare(folder: Path) -> None:
 
 def write(sweep: Sweep, folder: Path, command: str) -> None:
     """Write `rates.csv` and `report.html` in a folder."""
-    with (folder / "rates.csv").open("w", newline="") as file:
+    path = folder / "rates.csv"
+    with naming(path), path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["rate", "loss", "smoothed"])
         writer.writerows(zip(*(x.tolist() for x in (sweep.rates, sweep.losses, sweep.smoothed)), strict=True))

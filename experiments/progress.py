@@ -6,6 +6,8 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from experiments.intervals import unsigned_zero
+
 
 class Display:
     """Shows the evaluations of a run, with loss, metric, learning rate and steps per second."""
@@ -62,4 +64,4 @@ class Quiet:
 
 def shown(value: Any) -> str:
     """A number as short as it can be read."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return unsigned_zero(f"{value:.4g}") if isinstance(value, float) else str(value)

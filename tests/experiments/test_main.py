@@ -1,6 +1,8 @@
 import csv
+import datetime
 import json
 import os
+import platform
 import re
 import signal
 import sys
@@ -72,6 +74,12 @@ def test_a_run_folder_holds_everything(finished):
     assert {path.name for path in folder.iterdir()} == {
         *("checkpoints", "config.json", "metrics.csv", "metrics.jsonl", "report.html", "result.json", "run.json")
     }
+    about = json.loads((folder / "run.json").read_text())
+    began = datetime.datetime.fromisoformat(about["began"])
+    assert abs(datetime.datetime.now(datetime.UTC) - began) < datetime.timedelta(hours=1)
+    assert about["host"] == platform.node() and {"jax", "numpy", "optchain"} <= set(about["versions"])
+    if (small_runs.ROOT / ".git").exists():
+        assert re.fullmatch("[0-9a-f]{40}", about["commit"]) and isinstance(about["dirty"], bool)
     assert "finished at step 60" in done.stdout and "test" in done.stdout and str(folder / "report.html") in done.stdout
     rows = read(folder / "metrics.jsonl")
     assert [row["step"] for row in rows if "loss" in row] == list(range(1, 61))
