@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from experiments import tables
 from experiments.charts import COLORS, svg
 from experiments.config import flat
+from experiments.doing import say
 from experiments.errors import InputError
 from experiments.experiment import Experiment
 from experiments.files import is_taken, naming
@@ -123,6 +124,7 @@ def sweep(built: Experiment, key: str, low: float, high: float, steps: int) -> S
         steps: how many.
     """
     program, losses = Program(built), np.zeros(0)
+    say(f"{key}: compiling, then up to {steps} steps from {low:g} to {high:g}")
     carry = program.start(built.config)
     while len(losses) < steps and not _end(losses):
         carry, logs, _ = program.run(built.config, carry, min(CHUNK, steps - len(losses)))

@@ -6,6 +6,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from experiments.doing import say
 from experiments.intervals import unsigned_zero
 
 
@@ -18,11 +19,13 @@ class Display:
         self.bar = Progress(*columns, console=self.console) if self.console.is_terminal else None
         if self.bar:
             self.task = self.bar.add_task("compiling", total=steps, completed=done)
-        self.steps, self.metric_name = steps, metric_name
+        self.steps, self.metric_name, self.ended = steps, metric_name, done >= steps
 
     def __enter__(self) -> Self:
         if self.bar:
             self.bar.start()
+        elif not self.ended:
+            say("compiling")
         return self
 
     def __exit__(self, *_: object) -> None:
