@@ -68,10 +68,22 @@ def test_a_quoted_key_keeps_its_dots_and_its_equals_signs(tmp_path):
         ("optimizer.adm.b1=0.9", "optimizer.adm"),
         ("model.channels=[4]", "model.channels: the inputs of task 'circles' are vectors, not images"),
         ("task.test=999", "task.test: 999 of 1000 examples"),
+        ("train.batch=700", "train.batch: 700 examples, more than the 600 that are trained on"),
+        ("train.batch={use='random', sizes=[8, 800], micro=8}", "train.batch: 800 examples, more than the 600 that"),
+        (
+            "optimizer.lr={use='scale_by_learning_rate', learning_rate=-0.1}",
+            "small.toml: optimizer.lr.learning_rate = -0.1 would raise the loss; expected 0.1, for the link descends",
+        ),
+        ("optimizer={a={use='optax.adam', learning_rate=-0.1}}", "optimizer.a.learning_rate = -0.1 would raise"),
     ],
 )
 def test_errors_name_the_place_and_the_nearest_name(tmp_path, override, message):
     assert message in refused(tmp_path, override)
+
+
+def test_a_negative_rate_whose_sign_is_kept_and_large_batches_with_replacement_are_fine(tmp_path):
+    kept = "optimizer.lr={use='scale_by_learning_rate', learning_rate=-0.1, flip_sign=false}"
+    build(load(tmp_path, kept, "train.sampling='balanced'", "train.batch=700"), "small.toml")
 
 
 def test_an_error_in_the_file_names_the_file(tmp_path):
