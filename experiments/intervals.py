@@ -33,6 +33,14 @@ class Interval:
             return "-"
         return scored(self.mean) if math.isnan(self.half) else f"{scored(self.mean)} ± {scored(self.half, self.mean)}"
 
+    @property
+    def percent(self) -> str:
+        """The same of a fraction, as a percentage."""
+        if math.isnan(self.mean):
+            return "-"
+        half = "" if math.isnan(self.half) else f" ± {100 * self.half:.2f}"
+        return f"{100 * self.mean:.2f}{half} %"
+
 
 def interval(values: Sequence[float]) -> Interval:
     """The mean of independent numbers and its confidence interval."""
