@@ -75,7 +75,7 @@ def _means(groups: list[Configuration], task: Task) -> list[dict[str, str]]:
     for number, group in enumerate(groups, 1):
         first = {"configuration": str(number)} if len(groups) > 1 else {}
         scored = [run.result["scores"] for run in group.scored if run.result]
-        for split in task.splits:
+        for split in reversed(task.splits):
             for model in dict.fromkeys(model for scores in scored for model in scores.get(split, {})):
                 metric = group.mean(split, model, task.metric_name)
                 rows.append(
@@ -128,7 +128,7 @@ def _ending(run: Run) -> str:
 def _score_rows(task: Task, scores: Scores) -> list[dict[str, str]]:
     return [
         {"split": split, "model": model, "loss": scored(values["loss"]), task.metric_name: _metric(task, split, values)}
-        for split in task.splits
+        for split in reversed(task.splits)  # the test examples, which took no part in any choice, first
         for model, values in scores.get(split, {}).items()
     ]
 
@@ -230,7 +230,7 @@ def _details(name: str, run: Run, unfold: bool) -> str:
     sections = {
         "Command": run.about["command"],
         "Chain": str(oc.from_config(config.optimizer)),
-        "Resolved configuration": json.dumps(config.model_dump(), indent=2),
+        "Resolved configuration": json.dumps(config.model_dump(exclude_none=True), indent=2),
         "Machine": run.surroundings,
     }
     blocks = "\n".join(f"<h3>{title}</h3>{card(text)}" for title, text in sections.items())

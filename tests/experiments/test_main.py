@@ -111,7 +111,10 @@ def test_the_report_is_one_page_with_everything(finished):
         "&quot;steps&quot;: 60",
     ):
         assert text in page
-    assert not any(text in page for text in ("<script", "<link", "src=", "url(http"))
+    assert not any(text in page for text in ("<script", "<link", "src=", "url(http", ": null"))
+    table = page[page.index("<h2>Result</h2>") :]  # the test examples first, which took no part in any choice
+    assert re.findall(">(train|validation|test)<", table)[::2] == ["test", "validation", "train"]
+    assert {"<!-- loss -->", "<!-- accuracy -->", "<!-- norm -->"} <= set(re.findall("<!-- .* -->", page))
 
 
 def test_evaluate_scores_the_checkpoint_as_the_run_did(finished, command):

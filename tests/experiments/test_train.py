@@ -147,6 +147,7 @@ def test_runs_that_differ_in_their_seed_have_one_mean_and_what_differs_is_at_the
     assert first in text and text.index(first) < text.index("Result")
     half = stats.t.ppf(0.975, 1) * 0.1  # of two runs: the third diverged
     assert f"1 train parameters {0.3:.4f} ± {half:.4f} {70:.2f} ± {100 * half:.2f} % 2 of 3" in text
+    assert text.index("1 test parameters") < text.index("1 validation parameters") < text.index("1 train parameters")
     assert "2 test parameters 2.1000 90.00 % 1 of 1" in text and "diverged at step 60" in text
     write(few, tmp_path / "report.html")
     text = text_of(tmp_path / "report.html")
