@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from experiments.commands import claims, compare, evaluate, find_batch, find_lr, predict, report, train, tune
+from experiments.doing import say
 from experiments.errors import InputError
 
 COMMANDS = {
@@ -22,6 +23,7 @@ COMMANDS = {
 def main(arguments: list[str]) -> int:
     """Run a command; the exit code."""
     options = parser().parse_args(arguments)
+    say(f"{options.name}: loading")  # JAX and the task: seconds
     try:
         return COMMANDS[options.name].run(options)
     except (InputError, OSError) as error:

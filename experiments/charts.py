@@ -36,6 +36,7 @@ def chart(
     log: bool = False,
     level: tuple[str, float] | None = None,
     changes: Sequence[float] = (),
+    ylabel: str | None = None,
 ) -> str:
     """One chart as an `<svg>` element.
 
@@ -45,6 +46,7 @@ def chart(
         log: a logarithmic axis.
         level: the label and the value of a horizontal line.
         changes: steps of vertical lines, after which something was changed by hand.
+        ylabel: of the values; the title if left out.
     """
 
     def draw(axes: Axes) -> None:
@@ -60,7 +62,7 @@ def chart(
         if changes or any(curve.get("label") for curve in curves):
             axes.legend(fontsize=8)
 
-    return svg(title, "step", draw)
+    return svg(title, "step", draw, ylabel=title if ylabel is None else ylabel)
 
 
 def forest(title: str, xlabel: str, rows: Sequence[tuple[str, Sequence[float], Interval]]) -> str:
@@ -79,7 +81,9 @@ def forest(title: str, xlabel: str, rows: Sequence[tuple[str, Sequence[float], I
     return svg(title, xlabel, draw, (11.2, 0.9 + 0.32 * len(rows)))
 
 
-def svg(title: str, xlabel: str, draw: Callable[[Axes], None], size: tuple[float, float] = (5.4, 3.1)) -> str:
+def svg(
+    title: str, xlabel: str, draw: Callable[[Axes], None], size: tuple[float, float] = (5.4, 3.1), ylabel: str = ""
+) -> str:
     """What `draw` does to a pair of axes, as an `<svg>` element of so many inches."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
@@ -87,6 +91,8 @@ def svg(title: str, xlabel: str, draw: Callable[[Axes], None], size: tuple[float
         draw(axes)
         axes.set_title(title, loc="left", fontweight="bold", color="#1f2933")
         axes.set_xlabel(xlabel, color="#52606d")
+        if ylabel:
+            axes.set_ylabel(ylabel, color="#52606d")
         axes.tick_params(colors="#52606d")
         buffer = io.StringIO()
         FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})

@@ -28,6 +28,7 @@ from optchain.core.describe import in_columns
 WIDE = (11.2, 5.2)  # inches
 DASHES = ("-", "--", ":", "-.")
 FEW = 6  # optimizers, of more of which the intervals of a search hide one another
+LEVEL = 0.05  # of the corrected p by t, from which on two optimizers are not told apart
 SEEDS = 5  # fewer fresh seeds say little
 ADAM, SGD = {"adam", "adamw", "scale_by_adam"}, {"sgd", "momentum", "nesterov", "trace"}
 
@@ -44,16 +45,16 @@ def write(comparison: Comparison, tunings: dict[str, Tuning], folder: Path) -> l
                  standing.result) for standing in ranked]),
         *(
             svg(f"validation {name} against {label}: mean of the fresh seeds, 95 % interval", label,
-                lambda axes, x=x: _curves(axes, ranked, style, x), WIDE)
+                lambda axes, x=x: _curves(axes, ranked, style, x), WIDE, f"validation {name}")
             for label, x in (("step", "step"), ("seconds of training", "seconds"))
         ),
         *(
             svg(f"best validation {name} so far against {label}{_kind(comparison, ranked)}", label,
-                lambda axes, x=x: _budget(axes, ranked, style, x), WIDE)
+                lambda axes, x=x: _budget(axes, ranked, style, x), WIDE, f"validation {name}")
             for label, x in (("trials", "trials"), ("seconds of training and compiling", "seconds"))
         ),
         svg(f"validation {name} of every trial along the first dimension; the best is filled", _numbers(comparison),
-            lambda axes: _tuning(axes, ranked, style), WIDE),
+            lambda axes: _tuning(axes, ranked, style), WIDE, f"validation {name}"),
     ]  # fmt: skip
     body = [
         f'<p class="sub">{html.escape(_how(comparison, ranked))}</p>',
@@ -96,6 +97,7 @@ def rows_of(ranked: list[Standing]) -> list[dict[str, str]]:
         rows.append(
             {
                 "optimizer": standing.name,
+                "against the first": "the best mean" if i == 0 else _verdict(corrected[0][i - 1]),
                 "best point": _point(standing),
                 f"validation {_score(ranked)}": str(standing.result),
             }
@@ -194,7 +196,8 @@ def _how(comparison: Comparison, ranked: list[Standing]) -> str:
 
 def _tests(ranked: list[Standing], seeds: int) -> str:
     return (
-        "p: that the difference to the first, on the same seeds, is chance; by a paired t-test and by flipping the "
+        f"Not told apart: p by t is {LEVEL:g} or more, so that the order may be chance. p: that the difference to the "
+        "first, on the same seeds, is chance; by a paired t-test and by flipping the "
         f"signs of the differences, both two-sided with Holm's correction for {len(ranked) - 1} comparisons. Flipping "
         f"the signs of {seeds} differences gives no less than {2 / 2**seeds:.3g} before the correction."
     )
@@ -218,6 +221,10 @@ def _kind(comparison: Comparison, ranked: list[Standing]) -> str:
         return ", as observed"
     shaded = ", 95 % interval" if len(ranked) <= FEW else ""
     return f": expected{shaded}; diverged or pruned counts as the worst of all"
+
+
+def _verdict(p: float) -> str:
+    return "not told apart" if math.isnan(p) or p >= LEVEL else "worse"
 
 
 def _p(value: float) -> str:

@@ -21,7 +21,8 @@ def load(path: Path | str, sets: list[str] | None = None, table: type[Loaded] = 
 
     Args:
         path: the file.
-        sets: overrides, each `dotted.key=value`. A value is written as in TOML; what is not TOML is a string.
+        sets: overrides, each `dotted.key=value`, written as in TOML: a quoted key keeps its dots. A value that is not
+            TOML is a string.
         table: what the file describes, a run or a comparison.
 
     Raises:
@@ -33,7 +34,7 @@ def load(path: Path | str, sets: list[str] | None = None, table: type[Loaded] = 
     try:
         return table.model_validate(data)
     except pydantic.ValidationError as error:
-        overridden = [text.partition("=")[0].strip() + "." for text in sets or []]
+        overridden = [".".join(_assigned(text)[0]) + "." for text in sets or []]
         lines = []
         for dotted, problem in problems(error, table):
             source = (
@@ -98,10 +99,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _override(data: dict[str, Any], text: str) -> None:
-    dotted, equals, value = (part.strip() for part in text.partition("="))
-    *parents, last = dotted.split(".")
-    if not equals or not all([*parents, last]):
-        raise InputError(f"--set {text}: wanted dotted.key=value, such as optimizer.lr.peak=1e-3")
+    (*parents, last), value = _assigned(text)
     table = data
     for depth, name in enumerate(parents, 1):
         table = table.setdefault(name, {})
@@ -111,6 +109,22 @@ def _override(data: dict[str, Any], text: str) -> None:
         table[last] = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         table[last] = value
+
+
+def _assigned(text: str) -> tuple[list[str], str]:
+    """The parts of an override's key, and its value."""
+    for at in (i for i, letter in enumerate(text) if letter == "="):  # a quoted key may hold some
+        try:
+            table, names = tomllib.loads(f"{text[:at]} = true"), []
+        except tomllib.TOMLDecodeError:
+            continue
+        while isinstance(table, dict):
+            ((name, table),) = table.items()
+            names.append(name)
+        return names, text[at + 1 :].strip()
+    raise InputError(
+        f'--set {text}: expected dotted.key=value, such as optimizer.lr.peak=1e-3, or space."model.width"={{...}}'
+    )
 
 
 def _place(error: Any, table: type[Table]) -> tuple[Any, ...]:

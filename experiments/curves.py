@@ -52,7 +52,9 @@ def optimizer_charts(logs: dict[str, Rows]) -> list[str]:
             for j, name in enumerate(watched)
         ]
         if curves:
-            norms.append(chart("norms per link" + (f": {run}" if len(logs) > 1 else ""), curves, log=True))
+            norms.append(
+                chart("norms per link" + (f": {run}" if len(logs) > 1 else ""), curves, log=True, ylabel="norm")
+            )
     titled = {"learning rate": rates, "sparsity": sparsities, "examples a step": sizes}
     charts = [chart(title, curves, changes=changes(logs)) for title, curves in titled.items() if curves]
     return [*charts, *norms]

@@ -59,7 +59,11 @@ class Task:
 def split(
     inputs: np.ndarray, targets: np.ndarray, table: tables.Task, stratify: bool
 ) -> tuple[dict[str, Split], dict[str, np.ndarray]]:
-    """The examples of each split, and their rows. The test split depends on the seed and its own size only."""
+    """The examples of each split, and their rows. The test split depends on the seed and its own size only.
+
+    Raises:
+        InputError: there are too few examples, or the targets of those for training are all the same.
+    """
     rest, rows = np.arange(len(inputs)), {}
     for name in ("test", "validation"):
         held = getattr(table, name)
@@ -71,8 +75,22 @@ def split(
                 rest, rows[name] = train_test_split(rest, test_size=held, random_state=table.seed, stratify=labels)
             except ValueError as error:
                 raise InputError(f"task.{name}: {held} of {len(inputs)} examples: {error}") from None
+    require_varied(targets[rest])
     rows = {"train": rest, **{name: rows[name] for name in ("validation", "test") if name in rows}}
     return {name: (inputs[at], targets[at]) for name, at in rows.items()}, rows
+
+
+def require_varied(targets: np.ndarray) -> None:
+    """The targets of the training examples differ.
+
+    Raises:
+        InputError: there is nothing to learn from them.
+    """
+    if targets.size and np.all(targets == targets.flat[0]):
+        one = "there is one training example, with"
+        there = one if len(targets) == 1 else f"all {len(targets)} training examples have"
+        cure = "hold out fewer examples, or check the targets"
+        raise InputError(f"task: {there} the target {targets.flat[0]}, so there is nothing to learn; {cure}")
 
 
 def _fold(rows: np.ndarray, targets: np.ndarray, table: tables.Task, stratify: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -94,7 +112,7 @@ def prepared(task: Task, steps: dict[str, Step] | None) -> Task:
         steps: in their order; None for the task's own.
 
     Raises:
-        InputError: a step does not apply.
+        InputError: a step does not apply, or leaves training examples whose targets are all the same.
     """
     if task.steps is None:
         if steps is not None:
@@ -103,6 +121,7 @@ def prepared(task: Task, steps: dict[str, Step] | None) -> Task:
     chosen = task.steps if steps is None else steps
     train, targets = task.splits["train"]
     fitted = preprocess.fit(chosen, train, targets)
+    require_varied(targets[fitted.kept])
     splits = {"train": (fitted.inputs, targets[fitted.kept])}
     for name, (inputs, targets) in task.splits.items():
         if name != "train":

@@ -65,7 +65,8 @@ def build(config: Config, source: str) -> Experiment:
         _require_fit(config, task)
         model = models.build(config.model, task)
         experiment = Experiment(config, task, model, oc.from_config(config.optimizer))
-        _require_batches(config, experiment.tx)
+        _require_batches(config, experiment.tx, len(task.splits["train"][0]))
+        _require_descent(config.optimizer, "optimizer")
         carry = jax.eval_shape(experiment.start)
         params = carry["params"]
         if config.loss.penalizes:
@@ -80,8 +81,21 @@ def build(config: Config, source: str) -> Experiment:
     return experiment
 
 
-def _require_batches(config: Config, tx: optax.GradientTransformation) -> None:
+def _require_descent(links: dict[str, Any], path: str) -> None:
+    """No constant learning rate ascends the loss."""
+    for name, x in links.items():
+        if isinstance(x, dict):
+            _require_descent(x, f"{path}.{name}")
+        elif name == "learning_rate" and isinstance(x, int | float) and x < 0 and links.get("flip_sign", True):
+            cure = f"expected {-x:g}, for the link descends by itself; or flip_sign = false where it has that argument"
+            raise InputError(f"{path}.{name} = {x:g} would raise the loss; {cure}")
+
+
+def _require_batches(config: Config, tx: optax.GradientTransformation, examples: int) -> None:
     policy = batch_policies.build(config.train)
+    largest = config.train.policy.largest
+    if largest > examples and config.train.sampling != "balanced":  # which draws with replacement
+        raise InputError(f"train.batch: {largest} examples, more than the {examples} that are trained on")
     if policy.micro:
         if config.train.sampling == "balanced":
             raise InputError("train.sampling: balanced batches are drawn whole; leave train.batch.micro out")

@@ -1,8 +1,9 @@
-"""Files that are written at once or not at all."""
+"""Writing files: at once or not at all, and with errors that name the file."""
 
+import contextlib
 import os
 import platform
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 PART = ".part"  # of a file that is not whole
@@ -18,5 +19,17 @@ def is_taken(folder: Path, besides: Collection[str] = ()) -> bool:
 def write_whole(path: Path, text: str) -> None:
     """Write a file so that whoever reads it finds the old text or the new one, whoever else writes it meanwhile."""
     part = path.with_name(f"{path.name}.{platform.node()}.{os.getpid()}{PART}")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    with naming(path):
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give an OSError that names no file, as that of a full disk, the name of the file that is written."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise

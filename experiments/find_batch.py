@@ -7,6 +7,7 @@ from typing import Any
 
 import optchain as oc
 from experiments import tables
+from experiments.doing import say
 from experiments.errors import InputError
 from experiments.experiment import Experiment
 from experiments.program import Program
@@ -45,6 +46,7 @@ def measure(built: Experiment, limit: int) -> list[Measured]:
     """Double the batch until its steps do not fit into so many bytes, or it is as large as the training set."""
     sizes, size = [], 1
     while size <= len(built.task.splits["train"][0]):
+        say(f"batch {size}: compiling and timing")
         sizes.append(_measured(_with_batch(built, size), size, limit))
         if sizes[-1].seconds is None:
             break
@@ -64,6 +66,7 @@ def measure_noise(built: Experiment, steps: int) -> Noise | None:
     policy = tables.NoiseScale(use="noise_scale", min=size, max=size, micro=micro)
     fixed = _with_batch(built, policy)
     program, scales = Program(fixed), []
+    say(f"noise scale: training {steps} steps with batches of {size}")
     carry = program.start(fixed.config)
     for count in (FEW, steps - FEW):
         # The scale that a step logs is that before it.

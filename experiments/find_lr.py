@@ -16,9 +16,10 @@ from matplotlib.axes import Axes
 from experiments import tables
 from experiments.charts import COLORS, svg
 from experiments.config import flat
+from experiments.doing import say
 from experiments.errors import InputError
 from experiments.experiment import Experiment
-from experiments.files import is_taken
+from experiments.files import is_taken, naming
 from experiments.page import card, tiles, write_page
 from experiments.program import Program
 from optchain.core.paths import nearest
@@ -123,6 +124,7 @@ def sweep(built: Experiment, key: str, low: float, high: float, steps: int) -> S
         steps: how many.
     """
     program, losses = Program(built), np.zeros(0)
+    say(f"{key}: compiling, then up to {steps} steps from {low:g} to {high:g}")
     carry = program.start(built.config)
     while len(losses) < steps and not _end(losses):
         carry, logs, _ = program.run(built.config, carry, min(CHUNK, steps - len(losses)))
@@ -158,7 +160,8 @@ def prepare(folder: Path) -> None:
 
 def write(sweep: Sweep, folder: Path, command: str) -> None:
     """Write `rates.csv` and `report.html` in a folder."""
-    with (folder / "rates.csv").open("w", newline="") as file:
+    path = folder / "rates.csv"
+    with naming(path), path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["rate", "loss", "smoothed"])
         writer.writerows(zip(*(x.tolist() for x in (sweep.rates, sweep.losses, sweep.smoothed)), strict=True))

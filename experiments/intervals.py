@@ -13,7 +13,12 @@ CONFIDENCE = 0.95
 def scored(x: float, like: float | None = None) -> str:
     """A score with four decimals, or with three digits where these would show next to nothing of it, or of another."""
     size = abs(x if like is None else like)
-    return f"{x:.4f}" if size >= 1e-3 or size == 0 else f"{x:.3g}"
+    return unsigned_zero(f"{x:.4f}" if size >= 1e-3 or size == 0 else f"{x:.3g}")
+
+
+def unsigned_zero(number: str) -> str:
+    """The text of a number; that of zero without a minus sign, as of a loss that is -0.0."""
+    return number if float(number) else number.lstrip("-")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +32,14 @@ class Interval:
         if math.isnan(self.mean):
             return "-"
         return scored(self.mean) if math.isnan(self.half) else f"{scored(self.mean)} ± {scored(self.half, self.mean)}"
+
+    @property
+    def percent(self) -> str:
+        """The same of a fraction, as a percentage."""
+        if math.isnan(self.mean):
+            return "-"
+        half = "" if math.isnan(self.half) else f" ± {100 * self.half:.2f}"
+        return f"{100 * self.mean:.2f}{half} %"
 
 
 def interval(values: Sequence[float]) -> Interval:

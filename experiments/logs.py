@@ -3,13 +3,14 @@
 import csv
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from experiments.files import write_whole
+from experiments.files import naming, write_whole
 
 
 class Logs:
@@ -40,7 +41,7 @@ class Logs:
         """Write the row of an evaluation."""
         self._append([{"step": row["step"], "evaluation": row}])
         if set(row) <= set(self.columns):
-            with self.csv.open("a", newline="") as file:
+            with naming(self.csv), self.csv.open("a", newline="") as file:
                 csv.DictWriter(file, self.columns, lineterminator="\n").writerow(row)
         else:  # the first row, or the first one after the optimizer was edited
             self._table(read(self.jsonl))
@@ -57,14 +58,14 @@ class Logs:
         self._table(kept)
 
     def _append(self, rows: list[dict[str, Any]]) -> None:
-        with self.jsonl.open("a") as file:
+        with naming(self.jsonl), self.jsonl.open("a") as file:
             file.writelines(map(_line, rows))
 
     def _table(self, rows: list[dict[str, Any]]) -> None:
         """Write the table of all evaluations anew; a column that some do not have is empty there."""
         records = evaluations(rows)
         self.columns = list(dict.fromkeys(name for row in records for name in row))
-        with self.csv.open("w", newline="") as file:
+        with naming(self.csv), self.csv.open("w", newline="") as file:
             writer = csv.DictWriter(file, self.columns, lineterminator="\n")
             if records:
                 writer.writeheader()
@@ -73,7 +74,16 @@ class Logs:
 
 def _line(row: dict[str, Any]) -> str:
     """A row as JSON, which has no infinities: what is not finite, such as a norm that overflows, becomes null."""
-    return json.dumps(jax.tree.map(lambda x: None if isinstance(x, float) and not np.isfinite(x) else x, row)) + "\n"
+    return json.dumps(_finite(row)) + "\n"
+
+
+def _finite(x: Any) -> Any:
+    """The same with null for what is not finite, in the same order: `jax.tree.map` would sort the keys."""
+    if isinstance(x, dict):
+        return {name: _finite(part) for name, part in x.items()}
+    if isinstance(x, list):
+        return [_finite(part) for part in x]
+    return None if isinstance(x, float) and not math.isfinite(x) else x
 
 
 def evaluations(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

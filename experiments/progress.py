@@ -6,6 +6,9 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from experiments.doing import say
+from experiments.intervals import unsigned_zero
+
 
 class Display:
     """Shows the evaluations of a run, with loss, metric, learning rate and steps per second."""
@@ -16,11 +19,13 @@ class Display:
         self.bar = Progress(*columns, console=self.console) if self.console.is_terminal else None
         if self.bar:
             self.task = self.bar.add_task("compiling", total=steps, completed=done)
-        self.steps, self.metric_name = steps, metric_name
+        self.steps, self.metric_name, self.ended = steps, metric_name, done >= steps
 
     def __enter__(self) -> Self:
         if self.bar:
             self.bar.start()
+        elif not self.ended:
+            say("compiling")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -62,4 +67,4 @@ class Quiet:
 
 def shown(value: Any) -> str:
     """A number as short as it can be read."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return unsigned_zero(f"{value:.4g}") if isinstance(value, float) else str(value)

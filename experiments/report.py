@@ -6,6 +6,7 @@ from pathlib import Path
 
 import optchain as oc
 from experiments import tasks
+from experiments.configurations import Configuration, configurations, differing
 from experiments.curves import Rows, optimizer_charts, score_chart
 from experiments.data import Task
 from experiments.errors import InputError
@@ -33,9 +34,10 @@ def write(runs: list[Run], path: Path) -> None:
     optimum = None if "validation" in task.splits else task.optimum
     charts = [score_chart("loss", logs, log=True, level=optimum), score_chart(task.metric_name, logs)]
     figures = "".join(f'<div class="chart">{svg}</div>' for svg in charts + optimizer_charts(logs))
+    groups = configurations(dict(zip(names, runs, strict=True)))
     body = [
-        _tiles(runs[0], task) if len(runs) == 1 else "",
-        f"<h2>Result</h2>\n{table(_rows(names, runs))}",
+        *(_differences(groups) if len(runs) > 1 else [_tiles(runs[0], task)]),
+        *_result(names, runs, groups, task),
         *_snapshots(names, runs),
         *_sparsities(names, runs),
         *_changes(logs),
@@ -45,6 +47,45 @@ def write(runs: list[Run], path: Path) -> None:
     ]
     title = f"{tasks_named[0]}: {names[0] if len(runs) == 1 else ', '.join(names)}"
     write_page(path, title, body)
+
+
+def _differences(groups: list[Configuration]) -> list[str]:
+    """What differs between the configurations, as a table; that nothing does, where there is one."""
+    if len(groups) == 1:
+        seeds = ", ".join(map(str, groups[0].seeds))
+        return [f'<p class="sub">One configuration, {len(groups[0].runs)} runs with the seeds {seeds}.</p>']
+    return [f"<h2>What differs</h2>\n{table(differing(groups))}"]
+
+
+def _result(names: list[str], runs: list[Run], groups: list[Configuration], task: Task) -> list[str]:
+    """The scores: of each run and, where a configuration has several, their means before."""
+    single = table(_rows(names, runs))
+    if len(groups) == len(runs):
+        return [f"<h2>Result</h2>\n{single}"]
+    return [
+        f"<h2>Result</h2>\n{table(_means(groups, task))}",
+        '<p class="sub">Means over the runs of a configuration, with the 95 % confidence interval by '
+        "Student's t. A run that diverged or has not ended has no scores and is not in them.</p>",
+        f"<details><summary>Each run</summary>\n{single}</details>",
+    ]
+
+
+def _means(groups: list[Configuration], task: Task) -> list[dict[str, str]]:
+    rows = []
+    for number, group in enumerate(groups, 1):
+        first = {"configuration": str(number)} if len(groups) > 1 else {}
+        scored = [run.result["scores"] for run in group.scored if run.result]
+        for split in reversed(task.splits):
+            for model in dict.fromkeys(model for scores in scored for model in scores.get(split, {})):
+                metric = group.mean(split, model, task.metric_name)
+                rows.append(
+                    first
+                    | {"split": split, "model": model, "loss": str(group.mean(split, model, "loss"))}
+                    | {task.metric_name.replace("_", " "): metric.percent if _counts(task) else str(metric)}
+                    | {"runs": f"{len(scored)} of {len(group.runs)}"}
+                )
+        rows += [] if scored else [first | {"runs": f"0 of {len(group.runs)}"}]
+    return rows
 
 
 def summary(run: Run) -> list[str]:
@@ -87,7 +128,7 @@ def _ending(run: Run) -> str:
 def _score_rows(task: Task, scores: Scores) -> list[dict[str, str]]:
     return [
         {"split": split, "model": model, "loss": scored(values["loss"]), task.metric_name: _metric(task, split, values)}
-        for split in task.splits
+        for split in reversed(task.splits)  # the test examples, which took no part in any choice, first
         for model, values in scores.get(split, {}).items()
     ]
 
@@ -189,7 +230,7 @@ def _details(name: str, run: Run, unfold: bool) -> str:
     sections = {
         "Command": run.about["command"],
         "Chain": str(oc.from_config(config.optimizer)),
-        "Resolved configuration": json.dumps(config.model_dump(), indent=2),
+        "Resolved configuration": json.dumps(config.model_dump(exclude_none=True), indent=2),
         "Machine": run.surroundings,
     }
     blocks = "\n".join(f"<h3>{title}</h3>{card(text)}" for title, text in sections.items())

@@ -11,6 +11,7 @@ from typing import Any
 from experiments import config, tables
 from experiments.errors import InputError
 from experiments.files import is_taken, write_whole
+from experiments.provenance import provenance
 from experiments.writer import HOLDER, LOCK, empty
 from optchain.core.states import STATE_LAYOUT
 from optchain.version import __version__
@@ -20,10 +21,10 @@ BY_HAND = "stopped by hand"  # the one ending after which a run may go on as it 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A folder with `config.json` (resolved), `run.json` (command, versions, layout of states, machine),
-    `metrics.jsonl`, `metrics.csv`, `checkpoints/`, `damaged/` and `snapshots/` if any, once it has ended `result.json`
-    and `report.html`; `writer.lock`, and `writer.json` while a process writes to it; and `control.toml` if the user
-    writes one."""
+    """A folder with `config.json` (resolved), `run.json` (command, time, host, commit, versions, layout of states,
+    machine), `metrics.jsonl`, `metrics.csv`, `checkpoints/`, `damaged/` and `snapshots/` if any, once it has ended
+    `result.json` and `report.html`; `writer.lock`, and `writer.json` while a process writes to it; and `control.toml`
+    if the user writes one."""
 
     folder: Path
 
@@ -34,14 +35,15 @@ class Run:
 
     @property
     def about(self) -> dict[str, Any]:
-        """The command, the versions, the layout of optimizer states and the machine."""
+        """The command, when and where it began, the versions, the layout of optimizer states and the machine."""
         return json.loads((self.folder / "run.json").read_text())
 
     @property
     def surroundings(self) -> str:
-        """The versions and the machine in one line."""
+        """When and where it began, the versions and the machine in one line."""
         about = self.about
-        return _in_a_line(about["versions"] | about["machine"])
+        began = {name: about[name] for name in ("began", "host", "commit", "dirty") if name in about}
+        return _in_a_line(began | about["versions"] | about["machine"])
 
     @property
     def result(self) -> dict[str, Any] | None:
@@ -58,9 +60,9 @@ class Run:
         return self.result["ending"] if self.result else "unfinished"
 
     def describe(self, command: str) -> None:
-        """Write down the command, the versions, the layout of optimizer states and the machine."""
-        about = {"command": command, "versions": versions(), "state_layout": STATE_LAYOUT, "machine": machine()}
-        self.write("run.json", about)
+        """Write down the command, when and where it began, the versions, the layout of states and the machine."""
+        about = {"command": command, **provenance(), "versions": versions(), "state_layout": STATE_LAYOUT}
+        self.write("run.json", about | {"machine": machine()})
 
     def require_layout(self) -> None:
         """The checkpoints of the run hold states in the layout of this version.
@@ -170,7 +172,7 @@ def find(folder: Path) -> Run:
 
 def versions() -> dict[str, str]:
     """The versions on which the numbers depend."""
-    others = {name: version(name) for name in ("jax", "flax", "optax")}
+    others = {name: version(name) for name in ("jax", "jaxlib", "flax", "numpy", "optax")}
     return {"python": platform.python_version(), "optchain": __version__, **others}
 
 

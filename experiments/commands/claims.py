@@ -3,7 +3,6 @@
 import argparse
 import json
 import shlex
-import sys
 import time
 from pathlib import Path
 
@@ -27,6 +26,7 @@ def run(options: argparse.Namespace) -> int:
     from experiments.claims.tables import Claim
     from experiments.claims.try_out import try_out
     from experiments.claims.verdict import outcomes
+    from experiments.doing import say
     from experiments.run import surroundings
     from experiments.signals import Interrupted
 
@@ -43,9 +43,9 @@ def run(options: argparse.Namespace) -> int:
             command = shlex.join(["python", "-m", "experiments", "claims", str(path)])
             whole, claim = claim, claim.feasible()
             if not claim.checks:
-                _say(f"{claim.id}: left out, for the samplers of its checks are not installed")
+                say(f"{claim.id}: left out, for the samplers of its checks are not installed")
                 continue
-            arms = try_out(claim, options.out / claim.id, str(path), command, _say, options.overwrite)
+            arms = try_out(claim, options.out / claim.id, str(path), command, say, options.overwrite)
             findings = outcomes(claim, arms)
             seconds = _spent(options.out / claim.id, time.perf_counter() - began)
             tried.append(
@@ -54,15 +54,11 @@ def run(options: argparse.Namespace) -> int:
             write(tried, report, surroundings())
             print(lines_of(tried[-1:])[0], flush=True)
     except Interrupted as interrupted:
-        _say(f"stopped; {goes_on(options)}")
+        say(f"stopped; {goes_on(options)}")
         return 128 + interrupted.signal
     if tried:
         print(f"report: {report}")
     return 0
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
 
 
 def _spent(folder: Path, more: float) -> float:

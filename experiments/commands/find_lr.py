@@ -32,6 +32,7 @@ def run(options: argparse.Namespace) -> int:
     find_lr.prepare(folder)
     sweep = find_lr.sweep(built, key, *limits)
     told = find_lr.lines(sweep)
-    find_lr.write(sweep, folder, command_of(options))
+    command = command_of(options, key=options.key, from_=options.low, to=options.high, steps=options.steps)
+    find_lr.write(sweep, folder, command)
     print("\n".join([*told, f"report: {folder / 'report.html'}"]))
     return 0

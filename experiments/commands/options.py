@@ -39,7 +39,13 @@ def folder_of(options: argparse.Namespace) -> Path:
     return options.out or Path("runs") / options.config.parent.name / options.config.stem
 
 
-def command_of(options: argparse.Namespace) -> str:
-    """The command that starts the same, without what concerns the folder."""
+def command_of(options: argparse.Namespace, **others: object) -> str:
+    """The command that starts the same run again, without the options about the folder.
+
+    Args:
+        options: what was parsed.
+        others: the command's own options by name, `to=10.0` for `--to 10.0`; one that is None is left out.
+    """
+    own = [part for name, x in others.items() if x is not None for part in (f"--{name.strip('_')}", str(x))]
     sets = [part for text in options.sets for part in ("--set", text)]
-    return shlex.join(["python", "-m", "experiments", options.name, str(options.config), *sets])
+    return shlex.join(["python", "-m", "experiments", options.name, *own, str(options.config), *sets])

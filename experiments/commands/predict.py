@@ -15,6 +15,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the answers."""
     from experiments.evaluate import read_rows, restore, write_answers
+    from experiments.files import naming
     from experiments.run import find
 
     trained = restore(find(options.run))
@@ -23,6 +24,6 @@ def run(options: argparse.Namespace) -> int:
     if options.out is None:
         write_answers(answers, sys.stdout)
     else:
-        with options.out.open("w", newline="") as file:
+        with naming(options.out), options.out.open("w", newline="") as file:
             write_answers(answers, file)
     return 0

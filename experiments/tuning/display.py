@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from experiments.doing import say
 from experiments.intervals import scored
 from experiments.tuning.objective import Objective
 from experiments.tuning.trials import Trial
@@ -26,6 +27,9 @@ class Standings:
     def __enter__(self) -> Self:
         if self.live:
             self.live.start()
+            self.live.update("compiling; the first trials are shown once they have ended")
+        else:
+            say("compiling, and training the first trials")
         return self
 
     def __exit__(self, *_: object) -> None:

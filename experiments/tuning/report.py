@@ -19,7 +19,7 @@ from experiments.tuning.tune import Tuning
 from optchain.core.describe import in_columns
 
 ROWS = 20  # of the table of the best
-SPLITS = ("validation", "test")
+SPLITS = ("test", "validation")
 
 
 def write(tuning: Tuning) -> Outcome:
@@ -81,9 +81,12 @@ def _how(study: Study, objective: Objective) -> str:
 def _tiles(result: Outcome, objective: Objective) -> list[tuple[str, str]]:
     name = objective.name.replace("_", " ")
     best = scored(result.winner.score) if result.winner else "-"
-    steps = sum(trial.steps for trial in result.ended)
+    steps, fresh = sum(trial.steps for trial in result.ended), result.fresh
+    # First what took no part in choosing the winner: the test examples where there are some.
+    honest = [split for split in ("test", "validation") if any(run.scores(split) for run in fresh)]
     return [
-        (best, f"best validation {name}"),
+        *((str(mean(fresh, split, objective.name)), f"{split} {name}, {len(fresh)} fresh seeds") for split in honest),
+        (best, f"best validation {name} in the search" + (", too good" if honest else "")),
         (str(len(result.ended)), f"trials: {_states(result)}"),
         *((f"{seconds:.1f} s", f"{what}, all trials") for what, seconds in result.seconds.items()),
         (f"{steps:,}", "steps, all trials"),
@@ -119,12 +122,12 @@ def _verdict(result: Outcome, objective: Objective) -> list[dict[str, str]]:
     """The scores of the best trial in the search, and with fresh seeds."""
     winner, fresh = result.winner, result.fresh
     names = list(dict.fromkeys([objective.name, *winner.scores]))
-    rows = [{"score": "validation, in the search"} | {n: scored(winner.scores[n]) for n in names}]
-    rows += [
+    rows = [
         {"score": f"{split}, mean of {len(fresh)} fresh seeds"} | {n: str(mean(fresh, split, n)) for n in names}
         for split in SPLITS
         if any(run.scores(split) for run in fresh)
     ]
+    rows += [{"score": "validation, in the search"} | {n: scored(winner.scores[n]) for n in names}]
     return [{key.replace("_", " "): text for key, text in row.items()} for row in rows]
 
 
@@ -154,7 +157,8 @@ def _charts(tuning: Tuning, result: Outcome) -> list[str]:
         f'<p class="sub">{html.escape(shares[0].upper() + shares[1:])}.</p>'
         if isinstance(shares, str)
         else _chart(charts.importance_chart(shares))
-        + '<p class="sub">By fANOVA: a random forest over the finished trials. A rough guide, and where trials were '
+        + '<p class="sub">By fANOVA: a random forest over the finished and the pruned trials; a pruned one has its '
+        "last score, or that of the worst finished one where this is better. A rough guide, and where trials were "
         "chosen by earlier ones it knows little of what they avoided.</p>"
     )
     return [

@@ -94,7 +94,7 @@ def pruned_as_finished(study: optuna.Study, search_space: Any) -> OtherTrials:
         finished = [trial.values[0] for trial in trials if trial.state == TrialState.COMPLETE]
         worst = max(filter(math.isfinite, finished), default=math.inf)
         return [
-            _finished(trial, worst) if trial.state == TrialState.PRUNED else trial
+            as_finished(trial, worst) if trial.state == TrialState.PRUNED else trial
             for trial in trials
             if trial.state != TrialState.PRUNED or search_space.keys() <= trial.params.keys()
         ]
@@ -102,8 +102,10 @@ def pruned_as_finished(study: optuna.Study, search_space: Any) -> OtherTrials:
     return OtherTrials(study, (TrialState.PRUNED,), shown)
 
 
-def _finished(pruned: FrozenTrial, worst: float) -> FrozenTrial:
-    value = min(pruned.intermediate_values[pruned.last_step], worst)
+def as_finished(pruned: FrozenTrial, worst: float) -> FrozenTrial:
+    """A pruned trial as one that finished with the last value that it reported, or with the worst where this is better
+    or none was reported."""
+    value = min(pruned.intermediate_values.get(pruned.last_step, worst), worst)
     return optuna.trial.create_trial(
         state=TrialState.COMPLETE, value=value, params=pruned.params, distributions=pruned.distributions
     )

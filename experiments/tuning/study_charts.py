@@ -34,7 +34,9 @@ def best_chart(curve: BestSoFar, against: str, xlabel: str, objective: Objective
         if against == "trials":
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
-    return svg(f"best {_words(objective)} so far against {against}", xlabel, draw)
+    return svg(
+        f"best {_words(objective)} so far against {against}", xlabel, draw, ylabel=f"validation {_words(objective)}"
+    )
 
 
 def slice_chart(name: str, dimension: AnyDimension, trials: Sequence[Trial], best: Trial, objective: Objective) -> str:
@@ -60,7 +62,7 @@ def slice_chart(name: str, dimension: AnyDimension, trials: Sequence[Trial], bes
         if name in best.labels:
             axes.plot([places(best.labels[name])], [best.score], "o", color=ORANGE, markersize=8, zorder=5)
 
-    return svg(name, "", draw, (3.6, 2.5))
+    return svg(name, _short(name), draw, (3.6, 2.5), f"validation {_words(objective)}")
 
 
 def parallel_chart(space: Space, all_trials: Sequence[Trial], objective: Objective) -> str:
@@ -135,7 +137,7 @@ def learning_chart(trials: Sequence[Trial], best: Trial | None, objective: Objec
                 logarithmic(axes)
             axes.legend(fontsize=8)
 
-    return svg(f"validation {_words(objective)} of every trial", "step", draw, WIDE)
+    return svg(f"validation {_words(objective)} of every trial", "step", draw, WIDE, f"validation {_words(objective)}")
 
 
 def learning_curve(trial: Trial, objective: Objective) -> tuple[list[int], list[float]]:

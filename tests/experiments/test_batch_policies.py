@@ -80,7 +80,7 @@ def test_batch_statistics_are_the_means_of_those_of_the_micro_batches(tmp_path):
     [
         ("{use='growing', micro=16, max=64, size={use='piecewise', values=[10, 40, 999], boundaries=[2, 4]}}",
          [16, 16, 32, 32, 64, 64]),
-        ("{use='growing', micro=8, max=640, size={use='step_decay', start=8, factor=2, every=2}}",
+        ("{use='growing', micro=8, max=320, size={use='step_decay', start=8, factor=2, every=2}}",
          [8, 8, 16, 16, 32, 32]),
     ],
 )  # fmt: skip

@@ -183,6 +183,8 @@ def test_standings(compared):
     differences = [losses[second.name][seed] - losses[first.name][seed] for seed in losses["adam"]]
     behind = second.behind(first)
     assert behind.difference.mean == pytest.approx(np.mean(differences))
+    verdict = rows_of(ranked)[1]["against the first"]
+    assert verdict == ("worse" if behind.t < 0.05 else "not told apart")
     assert behind.t == pytest.approx(stats.ttest_1samp(differences, 0).pvalue)
     row = next(row for row in rows_of(ranked) if row["optimizer"] == "adam")
     accuracies = [one.scores("test")["accuracy"] for one in next(s for s in ranked if s.name == "adam").outcome.fresh]

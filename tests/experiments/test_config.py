@@ -6,6 +6,7 @@ import small_runs
 from experiments import config
 from experiments.errors import InputError
 from experiments.experiment import build
+from experiments.tuning.tables import Study
 
 
 def load(tmp_path, *sets):
@@ -31,6 +32,15 @@ def test_overrides_are_toml_and_else_strings(tmp_path):
     assert (found.model.hidden, found.model.activation, found.train.seed) == ([4, 5], "tanh", 3)
 
 
+def test_a_quoted_key_keeps_its_dots_and_its_equals_signs(tmp_path):
+    width = """space."model.width"={use='int', low=4, high=8}"""
+    decay = """optimizer.decay={use='add_decayed_weights', mask={'a=b' = true}}"""
+    path = small_runs.small(tmp_path)
+    study = config.load(path, [width, "search={sampler='random', trials=2}", "model={depth=1, width=4}"], Study)
+    assert list(study.space) == ["model.width"]
+    assert config.load(path, [decay, "optimizer.decay.mask.'a=b'=false"]).optimizer["decay"]["mask"] == {"a=b": False}
+
+
 @pytest.mark.parametrize(
     "override, message",
     [
@@ -47,7 +57,10 @@ def test_overrides_are_toml_and_else_strings(tmp_path):
         ("train.checkpoint_every=30", "checkpoint_every = 30 is no multiple of evaluate_every = 20"),
         ("model.initializer=uniform", "initializer 'uniform' needs an initializer_scale"),
         ("model.initializer_scale=0.1", "initializer 'lecun' takes no initializer_scale"),
-        ("train.steps", "--set train.steps: wanted dotted.key=value"),
+        ("train.steps", "--set train.steps: expected dotted.key=value"),
+        ("train.*.steps=3", "--set train.*.steps=3: expected dotted.key=value"),
+        ("train.steps=3 4", "--set: train.steps: found '3 4'"),
+        ('optimizer."a.b".use=scale_by_admam', "did you mean 'scale_by_adam'"),
         ("train.steps.more=1", "--set train.steps.more=1: train.steps is 60, no table"),
         ("optimizer.adam.b3=0.9", "optimizer.adam.b3: scale_by_adam has no such argument; valid: b1, b2"),
         ("optimizer.adam.use=scale_by_admam", "did you mean 'scale_by_adam'"),
@@ -55,10 +68,22 @@ def test_overrides_are_toml_and_else_strings(tmp_path):
         ("optimizer.adm.b1=0.9", "optimizer.adm"),
         ("model.channels=[4]", "model.channels: the inputs of task 'circles' are vectors, not images"),
         ("task.test=999", "task.test: 999 of 1000 examples"),
+        ("train.batch=700", "train.batch: 700 examples, more than the 600 that are trained on"),
+        ("train.batch={use='random', sizes=[8, 800], micro=8}", "train.batch: 800 examples, more than the 600 that"),
+        (
+            "optimizer.lr={use='scale_by_learning_rate', learning_rate=-0.1}",
+            "small.toml: optimizer.lr.learning_rate = -0.1 would raise the loss; expected 0.1, for the link descends",
+        ),
+        ("optimizer={a={use='optax.adam', learning_rate=-0.1}}", "optimizer.a.learning_rate = -0.1 would raise"),
     ],
 )
 def test_errors_name_the_place_and_the_nearest_name(tmp_path, override, message):
     assert message in refused(tmp_path, override)
+
+
+def test_a_negative_rate_whose_sign_is_kept_and_large_batches_with_replacement_are_fine(tmp_path):
+    kept = "optimizer.lr={use='scale_by_learning_rate', learning_rate=-0.1, flip_sign=false}"
+    build(load(tmp_path, kept, "train.sampling='balanced'", "train.batch=700"), "small.toml")
 
 
 def test_an_error_in_the_file_names_the_file(tmp_path):

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from experiments import tables, tasks
+from experiments import data, tables, tasks
+from experiments.errors import InputError
 from experiments.tasks.classification import mean_of_many, mean_of_two
 
 
@@ -23,6 +24,23 @@ def test_splits_are_disjoint_complete_and_fixed(name, total):
 
 def test_the_test_split_does_not_depend_on_the_validation_split():
     chex.assert_trees_all_equal(load("digits").rows["test"], load("digits", validation=100).rows["test"])
+
+
+@pytest.mark.parametrize(
+    "table, message",
+    [
+        ({"use": "linear", "test": 99}, "task: there is one training example, with the target .*; hold out fewer"),
+        ({"use": "tabular", "data": "diabetes", "test": 441}, "task: there is one training example, with the target"),
+    ],
+)
+def test_one_example_is_nothing_to_learn_from(table, message):
+    with pytest.raises(InputError, match=message):
+        tasks.load(tables.Task(**table))
+
+
+def test_constant_targets_are_nothing_to_learn_from():
+    with pytest.raises(InputError, match="task: all 20 training examples have the target 1, so there is nothing to"):
+        data.split(np.zeros((30, 1)), np.ones(30, np.int32), tables.Task(use="linear", test=10), stratify=True)
 
 
 def test_splits_are_stratified():

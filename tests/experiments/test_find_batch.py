@@ -53,7 +53,7 @@ def test_the_command_refuses_what_it_cannot_do(tmp_path, capsys):
     for arguments, message in [
         (["--memory", "0"], "--memory 0: wanted a positive number of GiB"),
         (["--steps", "20"], "--steps 20: wanted more than the 20 at the start"),
-        (["--memory", "1e-9"], "a step of one example needs"),
+        (["--memory", "1e-9"], "find-batch: loading\nbatch 1: compiling and timing\na step of one example needs"),
     ]:
         assert main(["find-batch", file, *arguments]) == 2
         assert message in capsys.readouterr().err

@@ -94,7 +94,7 @@ def test_the_command_suggests_writes_and_refuses(tmp_path, capsys):
         rows = list(csv.DictReader(lines))
     assert float(rows[0]["rate"]) == pytest.approx(1e-5) and len(rows) <= 60
     page = (tmp_path / "found" / "report.html").read_text()
-    assert "find-lr" in page and page.count("<svg") == 1
+    assert f"experiments find-lr --from 1e-05 --to 10.0 --steps 60 {file}" in page and page.count("<svg") == 1
     for arguments, message in [
         (["--from", "1", "--to", "0.1"], "--from 1 --to 0.1: wanted positive rates that rise"),
         (["--steps", "3"], "--steps 3: wanted at least 40"),

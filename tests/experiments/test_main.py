@@ -1,6 +1,8 @@
 import csv
+import datetime
 import json
 import os
+import platform
 import re
 import signal
 import sys
@@ -73,6 +75,12 @@ def test_a_run_folder_holds_everything(finished):
         *("checkpoints", "config.json", "metrics.csv", "metrics.jsonl", "report.html", "result.json", "run.json"),
         "writer.lock",
     }
+    about = json.loads((folder / "run.json").read_text())
+    began = datetime.datetime.fromisoformat(about["began"])
+    assert abs(datetime.datetime.now(datetime.UTC) - began) < datetime.timedelta(hours=1)
+    assert about["host"] == platform.node() and {"jax", "numpy", "optchain"} <= set(about["versions"])
+    if (small_runs.ROOT / ".git").exists():
+        assert re.fullmatch("[0-9a-f]{40}", about["commit"]) and isinstance(about["dirty"], bool)
     assert "finished at step 60" in done.stdout and "test" in done.stdout and str(folder / "report.html") in done.stdout
     rows = read(folder / "metrics.jsonl")
     assert [row["step"] for row in rows if "loss" in row] == list(range(1, 61))
@@ -87,7 +95,8 @@ def test_a_run_folder_holds_everything(finished):
 
 
 def test_plain_lines_show_loss_metric_rate_and_speed(finished):
-    line = finished[1].stderr.strip().splitlines()[-1]
+    *first, line = finished[1].stderr.strip().splitlines()
+    assert first[:2] == ["train: loading", "compiling"]  # before anything that takes seconds
     assert line.startswith("step 60/60  batch_loss ") and "\x1b" not in line
     assert all(name in line for name in ("validation_accuracy", "lr.learning_rate", "steps_per_second"))
 
@@ -103,7 +112,10 @@ def test_the_report_is_one_page_with_everything(finished):
         "&quot;steps&quot;: 60",
     ):
         assert text in page
-    assert not any(text in page for text in ("<script", "<link", "src=", "url(http"))
+    assert not any(text in page for text in ("<script", "<link", "src=", "url(http", ": null"))
+    table = page[page.index("<h2>Result</h2>") :]  # the test examples first, which took no part in any choice
+    assert re.findall(">(train|validation|test)<", table)[::2] == ["test", "validation", "train"]
+    assert {"<!-- loss -->", "<!-- accuracy -->", "<!-- norm -->"} <= set(re.findall("<!-- .* -->", page))
 
 
 def test_evaluate_scores_the_checkpoint_as_the_run_did(finished, command):

@@ -1,13 +1,17 @@
+import math
+import re
+
 import chex
 import numpy as np
 import pytest
 import small_runs
+from scipy import stats
 
 from experiments import config, run
 from experiments.errors import InputError
 from experiments.evaluate import read_rows, restore
 from experiments.experiment import build
-from experiments.logs import read
+from experiments.logs import Logs, read
 from experiments.report import write
 from experiments.train import Trainer
 
@@ -109,6 +113,55 @@ def test_reports_lay_runs_of_one_task_side_by_side(tmp_path):
     other = small_runs.train(tmp_path)
     with pytest.raises(InputError, match="different tasks have no common report: linear, circles"):
         write([folders[0], other.run], tmp_path / "mixed.html")
+
+
+def ended(folder, loss, *sets):
+    """A run of the small configuration, 200 validation examples and 200 for the test, without training anything."""
+    opened = run.create(folder, config.load(small_runs.small(folder.parent), list(sets)), "the command", False)
+    scores = {
+        split: {"parameters": {"loss": loss + i, "accuracy": 1 - loss}}
+        for i, split in enumerate(("train", "validation", "test"))
+    }
+    seconds = {"compiling": 1.0, "training": 1.0}
+    ending = "finished" if math.isfinite(loss) else "diverged"
+    scores = scores if ending == "finished" else {}
+    opened.write("result.json", {"ending": ending, "step": 60, "scores": scores, "seconds": seconds})
+    Logs(opened.folder, 1).evaluation({"step": 60, "validation_loss": loss, "validation_accuracy": 1 - loss})
+    return opened
+
+
+def text_of(path):
+    """A page without its tags and charts."""
+    page = re.sub(r"<(svg|style).*?</\1>|<wbr>", "", path.read_text(), flags=re.DOTALL)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page))
+
+
+def test_runs_that_differ_in_their_seed_have_one_mean_and_what_differs_is_at_the_top(tmp_path):
+    few = [ended(tmp_path / f"a{seed}", loss, f"train.seed={seed}") for seed, loss in enumerate((0.2, 0.4, math.nan))]
+    wide = ended(tmp_path / "b", 0.1, "model.hidden=[20]", "optimizer.adam.b1=0.8")
+    write([*few, wide], tmp_path / "report.html")
+    text = text_of(tmp_path / "report.html")
+    first = (
+        "What differs configuration model.hidden optimizer.adam.b1 runs seeds 1 10 - a0, a1, a2 0, 1, 2 2 20 0.8 b 0"
+    )
+    assert first in text and text.index(first) < text.index("Result")
+    half = stats.t.ppf(0.975, 1) * 0.1  # of two runs: the third diverged
+    assert f"1 train parameters {0.3:.4f} ± {half:.4f} {70:.2f} ± {100 * half:.2f} % 2 of 3" in text
+    assert text.index("1 test parameters") < text.index("1 validation parameters") < text.index("1 train parameters")
+    assert "2 test parameters 2.1000 90.00 % 1 of 1" in text and "diverged at step 60" in text
+    write(few, tmp_path / "report.html")
+    text = text_of(tmp_path / "report.html")
+    assert "One configuration, 3 runs with the seeds 0, 1, 2." in text and "What differs" not in text
+
+
+def test_another_order_of_the_links_is_another_configuration(tmp_path):
+    one = ended(tmp_path / "a", 0.2)
+    other = ended(tmp_path / "b", 0.2)
+    content = other.config.model_dump()
+    content["optimizer"] = dict(reversed(content["optimizer"].items()))
+    other.write("config.json", content)
+    write([one, other], tmp_path / "report.html")
+    assert "order of links" in text_of(tmp_path / "report.html")
 
 
 def test_rows_to_predict_are_checked(tmp_path):

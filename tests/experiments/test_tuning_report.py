@@ -153,7 +153,9 @@ def test_importance_finds_the_dimension_that_matters(tuning):
     for _ in range(11):
         play(tuning, "finished", 0.5)
     study = tuning.claims.optuna_study
-    assert importances(study, tuning.trials()) == "importance takes at least 12 finished trials; there are 11"
+    assert importances(study, tuning.trials()) == (
+        "importance takes at least 12 trials, finished or pruned; there are 11 finished"
+    )
     play(tuning, "finished", 0.5)
     assert importances(study, tuning.trials()) == "all trials have the same score"
     other = optuna.create_study()
@@ -165,6 +167,27 @@ def test_importance_finds_the_dimension_that_matters(tuning):
     found = [dataclasses.replace(tuning.trials()[0], number=i) for i in range(16)]
     shares = importances(other, found)
     assert max(shares, key=shares.get) == "optimizer.learning_rate" and sum(shares.values()) == pytest.approx(1)
+
+
+def test_importance_counts_pruned_trials(tuning):
+    """As one that has its last score, or that of the worst finished one where this is better."""
+    for _ in range(4):
+        play(tuning, "finished", 0.5)
+    space = tuning.claims.optuna_study.get_trials()[0].distributions
+    other = optuna.create_study()
+    for i in range(16):
+        params = {"optimizer.learning_rate": 10.0 ** -(i // 4), "optimizer.b2": (0.9, 0.99)[i % 2]}
+        last = {"value": 0.1 + 0.1 * (i % 2)} if i < 4 else {"intermediate_values": {1: 50.0, 2: 40.0}}
+        state = optuna.trial.TrialState.COMPLETE if i < 4 else optuna.trial.TrialState.PRUNED
+        other.add_trial(optuna.create_trial(params=params, distributions=space, state=state, **last))
+    state = {True: "finished", False: "pruned"}
+    found = [dataclasses.replace(tuning.trials()[0], number=i, state=state[i < 4]) for i in range(16)]
+    shares = importances(other, found)
+    assert set(shares) == {"optimizer.learning_rate", "optimizer.b2"} and sum(shares.values()) == pytest.approx(1)
+    assert shares["optimizer.learning_rate"] > 0.2  # only the first decade finished; of the finished alone it has none
+    few = [trial for trial in found if trial.number < 10]
+    assert importances(other, few).endswith("there are 4 finished and 6 pruned ones")
+    assert importances(other, found[4:]).endswith("there are 0 finished and 12 pruned ones")
 
 
 def test_the_page_tells_every_kind_of_trial(tuning):
@@ -179,9 +202,13 @@ def test_the_page_tells_every_kind_of_trial(tuning):
         page = page_of(tuning)
     text = text_of(page)
     assert "2 finished, 1 pruned, 1 diverged, 1 infeasible, 1 running" in text
-    assert "number 1" in text and "0.2345 best validation loss" in text
+    assert "number 1" in text and "0.2345 best validation loss in the search, too good" in text
     half = stats.t.ppf(0.975, 1) * np.std([0.3, 0.4], ddof=1) / math.sqrt(2)
     assert text.count(f"mean of 2 fresh seeds {0.35:.4f} ± {half:.4f}") == 2  # validation and test
+    tiles = [f"{0.35:.4f} ± {half:.4f} {split} loss, 2 fresh seeds" for split in ("test", "validation")]
+    assert 0 < text.index(tiles[0]) < text.index(tiles[1]) < text.index("0.2345 best validation loss")
+    # The y axes of the curves and of both slices; matplotlib writes each text into a comment.
+    assert page.count("<!-- validation loss -->") == 2 + 2 + 1
     assert "trial loss optimizer.learning_rate optimizer.b2 accuracy steps seconds ending" in text
     assert "too good" in text and "diverged at step 20" in text and "the values quarrel" in text
     assert "2.0 s compiling, all trials" in text and "8.0 s training, all trials" in text and "120 steps" in text
