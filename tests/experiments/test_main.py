@@ -199,8 +199,7 @@ def test_a_signal_saves_and_stops(tmp_path, number, code):
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code and "saved; continue with --resume" in err and "Traceback" not in err
-    (saved,) = small_runs.saved(tmp_path / "run")
-    assert saved == read(tmp_path / "run" / "metrics.jsonl")[-1]["step"]
+    assert small_runs.saved(tmp_path / "run")[-1] == read(tmp_path / "run" / "metrics.jsonl")[-1]["step"]
 
 
 def named(path):
