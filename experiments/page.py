@@ -23,8 +23,8 @@ p.sub { color: #52606d; margin: 0 0 1.4rem; }
 main > .card, main > .chart, main > .tiles, details > .card { margin-bottom: 1rem; }
 .note { background: #fff6e5; border: 1px solid #f0d7a1; border-radius: 10px; margin: 0 0 .8rem; padding: .7rem 1.1rem; }
 .tile, .chart, .card { background: #fff; border: 1px solid #e4e8ee; border-radius: 10px; padding: .9rem 1.1rem; }
-.tile b { display: block; font-size: 1.45rem; font-variant-numeric: tabular-nums; }
-.tile:first-child b { font-size: 2.1rem; line-height: 1.2; }
+.tile b { display: block; font-size: 1.45rem; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.tile:first-child b { font-size: min(2.1rem, 7vw); line-height: 1.2; }
 .tile span { color: #52606d; font-size: .85rem; }
 .chart { padding: .5rem; } .chart svg { display: block; height: auto; width: 100%; }
 .card { overflow-x: auto; padding: 0; }

@@ -72,5 +72,5 @@ def _of_comparisons(options: argparse.Namespace) -> int:
 
 def _wanted(options: argparse.Namespace) -> Path:
     if options.out is None:
-        raise InputError("wanted --out, the HTML file to write")
+        raise InputError("expected --out, the HTML file to write")
     return options.out

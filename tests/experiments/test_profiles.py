@@ -83,7 +83,7 @@ def test_the_report_of_several_comparisons_is_their_profile(folders, tmp_path, c
     printed, page = capsys.readouterr().out, out.read_text()
     assert printed.count("the fewest steps on 50 % of the tasks") == 2
     assert page.count("<svg") == 2 and "circles: one" in page and "circles: two" in page
-    assert main(["report", *map(str, folders)]) == 2 and "wanted --out" in capsys.readouterr().err
+    assert main(["report", *map(str, folders)]) == 2 and "expected --out" in capsys.readouterr().err
     assert main(["report", str(folders[0]), "--out", str(out)]) == 2
     assert "name several comparisons" in capsys.readouterr().err
     (tmp_path / "empty").mkdir()
