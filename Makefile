@@ -2,6 +2,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# By a path, not by a finder of imports, which a folder called `optchain` where Python is started would come before.
+EDITABLE := --config-settings editable_mode=compat --editable
 
 TEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
@@ -20,15 +22,15 @@ install: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "optchain needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(INSTALL) --editable '.[experiments,test]'
+	$(INSTALL) $(EDITABLE) '.[experiments,test]'
 	touch $@
 
 $(VENV)/.oracles: $(VENV)/.installed
-	$(INSTALL) --editable '.[experiments,test,oracles]'
+	$(INSTALL) $(EDITABLE) '.[experiments,test,oracles]'
 	touch $@
 
 $(VENV)/.peers: $(VENV)/.installed
-	$(INSTALL) --editable '.[experiments,test,peers]'
+	$(INSTALL) $(EDITABLE) '.[experiments,test,peers]'
 	touch $@
 
 # Train on the handwritten digits; the last line says where the report is.
@@ -64,7 +66,7 @@ test-floor: .venv-floor/.installed
 .venv-floor/.installed: pyproject.toml constraints-floor.txt
 	$(PYTHON) -m venv .venv-floor
 	$(FLOOR)/python -m pip install --quiet --disable-pip-version-check --constraint constraints-floor.txt \
-		--editable . $(TEST_PACKAGES)
+		$(EDITABLE) . $(TEST_PACKAGES)
 	touch $@
 
 # The core and the documentation's examples on other Pythons, where pyenv or the path has them.

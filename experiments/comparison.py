@@ -54,7 +54,7 @@ class Comparison(Setup):
     @pydantic.model_validator(mode="after")
     def _is_fair(self) -> "Comparison":
         if not self.task.validation:
-            raise ValueError("validation examples judge the fresh runs too; wanted a task.validation of at least 1")
+            raise ValueError("validation examples judge the fresh runs too; expected a task.validation of at least 1")
         for name in self.optimizers:
             try:
                 self.study(name)

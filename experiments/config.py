@@ -47,7 +47,7 @@ def load(path: Path | str, sets: list[str] | None = None, table: type[Loaded] = 
 
 
 def problems(error: pydantic.ValidationError, table: type[Table] = Config) -> list[tuple[str, str]]:
-    """The dotted key of each problem, empty for the whole table, and what was found and wanted there."""
+    """The dotted key of each problem, empty for the whole table, and what was found and expected there."""
     return [(".".join(map(str, _place(problem, table))), _explained(problem, table)) for problem in error.errors()]
 
 
@@ -134,7 +134,7 @@ def _place(error: Any, table: type[Table]) -> tuple[Any, ...]:
 
 
 def _explained(error: Any, table: type[Table]) -> str:
-    """What was found and what was wanted, in our words where pydantic's do not name the nearest."""
+    """What was found and what was expected, in our words where pydantic's do not name the nearest."""
     from optchain.core.paths import nearest
 
     *parents, last = error["loc"] or ("",)
@@ -144,17 +144,17 @@ def _explained(error: Any, table: type[Table]) -> str:
         return "missing"
     if error["type"] == "literal_error":
         names = [part.strip(" '") for part in error["ctx"]["expected"].replace(" or ", ", ").split(",")]
-        return f"found {error['input']!r}; {nearest(str(error['input']), names)}"
+        return f"got {error['input']!r}; {nearest(str(error['input']), names)}"
     if error["type"] == "union_tag_invalid":
         kinds = [kind.strip(" '") for kind in error["ctx"]["expected_tags"].split(",")]
-        return f"found {error['ctx']['tag']!r}; {nearest(error['ctx']['tag'], kinds)}"
+        return f"got {error['ctx']['tag']!r}; {nearest(error['ctx']['tag'], kinds)}"
     if error["type"] == "union_tag_not_found":
         return f"missing; {nearest('', STEPS)}" if parents == ["preprocess"] else "missing"
     if error["type"] in ("dict_type", "model_attributes_type", "model_type"):
-        return f"found {error['input']!r}; wanted a table"
+        return f"got {error['input']!r}; expected a table"
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
-    return f"found {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}"
+    return f"got {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}"
 
 
 def _fields(parents: list[Any], table: type[Table]) -> list[str]:

@@ -71,8 +71,8 @@ def parse(text: str) -> Orders:
         raise ValueError(f"no TOML: {error}") from None
     stop = values.pop("stop", False)
     if not isinstance(stop, bool):
-        raise ValueError(f"stop: found {stop!r}; wanted true or false")
+        raise ValueError(f"stop: got {stop!r}; expected true or false")
     for name, value in values.items():
         if type(value) not in (int, float):
-            raise ValueError(f"{name}: found {value!r}; wanted a number")
+            raise ValueError(f"{name}: got {value!r}; expected a number")
     return Orders({name: float(value) for name, value in values.items()}, stop)

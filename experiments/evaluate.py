@@ -122,7 +122,7 @@ def read_rows(path: Path, features: int, missing: bool = False) -> np.ndarray:
         raise InputError(f"{path}: {error}") from None
     rows = rows.reshape(len(rows), -1) if rows.ndim > 1 else rows.reshape(-1, features if rows.size == features else 1)
     if rows.shape[1] != features:
-        raise InputError(f"{path}: rows of {rows.shape[1]} numbers; wanted {features}")
+        raise InputError(f"{path}: rows of {rows.shape[1]} numbers; expected {features}")
     wrong = np.isinf(rows) if missing else ~np.isfinite(rows)
     if wrong.any():
         raise InputError(f"{path}: row {int(np.argwhere(wrong)[0][0]) + 1} is not finite")

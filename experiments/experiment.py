@@ -115,7 +115,7 @@ def _require_fit(config: Config, task: Task) -> None:
     wanted = "embedding" if task.ids else "transformer" if whole else "network"
     if model.use != wanted:
         what = "ids" if task.ids else "bytes" if whole else "numbers"
-        raise InputError(f"model.use: the inputs of task {config.task.use!r} are {what}, wanted {wanted!r}")
+        raise InputError(f"model.use: the inputs of task {config.task.use!r} are {what}, expected {wanted!r}")
     halvings = len(getattr(model, "channels", ()))
     if halvings and len(shape) != 3:
         raise InputError(f"model.channels: the inputs of task {config.task.use!r} are vectors, not images")
@@ -144,7 +144,9 @@ def _require_classes(config: Config, task: Task) -> None:
         )
     targets = task.splits["train"][1]
     if "train.sampling" in asked and targets.ndim > 1:
-        raise InputError(f"train.sampling: an example of task {config.task.use!r} is of no one class; wanted 'epochs'")
+        raise InputError(
+            f"train.sampling: an example of task {config.task.use!r} is of no one class; expected 'epochs'"
+        )
     absent = np.setdiff1d(np.arange(task.classes), targets)
     counted = [key for key in asked if key in ("loss.logit_adjustment", "train.sampling")]
     if len(absent) and counted:
@@ -157,5 +159,5 @@ def _require_whole(penalized: Any, tables: Any, params: Any) -> None:
     both = zip(names_of(params), select(penalized, params), by_row, strict=True)
     for path, own, rows in both:
         if own and rows:
-            cure = "wanted others, or weight decay in the chain, which sleeping rows make up for"
+            cure = "expected others, or weight decay in the chain, which sleeping rows make up for"
             raise InputError(f"loss.penalized: the optimizer updates rows of {path!r}; {cure}")

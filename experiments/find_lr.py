@@ -101,7 +101,7 @@ def rate_of(config: tables.Config, key: str | None) -> str:
         if _is_schedule(inner):
             return ".".join(parts[:depth])
     if type(inner) not in (int, float):
-        raise InputError(f"--key {key}: found {inner!r}; wanted a number or a part of a schedule")
+        raise InputError(f"--key {key}: got {inner!r}; expected a number or a part of a schedule")
     return key
 
 

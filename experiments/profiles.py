@@ -40,7 +40,7 @@ def write(folders: Sequence[Path], path: Path) -> list[str]:
     common = [name for name in next(iter(steps.values())) if all(name in row for row in steps.values())]
     if len(common) < 2:
         named = "; ".join(f"{folder}: {', '.join(row)}" for folder, row in zip(folders, steps.values(), strict=True))
-        raise InputError(f"a profile is of optimizers that are in all comparisons; wanted two or more. {named}")
+        raise InputError(f"a profile is of optimizers that are in all comparisons; expected two or more. {named}")
     left = sorted({name for row in steps.values() for name in row} - set(common))
     body = [
         f'<p class="sub">{html.escape(_how(len(steps), left))}</p>',

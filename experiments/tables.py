@@ -36,7 +36,9 @@ class Task(Table):
                 wanted = f"needs {name}" if self.use == owner else f"takes no {name}, which is for {owner!r}"
                 raise ValueError(f"task {self.use!r} {wanted}")
         if (self.folds is None) != (self.fold is None) or (self.fold or 0) >= (self.folds or 1):
-            raise ValueError(f"folds = {self.folds} and fold = {self.fold}; wanted both, fold below folds, or neither")
+            raise ValueError(
+                f"folds = {self.folds} and fold = {self.fold}; expected both, fold below folds, or neither"
+            )
         if self.missing and self.use != "tabular":
             raise ValueError(f"task {self.use!r} takes no missing, which is for 'tabular'")
         return self
@@ -65,7 +67,7 @@ class Model(Table):
             raise ValueError(f"initializer {self.initializer!r} {wanted}")
         if free and self.initializer_gain is not None:
             raise ValueError(
-                f"initializer {self.initializer!r} takes no initializer_gain; wanted its initializer_scale"
+                f"initializer {self.initializer!r} takes no initializer_gain; expected its initializer_scale"
             )
         return self
 
@@ -208,7 +210,7 @@ class NoiseScale(Batch):
     @pydantic.model_validator(mode="after")
     def _can_measure(self) -> "NoiseScale":
         if not 2 * self.micro <= self.min <= self.max:
-            raise ValueError(f"min = {self.min}; wanted from 2 * micro = {2 * self.micro} to max = {self.max}")
+            raise ValueError(f"min = {self.min}; expected from 2 * micro = {2 * self.micro} to max = {self.max}")
         return self
 
 
@@ -259,11 +261,11 @@ class Train(Table):
                 f"checkpoint_every = {self.checkpoint_every} is no multiple of evaluate_every = {self.evaluate_every}"
             )
         if self.steps * self.policy.largest >= 2**31:
-            raise ValueError(f"steps * batch = {self.steps * self.policy.largest} examples; wanted fewer than 2**31")
+            raise ValueError(f"steps * batch = {self.steps * self.policy.largest} examples; expected fewer than 2**31")
         for i, step in enumerate(self.snapshots):
             if step > self.steps or (step % self.evaluate_every and step != self.steps):
                 wanted = f"multiples of evaluate_every = {self.evaluate_every} up to steps = {self.steps}"
-                raise ValueError(f"snapshots.{i} = {step}; wanted {wanted}")
+                raise ValueError(f"snapshots.{i} = {step}; expected {wanted}")
         return self
 
     @property
@@ -312,7 +314,7 @@ def with_values(table: Any, numbers: dict[str, Any]) -> Any:
     for dotted, number in numbers.items():
         name, _, rest = dotted.partition(".")
         if not isinstance(table, Table | dict):
-            raise InputError(f"found {table!r}, in which there is no {dotted!r}")
+            raise InputError(f"got {table!r}, in which there is no {dotted!r}")
         inner = getattr(table, name) if isinstance(table, Table) else table.get(name, {})
         new = {name: with_values(inner, {rest: number}) if rest else number}
         table = table.model_copy(update=new) if isinstance(table, Table) else table | new

@@ -1,6 +1,8 @@
 """The public surface and the direction of dependencies."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,12 @@ def test_tests_of_the_library_do_without_the_experiments():
     sources = [x for x in TESTS.rglob("*.py") if not any(x.is_relative_to(own) for own in OF_EXPERIMENTS)]
     assert len(sources) > 100
     assert [x.name for x in sources if "experiments" in {name.split(".")[0] for name in imports(x)}] == []
+
+
+def test_a_folder_of_the_same_name_does_not_hide_the_package(tmp_path):
+    """As the clone does from its parent folder, with the installation that the Makefile makes."""
+    (tmp_path / "optchain").mkdir()
+    subprocess.run([sys.executable, "-c", "import optchain; optchain.adam"], cwd=tmp_path, check=True)
 
 
 def test_exports_are_explicit_and_sorted():

@@ -102,7 +102,7 @@ def positive(text: str) -> int:
     """A whole number of at least 1."""
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError(f"wanted a whole number of at least 1, got {text}")
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text}")
     return number
 
 
@@ -110,7 +110,7 @@ def several(text: str) -> int:
     """A whole number of at least 2."""
     number = int(text)
     if number < 2:
-        raise argparse.ArgumentTypeError(f"wanted a whole number of at least 2, got {text}")
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 2, got {text}")
     return number
 
 

@@ -127,7 +127,7 @@ def require_chosen(searchers: list[Searcher]) -> None:
             endings = ", ".join(searcher.endings) or "none ended"
             raise InputError(
                 f"{searcher.method}, seed {searcher.study.search.seed}: no trial finished ({endings}); "
-                "wanted more --trials"
+                "expected more --trials"
             )
 
 

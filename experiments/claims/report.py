@@ -81,7 +81,7 @@ def _section(result: Tried) -> list[str]:
             "what would be seen": finding.check.says,
             "score": finding.check.score,
             "measured": str(finding.measured),
-            "wanted": _wanted(finding),
+            "expected": _wanted(finding),
             "outcome": finding.outcome,
         }
         for finding in result.findings

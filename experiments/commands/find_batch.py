@@ -20,9 +20,9 @@ def run(options: argparse.Namespace) -> int:
     from experiments.memory import free_memory
 
     if options.steps <= find_batch.FEW:
-        raise InputError(f"--steps {options.steps}: wanted more than the {find_batch.FEW} at the start")
+        raise InputError(f"--steps {options.steps}: expected more than the {find_batch.FEW} at the start")
     if options.memory is not None and not 0 < options.memory < math.inf:
-        raise InputError(f"--memory {options.memory:g}: wanted a positive number of GiB")
+        raise InputError(f"--memory {options.memory:g}: expected a positive number of GiB")
     built = experiment.build(config.load(options.config, options.sets), str(options.config))
     limit = free_memory() if options.memory is None else int(options.memory * 2**30)
     measured = find_batch.measure(built, limit)

@@ -22,9 +22,9 @@ def run(options: argparse.Namespace) -> int:
     from experiments import config, experiment, find_lr
 
     if not 0 < options.low < options.high:
-        raise InputError(f"--from {options.low:g} --to {options.high:g}: wanted positive rates that rise")
+        raise InputError(f"--from {options.low:g} --to {options.high:g}: expected positive rates that rise")
     if options.steps < 2 * find_lr.CHUNK:
-        raise InputError(f"--steps {options.steps}: wanted at least {2 * find_lr.CHUNK}")
+        raise InputError(f"--steps {options.steps}: expected at least {2 * find_lr.CHUNK}")
     resolved = config.load(options.config, options.sets)
     key, limits = find_lr.rate_of(resolved, options.key), (options.low, options.high, options.steps)
     built = experiment.build(find_lr.with_sweep(resolved, key, *limits), str(options.config))

@@ -40,7 +40,7 @@ def _of_study(options: argparse.Namespace) -> int:
     from experiments.tuning.tune import reopened
 
     if len(options.runs) > 1 or options.out is not None:
-        raise InputError("the report of a study goes to its folder; wanted that folder alone and no --out")
+        raise InputError("the report of a study goes to its folder; expected that folder alone and no --out")
     tuning = reopened(options.runs[0])
     print("\n".join([*lines_of(tuning, write(tuning)), f"report: {tuning.folder / 'report.html'}"]))
     return 0

@@ -87,5 +87,5 @@ def _trained(built: "Experiment", opened: "Run", renames: dict[str, str | None])
 def _rename(text: str) -> tuple[str, str | None]:
     old, equals, new = text.partition("=")
     if not equals or not old:
-        raise InputError(f"--rename {text}: wanted OLD=NEW, or OLD= to drop the link")
+        raise InputError(f"--rename {text}: expected OLD=NEW, or OLD= to drop the link")
     return "" if old == "." else old, {"": None, ".": ""}.get(new, new)

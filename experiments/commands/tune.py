@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
     folder = folder_of(options)
     study = config.load(options.config, options.sets, Study)
     if not study.space:
-        raise InputError(f"{options.config}: space: nothing is varied; wanted a dimension, or the command train")
+        raise InputError(f"{options.config}: space: nothing is varied; expected a dimension, or the command train")
     tuning = Tuning(study, folder, str(options.config), command_of(options))
     tuning.require_valid()
     tuning.prepare(options.overwrite)

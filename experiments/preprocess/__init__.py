@@ -80,6 +80,6 @@ def _finished(rows: np.ndarray) -> np.ndarray:
     lacking = np.argwhere(~np.isfinite(rows.reshape(len(rows), -1)))
     if len(lacking):
         row, feature = lacking[0] + 1
-        cure = "wanted a step of [preprocess] with use = 'impute'"
+        cure = "expected a step of [preprocess] with use = 'impute'"
         raise InputError(f"feature {feature} of row {row} is missing or not finite; {cure}")
     return rows.astype(np.float32)

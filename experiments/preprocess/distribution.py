@@ -45,4 +45,4 @@ class Power(Step):
 
 def _require_positive(rows: np.ndarray) -> None:
     if np.nanmin(rows) <= 0:
-        raise InputError(f"box_cox is for positive values; found {np.nanmin(rows):g}; wanted by = 'yeo_johnson'")
+        raise InputError(f"box_cox is for positive values; got {np.nanmin(rows):g}; expected by = 'yeo_johnson'")

@@ -22,7 +22,7 @@ class MedianFilter(Step):
     @model_validator(mode="after")
     def _has_a_middle(self) -> "MedianFilter":
         if self.size % 2 == 0:
-            raise ValueError(f"size = {self.size} has no middle; wanted an odd number")
+            raise ValueError(f"size = {self.size} has no middle; expected an odd number")
         return self
 
     def fit(self, inputs: np.ndarray, targets: np.ndarray) -> Fitted:
@@ -54,14 +54,14 @@ class Savgol(Step):
     def _is_determined(self) -> "Savgol":
         if self.window % 2 == 0 or self.order >= self.window:
             raise ValueError(
-                f"window = {self.window}, order = {self.order}; wanted an odd window, larger than the order"
+                f"window = {self.window}, order = {self.order}; expected an odd window, larger than the order"
             )
         return self
 
     def fit(self, inputs: np.ndarray, targets: np.ndarray) -> Fitted:
         require_complete(inputs)
         if inputs.ndim != 2:
-            raise InputError("savgol filters vectors, not images; wanted 'gaussian_filter' or 'median_filter'")
+            raise InputError("savgol filters vectors, not images; expected 'gaussian_filter' or 'median_filter'")
         if self.window > inputs.shape[1]:
             raise InputError(f"window = {self.window} is larger than a row of {inputs.shape[1]} features")
         return Fitted(lambda rows: signal.savgol_filter(rows, self.window, self.order, axis=1))

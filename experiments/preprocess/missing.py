@@ -35,6 +35,6 @@ class DropMissing(Step):
 def _complete(rows: np.ndarray) -> np.ndarray:
     count = int(missing(rows).sum())
     if count:
-        rest = f"and {count} of these {len(rows)} miss values; wanted use = 'impute'"
+        rest = f"and {count} of these {len(rows)} miss values; expected use = 'impute'"
         raise InputError(f"drop_missing leaves out training rows only, {rest}")
     return rows

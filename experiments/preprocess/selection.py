@@ -38,9 +38,9 @@ class Select(Step):
         match self.by:
             case "chi2":
                 if not classes:
-                    raise InputError("chi2 is for classes, and these targets are continuous; wanted 'anova'")
+                    raise InputError("chi2 is for classes, and these targets are continuous; expected 'anova'")
                 if features.min() < 0:
-                    raise InputError(f"chi2 is for features of at least 0; found {features.min():g}; wanted 'anova'")
+                    raise InputError(f"chi2 is for features of at least 0; got {features.min():g}; expected 'anova'")
                 return _highest(chi2(features, targets)[0], self.k)
             case "anova":
                 return _highest((f_classif if classes else f_regression)(features, targets)[0], self.k)
@@ -70,4 +70,4 @@ def _first_needed(features: np.ndarray, targets: np.ndarray, classes: bool, k: i
         for weights in np.abs(lasso_path(centered, targets - targets.mean())[1].T):
             if np.count_nonzero(weights) >= k:
                 return _highest(weights, k)
-    raise InputError(f"no l1 penalty leaves k = {k} features; wanted a lower k, or 'rfe'")
+    raise InputError(f"no l1 penalty leaves k = {k} features; expected a lower k, or 'rfe'")

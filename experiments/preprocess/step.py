@@ -51,4 +51,4 @@ def require_complete(inputs: np.ndarray) -> None:
     """No value is missing, or an error says which step to put first."""
     count = int(missing(inputs).sum())
     if count:
-        raise InputError(f"{count} of {len(inputs)} rows miss values; wanted use = 'impute' in a step before")
+        raise InputError(f"{count} of {len(inputs)} rows miss values; expected use = 'impute' in a step before")

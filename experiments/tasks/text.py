@@ -25,7 +25,7 @@ def load(table: tables.Task) -> Task:
     The loss is the mean cross entropy of a window's next bytes in nats: divided by log 2, the bits for each byte.
     """
     if table.folds:
-        raise InputError("task.folds: neighbouring windows of a text are alike; wanted task.validation instead")
+        raise InputError("task.folds: neighbouring windows of a text are alike; expected task.validation instead")
     windows, rows = cut(corpus(), table), {}
     order = _regions(len(windows), table.seed)
     for name in ("test", "validation"):
@@ -85,5 +85,5 @@ def _answer(outputs: np.ndarray) -> dict[str, np.ndarray]:
 def _prepare(rows: np.ndarray) -> np.ndarray:
     wrong = rows[(rows != np.round(rows)) | (rows < 0) | (rows > 255)]
     if wrong.size:
-        raise InputError(f"text is read as bytes, whole numbers from 0 to 255; found {wrong[0]:g}")
+        raise InputError(f"text is read as bytes, whole numbers from 0 to 255; got {wrong[0]:g}")
     return rows.astype(np.int32)

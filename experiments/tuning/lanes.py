@@ -164,11 +164,11 @@ def require_side_by_side(config: Config) -> None:
     """
     train = config.train
     if train.steps % train.evaluate_every:
-        wanted = f"wanted a train.steps = {train.steps} that is a multiple of train.evaluate_every"
+        wanted = f"expected a train.steps = {train.steps} that is a multiple of train.evaluate_every"
         raise InputError(f"search.parallel = 'vmap' evaluates all lanes at once: {wanted} = {train.evaluate_every}")
     for name in ("early_stopping", "diverged_above", "snapshots"):
         if getattr(train, name):
-            raise InputError(f"train.{name}: lanes are not watched one by one; wanted search.parallel = 'processes'")
+            raise InputError(f"train.{name}: lanes are not watched one by one; expected search.parallel = 'processes'")
 
 
 def fitting(program: Program, config: Config, runs: int, asked: int | None, least: int) -> Lanes:

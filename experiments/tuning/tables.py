@@ -83,7 +83,7 @@ class Choice(Dimension):
     @pydantic.model_validator(mode="after")
     def _differ(self) -> "Choice":
         if len(self.labels) < len(self.values):
-            raise ValueError(f"values = {self.values}; wanted values that differ")
+            raise ValueError(f"values = {self.values}; expected values that differ")
         return self
 
     @property
@@ -176,7 +176,7 @@ class Search(Table):
         if self.sampler == "grid" and self.trials is not None:
             raise ValueError("a grid has its own number of trials; leave out search.trials")
         if self.sampler != "grid" and self.trials is None and self.seconds is None:
-            raise ValueError("wanted a budget: search.trials, search.seconds or both")
+            raise ValueError("expected a budget: search.trials, search.seconds or both")
         if self.sampler == "population":
             unfit = [name for name in ("pruner", "folds", "seconds") if getattr(self, name) is not None]
             unfit += ["seeds"] * (self.seeds > 1) + ["parallel"] * (self.parallel != "none")
@@ -187,7 +187,7 @@ class Search(Table):
             raise ValueError(f"processes that write to one SQLite file lock each other out; {cure}")
         for name, mode in (("workers", "processes"), ("lanes", "vmap")):
             if getattr(self, name) is not None and self.parallel != mode:
-                raise ValueError(f"search.{name} is for parallel = {mode!r}; found {self.parallel!r}")
+                raise ValueError(f"search.{name} is for parallel = {mode!r}; got {self.parallel!r}")
         return self
 
 
@@ -207,12 +207,12 @@ class Study(Config):
             if self.search.sampler == "grid" and dimension.spread is None:
                 raise ValueError(f"space.{name!r}: a grid needs points, the number of values along it")
             if self.search.sampler == "population" and not isinstance(dimension, Float | Log):
-                raise ValueError(f"space.{name!r}: a population changes numbers; wanted use = 'float' or 'log'")
+                raise ValueError(f"space.{name!r}: a population changes numbers; expected use = 'float' or 'log'")
         every = self.search.population.every or self.train.evaluate_every
         if every % self.train.evaluate_every:
             raise ValueError(f"search.population.every = {every} is no multiple of {self.train.evaluate_every} steps")
         if not self.task.validation and not self.search.folds:
-            raise ValueError("the validation examples judge the trials; wanted a task.validation or search.folds")
+            raise ValueError("the validation examples judge the trials; expected a task.validation or search.folds")
         return self
 
     def key(self, name: str) -> str:
@@ -243,7 +243,7 @@ def _require_conditions(name: str, dimension: AnyDimension, earlier: dict[str, A
                 f"space.{name!r}: when {other!r}, which does not come before it; {nearest(other, earlier)}"
             )
         if wanted == []:
-            raise ValueError(f"space.{name!r}: when {other!r} is one of no values; wanted one at least")
+            raise ValueError(f"space.{name!r}: when {other!r} is one of no values; expected one at least")
         labels = earlier[other].labels if isinstance(earlier[other], Choice) else None
         for label in wanted if isinstance(wanted, list) else [wanted]:
             if labels is not None and label not in labels:
@@ -261,7 +261,7 @@ def _require_own(name: str, key: str, space: dict[str, AnyDimension]) -> None:
     for other in itertools.takewhile(lambda other: other != name, space):
         theirs = space[other].path or other
         if f"{theirs}.".startswith(f"{key}.") and not _exclude(_conditions(name, space), _conditions(other, space)):
-            cure = "wanted one of the two" if theirs == key else "wanted the table first"
+            cure = "expected one of the two" if theirs == key else "expected the table first"
             raise ValueError(f"space.{name!r}: {other!r} varies {theirs} in the same trials; {cure}")
 
 

@@ -162,19 +162,19 @@ def test_numbers_of_a_policy_are_traced(tmp_path):
 @pytest.mark.parametrize(
     "batch, message",
     [
-        ("{use='growin', micro=16}", "train.batch.use: found 'growin'; did you mean 'growing'?"),
+        ("{use='growin', micro=16}", "train.batch.use: got 'growin'; did you mean 'growing'?"),
         ("{micro=16}", "train.batch.use: missing"),
-        ("0", "train.batch: found 0; input should be greater than 0"),
+        ("0", "train.batch: got 0; input should be greater than 0"),
         ("{use='fixed', size=50, micro=16}", "train.batch: size = 50 is no multiple of micro = 16"),
         ("{use='random', sizes=[16, 40], micro=16}", "sizes.1 = 40 is no multiple of micro = 16"),
         ("{use='random', size=[16, 32], micro=16}", "train.batch.size: unknown key; did you mean 'sizes'?"),
-        ("{use='noise_scale', min=16, max=64, micro=16}", "min = 16; wanted from 2 * micro = 32 to max = 64"),
+        ("{use='noise_scale', min=16, max=64, micro=16}", "min = 16; expected from 2 * micro = 32 to max = 64"),
         ("{use='fixed', size=32, scale_rate='linear'}", "scale_rate = 'linear' needs a base"),
         ("{use='fixed', size=32, base=8}", "scale_rate = 'none' takes no base"),
         ("{use='growing', micro=8, max=64, size={use='cosin'}}",
          "train.batch.size.use: there is no technique 'cosin'; did you mean 'cosine'"),
         ("{use='growing', micro=8, max=64, size={use='adam'}}", "train.batch.size"),
-        ("{use='fixed', size=1073741824, micro=1}", "examples; wanted fewer than 2**31"),
+        ("{use='fixed', size=1073741824, micro=1}", "examples; expected fewer than 2**31"),
     ],
 )  # fmt: skip
 def test_errors_name_the_place(tmp_path, batch, message):

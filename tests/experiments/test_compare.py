@@ -327,9 +327,9 @@ def test_killed_and_run_again_nothing_is_lost_or_run_twice(compared, file, tmp_p
         (['optimizers.adam.space={"lr.start"={use="log",lo=1e-3,high=1.0}}'], "start.lo: unknown key; did you mean"),
         (["optimizers.adam.spice=1"], "unknown key; did you mean 'space'"),
         (["optimizers.Adam.space=1"], "Adam"),
-        (["task.validation=0"], "wanted a task.validation of at least 1"),
+        (["task.validation=0"], "expected a task.validation of at least 1"),
         (["search.fresh=1"], "greater than or equal to 2"),
-        (["search.sampler=gird"], "found 'gird'; did you mean 'grid'"),
+        (["search.sampler=gird"], "got 'gird'; did you mean 'grid'"),
     ],
 )
 def test_what_does_not_fit_is_named_before_anything_runs(file, tmp_path, capsys, sets, message):

@@ -176,9 +176,9 @@ def test_a_bad_file_does_not_stop_the_run(tmp_path):
     for text, message in [
         ("lr.learning_rate = ", "control.toml: no TOML: Invalid value"),
         ("lr.learning_rat = 1.0", "did you mean 'lr.learning_rate'?"),
-        ("adam.b1 = 'much'", "adam.b1: found 'much'; wanted a number"),
+        ("adam.b1 = 'much'", "adam.b1: got 'much'; expected a number"),
         ("lr.learning_rate = nan", "learning_rate must lie in (-inf, inf)"),
-        ("stop = 1", "stop: found 1; wanted true or false"),
+        ("stop = 1", "stop: got 1; expected true or false"),
     ]:
         trainer.control.path.write_text(text)
         assert trainer.control.read() is None and message in trainer.display.said[-1], trainer.display.said[-1]
@@ -279,10 +279,10 @@ def test_snapshots_are_kept_scored_and_averaged(tmp_path):
 @pytest.mark.parametrize(
     "override, message",
     [
-        ("train.snapshots=[30]", "snapshots.0 = 30; wanted multiples of evaluate_every = 20 up to steps = 60"),
+        ("train.snapshots=[30]", "snapshots.0 = 30; expected multiples of evaluate_every = 20 up to steps = 60"),
         ("train.early_stopping.patince=3", "train.early_stopping.patince: unknown key; did you mean 'patience'?"),
         ("train.early_stopping={min_delta=0.1}", "train.early_stopping.patience: missing"),
-        ("train.diverged_above=0.5", "train.diverged_above: found 0.5; input should be greater than 1"),
+        ("train.diverged_above=0.5", "train.diverged_above: got 0.5; input should be greater than 1"),
     ],
 )
 def test_errors_of_controls_name_the_place(tmp_path, override, message):

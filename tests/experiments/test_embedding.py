@@ -67,7 +67,7 @@ def test_rows_and_dense_adagrad_are_one_run(tmp_path):
     [
         (['task={use="embedding", ids=80}'], "task 'embedding' needs examples"),
         (['task={use="digits", ids=80}'], "task 'digits' takes no ids, which is for 'embedding'"),
-        (['model={use="network"}'], "the inputs of task 'embedding' are ids, wanted 'embedding'"),
+        (['model={use="network"}'], "the inputs of task 'embedding' are ids, expected 'embedding'"),
         (['optimizer.tables="*/embeding"'], "did you mean"),
     ],
 )

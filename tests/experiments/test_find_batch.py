@@ -51,8 +51,8 @@ def test_the_suggestion_is_the_size_next_to_the_noise_scale():
 def test_the_command_refuses_what_it_cannot_do(tmp_path, capsys):
     file = str(small_runs.small(tmp_path))
     for arguments, message in [
-        (["--memory", "0"], "--memory 0: wanted a positive number of GiB"),
-        (["--steps", "20"], "--steps 20: wanted more than the 20 at the start"),
+        (["--memory", "0"], "--memory 0: expected a positive number of GiB"),
+        (["--steps", "20"], "--steps 20: expected more than the 20 at the start"),
         (["--memory", "1e-9"], "find-batch: loading\nbatch 1: compiling and timing\na step of one example needs"),
     ]:
         assert main(["find-batch", file, *arguments]) == 2

@@ -56,7 +56,7 @@ def test_the_rate_is_found(name, key, place):
     "key, sets, message",
     [
         ("optimizer.lr.peek", [], "--key optimizer.lr.peek: .* no such number; did you mean 'optimizer.lr.peak'?"),
-        ("optimizer.adam.use", [], "--key optimizer.adam.use: found 'scale_by_adam'; wanted a number"),
+        ("optimizer.adam.use", [], "--key optimizer.adam.use: got 'scale_by_adam'; expected a number"),
         ("train.steps", [], "no such number"),
         (
             None,
@@ -96,8 +96,8 @@ def test_the_command_suggests_writes_and_refuses(tmp_path, capsys):
     page = (tmp_path / "found" / "report.html").read_text()
     assert f"experiments find-lr --from 1e-05 --to 10.0 --steps 60 {file}" in page and page.count("<svg") == 1
     for arguments, message in [
-        (["--from", "1", "--to", "0.1"], "--from 1 --to 0.1: wanted positive rates that rise"),
-        (["--steps", "3"], "--steps 3: wanted at least 40"),
+        (["--from", "1", "--to", "0.1"], "--from 1 --to 0.1: expected positive rates that rise"),
+        (["--steps", "3"], "--steps 3: expected at least 40"),
         (["--out", str(tmp_path)], "holds no range test of ours; choose another --out"),
     ]:
         assert main(["find-lr", file, *options, *arguments]) == 2

@@ -147,7 +147,7 @@ def test_bad_input_is_one_message_and_exit_code_2(finished, tmp_path, command):
     (tmp_path / "foreign" / "thesis.txt").write_text("mine")
     file = small_runs.small(tmp_path)
     for arguments, message in [
-        (("predict", finished[0], tmp_path / "three.csv"), "rows of 3 numbers; wanted 2"),
+        (("predict", finished[0], tmp_path / "three.csv"), "rows of 3 numbers; expected 2"),
         (("train", file, "--out", finished[0]), "holds a finished run; choose another --out"),
         (("train", file, "--out", tmp_path / "foreign", "--overwrite"), "is no run of ours; choose another --out"),
         (("train", file, "--set", "train.stesp=3"), "did you mean 'steps'?"),

@@ -156,14 +156,14 @@ def test_a_sweep_under_vmap_equals_separate_runs(tmp_path):
     "sets, message",
     [
         (["augment.shift=1.0"], "augment.shift: the inputs of task 'circles' are no images"),
-        (["augment.rotate=-1.0"], "augment.rotate: found -1.0; input should be greater than or equal to 0"),
+        (["augment.rotate=-1.0"], "augment.rotate: got -1.0; input should be greater than or equal to 0"),
         (["augment.shfit=1.0"], "augment.shfit: unknown key; did you mean 'shift'?"),
         (["loss.label_smooth=0.1"], "loss.label_smooth: unknown key; did you mean 'label_smoothing'?"),
         (["loss.huber=1.0"], "loss.huber: the loss of task 'circles' is no squared error"),
         (["loss.l1=0.1", "loss.penalized=*/kernle"], "'*/kernle' matches no parameter"),
         (["task={use='linear'}", "loss.focal=1.0"], "loss.focal: the targets of task 'linear' are no classes"),
         (["task={use='linear'}", "train.sampling=balanced"], "train.sampling: the targets of task 'linear' are no"),
-        (["train.sampling=balanecd"], "train.sampling: found 'balanecd'; did you mean 'balanced'?"),
+        (["train.sampling=balanecd"], "train.sampling: got 'balanecd'; did you mean 'balanced'?"),
     ],
 )
 def test_what_does_not_fit_is_named(tmp_path, sets, message):
@@ -173,8 +173,8 @@ def test_what_does_not_fit_is_named(tmp_path, sets, message):
 
 
 def test_a_class_without_examples_has_no_prior(tmp_path):
-    sets = ["task={use='tabular', data='breast_cancer'}", "loss.logit_adjustment=1.0"]
-    drop = "preprocess={only={use='drop_outliers', by='z_score', limit=0.7}}"
-    assert set(np.unique(small(tmp_path, *sets).task.splits["train"][1])) == {0, 1}
+    sets = ["task={use='tabular', data='iris'}", "loss.logit_adjustment=1.0"]
+    drop = "preprocess={only={use='drop_outliers', by='z_score', limit=1.0}}"
+    assert set(np.unique(small(tmp_path, *sets).task.splits["train"][1])) == {0, 1, 2}
     with pytest.raises(InputError, match="loss.logit_adjustment: there is no training example of class 0"):
         small(tmp_path, *sets, drop)

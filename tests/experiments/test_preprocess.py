@@ -111,7 +111,7 @@ def test_rows_that_miss_values_are_dropped_from_training_only():
     ):
         found.transform(np.array([[1.0] * 5, [np.nan] * 5]))
     task = tables.Task(use="tabular", data="wine", test=40, missing=0.1)
-    with pytest.raises(InputError, match=r"wanted use = 'impute' \(the test examples\)"):
+    with pytest.raises(InputError, match=r"expected use = 'impute' \(the test examples\)"):
         tasks.load(task, steps(drop={"use": "drop_missing"}))
 
 
@@ -173,10 +173,10 @@ def test_select_finds_the_features_that_decide(by):
 @pytest.mark.parametrize(
     "step, rows, targets, message",
     [
-        ({"use": "select", "k": 2, "by": "chi2"}, ROWS - 9, CLASSES, "chi2 is for features of at least 0; found -"),
+        ({"use": "select", "k": 2, "by": "chi2"}, ROWS - 9, CLASSES, "chi2 is for features of at least 0; got -"),
         ({"use": "select", "k": 2, "by": "chi2"}, ROWS, ROWS[:, 0], "chi2 is for classes"),
         ({"use": "select", "k": 6}, ROWS, CLASSES, "k = 6 of 5 features that vary"),
-        ({"use": "power", "by": "box_cox"}, ROWS - 9, CLASSES, "box_cox is for positive values; found -"),
+        ({"use": "power", "by": "box_cox"}, ROWS - 9, CLASSES, "box_cox is for positive values; got -"),
         ({"use": "savgol"}, ROWS[:, :3], CLASSES, "window = 5 is larger than a row of 3 features"),
         ({"use": "savgol"}, ROWS.reshape(60, 5, 1, 1), CLASSES, "savgol filters vectors, not images"),
         ({"use": "impute"}, ROWS * [1, np.nan, 1, 1, 1], CLASSES, "feature 2 is missing in all training rows"),
@@ -185,9 +185,9 @@ def test_select_finds_the_features_that_decide(by):
             {"use": "clip_outliers", "by": "iqr", "limit": 1},
             with_gaps(ROWS),
             CLASSES,
-            "wanted use = 'impute' in a step",
+            "expected use = 'impute' in a step",
         ),
-        ({"use": "standardize"}, with_gaps(ROWS), CLASSES, "is missing or not finite; wanted a step of"),
+        ({"use": "standardize"}, with_gaps(ROWS), CLASSES, "is missing or not finite; expected a step of"),
     ],
 )
 def test_a_step_that_does_not_apply_says_why(step, rows, targets, message):
@@ -200,15 +200,15 @@ def test_a_step_that_does_not_apply_says_why(step, rows, targets, message):
     [
         (
             "preprocess.a={use='standardise'}",
-            "--set: preprocess.a.use: found 'standardise'; did you mean 'standardize'?",
+            "--set: preprocess.a.use: got 'standardise'; did you mean 'standardize'?",
         ),
         ("preprocess.a={use='min_max', hgh=1.0}", "--set: preprocess.a.hgh: unknown key; did you mean 'high'?"),
         ("preprocess.a={per='all'}", "preprocess.a.use: missing; valid: clip_outliers, drop_missing"),
-        ("preprocess.a={use='select', k=0}", "preprocess.a.k: found 0; input should be greater than 0"),
+        ("preprocess.a={use='select', k=0}", "preprocess.a.k: got 0; input should be greater than 0"),
         ("preprocess.a={use='select'}", "preprocess.a.k: missing"),
-        ("preprocess.a={use='impute', by='medain'}", "preprocess.a.by: found 'medain'; did you mean 'median'"),
-        ("preprocess.a={use='median_filter', size=4}", "preprocess.a: size = 4 has no middle; wanted an odd number"),
-        ("preprocess.a={use='savgol', window=3, order=3}", "window = 3, order = 3; wanted an odd window"),
+        ("preprocess.a={use='impute', by='medain'}", "preprocess.a.by: got 'medain'; did you mean 'median'"),
+        ("preprocess.a={use='median_filter', size=4}", "preprocess.a: size = 4 has no middle; expected an odd number"),
+        ("preprocess.a={use='savgol', window=3, order=3}", "window = 3, order = 3; expected an odd window"),
         ("preprocess.a={use='min_max', low=2.0}", "preprocess.a: low = 2 is not below high = 1"),
     ],
 )

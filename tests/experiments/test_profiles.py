@@ -94,5 +94,5 @@ def test_the_report_of_several_comparisons_is_their_profile(folders, tmp_path, c
 def test_a_profile_takes_two_optimizers_that_are_in_all(folders, tmp_path):
     path = folders[0] / "comparison.json"
     path.write_text(path.read_text().replace('"sgd": {', '"lion": {'))
-    with pytest.raises(InputError, match="in all comparisons; wanted two or more"):
+    with pytest.raises(InputError, match="in all comparisons; expected two or more"):
         write(folders, tmp_path / "profile.html")

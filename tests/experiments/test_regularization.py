@@ -45,7 +45,7 @@ def test_a_penalty_is_not_for_a_table_whose_rows_are_updated_where_looked_up():
     sets = ["task={use='embedding', examples=400, ids=50}", "loss.l2=0.1"]
     _, (_, logs) = trained(path, *sets, "train={steps=2, batch=4}", steps=2)  # of kernels it may be
     assert np.isfinite(logs["loss"]).all()
-    with pytest.raises(InputError, match="loss.penalized: the optimizer updates rows of 'embed/embedding'; wanted"):
+    with pytest.raises(InputError, match="loss.penalized: the optimizer updates rows of 'embed/embedding'; expected"):
         build(config.load(path, [*sets, "loss.penalized='*embedding'"]), "embedding")
 
 

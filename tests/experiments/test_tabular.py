@@ -98,7 +98,9 @@ def test_keys_belong_to_their_task(keys, message):
 
 
 def test_missing_values_need_a_step():
-    with pytest.raises(InputError, match="is missing or not finite; wanted a step of .preprocess. with use = 'impute'"):
+    with pytest.raises(
+        InputError, match="is missing or not finite; expected a step of .preprocess. with use = 'impute'"
+    ):
         tasks.load(tables.Task(use="tabular", data="iris", missing=0.1))
 
 

@@ -73,23 +73,23 @@ def test_a_row_of_bytes_is_answered_with_the_next_one():
     assert answer["next_byte"] == [int(outputs[0, -1].argmax())]
     np.testing.assert_allclose(answer["probability"], jax.nn.softmax(outputs[0, -1]).max(), rtol=1e-5)
     for wrong in (3.5, -1.0, 256.0):
-        with pytest.raises(InputError, match=f"whole numbers from 0 to 255; found {wrong:g}"):
+        with pytest.raises(InputError, match=f"whole numbers from 0 to 255; got {wrong:g}"):
             built.task.prepare(np.full((1, 16), wrong))
 
 
 @pytest.mark.parametrize(
     "override, message",
     [
-        ("model.use=transformr", "--set: model.use: found 'transformr'; did you mean 'transformer'?"),
+        ("model.use=transformr", "--set: model.use: got 'transformr'; did you mean 'transformer'?"),
         ("model.widht=3", "--set: model.widht: unknown key; did you mean 'width'?"),
         ("model.heads=5", "model: width = 32 is no multiple of heads = 5"),
-        ("model.dtype=bfloat", "--set: model.dtype: found 'bfloat'; did you mean 'bfloat16' or 'float32'?"),
-        ("task.context=0", "--set: task.context: found 0; input should be greater than 0"),
+        ("model.dtype=bfloat", "--set: model.dtype: got 'bfloat'; did you mean 'bfloat16' or 'float32'?"),
+        ("task.context=0", "--set: task.context: got 0; input should be greater than 0"),
         ("task.test=1000000", "task.test: 1000000 of "),
         ('task={use="text"}', "task 'text' needs context"),
         ('task={use="digits", context=3}', "task 'digits' takes no context, which is for 'text'"),
-        ('task={use="digits"}', "model.use: the inputs of task 'digits' are numbers, wanted 'network'"),
-        ('model={use="network"}', "model.use: the inputs of task 'text' are bytes, wanted 'transformer'"),
+        ('task={use="digits"}', "model.use: the inputs of task 'digits' are numbers, expected 'network'"),
+        ('model={use="network"}', "model.use: the inputs of task 'text' are bytes, expected 'transformer'"),
     ],
 )
 def test_errors_name_the_place(override, message):

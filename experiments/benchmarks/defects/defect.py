@@ -1,4 +1,4 @@
-"""What a defect is: a situation, what is wanted, and what comes of it with optax and with optchain."""
+"""What a defect is: a situation, what is expected, and what comes of it with optax and with optchain."""
 
 import dataclasses
 from collections.abc import Callable
@@ -31,7 +31,7 @@ class Defect:
         outcomes = {side: _outcome(getattr(pair, side)) for side in ("optax", "optchain")}
         return {
             "situation": self.situation,
-            "wanted": self.wanted,
+            "expected": self.wanted,
             **{side: _shown(x) for side, x in outcomes.items()},
             **{f"{side}_right": not isinstance(x, Exception) and bool(pair.right(x)) for side, x in outcomes.items()},
         }

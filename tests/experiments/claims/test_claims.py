@@ -99,7 +99,7 @@ def test_a_check_of_a_score_that_there_is_not_is_found_before_anything_runs(tmp_
         ('relation = "equal"\nmargin = 0.05', 'relation = "lower"\nvalue = 1.0', "value belongs to above and below"),
         ('id = "C1"', 'id = "first"', "should match pattern"),
         ("low = 3e-3", "low = 3.0", "arms.tuned.space.optimizer.learning_rate: low = 3 is not below"),
-        ('expected = "does not hold"', 'expected = "no"', "expected: found 'no'"),
+        ('expected = "does not hold"', 'expected = "no"', "expected: got 'no'"),
     ],
 )
 def test_claims_that_make_no_sense_are_errors(tmp_path, capsys, old, new, message):
@@ -117,7 +117,7 @@ def test_an_arm_that_cannot_be_built_is_an_error_before_anything_runs(tmp_path, 
     assert "arms.small: model.hiden: unknown key; did you mean 'hidden'" in capsys.readouterr().err
     path.write_text(CLAIM.replace("[arms.small]", '[arms.small]\nset."optimizer.learning_rate.x" = 1'))
     assert main(["claims", str(path), "--out", str(tmp_path / "out")]) == 2
-    assert "arms.small: found 1e-05, in which there is no 'x'" in capsys.readouterr().err
+    assert "arms.small: got 1e-05, in which there is no 'x'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -90,7 +90,7 @@ BASE = {
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"search": {}}, "wanted a budget"),
+        ({"search": {}}, "expected a budget"),
         ({"search": {"sampler": "grid"}}, "needs points"),
         ({"search": {"sampler": "grid", "trials": 3}}, "its own number"),
         ({"search": {"trials": 3, "lanes": 4}}, "search.lanes is for parallel = 'vmap'"),
@@ -101,7 +101,7 @@ BASE = {
         ({"space": {"a": RATE, "b": RATE}}, "'a' varies optimizer.learning_rate in the same trials"),
         (
             {"space": {"optimizer.learning_rate": RATE, "optimizer": {"use": "choice", "values": [{"use": "sgd"}]}}},
-            "varies optimizer.learning_rate in the same trials; wanted the table first",
+            "varies optimizer.learning_rate in the same trials; expected the table first",
         ),
         ({"space": {"y": KIND, "x": {"use": "choice", "values": [1, 2], "when": {"y": []}}}}, "one of no values"),
         ({"search": {"trials": 3, "parallel": "processes", "storage": "sqlite:///x"}}, "lock each other out"),

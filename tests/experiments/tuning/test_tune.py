@@ -218,7 +218,7 @@ def test_values_that_never_fit_are_errors_before_anything_runs(tmp_path, capsys)
     assert "space.'model.hiden' = 1: model.hiden: unknown key; did you mean 'hidden'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     for space, message in (
-        ('"optimizer.lr.learning_rate.x" = { use = "int", low = 1, high = 2 }', "found 0.01, in which there is no 'x'"),
+        ('"optimizer.lr.learning_rate.x" = { use = "int", low = 1, high = 2 }', "got 0.01, in which there is no 'x'"),
         ("", "space: nothing is varied"),
     ):
         path = small_studies.written(tmp_path, space=space)
