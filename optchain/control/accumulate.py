@@ -15,7 +15,7 @@ from optchain.control.extra_means import (
     with_means,
     with_sample,
 )
-from optchain.control.micro_batches import is_one, micro_batches
+from optchain.control.micro_batches import is_full, is_one, micro_batches
 from optchain.core.gate import Gate, Routed, Take
 from optchain.core.holes import is_hole, part
 from optchain.core.lift import technique
@@ -91,7 +91,7 @@ class Accumulate(Gate):
         mean = jax.tree.map(add, own["mean"], grads, is_leaf=is_row_gradient)
         nothing = jax.tree.map(_nothing, nothing, mean, is_leaf=is_row_gradient)
         micro = incremented(own["micro"])
-        full = (micro >= micro_batches(self.every, own["emitted"])) | jnp.asarray(given.extra.get("emit", False), bool)
+        full = is_full(self.every, own["emitted"], micro, given.extra)
         emits = full & (weights > 0)
         extras = with_sample(self.name, own["extras"], given.extra, weight, counts)
         seen = given.at(own["emitted"])

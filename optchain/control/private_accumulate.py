@@ -17,7 +17,7 @@ from optchain.control.extra_means import (
     with_means,
     with_sample,
 )
-from optchain.control.micro_batches import is_one, micro_batches
+from optchain.control.micro_batches import is_full, is_one, micro_batches
 from optchain.core.around import Held
 from optchain.core.door import widened
 from optchain.core.gate import Gate, Routed, Take
@@ -72,7 +72,7 @@ class PrivateAccumulate(Gate):
         batch = by_example(self.name, grads, own["sum"])
         total, clipped = rule.clipped_sum(widened(batch))
         begins, micro = own["micro"] == 0, incremented(own["micro"])
-        full = (micro >= micro_batches(self.every, own["emitted"])) | jnp.asarray(given.extra.get("emit", False), bool)
+        full = is_full(self.every, own["emitted"], micro, given.extra)
 
         def add(old: jax.Array, new: Any) -> jax.Array:
             # What is left of the last batch, which may be a NaN, is selected away: no step need write zeros.
