@@ -22,20 +22,20 @@ install: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "optchain needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(INSTALL) $(EDITABLE) '.[experiments,test]'
+	$(INSTALL) $(EDITABLE) '.[lab,test]'
 	touch $@
 
 $(VENV)/.oracles: $(VENV)/.installed
-	$(INSTALL) $(EDITABLE) '.[experiments,test,oracles]'
+	$(INSTALL) $(EDITABLE) '.[lab,test,oracles]'
 	touch $@
 
 $(VENV)/.peers: $(VENV)/.installed
-	$(INSTALL) $(EDITABLE) '.[experiments,test,peers]'
+	$(INSTALL) $(EDITABLE) '.[lab,test,peers]'
 	touch $@
 
 # Train on the handwritten digits; the last line says where the report is.
 demo: install
-	$(BIN)/python -m experiments train configs/digits/adamw.toml --out runs/demo --overwrite
+	$(BIN)/optchain train configs/digits/adamw.toml --out runs/demo --overwrite
 
 # For every change, within minutes: one technique, data set or way of running stands for all of its kind.
 test: install

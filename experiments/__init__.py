@@ -1,1 +1,1 @@
-"""Training Flax models with optchain: configurations, runs and their reports."""
+"""The experiments of the project itself: its claims and its benchmarks."""

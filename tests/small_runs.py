@@ -7,11 +7,11 @@ import sys
 import time
 from pathlib import Path
 
-from experiments import config
-from experiments import run as runs
-from experiments.experiment import Experiment, build
-from experiments.program import Program
-from experiments.train import Trainer
+from optchain.lab.runs import run as runs
+from optchain.lab.settings import config
+from optchain.lab.training.experiment import Experiment, build
+from optchain.lab.training.program import Program
+from optchain.lab.training.train import Trainer
 
 ROOT = Path(__file__).parents[1]
 
@@ -59,7 +59,7 @@ def small(folder: Path, steps: int = 60, every: int = 20) -> Path:
 def start(*arguments: object) -> subprocess.Popen:
     """Start the command line from the repository's root."""
     return subprocess.Popen(
-        [sys.executable, "-m", "experiments", *map(str, arguments)],
+        [sys.executable, "-m", "optchain", *map(str, arguments)],
         cwd=ROOT,
         env=os.environ | {"COLUMNS": "120"},
         stdout=subprocess.PIPE,

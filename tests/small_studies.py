@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from experiments import config
-from experiments.tuning.programs import Programs
-from experiments.tuning.tables import Study
-from experiments.tuning.tune import Tuning
+from optchain.lab.settings import config
+from optchain.lab.tuning.programs import Programs
+from optchain.lab.tuning.tables import Study
+from optchain.lab.tuning.tune import Tuning
 
 STUDY = """
 [search]

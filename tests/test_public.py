@@ -10,11 +10,12 @@ import pytest
 import optchain as oc
 
 ROOT = Path(oc.__file__).parent
-SOURCES = sorted(ROOT.rglob("*.py"))
+LAB = ROOT / "lab"
+SOURCES = sorted(path for path in ROOT.rglob("*.py") if not path.is_relative_to(LAB))
 # Each layer may import the layers before it and itself; techniques may import one another.
 LAYERS = [
     {"core"},
-    {p.name for p in ROOT.iterdir() if p.is_dir()} - {"core", "inspect", "presets", "__pycache__"},
+    {p.name for p in ROOT.iterdir() if p.is_dir()} - {"core", "inspect", "lab", "presets", "__pycache__"},
     {"presets"},
 ]
 
@@ -31,6 +32,7 @@ def imports(source: Path) -> set[str]:
 def test_dependencies_point_one_way(source):
     roots = {name.split(".")[0] for name in imports(source)}
     assert not roots & {"experiments", "chex", "torch", "sklearn"}
+    assert source == ROOT / "__main__.py" or not [name for name in imports(source) if name.startswith("optchain.lab")]
     # What needs Flax is imported by its users, and by nothing of ours.
     assert "flax" not in roots or source.stem in ("linen", "nnx")
     assert not {name.rpartition(".")[2] for name in imports(source) if name.startswith("optchain")} & {"linen", "nnx"}
@@ -42,14 +44,15 @@ def test_dependencies_point_one_way(source):
 
 
 TESTS = Path(__file__).parent
-# Those of the experiments, and what only these use.
-OF_EXPERIMENTS = [TESTS / "experiments", TESTS / "small_runs.py", TESTS / "small_studies.py", TESTS / "sparse_runs.py"]
+# Those of the lab and of the experiments, and what only these use.
+OF_LAB = [TESTS / name for name in ("lab", "experiments", "small_runs.py", "small_studies.py", "sparse_runs.py")]
 
 
-def test_tests_of_the_library_do_without_the_experiments():
-    sources = [x for x in TESTS.rglob("*.py") if not any(x.is_relative_to(own) for own in OF_EXPERIMENTS)]
+def test_tests_of_the_library_do_without_the_lab():
+    sources = [x for x in TESTS.rglob("*.py") if not any(x.is_relative_to(own) for own in OF_LAB)]
     assert len(sources) > 100
-    assert [x.name for x in sources if "experiments" in {name.split(".")[0] for name in imports(x)}] == []
+    beyond = ("experiments", "optchain.lab")
+    assert [x.name for x in sources if any(name.startswith(beyond) for name in imports(x))] == []
 
 
 def test_a_folder_of_the_same_name_does_not_hide_the_package(tmp_path):

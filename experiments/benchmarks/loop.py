@@ -12,11 +12,14 @@ import numpy as np
 import optax
 
 import optchain as oc
-from experiments import batch_policies, chunk, models, tables, tasks
-from experiments.batches import batches
 from experiments.benchmarks import record
 from experiments.benchmarks.contenders import no_torch
 from experiments.benchmarks.timing import compile_timed, interleaved
+from optchain.lab.data import tasks
+from optchain.lab.data.batches import batches
+from optchain.lab.models import network as models
+from optchain.lab.settings import tables
+from optchain.lab.training import batch_policies, chunk
 
 RATE, DECAY = 1e-3, 1e-4
 SEED, HIDDEN = 0, 128

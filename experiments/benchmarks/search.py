@@ -15,14 +15,14 @@ from rich.progress import track
 from experiments.benchmarks import record
 from experiments.benchmarks.contenders import no_torch
 from experiments.benchmarks.searcher import Searcher, created
-from experiments.charts import COLORS, forest, logarithmic, svg
-from experiments.errors import InputError
-from experiments.intervals import interval
-from experiments.page import table, write_page
-from experiments.tables import Config
-from experiments.tuning.lanes import Lanes
-from experiments.tuning.programs import Programs
-from experiments.tuning.tables import Study
+from optchain.lab.base.errors import InputError
+from optchain.lab.base.intervals import interval
+from optchain.lab.reports.charts import COLORS, forest, logarithmic, svg
+from optchain.lab.reports.page import table, write_page
+from optchain.lab.settings.tables import Config
+from optchain.lab.tuning.lanes import Lanes
+from optchain.lab.tuning.programs import Programs
+from optchain.lab.tuning.tables import Study
 
 SAMPLERS, PRUNED = ("random", "quasi_random", "tpe", "gp"), ("random", "tpe", "gp")
 EVALUATIONS = 9  # in a full trial: three rungs, each three times the one before

@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 
 import optuna
 
-from experiments.run import Run
-from experiments.tables import Config
-from experiments.tuning import storage
-from experiments.tuning.claims import Claim
-from experiments.tuning.lanes import Lane, Lanes
-from experiments.tuning.objective import Objective
-from experiments.tuning.sampler import Seeded
-from experiments.tuning.side_by_side import ending_of
-from experiments.tuning.tables import Study
+from optchain.lab.runs.run import Run
+from optchain.lab.settings.tables import Config
+from optchain.lab.tuning import storage
+from optchain.lab.tuning.claims import Claim
+from optchain.lab.tuning.lanes import Lane, Lanes
+from optchain.lab.tuning.objective import Objective
+from optchain.lab.tuning.sampler import Seeded
+from optchain.lab.tuning.side_by_side import ending_of
+from optchain.lab.tuning.tables import Study
 
 
 class Chosen(NamedTuple):

@@ -15,21 +15,21 @@ import jax
 import numpy as np
 import tomli_w
 
-from experiments import __main__ as command_line
-from experiments import tasks
 from experiments.benchmarks import record
 from experiments.benchmarks.contenders import no_torch
 from experiments.benchmarks.timing import interleaved
-from experiments.chunk import models
-from experiments.evaluate import counted
-from experiments.experiment import build
-from experiments.program import Program
-from experiments.run import Run
-from experiments.tables import Config
-from experiments.tuning import space
-from experiments.tuning.claims import seed_of
-from experiments.tuning.lanes import Lanes
-from experiments.tuning.tables import Study
+from optchain.lab.commands import main as command_line
+from optchain.lab.data import tasks
+from optchain.lab.runs.run import Run
+from optchain.lab.settings.tables import Config
+from optchain.lab.training.chunk import models
+from optchain.lab.training.evaluate import counted
+from optchain.lab.training.experiment import build
+from optchain.lab.training.program import Program
+from optchain.lab.tuning import space
+from optchain.lab.tuning.claims import seed_of
+from optchain.lab.tuning.lanes import Lanes
+from optchain.lab.tuning.tables import Study
 
 RATE, LOW, HIGH = "optimizer.lr.learning_rate", 1e-4, 1e-1
 HIDDEN, BATCH = 128, 64

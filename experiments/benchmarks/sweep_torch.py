@@ -3,8 +3,8 @@
 import optuna
 import torch
 
-from experiments.data import Split
-from experiments.tables import Train
+from optchain.lab.data.task import Split
+from optchain.lab.settings.tables import Train
 
 CLASSES = 10
 

@@ -4,10 +4,10 @@ import dataclasses
 
 import numpy as np
 
-from experiments import preprocess, tasks
-from experiments.errors import InputError
-from experiments.experiment import Experiment, build
-from experiments.tables import Config
+from optchain.lab.base.errors import InputError
+from optchain.lab.data import preprocess, tasks
+from optchain.lab.settings.tables import Config
+from optchain.lab.training.experiment import Experiment, build
 
 
 def leaking(config: Config, source: str) -> Experiment:

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.charts import forest
 from experiments.claims.tables import Claim, Verdict
 from experiments.claims.verdict import Arm, Finding, verdict
-from experiments.page import card, table, write_page
+from optchain.lab.reports.charts import forest
+from optchain.lab.reports.page import card, table, write_page
 
 MARKS = {"holds": "✓", "holds in part": "~", "does not hold": "✗"}
 

@@ -5,9 +5,9 @@ from typing import Any, Literal
 import pydantic
 from pydantic import Field, PositiveInt
 
-from experiments.tables import Config, Name, Table, with_values
-from experiments.tuning.sampler import lacks
-from experiments.tuning.tables import AnyDimension, Search, Study
+from optchain.lab.settings.tables import Config, Name, Table, with_values
+from optchain.lab.tuning.sampler import lacks
+from optchain.lab.tuning.tables import AnyDimension, Search, Study
 
 Verdict = Literal["holds", "holds in part", "does not hold"]
 

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pydantic
 
-from experiments import tasks
 from experiments.claims.leak import leaking
 from experiments.claims.tables import Claim
 from experiments.claims.verdict import Arm, require_scores
-from experiments.config import problems
-from experiments.errors import InputError
-from experiments.experiment import build
-from experiments.run import Run
-from experiments.tuning.programs import Programs
-from experiments.tuning.tables import Study
-from experiments.tuning.tune import Tuning
-from experiments.writer import remove
+from optchain.lab.base.errors import InputError
+from optchain.lab.data import tasks
+from optchain.lab.runs.run import Run
+from optchain.lab.runs.writer import remove
+from optchain.lab.settings.config import problems
+from optchain.lab.training.experiment import build
+from optchain.lab.tuning.programs import Programs
+from optchain.lab.tuning.tables import Study
+from optchain.lab.tuning.tune import Tuning
 
 FEW = 2  # best points of an arm's studies that are told one by one
 

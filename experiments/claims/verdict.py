@@ -5,12 +5,12 @@ import math
 from collections.abc import Mapping, Sequence
 
 from experiments.claims.tables import Check, Claim, Verdict
-from experiments.data import Task
-from experiments.errors import InputError
-from experiments.evaluate import scores_of
-from experiments.intervals import Interval, interval
-from experiments.run import Run
 from optchain.core.paths import nearest
+from optchain.lab.base.errors import InputError
+from optchain.lab.base.intervals import Interval, interval
+from optchain.lab.data.task import Task
+from optchain.lab.runs.run import Run
+from optchain.lab.training.evaluate import scores_of
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,11 +6,11 @@ import pytest
 from experiments.benchmarks import search, sweep
 from experiments.benchmarks.__main__ import main
 from experiments.benchmarks.contenders import no_torch
-from experiments.errors import InputError
-from experiments.evaluate import floats
-from experiments.experiment import build
-from experiments.intervals import scored
-from experiments.program import Program
+from optchain.lab.base.errors import InputError
+from optchain.lab.base.intervals import scored
+from optchain.lab.training.evaluate import floats
+from optchain.lab.training.experiment import build
+from optchain.lab.training.program import Program
 
 torch = pytest.mark.skipif(no_torch() is not None, reason="torch is not installed")
 PLAIN, EVEN, PRUNED, TRIALS, EVERY = "random", "quasi_random", "tpe, hyperband", 6, 2

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 from twin_curves import each_twin, require_same_curves
 
-nnx: Any = pytest.importorskip("flax.nnx", reason="flax is in the extra `experiments`")
+nnx: Any = pytest.importorskip("flax.nnx", reason="flax is in the extra `lab`")
 pytestmark = pytest.mark.peers
 
 X = jax.random.normal(jax.random.key(0), (64, 3))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 from twin_curves import each_twin, require_same_curves
 
-ocp: Any = pytest.importorskip("orbax.checkpoint", reason="orbax-checkpoint is in the extra `experiments`")
+ocp: Any = pytest.importorskip("orbax.checkpoint", reason="orbax-checkpoint is in the extra `lab`")
 pytestmark = pytest.mark.peers
 
 X = jax.random.normal(jax.random.key(0), (64, 3))

@@ -4,10 +4,10 @@ import pydantic
 import pytest
 import small_runs
 
-from experiments import config
 from experiments.__main__ import main
 from experiments.claims.tables import Claim
-from experiments.tuning.tune import Tuning
+from optchain.lab.settings import config
+from optchain.lab.tuning.tune import Tuning
 
 CLAIMS = sorted((small_runs.ROOT / "configs" / "claims").glob("*.toml"))
 

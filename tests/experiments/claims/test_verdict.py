@@ -4,11 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from experiments import tables, tasks
 from experiments.claims.tables import Check
 from experiments.claims.verdict import Arm, Finding, judged, require_scores, value, verdict
-from experiments.errors import InputError
-from experiments.run import Run
+from optchain.lab.base.errors import InputError
+from optchain.lab.data import tasks
+from optchain.lab.runs.run import Run
+from optchain.lab.settings import tables
 
 
 def made(folder, losses, accuracy=0.9, train=0.1):

@@ -1,1 +1,0 @@
-"""The search for good configurations: `python -m experiments tune`."""

@@ -1,0 +1,1 @@
+"""The lab: train, tune and compare Flax models with chains of `optchain`. It needs the extra `lab`."""

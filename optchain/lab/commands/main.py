@@ -1,0 +1,55 @@
+"""What the command line is made of: the commands and their options, and what becomes of errors."""
+
+import argparse
+import sys
+from types import ModuleType
+
+from optchain.lab.base.doing import say
+from optchain.lab.base.errors import InputError
+from optchain.lab.commands import compare, evaluate, find_batch, find_lr, predict, report, train, tune
+from optchain.version import __version__
+
+COMMANDS = {
+    "train": train,
+    "tune": tune,
+    "compare": compare,
+    "find-lr": find_lr,
+    "find-batch": find_batch,
+    "evaluate": evaluate,
+    "predict": predict,
+    "report": report,
+}
+SAID = "Train, tune and compare Flax models with optchain."
+
+
+def main(
+    arguments: list[str], commands: dict[str, ModuleType] = COMMANDS, program: str = "optchain", said: str = SAID
+) -> int:
+    """Run a command; the exit code."""
+    options = parser(commands, program, said).parse_args(arguments)
+    say(f"{options.name}: loading")  # JAX and the task: seconds
+    try:
+        return commands[options.name].run(options)
+    except (InputError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:  # before the first step or after the last: there is nothing to save
+        return 130
+
+
+def parser(
+    commands: dict[str, ModuleType] = COMMANDS, program: str = "optchain", said: str = SAID
+) -> argparse.ArgumentParser:
+    """The commands and their options."""
+    top = argparse.ArgumentParser(
+        prog=program,
+        description=said,
+        epilog="Exit codes: 0 done, 2 bad input, 3 the loss diverged or no trial finished, "
+        "130 and 143 stopped by a signal, after saving.",
+    )
+    top.add_argument("--version", action="version", version=f"{program} {__version__}")
+    subparsers = top.add_subparsers(required=True, metavar="COMMAND", dest="name")
+    for name, command in commands.items():
+        doc = (command.__doc__ or name).rstrip(".")
+        command.add_options(subparsers.add_parser(name, help=doc[0].lower() + doc[1:], description=command.__doc__))
+    return top

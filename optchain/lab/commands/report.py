@@ -1,0 +1,76 @@
+"""Write the report of runs, of a study, or of comparisons."""
+
+import argparse
+from pathlib import Path
+
+from optchain.lab.base.errors import InputError
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument(
+        "runs", type=Path, nargs="+", metavar="run", help="folders of runs or comparisons, or that of a study"
+    )
+    parser.add_argument(
+        "--out", type=Path, help="HTML file to write; the report of one study or comparison goes to its folder"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the report of whatever is in the folders."""
+    if any((folder / "study.json").is_file() for folder in options.runs):
+        return _of_study(options)
+    if any((folder / "comparison.json").is_file() for folder in options.runs):
+        return _of_comparison(options) if len(options.runs) == 1 else _of_comparisons(options)
+    return _of_runs(options)
+
+
+def _of_runs(options: argparse.Namespace) -> int:
+    from optchain.lab.reports.report import write
+    from optchain.lab.runs.run import find
+
+    out = _wanted(options)
+    write([find(folder) for folder in options.runs], out)
+    print(f"report: {out}")
+    return 0
+
+
+def _of_study(options: argparse.Namespace) -> int:
+    from optchain.lab.tuning.report import lines_of, write
+    from optchain.lab.tuning.tune import reopened
+
+    if len(options.runs) > 1 or options.out is not None:
+        raise InputError("the report of a study goes to its folder; expected that folder alone and no --out")
+    tuning = reopened(options.runs[0])
+    print("\n".join([*lines_of(tuning, write(tuning)), f"report: {tuning.folder / 'report.html'}"]))
+    return 0
+
+
+def _of_comparison(options: argparse.Namespace) -> int:
+    from optchain.lab.comparison.compare import reopened
+    from optchain.lab.comparison.report import lines_of, write
+
+    if options.out is not None:
+        raise InputError("the report of a comparison goes to its folder; leave out --out, or name several comparisons")
+    (folder,) = options.runs
+    comparison, tunings = reopened(folder)
+    ranked = write(comparison, tunings, folder)
+    print("\n".join([*lines_of(ranked, comparison), f"report: {folder / 'report.html'}"]))
+    return 0
+
+
+def _of_comparisons(options: argparse.Namespace) -> int:
+    from optchain.lab.comparison.profiles import write
+
+    others = [folder for folder in options.runs if not (folder / "comparison.json").is_file()]
+    if others:
+        raise InputError(f"{others[0]} holds no comparison, as the others do")
+    out = _wanted(options)
+    print("\n".join([*write(options.runs, out), f"report: {out}"]))
+    return 0
+
+
+def _wanted(options: argparse.Namespace) -> Path:
+    if options.out is None:
+        raise InputError("expected --out, the HTML file to write")
+    return options.out

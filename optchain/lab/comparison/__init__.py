@@ -1,0 +1,1 @@
+"""Optimizers side by side, each at its best, on fresh seeds."""

@@ -1,0 +1,85 @@
+"""The preparation of inputs: steps in the order of the configuration, fitted on the training rows and nothing else."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Annotated, NamedTuple, Union
+
+import numpy as np
+from pydantic import Field
+
+from optchain.lab.base.errors import InputError
+from optchain.lab.data.preprocess import distribution, filters, missing, outliers, scaling, selection
+from optchain.lab.data.preprocess.step import Step, Transform
+
+KINDS = (
+    missing.Impute,
+    missing.DropMissing,
+    outliers.DropOutliers,
+    outliers.ClipOutliers,
+    filters.MedianFilter,
+    filters.GaussianFilter,
+    filters.Savgol,
+    scaling.Standardize,
+    scaling.MinMax,
+    distribution.Quantile,
+    distribution.Power,
+    selection.Select,
+)
+STEPS = {kind.model_fields["use"].annotation.__args__[0]: kind for kind in KINDS}  # by the name in `use`
+AnyStep = Annotated[Union[KINDS], Field(discriminator="use")]  # noqa: UP007, they are not written out twice
+
+
+class Preparation(NamedTuple):
+    """What the steps have learned, and what they made of the training rows."""
+
+    transform: Transform  # of any other rows
+    inputs: np.ndarray  # of training
+    kept: np.ndarray  # indices of the training rows that are left
+
+
+def fit(steps: dict[str, Step], inputs: np.ndarray, targets: np.ndarray) -> Preparation:
+    """Fit the steps one after the other, each on what those before it made of the training rows.
+
+    Nothing but these rows is there to be seen: what is held out cannot have an influence.
+
+    Raises:
+        InputError: naming the step.
+    """
+    inputs, kept = np.asarray(inputs, np.float64), np.arange(len(inputs))
+    transforms: dict[str, Transform] = {}
+    for name, step in steps.items():
+        with _named(name):
+            fitted = step.fit(inputs, targets[kept])
+            if fitted.kept is not None:
+                if not fitted.kept.any():
+                    raise InputError(f"none of {len(inputs)} training rows is left")
+                inputs, kept = inputs[fitted.kept], kept[fitted.kept]
+            inputs, transforms[name] = fitted.transform(inputs), fitted.transform
+
+    def transform(rows: np.ndarray) -> np.ndarray:
+        rows = np.asarray(rows, np.float64)
+        for name, step in transforms.items():
+            with _named(name):
+                rows = step(rows)
+        return _finished(rows)
+
+    return Preparation(transform, _finished(inputs), kept)
+
+
+@contextlib.contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Errors within name the step."""
+    try:
+        yield
+    except (InputError, ValueError) as error:
+        raise InputError(f"preprocess.{name}: {error}") from None
+
+
+def _finished(rows: np.ndarray) -> np.ndarray:
+    """The rows as the network takes them."""
+    lacking = np.argwhere(~np.isfinite(rows.reshape(len(rows), -1)))
+    if len(lacking):
+        row, feature = lacking[0] + 1
+        cure = "expected a step of [preprocess] with use = 'impute'"
+        raise InputError(f"feature {feature} of row {row} is missing or not finite; {cure}")
+    return rows.astype(np.float32)

@@ -1,0 +1,138 @@
+"""The curves of runs, as SVG."""
+
+import io
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+from optchain.lab.base.intervals import Interval
+
+APART = 0.25  # of a chart's diagonal, between the marks of a curve
+COLORS = ("#1f5fa8", "#d9661f", "#2f8f5b", "#8a4fb0", "#b3323f", "#5b6570")
+POINTS = 1500  # of a curve: more cannot be told apart at this size
+Curve = tuple[list[float], list[float]]
+STYLE: Any = {
+    "svg.fonttype": "path",
+    "svg.hashsalt": "optchain",
+    "font.size": 9,
+    "axes.edgecolor": "#9aa5b1",
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "grid.color": "#e4e8ee",
+    "legend.frameon": False,
+}
+
+
+def chart(
+    title: str,
+    curves: list[dict[str, Any]],
+    log: bool = False,
+    level: tuple[str, float] | None = None,
+    changes: Sequence[float] = (),
+    ylabel: str | None = None,
+) -> str:
+    """One chart as an `<svg>` element.
+
+    Args:
+        title: what is drawn over the steps.
+        curves: the arguments of `_draw`; a curve without a label is not in the legend.
+        log: a logarithmic axis.
+        level: the label and the value of a horizontal line.
+        changes: steps of vertical lines, after which something was changed by hand.
+        ylabel: of the values; the title if left out.
+    """
+
+    def draw(axes: Axes) -> None:
+        for curve in curves:
+            _draw(axes, **curve)
+        if level:
+            axes.axhline(level[1], color="#1f2933", linewidth=1, linestyle="--", label=f"{level[0]} {level[1]:.4g}")
+        for i, step in enumerate(changes):
+            label = "changed by hand" if i == 0 else None
+            axes.axvline(step, color="#9aa5b1", linewidth=1, linestyle=":", label=label)
+        if log and all(y > 0 for curve in curves for y in curve["points"][1]):
+            logarithmic(axes)
+        if changes or any(curve.get("label") for curve in curves):
+            axes.legend(fontsize=8)
+
+    return svg(title, "step", draw, ylabel=title if ylabel is None else ylabel)
+
+
+def forest(title: str, xlabel: str, rows: Sequence[tuple[str, Sequence[float], Interval]]) -> str:
+    """Names one below the other, each with its scores, their mean and its interval, as an `<svg>` element."""
+
+    def draw(axes: Axes) -> None:
+        for i, (_, scores, mean) in enumerate(rows):
+            color = COLORS[i % len(COLORS)]
+            axes.plot(scores, [i] * len(scores), "o", color=color, alpha=0.35, markersize=4)
+            if len(scores):
+                half = 0 if math.isnan(mean.half) else mean.half
+                axes.errorbar(mean.mean, i, xerr=half, color=color, fmt="|", markersize=12, capsize=3, linewidth=1.6)
+        axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+
+    return svg(title, xlabel, draw, (11.2, 0.9 + 0.32 * len(rows)))
+
+
+def svg(
+    title: str, xlabel: str, draw: Callable[[Axes], None], size: tuple[float, float] = (5.4, 3.1), ylabel: str = ""
+) -> str:
+    """What `draw` does to a pair of axes, as an `<svg>` element of so many inches."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.add_subplot()
+        draw(axes)
+        axes.set_title(title, loc="left", fontweight="bold", color="#1f2933")
+        axes.set_xlabel(xlabel, color="#52606d")
+        if ylabel:
+            axes.set_ylabel(ylabel, color="#52606d")
+        axes.tick_params(colors="#52606d")
+        buffer = io.StringIO()
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
+        text = buffer.getvalue()
+        return text[text.index("<svg") :]
+
+
+def _draw(
+    axes: Axes,
+    points: Curve,
+    label: str,
+    color: str,
+    faint: bool = False,
+    dashed: bool = False,
+    mark: float | None = None,  # where the marks begin, from 0 to 1: curves that lie on one another show by them
+) -> None:
+    steps, values = points
+    stride = len(steps) // POINTS + 1
+    axes.plot(
+        steps[::stride],
+        values[::stride],
+        label=label or None,
+        color=color,
+        alpha=0.3 if faint else 1.0,
+        linewidth=0.8 if faint else 1.6,
+        linestyle="--" if dashed else "-",
+        marker="o" if len(steps) == 1 or mark is not None else None,
+        markersize=4.5,
+        markevery=None if len(steps) == 1 or mark is None else (mark * APART, APART),
+    )
+
+
+def logarithmic(axes: Axes) -> None:
+    """Give the values a logarithmic axis that is labelled even if it spans less than a power of ten."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    if high / low < 5:
+        axes.yaxis.set_major_locator(MaxNLocator(6))
+        axes.yaxis.set_major_formatter("{x:g}")
+    elif high / low < 100:  # too few powers of ten to label only those
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,77 @@
+"""From the logs of runs to the charts of a report."""
+
+from typing import Any
+
+from optchain.lab.reports.charts import COLORS, chart
+from optchain.lab.runs.logs import evaluations
+
+Rows = list[dict[str, Any]]
+
+
+def score_chart(name: str, logs: dict[str, Rows], log: bool = False, level: float | None = None) -> str:
+    """The chart of the loss or of a metric: of each training batch faintly, and of each evaluation.
+
+    One run has a color for each evaluated split and model, several runs have one color each.
+    """
+    curves = []
+    for i, (run, rows) in enumerate(logs.items()):
+        faint = COLORS[-1] if len(logs) == 1 else COLORS[i % len(COLORS)]
+        label = "training batches" if len(logs) == 1 else ""
+        curves.append({"points": points(rows, name), "label": label, "color": faint, "faint": True})
+        for j, key in enumerate(_evaluated(rows, name)):
+            what = key.removesuffix(f"_{name}").replace("_", ", ")
+            label, color = (what, COLORS[j]) if len(logs) == 1 else (f"{run}: {what}", COLORS[i % len(COLORS)])
+            scores = points(evaluations(rows), key)
+            several = {"dashed": j > 0, "mark": i / len(logs)} if len(logs) > 1 else {}
+            curves.append({"points": scores, "label": label, "color": color, **several})
+    optimum = ("optimum", level) if level is not None else None
+    return chart(name.replace("_", " "), curves, log, optimum, changes(logs))
+
+
+def optimizer_charts(logs: dict[str, Rows]) -> list[str]:
+    """Learning rates of all runs in one chart, their sparsities in one, where they vary the sizes of their batches in
+    one, and the norms of each run's links in one."""
+    rates, sparsities, sizes, norms = [], [], [], []
+    for i, (run, rows) in enumerate(logs.items()):
+        table = [row["optimizer"] | {"step": row["step"]} for row in rows if "optimizer" in row]
+        table += evaluations(rows)
+        names = sorted({name for row in table for name in row})
+        for j, name in enumerate(name for name in names if name.endswith("learning_rate")):
+            label, color = (name, COLORS[j % len(COLORS)]) if len(logs) == 1 else (run, COLORS[i % len(COLORS)])
+            rates.append({"points": points(table, name), "label": label, "color": color, "dashed": j > 0})
+        for name in (name for name in names if name.endswith("sparse.sparsity")):
+            label, color = (name, COLORS[0]) if len(logs) == 1 else (run, COLORS[i % len(COLORS)])
+            sparsities.append({"points": points(table, name), "label": label, "color": color})
+        size = points(rows, "batch")
+        if len(set(size[1])) > 1:
+            label, color = ("", COLORS[0]) if len(logs) == 1 else (run, COLORS[i % len(COLORS)])
+            sizes.append({"points": size, "label": label, "color": color})
+        watched = [name for name in names if name.endswith((".norm", ".out_norm"))]
+        curves = [
+            {"points": points(table, name), "label": name, "color": COLORS[j % len(COLORS)], "dashed": j >= len(COLORS)}
+            for j, name in enumerate(watched)
+        ]
+        if curves:
+            norms.append(
+                chart("norms per link" + (f": {run}" if len(logs) > 1 else ""), curves, log=True, ylabel="norm")
+            )
+    titled = {"learning rate": rates, "sparsity": sparsities, "examples a step": sizes}
+    charts = [chart(title, curves, changes=changes(logs)) for title, curves in titled.items() if curves]
+    return [*charts, *norms]
+
+
+def changes(logs: dict[str, Rows]) -> list[int]:
+    """The steps after which a run was changed by hand; none where there are several, whose lines none could tell."""
+    return [row["step"] for rows in logs.values() for row in rows if "control" in row] if len(logs) == 1 else []
+
+
+def points(rows: Rows, name: str) -> tuple[list[int], list[float]]:
+    """The steps and the values of a column, in the order of the steps."""
+    pairs = sorted({row["step"]: row[name] for row in rows if row.get(name) is not None}.items())
+    return [step for step, _ in pairs], [value for _, value in pairs]
+
+
+def _evaluated(rows: Rows, name: str) -> list[str]:
+    """The columns of evaluations that hold a loss or metric, but for the mean of the training batches."""
+    keys = dict.fromkeys(key for row in rows for key in row.get("evaluation", {}))
+    return [key for key in keys if key.endswith(f"_{name}") and not key.startswith("batch_")]

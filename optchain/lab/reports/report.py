@@ -1,0 +1,237 @@
+"""The report of one or several runs: one HTML file that needs nothing else."""
+
+import html
+import json
+from pathlib import Path
+
+import optchain as oc
+from optchain.core.describe import in_columns
+from optchain.lab.base.errors import InputError
+from optchain.lab.base.intervals import scored
+from optchain.lab.data import tasks
+from optchain.lab.data.task import Task
+from optchain.lab.reports.configurations import Configuration, configurations, differing
+from optchain.lab.reports.curves import Rows, optimizer_charts, score_chart
+from optchain.lab.reports.page import card, table, tiles, write_page
+from optchain.lab.runs.logs import read
+from optchain.lab.runs.run import Run
+
+Scores = dict[str, dict[str, dict[str, float]]]  # by split, by model, by name
+
+
+def write(runs: list[Run], path: Path) -> None:
+    """Write the report of runs of one task to a file.
+
+    Raises:
+        InputError: the runs are of different tasks.
+    """
+    configs = [run.config for run in runs]
+    tasks_named = [config.task.data or config.task.use for config in configs]
+    if len(set(tasks_named)) > 1:
+        raise InputError(f"runs of different tasks have no common report: {', '.join(tasks_named)}")
+    task, names = _task(runs[0]), _names(runs)
+    logs = {name: read(run.folder / "metrics.jsonl") for name, run in zip(names, runs, strict=True)}
+    optimum = None if "validation" in task.splits else task.optimum
+    charts = [score_chart("loss", logs, log=True, level=optimum), score_chart(task.metric_name, logs)]
+    figures = "".join(f'<div class="chart">{svg}</div>' for svg in charts + optimizer_charts(logs))
+    groups = configurations(dict(zip(names, runs, strict=True)))
+    body = [
+        *(_differences(groups) if len(runs) > 1 else [_tiles(runs[0], task)]),
+        *_result(names, runs, groups, task),
+        *_snapshots(names, runs),
+        *_sparsities(names, runs),
+        *_changes(logs),
+        f'<h2>Curves</h2>\n<div class="charts">{figures}</div>',
+        "<h2>How</h2>" if len(runs) == 1 else "<h2>The runs</h2>",
+        *(_details(name, run, unfold=len(runs) == 1) for name, run in zip(names, runs, strict=True)),
+    ]
+    title = f"{tasks_named[0]}: {names[0] if len(runs) == 1 else ', '.join(names)}"
+    write_page(path, title, body)
+
+
+def _differences(groups: list[Configuration]) -> list[str]:
+    """What differs between the configurations, as a table; that nothing does, where there is one."""
+    if len(groups) == 1:
+        seeds = ", ".join(map(str, groups[0].seeds))
+        return [f'<p class="sub">One configuration, {len(groups[0].runs)} runs with the seeds {seeds}.</p>']
+    return [f"<h2>What differs</h2>\n{table(differing(groups))}"]
+
+
+def _result(names: list[str], runs: list[Run], groups: list[Configuration], task: Task) -> list[str]:
+    """The scores: of each run and, where a configuration has several, their means before."""
+    single = table(_rows(names, runs))
+    if len(groups) == len(runs):
+        return [f"<h2>Result</h2>\n{single}"]
+    return [
+        f"<h2>Result</h2>\n{table(_means(groups, task))}",
+        '<p class="sub">Means over the runs of a configuration, with the 95 % confidence interval by '
+        "Student's t. A run that diverged or has not ended has no scores and is not in them.</p>",
+        f"<details><summary>Each run</summary>\n{single}</details>",
+    ]
+
+
+def _means(groups: list[Configuration], task: Task) -> list[dict[str, str]]:
+    rows = []
+    for number, group in enumerate(groups, 1):
+        first = {"configuration": str(number)} if len(groups) > 1 else {}
+        scored = [run.result["scores"] for run in group.scored if run.result]
+        for split in reversed(task.splits):
+            for model in dict.fromkeys(model for scores in scored for model in scores.get(split, {})):
+                metric = group.mean(split, model, task.metric_name)
+                rows.append(
+                    first
+                    | {"split": split, "model": model, "loss": str(group.mean(split, model, "loss"))}
+                    | {task.metric_name.replace("_", " "): metric.percent if _counts(task) else str(metric)}
+                    | {"runs": f"{len(scored)} of {len(group.runs)}"}
+                )
+        rows += [] if scored else [first | {"runs": f"0 of {len(group.runs)}"}]
+    return rows
+
+
+def summary(run: Run) -> list[str]:
+    """How a run ended, and its scores, in plain lines."""
+    task, result = _task(run), run.result or {"scores": {}}
+    lines = [_ending(run), *score_lines(task, result["scores"])]
+    if "ensemble" in result:
+        lines += [f"{len(result['snapshots'])} snapshots together:", *score_lines(task, result["ensemble"])]
+    return lines
+
+
+def score_lines(task: Task, scores: Scores) -> list[str]:
+    """One plain line for each split and model."""
+    named = ("loss", task.metric_name)
+    rows = [[f"{key} {x}" if key in named else x for key, x in row.items()] for row in _score_rows(task, scores)]
+    return in_columns(rows)
+
+
+def _task(run: Run) -> Task:
+    """What a run learned."""
+    config = run.config
+    return tasks.load(config.task, config.preprocess)
+
+
+def _names(runs: list[Run]) -> list[str]:
+    """The names of the runs' folders, or their paths where two have the same name."""
+    names = [run.folder.resolve().name for run in runs]
+    return names if len(set(names)) == len(names) else [str(run.folder) for run in runs]
+
+
+def _ending(run: Run) -> str:
+    result = run.result
+    if result is None:
+        return run.ending
+    text = f"{run.ending} at step {result['step']}"
+    best = result.get("scored_step", result["step"])
+    return text if best == result["step"] else f"{text}, scored at the best step {best}"
+
+
+def _score_rows(task: Task, scores: Scores) -> list[dict[str, str]]:
+    return [
+        {"split": split, "model": model, "loss": scored(values["loss"]), task.metric_name: _metric(task, split, values)}
+        for split in reversed(task.splits)  # the test examples, which took no part in any choice, first
+        for model, values in scores.get(split, {}).items()
+    ]
+
+
+def _metric(task: Task, split: str, values: dict[str, float]) -> str:
+    """The metric; an accuracy with the counts behind it."""
+    value, examples = values[task.metric_name], len(task.splits[split][0])
+    return f"{_short(task, value)} ({round(value * examples)} of {examples})" if _counts(task) else _short(task, value)
+
+
+def _short(task: Task, value: float) -> str:
+    return f"{100 * value:.2f} %" if _counts(task) else scored(value)
+
+
+def _counts(task: Task) -> bool:
+    return task.metric_name == "accuracy"
+
+
+def _rows(names: list[str], runs: list[Run]) -> list[dict[str, str]]:
+    """The rows of the table of results: a run without scores has one that says how it ended."""
+    rows = []
+    for name, run in zip(names, runs, strict=True):
+        task, first = _task(run), {"run": name, "ending": _ending(run)}
+        optimum = {} if task.optimum is None else {"least possible training loss": f"{task.optimum:.4f}"}
+        scored = _score_rows(task, run.result["scores"] if run.result else {})
+        scored = [{key.replace("_", " "): text for key, text in row.items()} for row in scored]
+        rows += [(first if len(runs) > 1 else {}) | row | optimum for row in scored or [{"ending": _ending(run)}]]
+    return rows
+
+
+def _sparsities(names: list[str], runs: list[Run]) -> list[str]:
+    """A table of the entries of each parameter that are exactly 0, for each run whose optimizer prunes."""
+    parts = []
+    for name, run in zip(names, runs, strict=True):
+        rows = [
+            {
+                "parameter": leaf["path"],
+                "shape": " x ".join(map(str, leaf["shape"])),
+                "entries": str(leaf["entries"]),
+                "zeros": str(leaf["zeros"]),
+                "sparsity": f"{leaf['sparsity']:.4f}",
+            }
+            for leaf in (run.result or {}).get("sparsity", [])
+        ]
+        title = "Sparsity" if len(runs) == 1 else f"Sparsity: {name}"
+        parts += [f"<h2>{html.escape(title)}</h2>\n{table(rows)}"] if rows else []
+    return parts
+
+
+def _snapshots(names: list[str], runs: list[Run]) -> list[str]:
+    """A table of the scores of each snapshot and of all together, for each run that keeps some."""
+    parts = []
+    for name, run in zip(names, runs, strict=True):
+        result, task = run.result or {}, _task(run)
+        rows = [
+            {"models of": f"step {kept['step']}"} | row
+            for kept in result.get("snapshots", [])
+            for row in _score_rows(task, kept["scores"])
+        ]
+        rows += [{"models of": "all, together"} | row for row in _score_rows(task, result.get("ensemble", {}))]
+        title = "Snapshots" if len(runs) == 1 else f"Snapshots: {name}"
+        parts += [f"<h2>{html.escape(title)}</h2>\n{table(rows)}"] if rows else []
+    return parts
+
+
+def _changes(logs: dict[str, Rows]) -> list[str]:
+    """A table of what was changed by hand, for each run that was."""
+    parts = []
+    for name, rows in logs.items():
+        changed = [
+            {
+                "after step": str(row["step"]),
+                "numbers": "  ".join(f"{key} = {value:g}" for key, value in row["control"].items()) or "as configured",
+            }
+            for row in rows
+            if "control" in row
+        ]
+        title = "Changes by hand" if len(logs) == 1 else f"Changes by hand: {name}"
+        parts += [f"<h2>{html.escape(title)}</h2>\n{table(changed)}"] if changed else []
+    return parts
+
+
+def _tiles(run: Run, task: Task) -> str:
+    """The numbers that matter most, large."""
+    result = run.result or {"scores": {}, "seconds": {}}
+    held, most = task.held_out("test"), []
+    for model, values in result["scores"].get(held, {}).items():
+        of = "" if model == "parameters" else f" of the {model}"
+        most += [(_short(task, values[task.metric_name]), f"{held} {task.metric_name.replace('_', ' ')}{of}")]
+        most += [(scored(values["loss"]), f"{held} loss{of}")]
+    most += [(str(result.get("step", "-")), f"steps of {run.config.train.steps}")]
+    most += [(f"{seconds:.2f} s", name) for name, seconds in result["seconds"].items()]
+    return f'<p class="sub">{html.escape(_ending(run))}</p>\n{tiles(most)}'
+
+
+def _details(name: str, run: Run, unfold: bool) -> str:
+    """The command, the chain, the configuration and the machine of a run."""
+    config = run.config
+    sections = {
+        "Command": run.about["command"],
+        "Chain": str(oc.from_config(config.optimizer)),
+        "Resolved configuration": json.dumps(config.model_dump(exclude_none=True), indent=2),
+        "Machine": run.surroundings,
+    }
+    blocks = "\n".join(f"<h3>{title}</h3>{card(text)}" for title, text in sections.items())
+    return f"<details{' open' if unfold else ''}><summary>{html.escape(name)}</summary>\n{blocks}\n</details>"

@@ -1,0 +1,1 @@
+"""The typed tables of configuration files, and how they are read."""

@@ -1,0 +1,1 @@
+"""The loop: many steps compiled as one, checkpoints, scores."""

@@ -1,0 +1,113 @@
+"""What training minimizes: the task's loss with the changes that the configuration asks for, and penalties."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from optchain.core.mask import select
+from optchain.lab.data.task import Task
+from optchain.lab.settings.regularizers import Loss
+
+
+class Pair(NamedTuple):
+    """Targets, and the share that they have in a batch."""
+
+    share: jax.Array | float
+    targets: jax.Array
+
+
+class Objective:
+    """The training loss of a task. What is evaluated is always the task's own loss.
+
+    Class weights and the priors of logit adjustment are counted from the training targets once, when this is made.
+
+    References:
+        Label smoothing: Szegedy et al., 2016, arXiv:1512.00567. Mixup: Zhang et al., 2018, arXiv:1710.09412. Focal
+        loss: Lin et al., 2017, arXiv:1708.02002. Logit adjustment: Menon et al., 2021, arXiv:2007.07314.
+    """
+
+    def __init__(self, task: Task, table: Loss, targets: jax.Array) -> None:
+        self.task, self.table = task, table
+        if table.class_weights is not None or table.logit_adjustment is not None:
+            counts = jax.nn.one_hot(targets.reshape(-1), task.classes).sum(0)
+            # A class without examples has no term that its weight, infinite, could multiply.
+            self.weights = counts.sum() / ((counts > 0).sum() * jnp.maximum(counts, 1))
+            self.log_priors = jnp.log(counts / counts.sum())
+
+    def mix(self, key: jax.Array, inputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, list[Pair]]:
+        """The batch and its targets; with mixup, each example mixed with that of another place of a permutation.
+
+        One share is drawn for the batch, from Beta(alpha, alpha). The larger part is the example's own, so that the
+        training metric is that of the targets seen most: the pairs are as likely the other way around.
+        """
+        alpha = self.table.mixup
+        if alpha is None:
+            return inputs, [Pair(1.0, targets)]
+        draw, order = jax.random.split(key)
+        # Alpha may be a traced 0, for which there is no such distribution and nothing is mixed.
+        drawn = jax.random.beta(draw, jnp.maximum(alpha, 1e-3), jnp.maximum(alpha, 1e-3))
+        share = jnp.where(alpha > 0, jnp.maximum(drawn, 1 - drawn), 1.0)
+        others = jax.random.permutation(order, len(inputs))
+        mixed = share * inputs + (1 - share) * inputs[others]
+        return mixed, [Pair(share, targets), Pair(1 - share, targets[others])]
+
+    def __call__(self, outputs: jax.Array, pairs: list[Pair], params: Any) -> jax.Array:
+        """The mean over the batch, and the penalties."""
+        if len(pairs) == 1:
+            value = self._of(outputs, pairs[0].targets).mean()
+        else:
+            value = sum(pair.share * self._of(outputs, pair.targets).mean() for pair in pairs)
+        return value + penalty(self.table, params) if self.table.penalizes else value
+
+    def _of(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+        """The loss of each example."""
+        table = self.table
+        if table.huber is not None:
+            return huber(outputs[:, 0] - targets, table.huber)
+        if not table.changes_classes:
+            return self.task.loss(outputs, targets)
+        logits = outputs if outputs.shape[-1] == self.task.classes else two_logits(outputs)
+        if table.logit_adjustment is not None:
+            logits = logits + table.logit_adjustment * self.log_priors.reshape((1,) * (logits.ndim - 1) + (-1,))
+        losses = cross_entropy(logits, targets, table.label_smoothing, table.focal)
+        if table.class_weights is not None:
+            losses = losses * self.weights[targets]
+        return losses.reshape(len(losses), -1).mean(-1)
+
+
+def cross_entropy(logits: jax.Array, targets: jax.Array, smoothing: Any = None, focal: Any = None) -> jax.Array:
+    """-sum_k q_k (1 - p_k)^focal log p_k, where q is one-hot, and smoothed (1 - smoothing) one_hot + smoothing / K."""
+    classes = logits.shape[-1]
+    wanted = jax.nn.one_hot(targets, classes)
+    if smoothing is not None:
+        wanted = (1 - smoothing) * wanted + smoothing / classes
+    log_likely = jax.nn.log_softmax(logits)
+    terms = wanted * log_likely
+    if focal is not None:
+        # As a power of what stays above 0, whose derivative is finite, and 1 where focal is a traced 0.
+        terms = terms * jnp.exp(focal * jnp.log(jnp.maximum(1 - jnp.exp(log_likely), 1e-7)))
+    return -terms.sum(-1)
+
+
+def two_logits(outputs: jax.Array) -> jax.Array:
+    """The logits of two classes whose softmax is the sigmoid of one output."""
+    return jnp.concatenate([jnp.zeros_like(outputs), outputs], axis=-1)
+
+
+def huber(errors: jax.Array, bound: Any) -> jax.Array:
+    """The square of an error up to the bound, and beyond it the tangent there: 2 bound |error| - bound^2."""
+    small = jnp.clip(jnp.abs(errors), max=bound)
+    return small * (2 * jnp.abs(errors) - small)
+
+
+def penalty(table: Loss, params: Any) -> jax.Array:
+    """l1 sum |w| + l2 / 2 sum w^2 over the penalized parameters; with both, the elastic net."""
+    chosen = select(table.penalized, params)
+    leaves = [x.astype(jnp.float32) for x, own in zip(jax.tree.leaves(params), chosen, strict=True) if own]
+    total = jnp.zeros(())
+    if table.l1 is not None:
+        total += table.l1 * sum(jnp.abs(x).sum() for x in leaves)
+    if table.l2 is not None:
+        total += table.l2 / 2 * sum(jnp.square(x).sum() for x in leaves)
+    return total

@@ -1,0 +1,71 @@
+"""Going on from a checkpoint, with the optimizer it was made with or an edited one."""
+
+import dataclasses
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+import optchain as oc
+from optchain.lab.base.errors import InputError
+from optchain.lab.runs.run import Run
+from optchain.lab.settings import config
+from optchain.lab.training.checkpoints import Checkpoints
+from optchain.lab.training.chunk import Carry, models
+from optchain.lab.training.experiment import Experiment
+
+Resumed = tuple[Carry, Any, dict[str, Any]]  # the carry, the best models and the progress
+
+
+def resume(checkpoints: Checkpoints, built: Experiment, folder: Path, renames: dict[str, str | None]) -> Resumed | None:
+    """What a run goes on from, or None before its first checkpoint. Nothing is written.
+
+    Where the optimizer has changed since the checkpoint, its state is carried over by name, and what became of it is
+    printed. The patience starts anew then; so does the search for the best model where other models are kept.
+
+    Raises:
+        InputError: the change is ambiguous, no step is left to be made with the edited optimizer, or the checkpoint
+            has another layout of states; or no checkpoint can be read.
+    """
+
+    def fresh(progress: dict[str, Any]) -> Carry:
+        Run(folder).require_layout()
+        return _with_optimizer(built, progress["optimizer"]).start()
+
+    restored = checkpoints.restore(fresh)
+    if restored is None:
+        return None
+    carry, best, progress = restored
+    changes = config.differences(_with_optimizer(built, progress["optimizer"]).config, built.config)
+    if not changes:
+        return carry, best, progress
+    if progress["step"] >= built.config.train.steps:
+        cure = "give it more train.steps to go on with another optimizer"
+        raise InputError(f"{folder} has made all of its {progress['step']} steps; {cure}")
+    try:
+        state, report = oc.migrate_state(carry["opt_state"], built.tx, carry["params"], renames)
+    except ValueError as error:
+        hint = "on the command line: --rename OLD=NEW, or --rename OLD= to drop; `.` is the whole optimizer"
+        raise InputError(f"{folder}: {error}\n({hint})") from error
+    lines = [f"going on from step {progress['step']} with another optimizer:", *(f"  {line}" for line in changes)]
+    # Copies, for the carry is donated, and a new slot may share the buffer of a parameter.
+    carry |= {"opt_state": jax.tree.map(jnp.copy, state)}
+    progress |= {"optimizer": built.config.optimizer, "stale": 0, "control": {}}  # whose names may be gone
+    if set(best) != set(models(carry)):
+        best = jax.tree.map(jnp.copy, models(carry))
+        progress |= {"best_step": progress["step"], "best_loss": math.inf, "stale_loss": math.inf}
+        lines.append(f"the best model is sought anew, among the {' and the '.join(best)}")
+    print("\n".join([*lines, str(report)]), file=sys.stderr)
+    return carry, best, progress
+
+
+def _with_optimizer(built: Experiment, table: dict[str, Any]) -> Experiment:
+    """The same experiment with the optimizer of a checkpoint."""
+    try:
+        tx = oc.from_config(table)
+    except ValueError as error:
+        raise InputError(f"the optimizer of the checkpoint cannot be built any more: {error}") from error
+    return dataclasses.replace(built, config=built.config.model_copy(update={"optimizer": table}), tx=tx)

@@ -1,0 +1,281 @@
+"""The training loop: compiled chunks, and between them logs, evaluation, checkpoints and early stopping."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import optchain as oc
+from optchain.inspect.config import schedule_from_config
+from optchain.lab.base.signals import Signals
+from optchain.lab.runs.control import Control
+from optchain.lab.runs.logs import Logs
+from optchain.lab.runs.run import BY_HAND, Run, adopt
+from optchain.lab.training.checkpoints import Checkpoints
+from optchain.lab.training.chunk import make_evaluate, models
+from optchain.lab.training.evaluate import Trained, choose, counted, floats
+from optchain.lab.training.experiment import Experiment
+from optchain.lab.training.program import Program
+from optchain.lab.training.progress import Display, Quiet
+from optchain.lab.training.resume import Resumed, resume
+from optchain.lab.training.snapshots import Snapshots
+
+
+class Diverged(Exception):
+    """The loss became infinite or no number, or rose above what the configuration bears."""
+
+    def __init__(self, step: int, what: str = "is not finite") -> None:
+        super().__init__(f"the loss {what} at step {step}")
+        self.step = step
+
+
+class Trainer:
+    """A run in progress. `carry` changes from step to step, `best` and `progress` from evaluation to evaluation."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        run: Run,
+        renames: dict[str, str | None] | None = None,
+        program: Program | None = None,  # of this experiment, or of one that differs in the seed and varied numbers
+        display: Display | Quiet | None = None,
+        scored: Sequence[str] = ("train", "validation", "test"),  # splits on which the run is scored at its end
+        prunes: Callable[[dict[str, Any]], bool] = lambda row: False,  # whether an evaluation's row ends the run
+        rest: float = 0.0,  # seconds from one checkpoint to the next at least, and then none of the end
+    ) -> None:
+        self.experiment, self.run, self.table = experiment, run, experiment.config.train
+        self.program, self.scored, self.prunes = program or Program(experiment), scored, prunes
+        self.rest, self.saved = rest, time.monotonic()
+        self.checkpoints = Checkpoints(run.folder / "checkpoints")
+        self.logs = Logs(run.folder, self.table.log_every)
+        self.snapshots = Snapshots(run.folder / "snapshots") if self.table.snapshots else None
+        resumed = resume(self.checkpoints, experiment, run.folder, renames or {})
+        self.carry, self.best, self.progress = resumed or self._beginning()
+        adopt(run, experiment.config)
+        self.logs.cut(self.progress["step"] if resumed else -1)
+        self.checkpoints.cut(self.progress["step"])
+        if self.snapshots:
+            self.snapshots.cut(self.progress["step"])
+        self.rates = foreign_rates(experiment.config.optimizer)
+        self.display = display or Display(self.table.steps, self.progress["step"], experiment.task.metric_name)
+        self.control = Control(run.folder, self._require_numbers, self.display.say)
+        self.stopped = False  # by hand
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing left to train."""
+        return self.stopped or self.stopped_early or self.progress["step"] >= self.table.steps
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether the validation loss has not fallen for `patience` evaluations."""
+        stopping = self.table.early_stopping
+        return stopping is not None and self.progress["stale"] >= stopping.patience
+
+    def train(self) -> int | None:
+        """Train to the end, whatever it is, or until a signal comes; the number of that signal, also of a late one."""
+        with Signals() as signals, self.display as display:
+            self._heed()
+            if not self.ended:  # a run that was stopped by hand and goes on
+                (self.run.folder / "result.json").unlink(missing_ok=True)
+            while not self.ended and not signals.received:
+                try:
+                    row = self._chunk()
+                except Diverged as error:
+                    self._diverged(error)
+                    return signals.received
+                display.show(row)
+                # The numbers in force from here on are in the checkpoint, and each change of them has one: what is
+                # made anew after a kill is what was made before it.
+                changed = self._heed()
+                if not self.ended and self.prunes(row):
+                    self._end_without_scores("pruned", row["step"])
+                    return signals.received
+                if changed or signals.received or self._is_due():
+                    self.checkpoints.save(self.carry, self.best, self.progress)
+                    self.saved = time.monotonic()
+        self.checkpoints.close()
+        if self.ended:
+            self.run.write("result.json", self.result())
+            if self.snapshots:
+                self.snapshots.close()
+            return signals.received
+        self.display.say(f"stopped at step {self.progress['step']}, saved; continue with --resume")
+        return signals.received
+
+    def _is_due(self) -> bool:
+        """Whether the run is to be saved where nothing else demands it."""
+        if self.rest and (self.ended or time.monotonic() - self.saved < self.rest):
+            return False
+        return self.ended or self.progress["step"] % self.table.save_every == 0
+
+    def result(self) -> dict[str, Any]:
+        """How the run ended, and the scores on every split of the models that count."""
+        trained = choose(self.experiment, self.carry, self.best, self.progress)
+        whole = self.progress["step"] >= self.table.steps
+        return {
+            "ending": "stopped early" if self.stopped_early else "finished" if whole else BY_HAND,
+            "step": self.progress["step"],
+            "scored_step": trained.step,
+            "scores": trained.scores(self.scored, self.program.evaluate),
+            "seconds": {name: self.progress[name] for name in ("compiling", "training")},
+            **({"sparsity": sparsity(trained)} if self._is_sparse() else {}),
+            **(self._scored_snapshots() if self.snapshots and self.snapshots.steps else {}),
+        }
+
+    def _scored_snapshots(self) -> dict[str, Any]:
+        """The scores of each snapshot where models are chosen, and of what all of them answer together."""
+        split, like = self.experiment.task.held_out("validation"), models(self.carry)
+        rows = []
+        for step in self.snapshots.steps:
+            trained = Trained(self.experiment, self.snapshots.restore(step, like), step)
+            rows.append({"step": step, "scores": trained.scores((split,), self.program.evaluate)})
+        together = Trained(self.experiment, self.snapshots.together(like), self.progress["step"])
+        ensemble = make_evaluate(self.experiment.task, self.experiment.model, members=True)
+        return {"snapshots": rows, "ensemble": together.scores(self.scored, ensemble)}
+
+    def _is_sparse(self) -> bool:
+        """Whether the optimizer holds weights at 0."""
+        return any(name.endswith("sparse.sparsity") for name in oc.metrics(self.carry["opt_state"]))
+
+    def _beginning(self) -> Resumed:
+        """The carry, the best models and the progress before the first step."""
+        carry = self.program.start(self.experiment.config)
+        counts = {"step": 0, "compiling": 0.0, "training": 0.0, "first_loss": None, "control": {}}
+        counts |= {"best_step": 0, "best_loss": math.inf, "stale": 0, "stale_loss": math.inf}
+        # The best models outlive the carry, whose buffers are donated to the next chunk.
+        best = jax.tree.map(jnp.copy, models(carry))
+        return carry, best, counts | {"optimizer": self.experiment.config.optimizer}
+
+    def _chunk(self) -> dict[str, Any]:
+        """The steps up to the next evaluation, and the evaluation; its row."""
+        before, every = self.progress["step"], self.table.evaluate_every
+        steps = min(every - before % every, self.table.steps - before)
+        config, hyper = self.experiment.config, self.progress["control"]
+        self.carry, logs, seconds = self.program.run(config, self.carry, steps, hyper)
+        self.progress |= {name: self.progress[name] + x for name, x in seconds.items()}
+        self._log(before, logs)
+        self.progress |= {"step": before + steps}
+        if self.snapshots and self.progress["step"] in self.table.snapshots:
+            self.snapshots.save(self.progress["step"], models(self.carry))
+        row = self._evaluation(logs) | {
+            "examples": int(self.carry["examples"]),
+            "steps_per_second": steps / seconds["training"],
+            "seconds": self.progress["training"],
+        }
+        self.logs.evaluation(row)
+        return row
+
+    def _log(self, before: int, logs: dict[str, Any]) -> None:
+        good = steps_before_divergence(logs)
+        self.logs.steps(before, jax.tree.map(lambda x: x[:good], logs))
+        if good < len(logs["loss"]):
+            raise Diverged(before + good + 1)
+        if self.progress["first_loss"] is None:
+            self.progress |= {"first_loss": float(logs["loss"][0])}
+        mean, first = float(np.mean(logs["loss"])), self.progress["first_loss"]
+        if self.table.diverged_above is not None and mean > self.table.diverged_above * first:
+            last = before + len(logs["loss"])
+            raise Diverged(
+                last, f"of the last {len(logs['loss'])} batches is {mean:.4g}, that of the first {first:.4g},"
+            )
+
+    def _evaluation(self, logs: dict[str, Any]) -> dict[str, Any]:
+        """The row of an evaluation; notes whether it is the best."""
+        task, step = self.experiment.task, self.progress["step"]
+        split, current = task.held_out("validation"), models(self.carry)
+        scores = {
+            name: floats(self.program.evaluate(model, *self.program.data[split])) for name, model in current.items()
+        }
+        row = evaluation_row(step, logs, scores, split)
+        loss = scores[counted(scores)]["loss"]
+        if not math.isfinite(loss):
+            raise Diverged(step)
+        self.carry["validation"] = jnp.asarray(loss, jnp.float32)
+        if loss < self.progress["best_loss"]:
+            self.best = jax.tree.map(jnp.copy, current)
+            self.progress |= {"best_loss": loss, "best_step": step}
+        # The best model is the best by whatever margin; patience wants a loss that is lower by what counts.
+        margin = self.table.early_stopping.min_delta if self.table.early_stopping else 0.0
+        if loss < self.progress["stale_loss"] - margin:
+            self.progress |= {"stale_loss": loss, "stale": 0}
+        else:
+            self.progress["stale"] += 1
+        # Metrics hold what the last update used, and a schedule reads the number of updates before it.
+        own = {name: float(x[-1]) for name, x in logs["optimizer"].items() if name.endswith("learning_rate")}
+        return row | own | {name: float(rate(step - 1)) for name, rate in self.rates.items()}
+
+    def _heed(self) -> bool:
+        """Do as the run's `control.toml` says; whether a number changed."""
+        orders = self.control.read()
+        if orders is None:
+            return False
+        self.stopped = orders.stop
+        changed = orders.hyper != self.progress["control"]
+        if changed:
+            self.progress |= {"control": orders.hyper}
+            self.logs.control(self.progress["step"], orders.hyper)
+            said = "  ".join(f"{name} {value:g}" for name, value in orders.hyper.items())
+            self.display.say(f"from step {self.progress['step'] + 1} on: {said or 'the numbers of the configuration'}")
+        return changed
+
+    def _require_numbers(self, hyper: dict[str, float]) -> None:
+        """The chain has these numbers, which lie in their ranges, or a ValueError says what is wrong."""
+
+        def step(params: Any, opt_state: Any) -> Any:
+            told = {"value": 0.0, "validation": 0.0, "hyper": hyper}
+            return oc.apply(self.experiment.tx, params, opt_state, params, **told)
+
+        if hyper:
+            jax.eval_shape(step, self.carry["params"], self.carry["opt_state"])
+
+    def _diverged(self, error: Diverged) -> None:
+        saved = self.checkpoints.manager.latest_step()
+        kept = f"the checkpoint of step {saved} is kept" if saved else "there is no checkpoint yet"
+        self.display.say(f"{error}; {kept}. Try a lower learning rate.")
+        self._end_without_scores("diverged", error.step)
+
+    def _end_without_scores(self, ending: str, step: int) -> None:
+        self.checkpoints.close()
+        seconds = {name: self.progress[name] for name in ("compiling", "training")}
+        self.run.write("result.json", {"ending": ending, "step": step, "scores": {}, "seconds": seconds})
+
+
+def steps_before_divergence(logs: dict[str, Any]) -> int:
+    """The steps of a chunk before the first one whose loss is not finite; all of them if there is none."""
+    # A guard refuses what is not finite; only when it has had enough of it the run has diverged.
+    guards = [x for name, x in logs["optimizer"].items() if name.endswith("guard.exhausted")]
+    bad = np.flatnonzero(np.any(guards, axis=0) if guards else ~np.isfinite(logs["loss"]))
+    return int(bad[0]) if len(bad) else len(logs["loss"])
+
+
+def evaluation_row(step: int, logs: dict[str, Any], scores: dict[str, dict[str, float]], split: str) -> dict[str, Any]:
+    """The scores of a run's models on a split, and the means over the batches since the evaluation before."""
+    row: dict[str, Any] = {"step": step}
+    names = sorted(next(iter(scores.values())), key=lambda name: name != "loss")  # the loss comes first
+    row |= {f"batch_{name}": float(np.mean(logs[name])) for name in names}
+    for name, values in scores.items():
+        prefix = split if name == "parameters" else f"{split}_{name}"
+        row |= {f"{prefix}_{key}": value for key, value in values.items()}
+    return row
+
+
+def sparsity(trained: Trained) -> list[dict[str, Any]]:
+    """The parameters of the model that counts, with the entries of each that are exactly 0."""
+    leaves = oc.sparsity(trained.models[counted(trained.models)]["params"])
+    return [leaf._asdict() | {"sparsity": leaf.sparsity} for leaf in (*leaves, leaves.total)]
+
+
+def foreign_rates(links: dict[str, Any]) -> dict[str, Callable[[int], Any]]:
+    """The learning rates of links that are optax's own, which keep no metrics: by name, as functions of the step."""
+    rates = {}
+    for name, table in links.items():
+        if isinstance(table, dict) and str(table.get("use")).startswith("optax.") and "learning_rate" in table:
+            number = table["learning_rate"]
+            number = schedule_from_config(number, name) if isinstance(number, dict) else number
+            rates[f"{name}.learning_rate"] = number if callable(number) else lambda _, number=number: number
+    return rates

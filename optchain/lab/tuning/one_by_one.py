@@ -1,0 +1,44 @@
+"""Runs a trial by the trainer, one run after the other."""
+
+from optchain.lab.base.errors import InputError
+from optchain.lab.base.signals import Interrupted
+from optchain.lab.runs import run
+from optchain.lab.runs.writer import sole_writer
+from optchain.lab.training.progress import Quiet
+from optchain.lab.training.train import Trainer
+from optchain.lab.tuning.claims import Claim, run_folder
+from optchain.lab.tuning.programs import Programs
+
+REST = 10.0  # seconds from one checkpoint of a trial to the next: most trials would take longer to save than to run
+
+
+def perform(claim: Claim, programs: Programs, command: str) -> None:
+    """Run a trial to its end, from where it was stopped if it was begun before.
+
+    Raises:
+        Interrupted: a signal came; what was running is saved.
+    """
+    try:
+        configs = claim.configs()
+        built = [programs.of(resolved, claim.numbers()) for resolved in configs]
+    except InputError as error:
+        return claim.infeasible(str(error))
+    for resolved, (experiment, program) in zip(configs, built, strict=True):
+        folder = run_folder(claim.folder, resolved)
+        with sole_writer(folder):
+            trial_run = run.opened(folder, resolved, command)
+            if trial_run.result is None:
+                trainer = Trainer(
+                    experiment,
+                    trial_run,
+                    program=program,
+                    display=Quiet(),
+                    scored=("validation",),
+                    prunes=claim.evaluated,
+                    rest=REST,
+                )
+                signal = trainer.train()
+                if signal is not None:
+                    raise Interrupted(signal)
+        if claim.ended(trial_run.result or {}):
+            return

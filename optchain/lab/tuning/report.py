@@ -1,0 +1,236 @@
+"""The report of a study, of one in progress too: one HTML file that needs nothing else."""
+
+import html
+from collections.abc import Sequence
+
+import tomli_w
+
+from optchain.core.describe import in_columns
+from optchain.lab.base.intervals import scored
+from optchain.lab.reports.page import card, notes, table, tiles, write_page
+from optchain.lab.runs.run import Run
+from optchain.lab.tuning import study_charts as charts
+from optchain.lab.tuning.best_so_far import best_so_far, is_adaptive
+from optchain.lab.tuning.importance import importances
+from optchain.lab.tuning.objective import Objective
+from optchain.lab.tuning.outcome import Outcome, mean, outcome
+from optchain.lab.tuning.tables import Search, Study
+from optchain.lab.tuning.trials import Trial
+from optchain.lab.tuning.tune import Tuning
+
+ROWS = 20  # of the table of the best
+SPLITS = ("test", "validation")
+
+
+def write(tuning: Tuning) -> Outcome:
+    """Write `report.html` in the folder of a study; what it shows."""
+    result, objective, study = outcome(tuning), tuning.objective, tuning.study
+    body = [
+        f'<p class="sub">{html.escape(_how(study, objective))}</p>',
+        tiles(_tiles(result, objective)),
+        *(
+            _winner(result, objective)
+            if result.winner
+            else ["<h2>The best trial</h2><p>No trial has finished yet.</p>"]
+        ),
+        *_charts(tuning, result),
+        "<h2>Trials</h2>",
+        table([_row(trial, objective) for trial in _ranked(result.ended, objective)[:ROWS]] or [{"trial": "none yet"}]),
+        f"<details><summary>All {len(result.ended)} trials that have ended</summary>",
+        table([_row(trial, objective) for trial in result.ended] or [{"trial": "none yet"}]),
+        "</details>",
+        *_reproduction(tuning, result),
+    ]
+    write_page(tuning.folder / "report.html", f"{study.task.use}: a search over {len(study.space)} dimensions", body)
+    return result
+
+
+def lines_of(tuning: Tuning, result: Outcome) -> list[str]:
+    """What a study has come to, in plain lines."""
+    objective, winner = tuning.objective, result.winner
+    if winner is None:
+        cure = "; extend the space downwards" if result.count("diverged") else ""
+        why = [f"trial {trial.number}: {trial.why}" for trial in result.ended if trial.why][:1]
+        return [f"no trial has finished: {_states(result)}{cure}", *why]
+    name = objective.name.replace("_", " ")
+    values = ", ".join(f"{key} = {words}" for key, words in winner.words.items())
+    lines = [f"best of {len(result.ended)} trials: number {winner.number}, {values}"]
+    lines += in_columns([[row["score"], row[name]] for row in _verdict(result, objective)])
+    lines += [_doubt(result)] if _doubt(result) else []
+    lines += [f"{edge}; extend the space and search again" for edge in result.edges]
+    return [*lines, f"best: {tuning.folder / 'best.toml'}"]
+
+
+def _how(study: Study, objective: Objective) -> str:
+    search, train = study.search, study.train
+    method = {
+        "gp": "a Gaussian process",
+        "grid": "a grid",
+        "population": "a population",
+        "quasi_random": "quasi-random points",
+        "random": "random points",
+        "tpe": "a tree-structured Parzen estimator",
+    }[search.sampler]
+    parts = [f"The validation {objective.name.replace('_', ' ')}, as {'low' if objective.sign > 0 else 'high'} as"]
+    parts += [f"{method} finds it; {train.steps} steps of {train.policy} examples"]
+    parts += [f", {search.runs} runs a trial, whose mean counts" if search.runs > 1 else ""]
+    parts += [f"; trials pruned by {search.pruner.use}" if search.pruner else ""]
+    return f"{parts[0]} {''.join(parts[1:])}. The test examples were scored by the runs with fresh seeds only."
+
+
+def _tiles(result: Outcome, objective: Objective) -> list[tuple[str, str]]:
+    name = objective.name.replace("_", " ")
+    best = scored(result.winner.score) if result.winner else "-"
+    steps, fresh = sum(trial.steps for trial in result.ended), result.fresh
+    # First what took no part in choosing the winner: the test examples where there are some.
+    honest = [split for split in ("test", "validation") if any(run.scores(split) for run in fresh)]
+    return [
+        *((str(mean(fresh, split, objective.name)), f"{split} {name}, {len(fresh)} fresh seeds") for split in honest),
+        (best, f"best validation {name} in the search" + (", too good" if honest else "")),
+        (str(len(result.ended)), f"trials: {_states(result)}"),
+        *((f"{seconds:.1f} s", f"{what}, all trials") for what, seconds in result.seconds.items()),
+        (f"{steps:,}", "steps, all trials"),
+    ]
+
+
+def _states(result: Outcome) -> str:
+    states = ("finished", "pruned", "diverged", "infeasible", "running")
+    return ", ".join(f"{result.count(state)} {state}" for state in states if result.count(state)) or "none has begun"
+
+
+def _winner(result: Outcome, objective: Objective) -> list[str]:
+    winner = result.winner
+    values = [{"value": name, "best": words} for name, words in winner.words.items()]
+    line = (
+        '<p class="sub">A value that changed is shown as all values that it had, one after the other, with the step '
+        "after which each held; best.toml has them as a schedule.</p>"
+    )
+    searched = _doubt(result) or (
+        "The score of the search is that of the luckiest of many trials and therefore too good. What the configuration "
+        "is worth is the mean over fresh seeds, which took no part in choosing it."
+    )
+    return [
+        f"<h2>The best trial: number {winner.number}</h2>",
+        notes([f"{edge}. The best may lie outside: extend the space and search again." for edge in result.edges]),
+        f'<div class="charts">{table(values)}{table(_verdict(result, objective))}</div>',
+        line if winner.schedule else "",
+        f'<p class="sub">{html.escape(searched)}</p>',
+    ]
+
+
+def _verdict(result: Outcome, objective: Objective) -> list[dict[str, str]]:
+    """The scores of the best trial in the search, and with fresh seeds."""
+    winner, fresh = result.winner, result.fresh
+    names = list(dict.fromkeys([objective.name, *winner.scores]))
+    rows = [
+        {"score": f"{split}, mean of {len(fresh)} fresh seeds"} | {n: str(mean(fresh, split, n)) for n in names}
+        for split in SPLITS
+        if any(run.scores(split) for run in fresh)
+    ]
+    rows += [{"score": "validation, in the search"} | {n: scored(winner.scores[n]) for n in names}]
+    return [{key.replace("_", " "): text for key, text in row.items()} for row in rows]
+
+
+def _doubt(result: Outcome) -> str:
+    """What is missing from the runs with fresh seeds."""
+    if not result.fresh:
+        return "No run with a fresh seed has ended: the score is that of the luckiest of many trials, and too good."
+    lost = sum(run.diverged for run in result.fresh)
+    return f"{lost} of {len(result.fresh)} runs with fresh seeds diverged; the means are of the others" if lost else ""
+
+
+def _charts(tuning: Tuning, result: Outcome) -> list[str]:
+    study, objective = tuning.study, tuning.objective
+    if result.winner is None:
+        return []
+    curve = best_so_far(result.trials, study.search, objective.sign)
+    best = [
+        charts.best_chart(curve, against, label, objective)
+        for against, label in (("trials", "trials"), ("seconds", "seconds of training and compiling"))
+    ]
+    slices = [
+        charts.slice_chart(name, dimension, result.ended, result.winner, objective)
+        for name, dimension in study.space.items()
+    ]
+    shares = importances(tuning.claims.optuna_study, result.trials)
+    importance = (
+        f'<p class="sub">{html.escape(shares[0].upper() + shares[1:])}.</p>'
+        if isinstance(shares, str)
+        else _chart(charts.importance_chart(shares))
+        + '<p class="sub">By fANOVA: a random forest over the finished and the pruned trials; a pruned one has its '
+        "last score, or that of the worst finished one where this is better. A rough guide, and where trials were "
+        "chosen by earlier ones it knows little of what they avoided.</p>"
+    )
+    return [
+        "<h2>Best so far</h2>",
+        f'<div class="charts">{"".join(map(_chart, best))}</div>',
+        f'<p class="sub">{_said(study.search)}</p>',
+        "<h2>Slices</h2>",
+        f'<div class="slices">{"".join(map(_chart, slices))}</div>',
+        '<p class="sub">Every trial at its value of one dimension. Orange: the best; grey: the last score of a pruned '
+        "one; red, at the edge: diverged. Scores beyond the frame lie on its edge; dotted lines are the ends of the "
+        "range.</p>",
+        "<h2>Together</h2>",
+        _chart(charts.parallel_chart(study.space, result.trials, objective)),
+        '<p class="sub">Orange: the best; else the darker the worse. What is worse than nine in ten lies at the end of '
+        "the last axis.</p>",
+        "<h2>Importance</h2>",
+        importance,
+        "<h2>Learning curves</h2>",
+        _chart(charts.learning_chart(result.ended, result.winner, objective)),
+    ]
+
+
+def _said(search: Search) -> str:
+    if is_adaptive(search):
+        return "As observed: later trials were chosen by what earlier ones had found, so that their order matters."
+    return (
+        "The expected best of so many of the trials, drawn without replacement, with a 95 % bootstrap interval; a "
+        "pruned or diverged trial counts as the worst that finished. Which trial came first was an accident."
+    )
+
+
+def _ranked(trials: Sequence[Trial], objective: Objective) -> list[Trial]:
+    finished = [trial for trial in trials if trial.state == "finished"]
+    return sorted(finished, key=lambda trial: objective.sign * trial.score)
+
+
+def _row(trial: Trial, objective: Objective) -> dict[str, str]:
+    ending = {"finished": "finished", "infeasible": trial.why}.get(trial.state, f"{trial.state} at step {trial.steps}")
+    return {
+        "trial": str(trial.number),
+        objective.name.replace("_", " "): scored(trial.score) if trial.state == "finished" else "-",
+        **trial.words,
+        **{name.replace("_", " "): scored(x) for name, x in trial.scores.items() if name != objective.name},
+        "steps": str(trial.steps),
+        "seconds": f"{sum(trial.seconds.values()):.2f}",
+        "ending": ending,
+    }
+
+
+def _reproduction(tuning: Tuning, result: Outcome) -> list[str]:
+    run, study = Run(tuning.folder), tuning.study
+    commands = [f"{tuning.command} --out {tuning.folder}", f"optchain report {tuning.folder}"]
+    if result.winner is not None:
+        configs = sorted(result.winner.folder.glob("*/config.json"))
+        commands += [f"optchain train {path}" for path in (tuning.folder / "best.toml", *configs[:1])]
+    tables = {
+        "search": study.search.model_dump(
+            exclude_none=True, exclude=None if study.search.sampler == "population" else {"population"}
+        ),
+        "space": {name: dimension.model_dump(exclude_defaults=True) for name, dimension in study.space.items()},
+    }
+    return [
+        "<h2>How to repeat it</h2>",
+        "<h3>The study, this page, the best configuration, and a run of the best trial; any other has its config.json "
+        "in the folder trials</h3>",
+        card("\n".join(commands)),
+        "<h3>Versions and machine</h3>",
+        card(run.surroundings),
+        "<h3>What was searched</h3>",
+        card(tomli_w.dumps(tables)),
+    ]
+
+
+def _chart(svg: str) -> str:
+    return f'<div class="chart">{svg}</div>'

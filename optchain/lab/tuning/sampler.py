@@ -1,0 +1,111 @@
+"""What proposes the points of a study."""
+
+import functools
+import importlib.util
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
+
+from optchain.lab.tuning import tables
+from optchain.lab.tuning.optuna_private import OtherTrials
+
+
+def lacks(sampler: str) -> str | None:
+    """What has to be installed before a sampler can be used, or None."""
+    return "torch" if sampler == "gp" and importlib.util.find_spec("torch") is None else None
+
+
+class Seeded(BaseSampler):
+    """A sampler whose random numbers depend on the study's seed and the trial's number only.
+
+    Optuna's own go through one stream, which a study that is stopped and resumed would begin anew: it would propose the
+    points of its first trials again.
+    """
+
+    def __init__(self, search: tables.Search) -> None:
+        self.search = search
+        # As many as trials may run at once: one stream must serve all dimensions of a trial.
+        self._inner = functools.lru_cache(maxsize=64)(self._fresh)
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self._inner(trial.number).infer_relative_search_space(study, trial)
+
+    def sample_relative(self, study: optuna.Study, trial: FrozenTrial, search_space: Any) -> dict[str, Any]:
+        seen = pruned_as_finished(study, search_space) if self.search.sampler == "gp" else study
+        with warnings.catch_warnings():
+            # What a trial that diverged is told as is infinite; the Gaussian process takes the worst finite value.
+            warnings.filterwarnings("ignore", "Clip non-finite values")
+            return self._inner(trial.number).sample_relative(seen, trial, search_space)
+
+    def sample_independent(self, study: optuna.Study, trial: FrozenTrial, name: str, dimension: Any) -> Any:
+        return self._inner(trial.number).sample_independent(study, trial, name, dimension)
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        self._inner(trial.number).before_trial(study, trial)
+
+    def after_trial(
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        self._inner(trial.number).after_trial(study, trial, state, values)
+
+    def _fresh(self, number: int) -> BaseSampler:
+        seed = int(np.random.SeedSequence([self.search.seed, number]).generate_state(1)[0])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            match self.search.sampler:
+                case "tpe":
+                    return TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
+                case "gp":
+                    return GPSampler(seed=seed)
+                case "quasi_random":  # one scrambled sequence, in which the trial takes the place of its number
+                    # What the sequence has no dimension for, as it is conditional, has to differ from trial to trial.
+                    rest = RandomSampler(seed=seed)
+                    return QMCSampler(
+                        scramble=True,
+                        seed=self.search.seed,
+                        independent_sampler=rest,
+                        warn_independent_sampling=False,
+                    )
+                case _:
+                    return RandomSampler(seed=seed)
+
+
+def pruned_as_finished(study: optuna.Study, search_space: Any) -> OtherTrials:
+    """A study as the Gaussian process is to see it, with its pruned trials among the finished ones.
+
+    Optuna's leaves pruned trials out: it would propose where they were again and again, and with most trials pruned it
+    would be long before it has seen enough of them to propose anything. Here a pruned trial has the last value that it
+    reported, or that of the worst finished one where this is better: what was seen after a few steps may be off the
+    scale of all others.
+
+    Args:
+        study: as it is.
+        search_space: the dimensions in question; a pruned trial that does not have all of them stays out.
+    """
+
+    def shown(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+        finished = [trial.values[0] for trial in trials if trial.state == TrialState.COMPLETE]
+        worst = max(filter(math.isfinite, finished), default=math.inf)
+        return [
+            as_finished(trial, worst) if trial.state == TrialState.PRUNED else trial
+            for trial in trials
+            if trial.state != TrialState.PRUNED or search_space.keys() <= trial.params.keys()
+        ]
+
+    return OtherTrials(study, (TrialState.PRUNED,), shown)
+
+
+def as_finished(pruned: FrozenTrial, worst: float) -> FrozenTrial:
+    """A pruned trial as one that finished with the last value that it reported, or with the worst where this is better
+    or none was reported."""
+    value = min(pruned.intermediate_values.get(pruned.last_step, worst), worst)
+    return optuna.trial.create_trial(
+        state=TrialState.COMPLETE, value=value, params=pruned.params, distributions=pruned.distributions
+    )

@@ -1,0 +1,141 @@
+"""What became of a study's trials."""
+
+import dataclasses
+import functools
+import math
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from optchain.lab.base.intervals import scored
+from optchain.lab.runs.logs import evaluations, read, write_table
+from optchain.lab.training.progress import shown
+from optchain.lab.tuning.objective import Objective
+from optchain.lab.tuning.tables import Label
+
+SURPLUS = "surplus"  # the mark of a trial that was begun when the budget was used up already, by another process
+
+FEW = 3  # changes of a schedule that are shown one by one
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One trial of a study."""
+
+    number: int
+    labels: dict[str, Label]
+    state: str  # finished, pruned, diverged, infeasible, running or waiting
+    score: float  # the objective: a mean over its runs at their end; NaN unless it finished
+    scores: dict[str, float]  # the loss and the metric, means over its runs
+    steps: int  # of all its runs together
+    seconds: dict[str, float]  # of all its runs together, compiling and training
+    why: str  # it is infeasible
+    folder: Path  # with a folder for each of its runs
+    schedule: dict[str, Any] | None  # of the member of a population: its values, by dimension
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is left to be done for it."""
+        return self.state not in ("running", "waiting")
+
+    @functools.cached_property
+    def evaluations(self) -> list[list[dict[str, Any]]]:
+        """The rows of the evaluations of each of its runs, from their logs."""
+        logs = sorted(self.folder.glob("*/metrics.jsonl"))
+        return [evaluations(read(log)) for log in logs]
+
+    @property
+    def words(self) -> dict[str, str]:
+        """Its values by dimension, as short as they can be read; of the member of a population, those one after the
+        other that it had in the course of its training."""
+        return {name: _words((self.schedule or {}).get(name, label)) for name, label in self.labels.items()}
+
+    def row(self) -> dict[str, Any]:
+        """What the table of trials says of it."""
+        return {
+            "trial": self.number,
+            "state": self.state,
+            "score": self.score,
+            **self.labels,
+            **{f"validation_{name}": value for name, value in self.scores.items()},
+            "steps": self.steps,
+            **{f"{name}_seconds": value for name, value in self.seconds.items()},
+            "folder": str(self.folder),
+            "why": self.why,
+        }
+
+    def __str__(self) -> str:
+        point = "  ".join(f"{name}={words}" for name, words in self.words.items())
+        ending = scored(self.score) if self.state == "finished" else f"{self.state} at step {self.steps}"
+        return f"trial {self.number}  {point}  {self.why or ending}"
+
+
+def trials(study: optuna.Study, folder: Path, objective: Objective) -> list[Trial]:
+    """The trials of a study by number.
+
+    Args:
+        study: as Optuna keeps it.
+        folder: of the study.
+        objective: whose values Optuna was told.
+    """
+    results = [
+        _trial(trial, folder, objective.sign)
+        for trial in study.get_trials(deepcopy=False)
+        if SURPLUS not in trial.user_attrs
+    ]
+    return sorted(results, key=lambda trial: trial.number)
+
+
+def _trial(frozen: FrozenTrial, folder: Path, sign: float) -> Trial:
+    value = frozen.values[0] if frozen.state == TrialState.COMPLETE else math.nan
+    states = {
+        TrialState.COMPLETE: "diverged" if math.isinf(value) else "finished",
+        TrialState.PRUNED: "pruned",
+        TrialState.FAIL: "infeasible",
+        TrialState.RUNNING: "running",
+        TrialState.WAITING: "waiting",
+    }
+    told = frozen.user_attrs
+    return Trial(
+        number=frozen.number,
+        labels=dict(frozen.params),
+        state=states[frozen.state],
+        score=sign * value if math.isfinite(value) else math.nan,
+        scores=told.get("scores", {}),
+        steps=told.get("steps", 0),
+        seconds=told.get("seconds", {"compiling": 0.0, "training": 0.0}),
+        why=told.get("why", ""),
+        folder=folder_of(folder, frozen.number),
+        schedule=told.get("schedule"),
+    )
+
+
+def _words(value: Any) -> str:
+    if not isinstance(value, dict):
+        return shown(value)
+    first, *later = value["values"]
+    pieces = [f"{shown(x)} (step {step})" for x, step in zip(later, value["boundaries"], strict=True)]
+    if len(pieces) > FEW:
+        pieces = [f"... {len(pieces) - 1} values ...", pieces[-1]]
+    return " -> ".join([shown(first), *pieces])
+
+
+def folder_of(folder: Path, number: int) -> Path:
+    """Where a trial's runs are."""
+    return folder / "trials" / f"{number:04d}"
+
+
+def best(trials: list[Trial], objective: Objective) -> Trial | None:
+    """The finished trial with the best score, the earliest of equals."""
+    finished = [trial for trial in trials if trial.state == "finished"]
+    return min(finished, key=lambda trial: objective.sign * trial.score, default=None)
+
+
+def write_trials(trials: list[Trial], path: Path) -> None:
+    """Write one line for each ended trial as CSV."""
+    rows = [trial.row() for trial in trials if trial.ended]
+    # Dimensions that only later trials have stand where the others do.
+    labels = dict.fromkeys(name for trial in trials for name in trial.labels)
+    write_table([dict.fromkeys(("trial", "state", "score", *labels), "") | row for row in rows], path)
