@@ -1,0 +1,30 @@
+"""What the table `[task]` says of any task: how many examples are held out, and how they are chosen."""
+
+from typing import Annotated
+
+from pydantic import Field, NonNegativeInt, model_validator
+
+from optchain.lab.settings.table import Fraction, Table
+
+Held = Annotated[NonNegativeInt | Fraction, Field()]  # examples, or a fraction of all
+
+
+class TaskTable(Table):
+    """What is learned, and how many of its examples are held out; the rest is for training."""
+
+    seed: NonNegativeInt = 0  # of the split, so that runs with other training seeds see the same data
+    validation: Held = 0  # without any, the training examples are evaluated
+    test: Held = 0
+    folds: Annotated[int, Field(ge=2)] | None = None  # parts of what is not for the test, one of which validates
+    fold: NonNegativeInt | None = None  # that part
+    stratify: bool | None = None  # each class as often in every split; where the targets are classes if left out
+
+    @model_validator(mode="after")
+    def _folds_belong(self) -> "TaskTable":
+        if (self.folds is None) != (self.fold is None) or (self.fold or 0) >= (self.folds or 1):
+            raise ValueError(
+                f"folds = {self.folds} and fold = {self.fold}; expected both, fold below folds, or neither"
+            )
+        if self.folds is not None and self.validation:
+            raise ValueError(f"folds = {self.folds} and validation = {self.validation} exclude each other")
+        return self
