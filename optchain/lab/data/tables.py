@@ -2,11 +2,18 @@
 
 from typing import Annotated
 
-from pydantic import Field, NonNegativeInt, model_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, model_validator
 
-from optchain.lab.settings.table import Fraction, Table
+from optchain.lab.settings.table import Table
 
-Held = Annotated[NonNegativeInt | Fraction, Field()]  # examples, or a fraction of all
+
+def _held(number: int | float) -> int | float:
+    if number < 0 or (isinstance(number, float) and not number < 1):
+        raise ValueError(f"got {number}; expected a number of examples, or a fraction of them below 1")
+    return number
+
+
+Held = Annotated[int | float, AfterValidator(_held)]  # examples, or a fraction of all
 
 
 class TaskTable(Table):
