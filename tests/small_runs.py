@@ -7,8 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+from optchain.lab.runs import config
 from optchain.lab.runs import run as runs
-from optchain.lab.settings import config
 from optchain.lab.training.experiment import Experiment, build
 from optchain.lab.training.program import Program
 from optchain.lab.training.train import Trainer
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 
 SMALL = """
 [task]
-use = "circles"
+use = "experiments.tasks.circles:circles"
 validation = 200
 test = 200
 

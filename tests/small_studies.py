@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from optchain.lab.settings import config
+from optchain.lab.runs import config
 from optchain.lab.tuning.programs import Programs
 from optchain.lab.tuning.tables import Study
 from optchain.lab.tuning.tune import Tuning
@@ -16,7 +16,7 @@ STUDY = """
 {space}
 
 [task]
-use = "circles"
+use = "experiments.tasks.circles:circles"
 validation = 200
 test = 200
 

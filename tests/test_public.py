@@ -45,7 +45,8 @@ def test_dependencies_point_one_way(source):
 
 TESTS = Path(__file__).parent
 # Those of the lab and of the experiments, and what only these use.
-OF_LAB = [TESTS / name for name in ("lab", "experiments", "small_runs.py", "small_studies.py", "sparse_runs.py")]
+SHARED = [TESTS / f"{name}.py" for name in ("small_runs", "small_studies", "small_tasks", "sparse_runs")]
+OF_LAB = [TESTS / "lab", TESTS / "experiments", *SHARED]
 
 
 def test_tests_of_the_library_do_without_the_lab():

@@ -1,5 +1,6 @@
 """Steps per second of the digits MLP 64-128-10, AdamW: the compiled loop, Python loops, eager torch."""
 
+import dataclasses
 import functools
 import statistics
 from collections.abc import Callable
@@ -15,10 +16,16 @@ import optchain as oc
 from experiments.benchmarks import record
 from experiments.benchmarks.contenders import no_torch
 from experiments.benchmarks.timing import compile_timed, interleaved
-from optchain.lab.data import tasks
+from experiments.tasks.digits import digits as scans
+from optchain.lab.data.augment import Augment
 from optchain.lab.data.batches import batches
-from optchain.lab.models import network as models
-from optchain.lab.settings import tables
+from optchain.lab.data.tables import TaskTable
+from optchain.lab.data.task import made
+from optchain.lab.models import network
+from optchain.lab.models.losses import CrossEntropy, Loss
+from optchain.lab.models.metrics import metrics_of
+from optchain.lab.models.tables import Network
+from optchain.lab.settings.train import Fixed
 from optchain.lab.training import batch_policies, chunk
 
 RATE, DECAY = 1e-3, 1e-4
@@ -68,27 +75,33 @@ def row(
 
 def digits() -> Any:
     """The scans that are trained on, flat, and the task."""
-    return tasks.load(tables.Task(use="digits", validation=360, test=360))
+    task, loss = made(scans(), TaskTable(validation=360, test=360)), CrossEntropy()
+    return dataclasses.replace(task, loss=Loss(loss), metrics=metrics_of(None, task, loss))
 
 
 def fixed(batch: int) -> batch_policies.Policy:
     """All batches of one size."""
-    return batch_policies.Policy(tables.Fixed(use="fixed", size=batch))
+    return batch_policies.Policy(Fixed(use="fixed", size=batch))
+
+
+def parts(model: Any, tx: Any, batch: int) -> chunk.Parts:
+    """What the trainer's loop is made of."""
+    return chunk.Parts(model, tx, fixed(batch), Augment(), CrossEntropy())
 
 
 def start(task: Any, model: Any, tx: Any) -> chunk.Carry:
     """What every loop begins with."""
-    return chunk.make_start(task, lambda _: chunk.Parts(model, tx, fixed(1)))(chunk.Setting(SEED))
+    return chunk.make_start(task, lambda _: parts(model, tx, 1))(chunk.Setting(SEED))
 
 
 def compiled_loop(steps: int, batch: int) -> tuple[Steps, float | None]:
     """The trainer's: all steps of a round in one call, data on the device, each batch a function of seed and step."""
     task, tx = digits(), oc.adamw(RATE, weight_decay=DECAY)
-    model = models.build(tables.Model(hidden=[HIDDEN]), task)
+    model = network.build(Network(hidden=[HIDDEN]), task)
     data = jax.device_put(task.splits["train"])
     setting = chunk.Setting(SEED)
     carry = start(task, model, tx)
-    chunked = chunk.make_chunk(task, lambda _: chunk.Parts(model, tx, fixed(batch)))
+    chunked = chunk.make_chunk(task, lambda _: parts(model, tx, batch))
     compiled, seconds = compile_timed(chunked, carry, data, setting, steps=steps)
 
     def take() -> np.ndarray:
@@ -106,14 +119,14 @@ def python_loop(steps: int, batch: int, read: bool = False) -> tuple[Steps, floa
     once, as a loop does that logs or shows it.
     """
     task, tx = digits(), optax.adamw(RATE, weight_decay=DECAY)
-    model = models.build(tables.Model(hidden=[HIDDEN]), task)
+    model = network.build(Network(hidden=[HIDDEN]), task)
     params = start(task, model, tx)["params"]
-    state, rows = tx.init(params), trainers_rows(steps, batch, len(task.splits["train"][0]))
-    inputs, targets = task.splits["train"]
+    state, rows = tx.init(params), trainers_rows(steps, batch, task.splits["train"].count)
+    inputs, targets, _ = task.splits["train"]
 
     def step(params: Any, state: Any, inputs: jax.Array, targets: jax.Array) -> tuple[Any, Any, jax.Array]:
         def loss(params: Any) -> jax.Array:
-            return task.loss(model.apply({"params": params}, inputs, train=True), targets).mean()
+            return task.loss.of(model.apply(params, {}, inputs, jax.random.key(0), train=True)[0], targets).mean()
 
         value, grads = jax.value_and_grad(loss)(params)
         updates, state = tx.update(grads, state, params)
@@ -138,7 +151,7 @@ def torch_loop(steps: int, batch: int) -> tuple[Steps, float | None]:
     import torch
 
     task = digits()
-    model = models.build(tables.Model(hidden=[HIDDEN]), task)
+    model = network.build(Network(hidden=[HIDDEN]), task)
     params = start(task, model, optax.identity())["params"]
     layers = {"Dense_0": torch.nn.Linear(64, HIDDEN), "Dense_1": torch.nn.Linear(HIDDEN, task.outputs)}
     net = torch.nn.Sequential(layers["Dense_0"], torch.nn.ReLU(), layers["Dense_1"])
@@ -148,7 +161,7 @@ def torch_loop(steps: int, batch: int) -> tuple[Steps, float | None]:
             layer.bias.copy_(torch.from_numpy(np.array(params[name]["bias"])))
     optimizer = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=DECAY)
     criterion = torch.nn.CrossEntropyLoss()
-    inputs, targets = task.splits["train"]
+    inputs, targets, _ = task.splits["train"]
     x, y = torch.from_numpy(inputs.reshape(len(inputs), -1)), torch.from_numpy(targets).long()
     rows = torch.from_numpy(trainers_rows(steps, batch, len(inputs)).astype(np.int64))
 

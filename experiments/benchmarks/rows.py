@@ -16,9 +16,9 @@ import optchain as oc
 from experiments.benchmarks import record
 from experiments.benchmarks.contenders import no_torch
 from experiments.benchmarks.timing import interleaved, milliseconds
+from experiments.tasks import embedding
 from optchain.embeddings import touched
 from optchain.embeddings.linen import Embed
-from optchain.lab.data.tasks import embedding
 
 RATE, FIELDS, BATCHES = 1e-3, 8, 16
 # In a row, as a loop takes them: alone between two dense steps, which sweep the caches, a step on few rows begins cold.

@@ -19,7 +19,7 @@ from optchain.lab.base.errors import InputError
 from optchain.lab.base.intervals import interval
 from optchain.lab.reports.charts import COLORS, forest, logarithmic, svg
 from optchain.lab.reports.page import table, write_page
-from optchain.lab.settings.tables import Config
+from optchain.lab.runs.config import Config
 from optchain.lab.tuning.lanes import Lanes
 from optchain.lab.tuning.programs import Programs
 from optchain.lab.tuning.tables import Study
@@ -80,7 +80,7 @@ def described(search: dict[str, Any], every: int) -> Study:
     table: dict[str, Any] = {
         "search": {"trials": 1} | search,
         "space": SPACE,
-        "task": {"use": "digits", "validation": 360, "test": 360},
+        "task": {"use": "experiments.tasks.digits:digits", "validation": 360, "test": 360},
         "model": {"hidden": [128]},
         "train": {"steps": steps, "batch": 64, "evaluate_every": every},
         "optimizer": {

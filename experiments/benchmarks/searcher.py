@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import optuna
 
+from optchain.lab.runs.config import Config
 from optchain.lab.runs.run import Run
-from optchain.lab.settings.tables import Config
 from optchain.lab.tuning import storage
 from optchain.lab.tuning.claims import Claim
 from optchain.lab.tuning.lanes import Lane, Lanes

@@ -19,13 +19,12 @@ from experiments.benchmarks import record
 from experiments.benchmarks.contenders import no_torch
 from experiments.benchmarks.timing import interleaved
 from optchain.lab.commands import main as command_line
-from optchain.lab.data import tasks
+from optchain.lab.runs.config import Config
 from optchain.lab.runs.run import Run
-from optchain.lab.settings.tables import Config
-from optchain.lab.training.chunk import models
 from optchain.lab.training.evaluate import counted
-from optchain.lab.training.experiment import build
+from optchain.lab.training.experiment import build, load_task
 from optchain.lab.training.program import Program
+from optchain.lab.training.scoring import models
 from optchain.lab.tuning import space
 from optchain.lab.tuning.claims import seed_of
 from optchain.lab.tuning.lanes import Lanes
@@ -96,7 +95,7 @@ def described(rates: int, every: int, evaluations: int) -> Study:
     table: dict[str, Any] = {
         "search": {"sampler": "grid", "fresh": 0},
         "space": {RATE: {"use": "log", "low": LOW, "high": HIGH, "points": rates}},
-        "task": {"use": "digits", "validation": 360, "test": 360},
+        "task": {"use": "experiments.tasks.digits:digits", "validation": 360, "test": 360},
         "model": {"hidden": [HIDDEN]},
         "train": {"steps": steps, "batch": BATCH, "evaluate_every": every, "checkpoint_every": steps},
         "optimizer": {
@@ -188,4 +187,4 @@ def torch_loop(study: Study, _: Path) -> list[float]:
     """Optuna and a loop as in its tutorials for torch."""
     from experiments.benchmarks import sweep_torch
 
-    return sweep_torch.losses(rates_of(study), tasks.load(study.task).splits, HIDDEN, study.train)
+    return sweep_torch.losses(rates_of(study), load_task(study).splits, HIDDEN, study.train)

@@ -4,7 +4,7 @@ import optuna
 import torch
 
 from optchain.lab.data.task import Split
-from optchain.lab.settings.tables import Train
+from optchain.lab.settings.train import Train
 
 CLASSES = 10
 

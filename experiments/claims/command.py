@@ -27,8 +27,8 @@ def run(options: argparse.Namespace) -> int:
     from experiments.claims.verdict import outcomes
     from optchain.lab.base.doing import say
     from optchain.lab.base.signals import Interrupted
+    from optchain.lab.runs import config
     from optchain.lab.runs.run import surroundings
-    from optchain.lab.settings import config
 
     paths = options.configs or sorted(Path("configs/claims").glob("*.toml"))
     claims = {path: config.load(path, options.sets, Claim) for path in paths}

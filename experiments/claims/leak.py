@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 
 from optchain.lab.base.errors import InputError
-from optchain.lab.data import preprocess, tasks
-from optchain.lab.settings.tables import Config
-from optchain.lab.training.experiment import Experiment, build
+from optchain.lab.data import preprocess
+from optchain.lab.runs.config import Config
+from optchain.lab.training.experiment import Experiment, build, load_task
 
 
 def leaking(config: Config, source: str) -> Experiment:
@@ -16,10 +16,10 @@ def leaking(config: Config, source: str) -> Experiment:
     Raises:
         InputError: steps that leave out rows.
     """
-    built, raw = build(config, source), tasks.load(config.task, {})
-    inputs, targets = (np.concatenate(parts) for parts in zip(*raw.splits.values(), strict=True))
-    fitted = preprocess.fit(config.preprocess or raw.steps or {}, inputs, targets)
+    built, raw = build(config, source), load_task(config.model_copy(update={"preprocess": {}}))
+    inputs, targets = (np.concatenate([part[i] for part in raw.splits.values()]) for i in (0, 1))
+    fitted = preprocess.fit(config.preprocess or {}, inputs, targets)
     if len(fitted.kept) < len(inputs):
         raise InputError(f"{source}: preprocess: steps that drop rows do not leak by themselves")
-    splits = {name: (fitted.transform(rows), labels) for name, (rows, labels) in raw.splits.items()}
+    splits = {name: part._replace(inputs=fitted.transform(part.inputs)) for name, part in raw.splits.items()}
     return dataclasses.replace(built, task=dataclasses.replace(built.task, splits=splits, prepare=fitted.transform))

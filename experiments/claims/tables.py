@@ -5,7 +5,8 @@ from typing import Any, Literal
 import pydantic
 from pydantic import Field, PositiveInt
 
-from optchain.lab.settings.tables import Config, Name, Table, with_values
+from optchain.lab.runs.config import Config, with_values
+from optchain.lab.settings.table import Name, Table
 from optchain.lab.tuning.sampler import lacks
 from optchain.lab.tuning.tables import AnyDimension, Search, Study
 

@@ -9,13 +9,11 @@ from experiments.claims.leak import leaking
 from experiments.claims.tables import Claim
 from experiments.claims.verdict import Arm, require_scores
 from optchain.lab.base.errors import InputError
-from optchain.lab.data import tasks
 from optchain.lab.runs.run import Run
 from optchain.lab.runs.writer import remove
-from optchain.lab.settings.config import problems
-from optchain.lab.training.experiment import build
+from optchain.lab.settings.load import problems
+from optchain.lab.training.experiment import build, load_task
 from optchain.lab.tuning.programs import Programs
-from optchain.lab.tuning.tables import Study
 from optchain.lab.tuning.tune import Tuning
 
 FEW = 2  # best points of an arm's studies that are told one by one
@@ -44,7 +42,7 @@ def try_out(
         try:
             studies = [claim.study(name, i) for i in range(claim.studies)]
         except pydantic.ValidationError as error:
-            lines = (": ".join(filter(None, [place, *problem])) for problem in problems(error, Study))
+            lines = (": ".join(filter(None, [place, *problem])) for problem in problems(error))
             raise InputError("\n".join(lines)) from None
         except InputError as error:
             raise InputError(f"{place}: {error}") from None
@@ -55,7 +53,7 @@ def try_out(
         several[0].require_valid()
         study = several[0].study
         try:
-            require_scores(claim, name, tasks.load(study.task, study.preprocess))
+            require_scores(claim, name, load_task(study))
         except InputError as error:
             raise InputError(f"{source}: {error}") from None
     if overwrite and (folder / "arms").is_dir():

@@ -49,7 +49,11 @@ class Finding:
 
 def require_scores(claim: Claim, arm: str, task: Task) -> None:
     """All checks of an arm, which learns a task, are of scores that its runs have, or an error names the nearest."""
-    names = [f"{split} {name}" for split in task.splits for name in ("loss", task.metric_name.replace("_", " "))]
+    names = [
+        f"{split} {name}"
+        for split in task.splits
+        for name in ("loss", *(name.replace("_", " ") for name in task.metrics))
+    ]
     for i, check in enumerate(claim.checks):
         if arm in (check.arm, check.than) and check.score not in (
             valid := [*names, "gap", "steps", "seconds", "diverged"]

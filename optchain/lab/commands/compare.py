@@ -18,7 +18,7 @@ def run(options: argparse.Namespace) -> int:
     from optchain.lab.comparison import compare
     from optchain.lab.comparison.report import lines_of, write
     from optchain.lab.comparison.tables import Comparison
-    from optchain.lab.settings import config
+    from optchain.lab.runs import config
 
     comparison = config.load(options.config, options.sets, Comparison)
     folder, command, done = folder_of(options), command_of(options), []

@@ -13,10 +13,13 @@ def run(options: argparse.Namespace) -> int:
     """Print the scores."""
     from optchain.lab.base.doing import say
     from optchain.lab.reports.report import score_lines
+    from optchain.lab.runs.facts import Facts
     from optchain.lab.runs.run import find
     from optchain.lab.training.evaluate import restore
 
     trained = restore(find(options.run))
     say("compiling, and scoring every split")
-    print("\n".join(score_lines(trained.experiment.task, trained.scores())))
+    print(
+        "\n".join(score_lines(Facts.of(trained.experiment.task, trained.experiment.config.metrics), trained.scores()))
+    )
     return 0

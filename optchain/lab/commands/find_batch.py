@@ -18,7 +18,7 @@ def run(options: argparse.Namespace) -> int:
     """Measure, and print what was found."""
     from optchain.lab.base.memory import free_memory
     from optchain.lab.probes import find_batch
-    from optchain.lab.settings import config
+    from optchain.lab.runs import config
     from optchain.lab.training import experiment
 
     if options.steps <= find_batch.FEW:

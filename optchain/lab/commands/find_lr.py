@@ -20,7 +20,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Test the rates, and report."""
     from optchain.lab.probes import find_lr
-    from optchain.lab.settings import config
+    from optchain.lab.runs import config
     from optchain.lab.training import experiment
 
     if not 0 < options.low < options.high:

@@ -8,7 +8,9 @@ from pathlib import Path
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument("run", type=Path, help="folder of the run")
-    parser.add_argument("input", type=Path, help="rows of raw features, as .csv or .npy")
+    parser.add_argument(
+        "input", type=Path, help="new inputs: a file as those of the task, or rows of raw features as .csv or .npy"
+    )
     parser.add_argument("--out", type=Path, help="CSV file to write; the standard output if left out")
 
 
@@ -20,7 +22,8 @@ def run(options: argparse.Namespace) -> int:
 
     trained = restore(find(options.run))
     task = trained.experiment.task
-    answers = trained.answers(read_rows(options.input, task.features, missing=task.imputes))
+    read = task.read or (lambda path: read_rows(path, task.features, missing=task.imputes))
+    answers = trained.answers(read(options.input))
     if options.out is None:
         write_answers(answers, sys.stdout)
     else:

@@ -38,9 +38,9 @@ def run(options: argparse.Namespace) -> int:
     """Train; the exit code."""
     import jax
 
+    from optchain.lab.runs import config
     from optchain.lab.runs import run as runs
     from optchain.lab.runs.writer import sole_writer
-    from optchain.lab.settings import config
     from optchain.lab.training import experiment
     from optchain.lab.training.transfer import transferred
 
@@ -71,8 +71,8 @@ def run(options: argparse.Namespace) -> int:
 def _trained(built: "Experiment", opened: "Run", renames: dict[str, str | None]) -> int:
     """Train, unless it was done, and report; the exit code."""
     from optchain.lab.reports.report import summary, write
+    from optchain.lab.runs import config
     from optchain.lab.runs.run import BY_HAND
-    from optchain.lab.settings import config
     from optchain.lab.training.train import Trainer
 
     done = opened.result is not None and not config.differences(opened.config, built.config)

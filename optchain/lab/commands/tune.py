@@ -18,7 +18,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Search, run the best with fresh seeds, and report; the exit code."""
     from optchain.lab.base.signals import Interrupted
-    from optchain.lab.settings import config
+    from optchain.lab.runs import config
     from optchain.lab.tuning.report import lines_of, write
     from optchain.lab.tuning.tables import Study
     from optchain.lab.tuning.tune import Tuning

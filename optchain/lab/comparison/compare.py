@@ -9,10 +9,10 @@ from typing import Any
 from optchain.lab.base.errors import InputError
 from optchain.lab.base.files import is_taken
 from optchain.lab.comparison.tables import Comparison
+from optchain.lab.runs import config
 from optchain.lab.runs.logs import write_table
 from optchain.lab.runs.run import Run
 from optchain.lab.runs.writer import remove
-from optchain.lab.settings import config
 from optchain.lab.training.experiment import build
 from optchain.lab.tuning import report
 from optchain.lab.tuning.outcome import Fresh, fresh, outcome

@@ -10,7 +10,6 @@ import tomli_w
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-import optchain as oc
 from optchain.core.describe import in_columns
 from optchain.lab.base.intervals import interval, scored
 from optchain.lab.comparison.paired import holm
@@ -18,6 +17,7 @@ from optchain.lab.comparison.standings import Standing, standings, target_of
 from optchain.lab.comparison.tables import Comparison
 from optchain.lab.reports.charts import COLORS, forest, logarithmic, svg
 from optchain.lab.reports.page import card, notes, table, write_page
+from optchain.lab.runs.config import chain_of
 from optchain.lab.runs.run import Run
 from optchain.lab.tuning import space
 from optchain.lab.tuning.best_so_far import best_so_far, is_adaptive
@@ -358,4 +358,4 @@ def _link(standing: Standing) -> str:
 def _chain(standing: Standing) -> str:
     study, winner = standing.tuning.study, standing.outcome.winner
     values = {} if winner is None else winner.schedule or space.values(winner.labels, study.space)
-    return f"<h3>{html.escape(standing.name)}</h3>{card(str(oc.from_config(study.config(values).optimizer)))}"
+    return f"<h3>{html.escape(standing.name)}</h3>{card(str(chain_of(study.config(values))))}"

@@ -5,8 +5,9 @@ from typing import Annotated, Any
 import pydantic
 from pydantic import Field
 
-from optchain.lab.settings.config import explained
-from optchain.lab.settings.tables import Name, Setup, Table
+from optchain.lab.runs.config import Setup
+from optchain.lab.settings.load import explained
+from optchain.lab.settings.table import Name, Table
 from optchain.lab.tuning import space
 from optchain.lab.tuning.tables import AnyDimension, Sampler, Search, Study
 
@@ -59,7 +60,7 @@ class Comparison(Setup):
             try:
                 self.study(name)
             except pydantic.ValidationError as error:
-                raise ValueError(f"optimizers.{name}: {explained(error, Study)}") from None
+                raise ValueError(f"optimizers.{name}: {explained(error)}") from None
         if self.search.sampler == "grid":
             points = {name: len(space.grid(contender.space)) for name, contender in self.optimizers.items()}
             if len(set(points.values())) > 1:

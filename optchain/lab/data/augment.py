@@ -1,25 +1,55 @@
 """Augmentation: training images moved, turned, scaled, flipped and blurred by noise, each example at random anew."""
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
+from pydantic import Field, NonNegativeFloat, PositiveInt
 
-from optchain.lab.settings.regularizers import Augment
+from optchain.lab.settings.kinds import Kinds
+from optchain.lab.settings.own import Own
+from optchain.lab.settings.table import Table
 
 
-def augment(table: Augment, key: jax.Array, inputs: jax.Array) -> jax.Array:
+class Augment(Table):
+    """Random changes of the training inputs; each that is left out is not made. All but noise are for images.
+
+    A flipped digit is another digit, or none: `flip` is for images of which the mirror image is one too.
+    """
+
+    use: Literal["changes"] = "changes"
+    shift: NonNegativeFloat | None = None  # pixels at most, in each direction
+    rotate: NonNegativeFloat | None = None  # degrees at most, either way
+    scale: Annotated[float, Field(ge=1)] | None = None  # factor at most, larger or smaller
+    flip: Annotated[float, Field(ge=0, le=1)] | None = None  # probability, left to right
+    crop: PositiveInt | None = None  # pixels of padding on each side, from which a piece of the old size is cut
+    noise: NonNegativeFloat | None = None  # standard deviation, in units of the prepared inputs
+
+    @property
+    def of_images(self) -> list[str]:
+        """The changes that are asked for and need images."""
+        return [
+            name for name in type(self).model_fields if name not in ("use", "noise") and getattr(self, name) is not None
+        ]
+
+
+AnyAugment = Annotated[Any, Kinds("augment", {"changes": Augment}, Table, 2, (), "changes")]
+
+
+def augment(table: Augment | Own, key: jax.Array, inputs: jax.Array) -> jax.Array:
     """A batch, f32[examples, ...], with every change that the table names; a pure function of the key.
 
     Each kind of change draws from a key of its own, so that one more does not change the others. What comes in from
     beyond an image's border repeats the border.
 
     Args:
-        table: which changes; its numbers may be traced.
+        table: which changes; its numbers may be traced. Or a function of the user's, of the key and the inputs.
         key: a random key, another one for each step.
         inputs: the inputs of a network; images as [examples, height, width, channels].
     """
+    if isinstance(table, Own):
+        return table.build(key, inputs)
     keys = dict(zip(("shift", "rotate", "scale", "flip", "crop", "noise"), jax.random.split(key, 6), strict=True))
     if any(x is not None for x in (table.shift, table.rotate, table.scale)):
         inputs = _moved(table, keys, inputs)

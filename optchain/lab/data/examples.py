@@ -22,9 +22,11 @@ class Examples:
         targets: an array with as many rows; of numbers, or of classes: whole numbers, booleans or strings.
         labels: the names of the classes, whose numbers from 0 the targets then are. Without them the classes are the
             values that the training targets have, in their order.
+        names: of the targets, which answers are called by.
         weights: of each example in the loss; 1 where left out.
         groups: a number or string for each example; those with the same one are never split.
         order: a number for each example, such as its time: what is held out are then the last ones.
+        stratify: whether each class is to be as often in every split, where the targets are classes.
         split: `"train"`, `"validation"` or `"test"` for each example, where the data say so themselves.
         loss: the name of the built-in loss that a configuration without `[loss]` takes; by the targets if left out:
             `cross_entropy` of classes, `squared` of real numbers.
@@ -41,9 +43,11 @@ class Examples:
     inputs: Any
     targets: Any
     labels: Sequence[Any] | None = None
+    names: tuple[str, ...] = ()
     weights: np.ndarray | None = None
     groups: np.ndarray | None = None
     order: np.ndarray | None = None
+    stratify: bool = True
     split: np.ndarray | None = None
     loss: str | None = None
     outputs: int | None = None

@@ -32,6 +32,4 @@ class TaskTable(Table):
             raise ValueError(
                 f"folds = {self.folds} and fold = {self.fold}; expected both, fold below folds, or neither"
             )
-        if self.folds is not None and self.validation:
-            raise ValueError(f"folds = {self.folds} and validation = {self.validation} exclude each other")
         return self

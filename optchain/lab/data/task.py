@@ -1,140 +1,254 @@
-"""Examples: splits that are fixed by their own seed, and a preparation that is fitted on the training examples."""
+"""Examples made ready: split by a seed of their own, and prepared by what is fitted on the training examples."""
 
 import dataclasses
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
-from sklearn.model_selection import KFold, StratifiedKFold, train_test_split
 
 from optchain.lab.base.errors import InputError
 from optchain.lab.data import preprocess
+from optchain.lab.data.examples import Examples
 from optchain.lab.data.preprocess.missing import Impute
 from optchain.lab.data.preprocess.step import Step
-from optchain.lab.settings import tables
+from optchain.lab.data.split import require_varied, split
+from optchain.lab.data.tables import TaskTable
+from optchain.lab.settings.own import Own
 
-Split = tuple[np.ndarray, np.ndarray]  # inputs and targets, one row for each example
+
+class Split(NamedTuple):
+    """Some of the examples, one row for each in every array."""
+
+    inputs: Any
+    targets: Any
+    weights: np.ndarray | None = None  # in the loss
+
+    @property
+    def count(self) -> int:
+        """How many examples."""
+        return len(jax.tree.leaves(self.targets)[0])
 
 
-def mean_output(outputs: Any) -> Any:
-    """What several models answer together: the mean of their outputs, one along the first axis."""
-    return outputs.mean(0)
+class Scale(NamedTuple):
+    """What real targets were shifted by and divided by."""
+
+    mean: np.ndarray
+    deviation: np.ndarray
+
+    def own(self, numbers: Any) -> Any:
+        """Numbers of the network's scale in the targets' own units."""
+        return self.mean + self.deviation * numbers
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What is learned: examples, and what counts.
-
-    `loss` and `metric` give one number for each example, from the network's outputs and the targets.
-    """
+    """What is learned: examples that are split and prepared, and what is known of them."""
 
     splits: dict[str, Split]  # "train", and "validation" and "test" unless they are empty
     rows: dict[str, np.ndarray]  # of each split, in the data set as it is before the split
-    outputs: int
-    loss: Callable[..., Any]
-    metric: Callable[..., Any]
-    metric_name: str
-    metric_sign: int = dataclasses.field(default=-1, kw_only=True)  # -1 where a higher metric is better, else 1
-    answer: Callable[[Any], dict[str, np.ndarray]]  # columns to show for the network's outputs
-    shape: tuple[int, ...]  # of a raw example: that of images, or the number of features
-    # that prepare raw inputs where the configuration names none; None if the inputs are what no step applies to
-    steps: dict[str, Step] | None = None
-    prepare: Callable[[np.ndarray], np.ndarray] = np.asarray  # from raw rows of features to the network's inputs
+    labels: Sequence[Any] | None  # of the classes, of which the targets are numbers; None if they are none
+    outputs: int | None  # that a model answers with; None if that is the model's own business
+    shape: tuple[int, ...] | None  # of a raw example that is one array: that of images, or the number of features
+    prepare: Callable[[Any], Any]  # from raw inputs to the network's
+    read: Callable[[Path], Any] | None = None  # raw inputs from a file; None if it holds rows of plain numbers
     imputes: bool = False  # whether raw rows may miss values
-    together: Callable[[Any], Any] = mean_output  # what several models answer, by their outputs
-    classes: int | None = None  # of which the targets are numbers, where the loss is a cross entropy of classes
+    scale: Scale | None = None
     ids: int | None = None  # that the inputs are numbers of, where a table has a row for each
     optimum: float | None = None  # the lowest possible training loss, where it is known
+    names: tuple[str, ...] = ()  # of the targets
+    loss: Any = None  # a `models.losses.Loss`: what an answer costs
+    metrics: dict[str, Any] = dataclasses.field(default_factory=dict)  # of `models.metrics.Metric`; the first is shown
 
     @property
     def features(self) -> int:
         """In a raw row."""
-        return math.prod(self.shape)
+        return math.prod(self.shape or ())
+
+    @property
+    def classes(self) -> int | None:
+        """How many there are."""
+        return None if self.labels is None else len(self.labels)
+
+    @property
+    def shown(self) -> str | None:
+        """The metric that is shown beside the loss."""
+        return next(iter(self.metrics), None)
 
     def held_out(self, name: str) -> str:
         """The split to evaluate on: the one of that name, or the training examples where it is empty."""
         return name if name in self.splits else "train"
 
 
-def split(
-    inputs: np.ndarray, targets: np.ndarray, table: tables.Task, stratify: bool
-) -> tuple[dict[str, Split], dict[str, np.ndarray]]:
-    """The examples of each split, and their rows. The test split depends on the seed and its own size only.
+def examples_of(table: TaskTable) -> Examples:
+    """The examples that a table of the configuration describes.
 
     Raises:
-        InputError: there are too few examples, or the targets of those for training are all the same.
+        InputError: what the table describes cannot be read, or is nothing of ours.
     """
-    rest, rows = np.arange(len(inputs)), {}
-    for name in ("test", "validation"):
-        held = getattr(table, name)
-        if name == "validation" and table.folds:
-            rest, rows[name] = _fold(rest, targets, table, stratify)
-        elif held:
-            labels = targets[rest] if stratify else None
-            try:
-                rest, rows[name] = train_test_split(rest, test_size=held, random_state=table.seed, stratify=labels)
-            except ValueError as error:
-                raise InputError(f"task.{name}: {held} of {len(inputs)} examples: {error}") from None
-    require_varied(targets[rest])
-    rows = {"train": rest, **{name: rows[name] for name in ("validation", "test") if name in rows}}
-    return {name: (inputs[at], targets[at]) for name, at in rows.items()}, rows
+    made = table.build() if isinstance(table, Own) else table
+    use = getattr(table, "use", type(table).__name__)
+    examples = made if isinstance(made, Examples | tuple) else made.load()
+    if isinstance(examples, tuple) and len(examples) == 2:
+        examples = Examples(*examples)
+    if not isinstance(examples, Examples):
+        expected = "Examples, or a pair of inputs and targets"
+        raise InputError(
+            f"task.use: {getattr(table, 'use', table)} gives {type(examples).__name__}; expected {expected}"
+        )
+    if not len(examples):
+        raise InputError(f"task.use: {use} gives no example")
+    return examples
 
 
-def require_varied(targets: np.ndarray) -> None:
-    """The targets of the training examples differ.
-
-    Raises:
-        InputError: there is nothing to learn from them.
-    """
-    if targets.size and np.all(targets == targets.flat[0]):
-        one = "there is one training example, with"
-        there = one if len(targets) == 1 else f"all {len(targets)} training examples have"
-        cure = "hold out fewer examples, or check the targets"
-        raise InputError(f"task: {there} the target {targets.flat[0]}, so there is nothing to learn; {cure}")
-
-
-def _fold(rows: np.ndarray, targets: np.ndarray, table: tables.Task, stratify: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The rows that are trained on and those that validate, when the rows are cut into parts of the same size."""
-    kind = StratifiedKFold if stratify else KFold
-    try:
-        cuts = list(kind(table.folds, shuffle=True, random_state=table.seed).split(rows, targets[rows]))
-    except ValueError as error:
-        raise InputError(f"task.folds: {table.folds} of {len(rows)} examples: {error}") from None
-    train, validation = cuts[table.fold or 0]
-    return rows[train], rows[validation]
-
-
-def prepared(task: Task, steps: dict[str, Step] | None) -> Task:
-    """A task with raw inputs, and its inputs as steps prepare them.
+def load(table: TaskTable, steps: dict[str, Step] | None, of_classes: bool | None = None) -> Task:
+    """The task of a configuration.
 
     Args:
-        task: the task after the split.
-        steps: in their order; None for the task's own.
+        table: the table `[task]`.
+        steps: that prepare the inputs, in their order; None for the data's own.
+        of_classes: whether the loss takes classes; by the data if left out.
 
     Raises:
-        InputError: a step does not apply, or leaves training examples whose targets are all the same.
+        InputError: the data cannot be read or split, or a step does not apply.
     """
-    if task.steps is None:
-        if steps is not None:
-            raise InputError("preprocess: the inputs of this task are bytes or ids, to which no step applies")
-        return task
-    chosen = task.steps if steps is None else steps
-    train, targets = task.splits["train"]
-    fitted = preprocess.fit(chosen, train, targets)
-    require_varied(targets[fitted.kept])
-    splits = {"train": (fitted.inputs, targets[fitted.kept])}
-    for name, (inputs, targets) in task.splits.items():
+    return made(examples_of(table), table, steps, of_classes)
+
+
+def made(
+    examples: Examples, table: TaskTable, steps: dict[str, Step] | None = None, of_classes: bool | None = None
+) -> Task:
+    """The task that examples make; see `load`."""
+    targets, labels = _numbered(examples, are_classes(examples) if of_classes is None else of_classes)
+    rows = split(examples, targets, table, stratify=examples.stratify and labels is not None and targets.ndim == 1)
+    require_varied(jax.tree.map(lambda x: x[rows["train"]], targets), examples, rows["train"])
+    scale = None
+    if examples.scale and labels is None:
+        training = targets[rows["train"]]
+        deviation = training.std(0)
+        scale = Scale(training.mean(0), np.where(deviation > 0, deviation, 1.0))
+        targets = (targets - scale.mean) / scale.deviation
+    raw = Task(
+        splits={name: _taken(examples, targets, at) for name, at in rows.items()},
+        rows=rows,
+        labels=labels,
+        outputs=examples.outputs if examples.outputs is not None else _outputs(targets, labels),
+        shape=examples.inputs.shape[1:] if isinstance(examples.inputs, np.ndarray) else None,
+        prepare=_as_they_are,
+        read=examples.read,
+        scale=scale,
+        ids=examples.ids,
+        names=examples.names,
+    )
+    return _prepared(raw, examples, steps)
+
+
+def are_classes(examples: Examples) -> bool:
+    """Whether the targets are classes: strings, booleans or whole numbers, or numbers of labels."""
+    return examples.labels is not None or np.asarray(examples.targets).dtype.kind in "OSUbiu"
+
+
+def _numbered(examples: Examples, of_classes: bool) -> tuple[Any, Sequence[Any] | None]:
+    """The targets as a network is told them, and the labels of their classes."""
+    if isinstance(examples.targets, dict):
+        return jax.tree.map(_narrow, examples.targets), None
+    targets = np.asarray(examples.targets)
+    if examples.labels is not None:
+        return targets.astype(np.int32), examples.labels
+    if of_classes:
+        labels, numbers = np.unique(targets, return_inverse=True)
+        if len(labels) > max(2, len(targets) // 2) and targets.dtype.kind not in "OSU":
+            raise InputError(
+                f"task: {len(labels)} of {len(targets)} targets differ, as those of no classes do; expected fewer, "
+                "or a loss of numbers, such as [loss] use = 'squared'"
+            )
+        return numbers.reshape(targets.shape).astype(np.int32), labels.tolist()
+    if targets.dtype.kind in "OSU":
+        labels, numbers = np.unique(targets, return_inverse=True)
+        return numbers.reshape(targets.shape).astype(np.int32), labels.tolist()
+    return _narrow(targets), None
+
+
+def _narrow(numbers: Any) -> np.ndarray:
+    """Numbers in 32 bits, but bytes of images, which stay small until they are prepared."""
+    numbers = np.asarray(numbers)
+    if numbers.dtype.kind == "f":
+        return numbers.astype(np.float32)
+    return numbers.astype(np.int32) if numbers.dtype.kind in "iu" else numbers
+
+
+def _outputs(targets: Any, labels: Sequence[Any] | None) -> int | None:
+    """Numbers that a model answers with: of two classes one, the logit of the second."""
+    if labels is not None:
+        return 1 if len(labels) == 2 else len(labels)
+    if isinstance(targets, dict) or targets.dtype.kind != "f":
+        return None
+    return 1 if targets.ndim == 1 else targets.shape[-1]
+
+
+def _taken(examples: Examples, targets: Any, rows: np.ndarray) -> Split:
+    weights = examples.weights
+    return Split(
+        jax.tree.map(lambda x: x[rows], examples.inputs),
+        jax.tree.map(lambda x: x[rows] if x.dtype.kind != "f" else x[rows].astype(np.float32), targets),
+        None if weights is None else np.asarray(weights, np.float32)[rows] / np.float32(np.mean(weights)),
+    )
+
+
+def _as_they_are(inputs: Any) -> Any:
+    return jax.tree.map(_narrow, inputs)
+
+
+def _whole_numbers(ids: int | None, shape: tuple[int, ...]) -> Callable[[Any], np.ndarray]:
+    """What makes whole numbers of raw rows: of ids or bytes, of which there may be so many."""
+    most = np.iinfo(np.int32).max if ids is None else ids - 1
+
+    def prepare(rows: Any) -> np.ndarray:
+        rows = np.asarray(rows).reshape(-1, *shape)
+        wrong = rows[(rows != np.round(rows)) | (rows < 0) | (rows > most)]
+        if wrong.size:
+            raise InputError(f"the inputs are whole numbers from 0 to {most}; got {wrong[0]:g}")
+        return rows.astype(np.int32)
+
+    return prepare
+
+
+def _prepared(task: Task, examples: Examples, steps: dict[str, Step] | None) -> Task:
+    """A task with raw inputs, and its inputs as the steps prepare them."""
+    one = isinstance(examples.inputs, np.ndarray)
+    whole = one and examples.inputs.dtype.kind in "iub" and not examples.steps
+    if not one or examples.steps is None or (whole and steps is None):
+        if steps:
+            what = (
+                "bytes or ids, to which no step applies" if whole or task.shape else "several arrays; a step takes one"
+            )
+            raise InputError(f"preprocess: the inputs of this task are {what}")
+        splits = {name: part._replace(inputs=_as_they_are(part.inputs)) for name, part in task.splits.items()}
+        prepare = _whole_numbers(examples.ids, task.shape or ()) if whole else _as_they_are
+        return dataclasses.replace(task, splits=splits, prepare=prepare)
+    chosen = examples.first | (examples.steps if steps is None else steps)
+    train = task.splits["train"]
+    fitted = preprocess.fit(chosen, train.inputs, train.targets)
+    kept = jax.tree.map(lambda x: x[fitted.kept], train._replace(inputs=()))
+    require_varied(kept.targets, examples, task.rows["train"][fitted.kept])
+    splits = {"train": kept._replace(inputs=fitted.inputs)}
+    for name, part in task.splits.items():
         if name != "train":
             try:
-                splits[name] = fitted.transform(inputs), targets
+                splits[name] = part._replace(inputs=fitted.transform(part.inputs))
             except InputError as error:
                 raise InputError(f"{error} (the {name} examples)") from None
+    optimum = None  # known of the inputs as the data have them
+    if examples.optimum is not None and steps is None:
+        optimum = examples.optimum(splits["train"].inputs, splits["train"].targets)
+    shape = task.shape or ()
     return dataclasses.replace(
         task,
         splits=splits,
         rows=task.rows | {"train": task.rows["train"][fitted.kept]},
-        prepare=lambda rows: fitted.transform(rows.reshape(-1, *task.shape)),
+        prepare=lambda rows: fitted.transform(np.asarray(rows).reshape(-1, *shape)),
         imputes=any(isinstance(step, Impute) for step in chosen.values()),
-        optimum=task.optimum if steps is None else None,  # known of the inputs as the task has them
+        optimum=optimum,
     )

@@ -1,5 +1,6 @@
 """The models: dense layers, with convolutions or an embedding before them or without, or a transformer."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -8,9 +9,12 @@ import jax
 import jax.numpy as jnp
 
 from optchain.embeddings.linen import Embed
+from optchain.lab.base.errors import InputError
 from optchain.lab.data.task import Task
+from optchain.lab.models import tables
+from optchain.lab.models.functional import Model, functional
 from optchain.lab.models.transformer import Transformer
-from optchain.lab.settings import tables
+from optchain.lab.settings.own import Own
 
 ACTIVATIONS = {
     "gelu": nn.gelu,
@@ -103,12 +107,36 @@ class Rows(nn.Module):
         return self.network(Embed(self.ids, self.width, name="embed")(ids).reshape(len(ids), -1), train)
 
 
-def build(table: tables.AnyModel, task: Task) -> nn.Module:
-    """The model that a configuration describes, for a task."""
+def build(table: Any, task: Task) -> Model:
+    """The model that a configuration describes, for a task.
+
+    Raises:
+        InputError: the model of the user's cannot be made, or one that is built in has no number of outputs.
+    """
+    if isinstance(table, Own):
+        return functional(_own(table, task))
+    return functional(_built_in(table, task))
+
+
+def _own(table: Own, task: Task) -> Any:
+    """A module of the user's, or a function of `rngs` that makes one."""
+    target = table.placed.target
+    takes = inspect.signature(target.__init__ if inspect.isclass(target) else target).parameters
+    more: dict[str, Any] = {"task": task} if "task" in takes else {}
+    if "outputs" in takes and getattr(table, "outputs", None) is None:
+        if task.outputs is None:
+            raise InputError("model.outputs: missing; the targets do not say how many numbers the model answers with")
+        more["outputs"] = task.outputs
+    return (lambda rngs: table.build(rngs=rngs, **more)) if "rngs" in takes else table.build(**more)
+
+
+def _built_in(table: Any, task: Task) -> nn.Module:
+    if task.outputs is None:
+        raise InputError("model.use: the targets do not say how many outputs a built-in model has; expected your own")
     if isinstance(table, tables.Transformer):
         return Transformer(table, task.outputs)
     if isinstance(table, tables.Embedding):
-        return Rows(task.ids or 0, table.width, build(tables.Model(hidden=table.hidden), task))
+        return Rows(task.ids or 0, table.width, _built_in(tables.Network(hidden=table.hidden), task))
     activation = ACTIVATIONS[table.activation]
 
     def block() -> nn.Module:
@@ -118,7 +146,7 @@ def build(table: tables.AnyModel, task: Task) -> nn.Module:
     return Network(task.outputs, *widths, block, kernel_initializer(table), bias=table.norm != "batch")
 
 
-def kernel_initializer(table: tables.Model) -> Any:
+def kernel_initializer(table: tables.Network) -> Any:
     """The initializer of all kernels; biases begin at zero.
 
     `xavier`, `he` and `lecun` are normal with the variance 2 / (in + out), 2 / in and 1 / in, and `orthogonal` has

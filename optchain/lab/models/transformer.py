@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from optchain.lab.settings import tables
+from optchain.lab.models import tables
 
 
 def rounded(initializer: Any) -> Any:

@@ -9,7 +9,7 @@ import optchain as oc
 from optchain.core.describe import aligned
 from optchain.lab.base.doing import say
 from optchain.lab.base.errors import InputError
-from optchain.lab.settings import tables
+from optchain.lab.settings import train
 from optchain.lab.training.experiment import Experiment
 from optchain.lab.training.program import Program
 
@@ -63,7 +63,7 @@ def measure_noise(built: Experiment, steps: int) -> Noise | None:
         return None
     micro = max(1, built.config.train.policy.largest // PARTS)
     size = PARTS * micro
-    policy = tables.NoiseScale(use="noise_scale", min=size, max=size, micro=micro)
+    policy = train.NoiseScale(use="noise_scale", min=size, max=size, micro=micro)
     fixed = _with_batch(built, policy)
     program, scales = Program(fixed), []
     say(f"noise scale: training {steps} steps with batches of {size}")

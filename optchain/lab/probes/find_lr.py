@@ -20,8 +20,8 @@ from optchain.lab.base.errors import InputError
 from optchain.lab.base.files import is_taken, naming
 from optchain.lab.reports.charts import COLORS, svg
 from optchain.lab.reports.page import card, tiles, write_page
-from optchain.lab.settings import tables
-from optchain.lab.settings.config import flat
+from optchain.lab.runs.config import Config, with_values
+from optchain.lab.settings.load import flat
 from optchain.lab.training.experiment import Experiment
 from optchain.lab.training.program import Program
 
@@ -79,7 +79,7 @@ def smooth(losses: np.ndarray) -> np.ndarray:
     return np.asarray(means)
 
 
-def rate_of(config: tables.Config, key: str | None) -> str:
+def rate_of(config: Config, key: str | None) -> str:
     """The dotted key of the rate to be swept: the one that is named or, where it is part of a schedule, the schedule.
 
     Raises:
@@ -105,12 +105,12 @@ def rate_of(config: tables.Config, key: str | None) -> str:
     return key
 
 
-def with_sweep(config: tables.Config, key: str, low: float, high: float, steps: int) -> tables.Config:
+def with_sweep(config: Config, key: str, low: float, high: float, steps: int) -> Config:
     """The configuration with a rate that rises exponentially from the first step to the last."""
     configured = flat(config.model_dump()).get(key)
     sign = -1 if isinstance(configured, (int, float)) and configured < 0 else 1  # what descends shall go on to descend
     rising = {"use": "exponential", "start": sign * low, "factor": high / low, "every": float(steps - 1)}
-    return tables.with_values(config, {key: rising})
+    return with_values(config, {key: rising})
 
 
 def sweep(built: Experiment, key: str, low: float, high: float, steps: int) -> Sweep:

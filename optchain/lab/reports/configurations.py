@@ -4,9 +4,9 @@ import dataclasses
 from typing import Any
 
 from optchain.lab.base.intervals import Interval, interval
+from optchain.lab.runs.config import Config
 from optchain.lab.runs.run import Run
-from optchain.lab.settings.config import flat
-from optchain.lab.settings.tables import Config
+from optchain.lab.settings.load import flat
 from optchain.lab.training.progress import shown
 
 SEED = "train.seed"

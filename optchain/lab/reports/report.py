@@ -3,18 +3,19 @@
 import html
 import json
 from pathlib import Path
+from typing import Any
 
-import optchain as oc
 from optchain.core.describe import in_columns
 from optchain.lab.base.errors import InputError
 from optchain.lab.base.intervals import scored
-from optchain.lab.data import tasks
-from optchain.lab.data.task import Task
 from optchain.lab.reports.configurations import Configuration, configurations, differing
 from optchain.lab.reports.curves import Rows, optimizer_charts, score_chart
 from optchain.lab.reports.page import card, table, tiles, write_page
+from optchain.lab.runs.config import chain_of
+from optchain.lab.runs.facts import Facts, facts
 from optchain.lab.runs.logs import read
 from optchain.lab.runs.run import Run
+from optchain.lab.training.experiment import load_task
 
 Scores = dict[str, dict[str, dict[str, float]]]  # by split, by model, by name
 
@@ -26,13 +27,13 @@ def write(runs: list[Run], path: Path) -> None:
         InputError: the runs are of different tasks.
     """
     configs = [run.config for run in runs]
-    tasks_named = [config.task.data or config.task.use for config in configs]
+    tasks_named = [named(config.task) for config in configs]
     if len(set(tasks_named)) > 1:
         raise InputError(f"runs of different tasks have no common report: {', '.join(tasks_named)}")
     task, names = _task(runs[0]), _names(runs)
     logs = {name: read(run.folder / "metrics.jsonl") for name, run in zip(names, runs, strict=True)}
-    optimum = None if "validation" in task.splits else task.optimum
-    charts = [score_chart("loss", logs, log=True, level=optimum), score_chart(task.metric_name, logs)]
+    optimum = None if "validation" in task.examples else task.optimum
+    charts = [score_chart("loss", logs, log=True, level=optimum), *(score_chart(name, logs) for name in task.metrics)]
     figures = "".join(f'<div class="chart">{svg}</div>' for svg in charts + optimizer_charts(logs))
     groups = configurations(dict(zip(names, runs, strict=True)))
     body = [
@@ -57,7 +58,7 @@ def _differences(groups: list[Configuration]) -> list[str]:
     return [f"<h2>What differs</h2>\n{table(differing(groups))}"]
 
 
-def _result(names: list[str], runs: list[Run], groups: list[Configuration], task: Task) -> list[str]:
+def _result(names: list[str], runs: list[Run], groups: list[Configuration], task: Facts) -> list[str]:
     """The scores: of each run and, where a configuration has several, their means before."""
     single = table(_rows(names, runs))
     if len(groups) == len(runs):
@@ -70,18 +71,21 @@ def _result(names: list[str], runs: list[Run], groups: list[Configuration], task
     ]
 
 
-def _means(groups: list[Configuration], task: Task) -> list[dict[str, str]]:
+def _means(groups: list[Configuration], task: Facts) -> list[dict[str, str]]:
     rows = []
     for number, group in enumerate(groups, 1):
         first = {"configuration": str(number)} if len(groups) > 1 else {}
         scored = [run.result["scores"] for run in group.scored if run.result]
-        for split in reversed(task.splits):
+        for split in reversed(task.examples):
             for model in dict.fromkeys(model for scores in scored for model in scores.get(split, {})):
-                metric = group.mean(split, model, task.metric_name)
+                means = {name: group.mean(split, model, name) for name in task.metrics}
                 rows.append(
                     first
                     | {"split": split, "model": model, "loss": str(group.mean(split, model, "loss"))}
-                    | {task.metric_name.replace("_", " "): metric.percent if _counts(task) else str(metric)}
+                    | {
+                        name.replace("_", " "): mean.percent if task.is_share(name) else str(mean)
+                        for name, mean in means.items()
+                    }
                     | {"runs": f"{len(scored)} of {len(group.runs)}"}
                 )
         rows += [] if scored else [first | {"runs": f"0 of {len(group.runs)}"}]
@@ -97,17 +101,23 @@ def summary(run: Run) -> list[str]:
     return lines
 
 
-def score_lines(task: Task, scores: Scores) -> list[str]:
+def score_lines(task: Facts, scores: Scores) -> list[str]:
     """One plain line for each split and model."""
-    named = ("loss", task.metric_name)
+    named = ("loss", *task.metrics)
     rows = [[f"{key} {x}" if key in named else x for key, x in row.items()] for row in _score_rows(task, scores)]
     return in_columns(rows)
 
 
-def _task(run: Run) -> Task:
-    """What a run learned."""
-    config = run.config
-    return tasks.load(config.task, config.preprocess)
+def _task(run: Run) -> Facts:
+    """What is known of what a run learned."""
+    return facts(run) or Facts.of(load_task(run.config), run.config.metrics)
+
+
+def named(task: Any) -> str:
+    """The task as a title names it: a data set or a file, or the object of the user's."""
+    use = str(task.use).rpartition(":")[2]
+    told = [str(x) for name in ("data", "path") if (x := task.model_dump().get(name)) is not None]
+    return " ".join([use, *(Path(x).name for x in told)])
 
 
 def _names(runs: list[Run]) -> list[str]:
@@ -125,26 +135,24 @@ def _ending(run: Run) -> str:
     return text if best == result["step"] else f"{text}, scored at the best step {best}"
 
 
-def _score_rows(task: Task, scores: Scores) -> list[dict[str, str]]:
+def _score_rows(task: Facts, scores: Scores) -> list[dict[str, str]]:
     return [
-        {"split": split, "model": model, "loss": scored(values["loss"]), task.metric_name: _metric(task, split, values)}
-        for split in reversed(task.splits)  # the test examples, which took no part in any choice, first
+        {"split": split, "model": model, "loss": scored(values["loss"])}
+        | {name: _metric(task, name, split, values) for name in task.metrics if name in values}
+        for split in reversed(task.examples)  # the test examples, which took no part in any choice, first
         for model, values in scores.get(split, {}).items()
     ]
 
 
-def _metric(task: Task, split: str, values: dict[str, float]) -> str:
-    """The metric; an accuracy with the counts behind it."""
-    value, examples = values[task.metric_name], len(task.splits[split][0])
-    return f"{_short(task, value)} ({round(value * examples)} of {examples})" if _counts(task) else _short(task, value)
+def _metric(task: Facts, name: str, split: str, values: dict[str, float]) -> str:
+    """A metric; a share with the counts behind it."""
+    value, examples = values[name], task.examples[split]
+    counts = f" ({round(value * examples)} of {examples})" if task.is_share(name) else ""
+    return f"{_short(task, name, value)}{counts}"
 
 
-def _short(task: Task, value: float) -> str:
-    return f"{100 * value:.2f} %" if _counts(task) else scored(value)
-
-
-def _counts(task: Task) -> bool:
-    return task.metric_name == "accuracy"
+def _short(task: Facts, name: str, value: float) -> str:
+    return f"{100 * value:.2f} %" if task.is_share(name) else scored(value)
 
 
 def _rows(names: list[str], runs: list[Run]) -> list[dict[str, str]]:
@@ -211,13 +219,17 @@ def _changes(logs: dict[str, Rows]) -> list[str]:
     return parts
 
 
-def _tiles(run: Run, task: Task) -> str:
+def _tiles(run: Run, task: Facts) -> str:
     """The numbers that matter most, large."""
     result = run.result or {"scores": {}, "seconds": {}}
     held, most = task.held_out("test"), []
     for model, values in result["scores"].get(held, {}).items():
         of = "" if model == "parameters" else f" of the {model}"
-        most += [(_short(task, values[task.metric_name]), f"{held} {task.metric_name.replace('_', ' ')}{of}")]
+        most += [
+            (_short(task, name, values[name]), f"{held} {name.replace('_', ' ')}{of}")
+            for name in task.metrics
+            if name in values
+        ]
         most += [(scored(values["loss"]), f"{held} loss{of}")]
     most += [(str(result.get("step", "-")), f"steps of {run.config.train.steps}")]
     most += [(f"{seconds:.2f} s", name) for name, seconds in result["seconds"].items()]
@@ -229,7 +241,7 @@ def _details(name: str, run: Run, unfold: bool) -> str:
     config = run.config
     sections = {
         "Command": run.about["command"],
-        "Chain": str(oc.from_config(config.optimizer)),
+        "Chain": str(chain_of(config)),
         "Resolved configuration": json.dumps(config.model_dump(exclude_none=True), indent=2),
         "Machine": run.surroundings,
     }

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from optchain.lab.settings.config import flat
+from optchain.lab.settings.load import flat
 
 Say = Callable[[str], None]
 

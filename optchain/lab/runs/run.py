@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from optchain.lab.settings import config, tables
+from optchain.lab.runs import config
 from optchain.lab.base.errors import InputError
 from optchain.lab.base.files import is_taken, write_whole
 from optchain.lab.runs.provenance import provenance
@@ -29,7 +29,7 @@ class Run:
     folder: Path
 
     @property
-    def config(self) -> tables.Config:
+    def config(self) -> config.Config:
         """The resolved configuration."""
         return config.load(self.folder / "config.json")
 
@@ -81,7 +81,7 @@ class Run:
         write_whole(self.folder / name, json.dumps(content, indent=2) + "\n")
 
 
-def create(folder: Path, resolved: tables.Config, command: str, overwrite: bool) -> Run:
+def create(folder: Path, resolved: config.Config, command: str, overwrite: bool) -> Run:
     """A new run in a folder that does not exist, is empty, or holds a run that may be overwritten.
 
     Raises:
@@ -106,7 +106,7 @@ def require_place(folder: Path, overwrite: bool) -> None:
             raise InputError(f"{folder} holds {state}; choose another --out, or give it up with --overwrite")
 
 
-def reopen(folder: Path, resolved: tables.Config) -> Run:
+def reopen(folder: Path, resolved: config.Config) -> Run:
     """The run in a folder, to be continued with the configuration it was started with. Nothing is written.
 
     Only `train.steps` may have grown since: the steps made are then the first steps of the longer run too, for all that
@@ -128,7 +128,7 @@ def reopen(folder: Path, resolved: tables.Config) -> Run:
     return run
 
 
-def opened(folder: Path, resolved: tables.Config, command: str) -> Run:
+def opened(folder: Path, resolved: config.Config, command: str) -> Run:
     """The run in a folder, begun if it is not there yet.
 
     Raises:
@@ -150,7 +150,7 @@ def require_unchanged(folder: Path, changes: list[str]) -> None:
         raise InputError(f"{problem} with another --out or --overwrite:\n{listed}")
 
 
-def adopt(run: Run, resolved: tables.Config) -> None:
+def adopt(run: Run, resolved: config.Config) -> None:
     """Let a run go on with a configuration; the result of an earlier one is no longer that of the run."""
     if config.differences(run.config, resolved):
         # In this order: a run that is stopped in between has no result, and is not taken for a finished one.

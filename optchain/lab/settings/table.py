@@ -5,6 +5,9 @@ from typing import Annotated, Any
 
 import pydantic
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationInfo
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from optchain.core.paths import nearest
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Name = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
@@ -24,3 +27,17 @@ class Table(pydantic.BaseModel):
     """A table of the file: unknown keys and values of another type are errors."""
 
     model_config = pydantic.ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _known(cls, data: Any) -> Any:
+        unknown = [key for key in data if key not in cls.model_fields] if isinstance(data, dict) else []
+        if unknown:
+            errors = [_unknown(key, data[key], list(cls.model_fields)) for key in unknown]
+            raise pydantic.ValidationError.from_exception_data(cls.__name__, errors)
+        return data
+
+
+def _unknown(key: str, value: Any, keys: list[str]) -> InitErrorDetails:
+    said = {"message": f"unknown key; {nearest(str(key), keys)}"}
+    return InitErrorDetails(type=PydanticCustomError("unknown", "{message}", said), loc=(key,), input=value)

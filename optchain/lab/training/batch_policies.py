@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from optchain.inspect.config import schedule_from_config
-from optchain.lab.settings import tables
+from optchain.lab.settings import train
 from optchain.lab.training import noise_scale
 
 State = Any  # of a policy: part of the carry
@@ -95,6 +95,6 @@ class Measured(Policy):
 POLICIES = {"fixed": Policy, "random": Drawn, "growing": Scheduled, "noise_scale": Measured}
 
 
-def build(table: tables.Train) -> Policy:
+def build(table: train.Train) -> Policy:
     """The policy that a configuration describes."""
     return POLICIES[table.policy.use](table.policy)

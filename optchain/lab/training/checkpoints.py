@@ -10,7 +10,8 @@ import orbax.checkpoint as ocp
 
 import optchain as oc
 from optchain.lab.base.errors import InputError
-from optchain.lab.training.chunk import Carry, models
+from optchain.lab.training.chunk import Carry
+from optchain.lab.training.scoring import models
 
 LONG = 200  # characters of a cause; some hold the whole specification of an array
 

@@ -10,11 +10,14 @@ import jax
 import numpy as np
 
 from optchain.lab.base.errors import InputError
+from optchain.lab.data.task import Split
+from optchain.lab.models.losses import answers
 from optchain.lab.runs.run import Run
 from optchain.lab.training import experiment
 from optchain.lab.training.checkpoints import Checkpoints
-from optchain.lab.training.chunk import Carry, Evaluate, make_evaluate, models
+from optchain.lab.training.chunk import Carry
 from optchain.lab.training.experiment import Experiment
+from optchain.lab.training.scoring import Evaluate, make_evaluate, models
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,16 +42,36 @@ class Trained:
         """
         evaluate = evaluate or make_evaluate(self.experiment.task, self.experiment.model)
         return {
-            split: {name: floats(evaluate(model, *data)) for name, model in self.models.items()}
+            split: {
+                name: floats(evaluate(model, *data)) | evaluated_whole(self.experiment, model, data)
+                for name, model in self.models.items()
+            }
             for split, data in self.experiment.task.splits.items()
             if split in splits
         }
 
-    def answers(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """Columns with the answers to raw rows of features, by the model that counts."""
-        inputs = self.experiment.task.prepare(rows)
-        outputs = self.experiment.model.apply(self.models[counted(self.models)], inputs, train=False)
-        return self.experiment.task.answer(np.asarray(outputs))
+    def answers(self, raw: Any) -> dict[str, np.ndarray]:
+        """Columns with the answers to raw inputs, by the model that counts."""
+        task, model = self.experiment.task, self.models[counted(self.models)]
+        outputs = self.experiment.model.apply(model["params"], model["rest"], task.prepare(raw))[0]
+        return answers(task.loss, task, outputs)
+
+
+def evaluated_whole(built: Experiment, model: Any, data: Split) -> dict[str, float]:
+    """What evaluators say, functions of the user's that get the model.
+
+    Raises:
+        InputError: one gives no number.
+    """
+    scores: dict[str, float] = {}
+    for name, metric in built.task.metrics.items():
+        if metric.evaluator is not None:
+            answer = jax.jit(lambda inputs: built.model.apply(model["params"], model["rest"], inputs)[0])
+            score = metric.evaluator(answer, data.inputs, data.targets)
+            if np.ndim(score):
+                raise InputError(f"metrics.{name}: got {score!r}; expected a number")
+            scores[name] = float(score)
+    return scores
 
 
 def choose(built: Experiment, carry: Any, best: Any, progress: dict[str, Any]) -> Trained:

@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,10 +13,14 @@ from optchain.core.mask import select
 from optchain.core.paths import names_of, nearest
 from optchain.core.walk import main_numbers
 from optchain.lab.base.errors import InputError
-from optchain.lab.data import tasks
-from optchain.lab.data.task import Task
-from optchain.lab.models import network as models
-from optchain.lab.settings.tables import Config, with_values
+from optchain.lab.data.augment import Augment
+from optchain.lab.data.task import Task, examples_of, made
+from optchain.lab.models import network
+from optchain.lab.models.functional import Model
+from optchain.lab.models.losses import CrossEntropy, Loss, of_classes, resolved
+from optchain.lab.models.metrics import metrics_of
+from optchain.lab.runs.config import Config, Setup, chain_of, with_values
+from optchain.lab.settings.own import Own
 from optchain.lab.training import batch_policies
 from optchain.lab.training.chunk import Carry, Parts, Setting, make_start
 
@@ -28,7 +31,7 @@ class Experiment:
 
     config: Config
     task: Task
-    model: nn.Module
+    model: Model
     tx: optax.GradientTransformation
 
     def start(self) -> Carry:
@@ -38,18 +41,39 @@ class Experiment:
     def having(self, config: Config) -> "Experiment":
         """The same experiment with a configuration that differs in the seed, or in numbers of the network or of the
         optimizer."""
-        network = models.build(config.model, self.task)
-        return dataclasses.replace(self, config=config, model=network, tx=oc.from_config(config.optimizer))
+        model = network.build(config.model, self.task)
+        return dataclasses.replace(self, config=config, model=model, tx=chain_of(config))
 
     def parts(self, numbers: dict[str, Any]) -> Parts:
         """What is built with other numbers, maybe traced ones, at dotted keys of the configuration."""
         if not numbers:
             return self._parts(self.config, self.model, self.tx)
         config = with_values(self.config, numbers)
-        return self._parts(config, models.build(config.model, self.task), oc.from_config(config.optimizer))
+        return self._parts(config, network.build(config.model, self.task), chain_of(config))
 
-    def _parts(self, config: Config, model: nn.Module, tx: optax.GradientTransformation) -> Parts:
-        return Parts(model, tx, batch_policies.build(config.train), config.augment, config.loss, config.train.sampling)
+    def _parts(self, config: Config, model: Model, tx: optax.GradientTransformation) -> Parts:
+        loss = with_values(self.task.loss.table, _of("loss", self.config, config))
+        policy = batch_policies.build(config.train)
+        return Parts(model, tx, policy, config.augment, loss, config.gradient, config.train.sampling)
+
+
+def _of(table: str, old: Config, new: Config) -> dict[str, Any]:
+    """The values of a table that another configuration has, by their names; maybe traced."""
+    before, after = getattr(old, table), getattr(new, table)
+    names = type(after).model_fields
+    return {name: getattr(after, name) for name in names if getattr(after, name) is not getattr(before, name)}
+
+
+def load_task(config: Setup) -> Task:
+    """The task of a configuration, with its loss and its metrics.
+
+    Raises:
+        InputError: the data cannot be read, split or prepared.
+    """
+    examples = examples_of(config.task)
+    loss = resolved(config.loss, examples)
+    task = made(examples, config.task, config.preprocess, of_classes(loss, examples))
+    return dataclasses.replace(task, loss=Loss(loss), metrics=metrics_of(config.metrics, task, loss))
 
 
 def build(config: Config, source: str) -> Experiment:
@@ -63,24 +87,49 @@ def build(config: Config, source: str) -> Experiment:
         InputError: what the configuration asks for does not exist or does not fit together.
     """
     try:
-        task = tasks.load(config.task, config.preprocess)
-        _require_fit(config, task)
-        model = models.build(config.model, task)
-        experiment = Experiment(config, task, model, oc.from_config(config.optimizer))
-        _require_batches(config, experiment.tx, len(task.splits["train"][0]))
+        task = load_task(config)
+        loss = task.loss.table
+        _require_fit(config, task, loss)
+        experiment = Experiment(config, task, network.build(config.model, task), chain_of(config))
+        _require_batches(config, experiment.tx, task.splits["train"].count)
         _require_descent(config.optimizer, "optimizer")
         carry = jax.eval_shape(experiment.start)
         params = carry["params"]
-        if config.loss.penalizes:
-            _require_whole(config.loss.penalized, oc.row_tables(experiment.tx), params)
+        _require_answers(experiment, carry)
+        if loss.penalizes:
+            _require_whole(loss.penalized, oc.row_tables(experiment.tx), params)
         # The whole update is traced once here, so that what it refuses is an error of the configuration.
         told = {"value": 0.0, "validation": 0.0}
-        jax.eval_shape(lambda g, s, p: oc.apply(experiment.tx, g, s, p, **told), params, carry["opt_state"], params)
+        if config.gradient is None:
+            jax.eval_shape(lambda g, s, p: oc.apply(experiment.tx, g, s, p, **told), params, carry["opt_state"], params)
     except (InputError, ValueError) as error:
         # JAX adds notes of its own, on its frames in the traceback.
         notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()) if note.startswith("in link"))
         raise InputError(f"{source}: {error}{notes}") from error
     return experiment
+
+
+def _require_answers(experiment: Experiment, carry: Carry) -> None:
+    """The model takes the inputs, and the loss and the metrics its outputs, or an error says which did not."""
+    part = experiment.task.splits["train"]
+    inputs, targets = jax.tree.map(lambda x: jax.ShapeDtypeStruct((2, *x.shape[1:]), x.dtype), (part[0], part[1]))
+    where = "model"
+    try:
+        outputs = jax.eval_shape(
+            lambda p, r, x: experiment.model.apply(p, r, x)[0], carry["params"], carry["rest"], inputs
+        )
+        where = "loss"
+        losses = jax.eval_shape(experiment.task.loss.of, outputs, targets)
+        if losses.shape not in ((), (2,)):
+            raise InputError(f"got losses of shape {losses.shape} for two examples; expected one for each")
+        for name, metric in experiment.task.metrics.items():
+            where = f"metrics.{name}"
+            if metric.evaluator is None:
+                jax.eval_shape(metric.of, outputs, targets)
+    except (TypeError, ValueError, InputError) as error:
+        shapes = jax.tree.map(lambda x: f"{x.dtype}{list(x.shape)}", (inputs, targets))
+        said = str(error).removeprefix(f"{where}: ")
+        raise InputError(f"{where}: {said} (two examples have inputs {shapes[0]} and targets {shapes[1]})") from error
 
 
 def _require_descent(links: dict[str, Any], path: str) -> None:
@@ -111,44 +160,50 @@ def _require_batches(config: Config, tx: optax.GradientTransformation, examples:
         raise InputError(f"train.batch.scale_rate: no link of optchain's in the optimizer has a learning_rate; {hint}")
 
 
-def _require_fit(config: Config, task: Task) -> None:
-    inputs, model = task.splits["train"][0], config.model
+def _require_fit(config: Config, task: Task, loss: Any) -> None:
+    inputs = task.splits["train"].inputs
+    if not isinstance(inputs, np.ndarray):
+        return
     shape, whole = inputs.shape[1:], np.issubdtype(inputs.dtype, np.integer)
-    wanted = "embedding" if task.ids else "transformer" if whole else "network"
+    if not isinstance(config.model, Own):
+        _require_built_in(config.model, task, shape, whole)
+    if isinstance(config.augment, Augment):
+        if config.augment.of_images and len(shape) != 3:
+            raise InputError(f"augment.{config.augment.of_images[0]}: the inputs of the task are no images")
+        if config.augment.noise is not None and whole:
+            raise InputError("augment.noise: the inputs of the task are whole numbers")
+    if loss.mixup is not None and whole:
+        raise InputError("loss.mixup: the inputs of the task are whole numbers")
+    if loss.mixup is not None and config.gradient is not None:
+        raise InputError("loss.mixup: a gradient of your own gets batches as they are; leave mixup out")
+    _require_classes(config, task, loss)
+
+
+def _require_built_in(model: Any, task: Task, shape: tuple[int, ...], whole: bool) -> None:
+    wanted = (
+        "embedding" if task.ids and len(shape) == 1 and task.outputs == 1 else "transformer" if whole else "network"
+    )
     if model.use != wanted:
-        what = "ids" if task.ids else "bytes" if whole else "numbers"
-        raise InputError(f"model.use: the inputs of task {config.task.use!r} are {what}, expected {wanted!r}")
+        what = "ids" if wanted == "embedding" else "bytes" if whole else "numbers"
+        raise InputError(f"model.use: the inputs of the task are {what}; expected {wanted!r}, or a model of your own")
     halvings = len(getattr(model, "channels", ()))
     if halvings and len(shape) != 3:
-        raise InputError(f"model.channels: the inputs of task {config.task.use!r} are vectors, not images")
+        raise InputError("model.channels: the inputs of the task are vectors, not images")
     if halvings and min(shape[:2]) < 2**halvings:
         raise InputError(f"model.channels: {halvings} convolutions halve images of {shape[0]} x {shape[1]} to nothing")
-    if config.augment.of_images and len(shape) != 3:
-        raise InputError(f"augment.{config.augment.of_images[0]}: the inputs of task {config.task.use!r} are no images")
-    changed = {"augment.noise": config.augment.noise, "loss.mixup": config.loss.mixup}
-    for key, value in changed.items():
-        if value is not None and whole:
-            raise InputError(f"{key}: the inputs of task {config.task.use!r} are whole numbers")
-    _require_classes(config, task)
 
 
-def _require_classes(config: Config, task: Task) -> None:
+def _require_classes(config: Config, task: Task, loss: Any) -> None:
     """What is said of classes is said of a task that has them, each with a training example."""
-    asked = [f"loss.{name}" for name in config.loss.changes_classes]
+    asked = [f"loss.{name}" for name in loss.changes] if isinstance(loss, CrossEntropy) else []
     asked += ["train.sampling"] if config.train.sampling == "balanced" else []
     if task.classes is None:
         if asked:
-            raise InputError(f"{asked[0]}: the targets of task {config.task.use!r} are no classes")
+            raise InputError(f"{asked[0]}: the targets of the task are no classes")
         return
-    if config.loss.huber is not None:
-        raise InputError(
-            f"loss.huber: the loss of task {config.task.use!r} is no squared error, its targets are classes"
-        )
-    targets = task.splits["train"][1]
+    targets = task.splits["train"].targets
     if "train.sampling" in asked and targets.ndim > 1:
-        raise InputError(
-            f"train.sampling: an example of task {config.task.use!r} is of no one class; expected 'epochs'"
-        )
+        raise InputError("train.sampling: an example of the task is of no one class; expected 'epochs'")
     absent = np.setdiff1d(np.arange(task.classes), targets)
     counted = [key for key in asked if key in ("loss.logit_adjustment", "train.sampling")]
     if len(absent) and counted:

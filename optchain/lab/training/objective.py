@@ -1,4 +1,4 @@
-"""What training minimizes: the task's loss with the changes that the configuration asks for, and penalties."""
+"""What training minimizes: the loss with the changes that the configuration asks for, and penalties."""
 
 from typing import Any, NamedTuple
 
@@ -7,18 +7,18 @@ import jax.numpy as jnp
 
 from optchain.core.mask import select
 from optchain.lab.data.task import Task
-from optchain.lab.settings.regularizers import Loss
+from optchain.lab.models.losses import CrossEntropy, Loss, LossTable
 
 
 class Pair(NamedTuple):
     """Targets, and the share that they have in a batch."""
 
     share: jax.Array | float
-    targets: jax.Array
+    targets: Any
 
 
 class Objective:
-    """The training loss of a task. What is evaluated is always the task's own loss.
+    """The training loss of a task. What is evaluated is always the plain loss.
 
     Class weights and the priors of logit adjustment are counted from the training targets once, when this is made.
 
@@ -27,15 +27,16 @@ class Objective:
         loss: Lin et al., 2017, arXiv:1708.02002. Logit adjustment: Menon et al., 2021, arXiv:2007.07314.
     """
 
-    def __init__(self, task: Task, table: Loss, targets: jax.Array) -> None:
-        self.task, self.table = task, table
-        if table.class_weights is not None or table.logit_adjustment is not None:
+    def __init__(self, task: Task, table: Any, targets: Any) -> None:
+        self.task, self.table, self.plain = task, table, Loss(table).of
+        self.changed = isinstance(table, CrossEntropy) and bool(table.changes)
+        if self.changed and (table.class_weights is not None or table.logit_adjustment is not None):
             counts = jax.nn.one_hot(targets.reshape(-1), task.classes).sum(0)
             # A class without examples has no term that its weight, infinite, could multiply.
             self.weights = counts.sum() / ((counts > 0).sum() * jnp.maximum(counts, 1))
             self.log_priors = jnp.log(counts / counts.sum())
 
-    def mix(self, key: jax.Array, inputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, list[Pair]]:
+    def mix(self, key: jax.Array, inputs: Any, targets: Any) -> tuple[Any, list[Pair]]:
         """The batch and its targets; with mixup, each example mixed with that of another place of a permutation.
 
         One share is drawn for the batch, from Beta(alpha, alpha). The larger part is the example's own, so that the
@@ -48,26 +49,30 @@ class Objective:
         # Alpha may be a traced 0, for which there is no such distribution and nothing is mixed.
         drawn = jax.random.beta(draw, jnp.maximum(alpha, 1e-3), jnp.maximum(alpha, 1e-3))
         share = jnp.where(alpha > 0, jnp.maximum(drawn, 1 - drawn), 1.0)
-        others = jax.random.permutation(order, len(inputs))
-        mixed = share * inputs + (1 - share) * inputs[others]
-        return mixed, [Pair(share, targets), Pair(1 - share, targets[others])]
+        others = jax.random.permutation(order, len(jax.tree.leaves(inputs)[0]))
+        mixed = jax.tree.map(lambda x: share * x + (1 - share) * x[others], inputs)
+        return mixed, [Pair(share, targets), Pair(1 - share, jax.tree.map(lambda x: x[others], targets))]
 
-    def __call__(self, outputs: jax.Array, pairs: list[Pair], params: Any) -> jax.Array:
+    def __call__(self, outputs: Any, pairs: list[Pair], params: Any, weights: Any = None) -> jax.Array:
         """The mean over the batch, and the penalties."""
         if len(pairs) == 1:
-            value = self._of(outputs, pairs[0].targets).mean()
-        else:
-            value = sum(pair.share * self._of(outputs, pair.targets).mean() for pair in pairs)
+            return self.of(outputs, pairs[0].targets, params, weights)
+        value = sum(pair.share * self._mean(outputs, pair.targets, weights) for pair in pairs)
         return value + penalty(self.table, params) if self.table.penalizes else value
 
-    def _of(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
-        """The loss of each example."""
+    def of(self, outputs: Any, targets: Any, params: Any, weights: Any = None) -> jax.Array:
+        """The mean over a batch that is not mixed, and the penalties."""
+        value = self._mean(outputs, targets, weights)
+        return value + penalty(self.table, params) if self.table.penalizes else value
+
+    def _mean(self, outputs: Any, targets: Any, weights: Any) -> jax.Array:
+        losses = self._changed(outputs, targets) if self.changed else self.plain(outputs, targets)
+        return losses.mean() if weights is None else (losses * weights).mean()
+
+    def _changed(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+        """The cross entropy of each example, with the changes that are asked for."""
         table = self.table
-        if table.huber is not None:
-            return huber(outputs[:, 0] - targets, table.huber)
-        if not table.changes_classes:
-            return self.task.loss(outputs, targets)
-        logits = outputs if outputs.shape[-1] == self.task.classes else two_logits(outputs)
+        logits = outputs if outputs.shape[-1] == self.task.classes else two_logits(outputs.reshape(*targets.shape, 1))
         if table.logit_adjustment is not None:
             logits = logits + table.logit_adjustment * self.log_priors.reshape((1,) * (logits.ndim - 1) + (-1,))
         losses = cross_entropy(logits, targets, table.label_smoothing, table.focal)
@@ -95,13 +100,7 @@ def two_logits(outputs: jax.Array) -> jax.Array:
     return jnp.concatenate([jnp.zeros_like(outputs), outputs], axis=-1)
 
 
-def huber(errors: jax.Array, bound: Any) -> jax.Array:
-    """The square of an error up to the bound, and beyond it the tangent there: 2 bound |error| - bound^2."""
-    small = jnp.clip(jnp.abs(errors), max=bound)
-    return small * (2 * jnp.abs(errors) - small)
-
-
-def penalty(table: Loss, params: Any) -> jax.Array:
+def penalty(table: LossTable, params: Any) -> jax.Array:
     """l1 sum |w| + l2 / 2 sum w^2 over the penalized parameters; with both, the elastic net."""
     chosen = select(table.penalized, params)
     leaves = [x.astype(jnp.float32) for x, own in zip(jax.tree.leaves(params), chosen, strict=True) if own]

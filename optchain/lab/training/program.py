@@ -6,10 +6,11 @@ from typing import Any
 
 import jax
 
-from optchain.lab.settings.config import flat
-from optchain.lab.settings.tables import Config
-from optchain.lab.training.chunk import Carry, Setting, make_chunk, make_evaluate, make_start, models
+from optchain.lab.runs.config import Config
+from optchain.lab.settings.load import flat
+from optchain.lab.training.chunk import Carry, Setting, make_chunk, make_start
 from optchain.lab.training.experiment import Experiment
+from optchain.lab.training.scoring import make_evaluate, models
 from optchain.lab.training.transfer import transferred
 
 

@@ -13,7 +13,7 @@ from optchain.lab.base.intervals import unsigned_zero
 class Display:
     """Shows the evaluations of a run, with loss, metric, learning rate and steps per second."""
 
-    def __init__(self, steps: int, done: int, metric_name: str) -> None:
+    def __init__(self, steps: int, done: int, metric_name: str | None) -> None:
         self.console = Console(file=sys.stderr, highlight=False)
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
         self.bar = Progress(*columns, console=self.console) if self.console.is_terminal else None
@@ -46,10 +46,11 @@ class Display:
 
     def _brief(self, row: dict[str, Any]) -> str:
         """What fits beside a bar: the training loss, the held out metric of the model that counts, and the rates."""
-        metric = [name for name in row if name.endswith(self.metric_name)][-1]
+        held = [name for name in row if self.metric_name and name.endswith(self.metric_name)]
+        metric = f"{self.metric_name} {shown(row[held[-1]])}  " if held else ""
         rates = "".join(f"lr {shown(value)}  " for name, value in row.items() if name.endswith("learning_rate"))
         speed = f"{row['steps_per_second']:.0f} steps/s"
-        return f"loss {shown(row['batch_loss'])}  {self.metric_name} {shown(row[metric])}  {rates}{speed}"
+        return f"loss {shown(row['batch_loss'])}  {metric}{rates}{speed}"
 
 
 class Quiet:

@@ -11,11 +11,12 @@ import jax.numpy as jnp
 
 import optchain as oc
 from optchain.lab.base.errors import InputError
+from optchain.lab.runs.config import chain_of, differences
 from optchain.lab.runs.run import Run
-from optchain.lab.settings import config
 from optchain.lab.training.checkpoints import Checkpoints
-from optchain.lab.training.chunk import Carry, models
+from optchain.lab.training.chunk import Carry
 from optchain.lab.training.experiment import Experiment
+from optchain.lab.training.scoring import models
 
 Resumed = tuple[Carry, Any, dict[str, Any]]  # the carry, the best models and the progress
 
@@ -39,7 +40,7 @@ def resume(checkpoints: Checkpoints, built: Experiment, folder: Path, renames: d
     if restored is None:
         return None
     carry, best, progress = restored
-    changes = config.differences(_with_optimizer(built, progress["optimizer"]).config, built.config)
+    changes = differences(_with_optimizer(built, progress["optimizer"]).config, built.config)
     if not changes:
         return carry, best, progress
     if progress["step"] >= built.config.train.steps:
@@ -65,7 +66,8 @@ def resume(checkpoints: Checkpoints, built: Experiment, folder: Path, renames: d
 def _with_optimizer(built: Experiment, table: dict[str, Any]) -> Experiment:
     """The same experiment with the optimizer of a checkpoint."""
     try:
-        tx = oc.from_config(table)
-    except ValueError as error:
+        config = built.config.model_copy(update={"optimizer": table})
+        tx = chain_of(config)
+    except (ValueError, InputError) as error:
         raise InputError(f"the optimizer of the checkpoint cannot be built any more: {error}") from error
-    return dataclasses.replace(built, config=built.config.model_copy(update={"optimizer": table}), tx=tx)
+    return dataclasses.replace(built, config=config, tx=tx)

@@ -13,15 +13,16 @@ import optchain as oc
 from optchain.inspect.config import schedule_from_config
 from optchain.lab.base.signals import Signals
 from optchain.lab.runs.control import Control
+from optchain.lab.runs.facts import Facts
 from optchain.lab.runs.logs import Logs
 from optchain.lab.runs.run import BY_HAND, Run, adopt
 from optchain.lab.training.checkpoints import Checkpoints
-from optchain.lab.training.chunk import make_evaluate, models
-from optchain.lab.training.evaluate import Trained, choose, counted, floats
+from optchain.lab.training.evaluate import Trained, choose, counted, evaluated_whole, floats
 from optchain.lab.training.experiment import Experiment
 from optchain.lab.training.program import Program
 from optchain.lab.training.progress import Display, Quiet
 from optchain.lab.training.resume import Resumed, resume
+from optchain.lab.training.scoring import make_evaluate, models
 from optchain.lab.training.snapshots import Snapshots
 
 
@@ -56,12 +57,13 @@ class Trainer:
         resumed = resume(self.checkpoints, experiment, run.folder, renames or {})
         self.carry, self.best, self.progress = resumed or self._beginning()
         adopt(run, experiment.config)
+        Facts.of(experiment.task, experiment.config.metrics).write(run)
         self.logs.cut(self.progress["step"] if resumed else -1)
         self.checkpoints.cut(self.progress["step"])
         if self.snapshots:
             self.snapshots.cut(self.progress["step"])
         self.rates = foreign_rates(experiment.config.optimizer)
-        self.display = display or Display(self.table.steps, self.progress["step"], experiment.task.metric_name)
+        self.display = display or Display(self.table.steps, self.progress["step"], experiment.task.shown)
         self.control = Control(run.folder, self._require_numbers, self.display.say)
         self.stopped = False  # by hand
 
@@ -189,7 +191,9 @@ class Trainer:
         task, step = self.experiment.task, self.progress["step"]
         split, current = task.held_out("validation"), models(self.carry)
         scores = {
-            name: floats(self.program.evaluate(model, *self.program.data[split])) for name, model in current.items()
+            name: floats(self.program.evaluate(model, *self.program.data[split]))
+            | evaluated_whole(self.experiment, model, task.splits[split])
+            for name, model in current.items()
         }
         row = evaluation_row(step, logs, scores, split)
         loss = scores[counted(scores)]["loss"]
@@ -257,7 +261,7 @@ def evaluation_row(step: int, logs: dict[str, Any], scores: dict[str, dict[str, 
     """The scores of a run's models on a split, and the means over the batches since the evaluation before."""
     row: dict[str, Any] = {"step": step}
     names = sorted(next(iter(scores.values())), key=lambda name: name != "loss")  # the loss comes first
-    row |= {f"batch_{name}": float(np.mean(logs[name])) for name in names}
+    row |= {f"batch_{name}": float(np.mean(logs[name])) for name in names if name in logs}
     for name, values in scores.items():
         prefix = split if name == "parameters" else f"{split}_{name}"
         row |= {f"{prefix}_{key}": value for key, value in values.items()}

@@ -8,13 +8,13 @@ import jax
 from optchain.core.paths import matches, named_leaves, nearest
 from optchain.lab.base.errors import InputError
 from optchain.lab.runs import run
-from optchain.lab.settings.tables import Start
+from optchain.lab.runs.config import Start
 from optchain.lab.training.chunk import Carry
 from optchain.lab.training.evaluate import counted, restore
 
 
 def transferred(table: Start, fresh: Carry) -> dict[str, jax.Array]:
-    """What is taken over from another run, by its path: parameters of the model that counts, and batch statistics.
+    """What is taken over from another run, by its path: parameters of the model that counts, and the rest of the model.
 
     Args:
         table: from where, and which.
@@ -42,8 +42,8 @@ def transferred(table: Start, fresh: Carry) -> dict[str, jax.Array]:
 
 
 def by_path(tree: dict[str, Any]) -> dict[str, Any]:
-    """The parameters and the batch statistics of a carry or of a model, by their paths."""
-    return {path: leaf for part in ("params", "batch_stats") for path, leaf in named_leaves(tree[part])}
+    """The parameters and the rest of a carry or of a model, by their paths."""
+    return {path: leaf for part in ("params", "rest") for path, leaf in named_leaves(tree[part])}
 
 
 def _fits(path: str, patterns: list[str]) -> bool:

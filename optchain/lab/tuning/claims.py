@@ -13,7 +13,7 @@ import optuna
 from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, TrialState
 
-from optchain.lab.settings.tables import Config
+from optchain.lab.runs.config import Config
 from optchain.lab.training.evaluate import scores_of
 from optchain.lab.tuning import space
 from optchain.lab.tuning.clock import Clock

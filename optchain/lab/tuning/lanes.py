@@ -11,9 +11,9 @@ import numpy as np
 
 from optchain.lab.base.errors import InputError
 from optchain.lab.base.memory import free_memory
+from optchain.lab.runs.config import Config
 from optchain.lab.runs.logs import Logs
 from optchain.lab.runs.run import Run
-from optchain.lab.settings.tables import Config
 from optchain.lab.training.evaluate import counted
 from optchain.lab.training.program import Program
 from optchain.lab.training.train import evaluation_row, steps_before_divergence

@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+from optchain.core.paths import nearest
+from optchain.lab.base.errors import InputError
 from optchain.lab.data.task import Task
 from optchain.lab.training.evaluate import evaluated
 from optchain.lab.tuning.tables import Search
@@ -10,7 +12,7 @@ from optchain.lab.tuning.tables import Search
 class Objective(NamedTuple):
     """A score on the validation examples."""
 
-    name: str  # the loss, or the task's metric
+    name: str  # the loss, or a metric
     sign: int  # -1 where higher is better: Optuna is told what is to be minimized
 
     def of_row(self, row: dict[str, Any]) -> float:
@@ -23,5 +25,18 @@ class Objective(NamedTuple):
 
 
 def objective(search: Search, task: Task) -> Objective:
-    """The objective of a study."""
-    return Objective("loss", 1) if search.objective == "loss" else Objective(task.metric_name, task.metric_sign)
+    """The objective of a study.
+
+    Raises:
+        InputError: there is no such metric, or it is not said whether a higher one is better.
+    """
+    if search.objective == "loss":
+        return Objective("loss", 1)
+    name = task.shown if search.objective == "metric" and "metric" not in task.metrics else search.objective
+    if name is None or name not in task.metrics:
+        raise InputError(f"search.objective: got {search.objective!r}; {nearest(str(name), ['loss', *task.metrics])}")
+    sign = {"minimize": 1, "maximize": -1, None: task.metrics[name].sign}[search.direction]
+    if sign is None:
+        cure = f"expected metrics.{name}.better, or search.direction = 'minimize' or 'maximize'"
+        raise InputError(f"search.objective: it is not said whether a higher {name} is better; {cure}")
+    return Objective(name, sign)

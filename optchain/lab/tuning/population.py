@@ -15,12 +15,13 @@ import numpy as np
 from optchain.lab.base.errors import InputError
 from optchain.lab.base.signals import Interrupted, Signals
 from optchain.lab.runs import run
+from optchain.lab.runs.config import Config
 from optchain.lab.runs.logs import write_table
 from optchain.lab.runs.writer import sole_writer
-from optchain.lab.settings.tables import Config
 from optchain.lab.training.checkpoints import Checkpoints
-from optchain.lab.training.chunk import Carry, models
+from optchain.lab.training.chunk import Carry
 from optchain.lab.training.experiment import build
+from optchain.lab.training.scoring import models
 from optchain.lab.tuning.claims import Claim, Claims, run_folder
 from optchain.lab.tuning.lanes import Lane, Lanes
 from optchain.lab.tuning.programs import Programs

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import jax
 
-from optchain.lab.settings.config import flat
-from optchain.lab.settings.tables import Config
+from optchain.lab.runs.config import Config
+from optchain.lab.settings.load import flat
 from optchain.lab.training.experiment import Experiment, build
 from optchain.lab.training.program import Program
 

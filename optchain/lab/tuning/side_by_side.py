@@ -7,8 +7,8 @@ from typing import Any
 from optchain.lab.base.errors import InputError
 from optchain.lab.base.signals import Interrupted, Signals
 from optchain.lab.runs import run
+from optchain.lab.runs.config import Config
 from optchain.lab.runs.writer import sole_writer
-from optchain.lab.settings.tables import Config
 from optchain.lab.training.program import Program
 from optchain.lab.tuning.claims import Claim, Claims, run_folder
 from optchain.lab.tuning.lanes import MOST, Lane, Lanes, fitting, require_side_by_side

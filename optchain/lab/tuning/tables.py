@@ -7,8 +7,10 @@ import pydantic
 from pydantic import Field, FiniteFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from optchain.lab.base.errors import InputError
-from optchain.lab.settings.config import explained
-from optchain.lab.settings.tables import Config, Table, with_values
+from optchain.lab.runs.config import Config, with_values
+from optchain.lab.settings.kinds import Kinds
+from optchain.lab.settings.load import explained
+from optchain.lab.settings.table import Table
 
 Label = str | int | float | bool  # how Optuna knows a choice
 Sampler = Literal["gp", "grid", "population", "quasi_random", "random", "tpe"]
@@ -98,7 +100,8 @@ class Choice(Dimension):
         return len(self.values)
 
 
-AnyDimension = Annotated[Float | Log | Int | Choice, Field(discriminator="use")]
+DIMENSIONS: dict[str, type[Table]] = {"float": Float, "log": Log, "int": Int, "choice": Choice}
+AnyDimension = Annotated[Any, Kinds("dimension", DIMENSIONS)]
 
 
 class Median(Table):
@@ -129,6 +132,10 @@ class Hyperband(Table):
     factor: Annotated[int, Field(ge=2)] = 3
 
 
+PRUNERS: dict[str, type[Table]] = {"median": Median, "halving": Halving, "hyperband": Hyperband}
+AnyPruner = Annotated[Any, Kinds("pruner", PRUNERS, otherwise=type(None))]
+
+
 class Population(Table):
     """How a population trains, arXiv:1711.09846."""
 
@@ -146,8 +153,9 @@ class Search(Table):
     sampler: Sampler = "tpe"
     population: Population = Population()  # of that sampler, whose members are the trials
     seed: NonNegativeInt = 0  # of the sampler and, with its number, of every trial
-    objective: Literal["loss", "metric"] = "loss"  # on the validation examples
-    pruner: Annotated[Median | Halving | Hyperband, Field(discriminator="use")] | None = None
+    objective: str = "loss"  # or the name of a metric, or `metric`, the first one; on the validation examples
+    direction: Literal["minimize", "maximize"] | None = None  # that of the metric if left out
+    pruner: AnyPruner = None
     seeds: PositiveInt = 1  # runs of a trial, whose mean counts
     folds: Annotated[int, Field(ge=2)] | None = None  # each trial runs once for each part that is held out
     fresh: NonNegativeInt = 5  # seeds with which the best trial is run anew, for the report

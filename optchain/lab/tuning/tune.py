@@ -15,14 +15,12 @@ from optchain.lab.base.errors import InputError
 from optchain.lab.base.files import is_taken, write_whole
 from optchain.lab.base.intervals import interval, scored
 from optchain.lab.base.signals import Interrupted
-from optchain.lab.data import tasks
-from optchain.lab.runs import run
+from optchain.lab.runs import config, run
+from optchain.lab.runs.config import Config
 from optchain.lab.runs.run import Run
 from optchain.lab.runs.writer import remove, sole_writer
-from optchain.lab.settings import config
-from optchain.lab.settings.tables import Config
 from optchain.lab.training.evaluate import scores_of
-from optchain.lab.training.experiment import build
+from optchain.lab.training.experiment import build, load_task
 from optchain.lab.training.progress import Quiet
 from optchain.lab.training.train import Trainer
 from optchain.lab.tuning import one_by_one, space, storage
@@ -57,7 +55,7 @@ class Tuning:
     @functools.cached_property
     def objective(self) -> Objective:
         """What is made as good as it can."""
-        return objective(self.study.search, tasks.load(self.study.task, self.study.preprocess))
+        return objective(self.study.search, load_task(self.study))
 
     @functools.cached_property
     def claims(self) -> Claims:

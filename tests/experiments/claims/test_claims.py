@@ -6,7 +6,7 @@ import small_runs
 
 from experiments.__main__ import main
 from experiments.claims.tables import Claim
-from optchain.lab.settings import config
+from optchain.lab.runs import config
 from optchain.lab.tuning.tune import Tuning
 
 CLAIMS = sorted((small_runs.ROOT / "configs" / "claims").glob("*.toml"))
@@ -24,7 +24,7 @@ parallel = "vmap"
 fresh = 3
 
 [task]
-use = "circles"
+use = "experiments.tasks.circles:circles"
 validation = 200
 test = 200
 

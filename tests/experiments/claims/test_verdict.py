@@ -3,13 +3,12 @@ import math
 from types import SimpleNamespace
 
 import pytest
+import small_tasks
 
 from experiments.claims.tables import Check
 from experiments.claims.verdict import Arm, Finding, judged, require_scores, value, verdict
 from optchain.lab.base.errors import InputError
-from optchain.lab.data import tasks
 from optchain.lab.runs.run import Run
-from optchain.lab.settings import tables
 
 
 def made(folder, losses, accuracy=0.9, train=0.1):
@@ -81,7 +80,7 @@ def test_scores_have_names(tmp_path):
     (run,) = made(tmp_path, [1.0])
     wanted = {"test loss": 1.0, "test accuracy": 0.9, "gap": 0.9, "steps": 7.0, "seconds": 2.0, "diverged": 0.0}
     assert {score: value(run, score) for score in wanted} == wanted
-    task = tasks.load(tables.Task(use="circles", test=200))
+    task = small_tasks.load("circles", test=200)
     for score, message in (
         ("test acuracy", "did you mean 'test accuracy'"),
         ("trian loss", "did you mean 'train loss'"),

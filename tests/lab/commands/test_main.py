@@ -17,9 +17,8 @@ from tiers import one_of_each
 import optchain as oc
 from optchain.lab.commands.main import main
 from optchain.lab.comparison import tables as comparison
-from optchain.lab.runs import run
+from optchain.lab.runs import config, run
 from optchain.lab.runs.logs import read
-from optchain.lab.settings import config
 from optchain.lab.training.evaluate import restore
 from optchain.lab.training.experiment import build
 from optchain.lab.tuning import space
@@ -89,6 +88,7 @@ def test_a_run_folder_holds_everything(finished):
     folder, done = finished
     assert {path.name for path in folder.iterdir()} == {
         *("checkpoints", "config.json", "metrics.csv", "metrics.jsonl", "report.html", "result.json", "run.json"),
+        "task.json",
         "writer.lock",
     }
     about = json.loads((folder / "run.json").read_text())
@@ -150,9 +150,8 @@ def test_predict_answers_raw_rows(finished, tmp_path, command):
     rows = list(csv.DictReader(answers[0][1].splitlines()))
     assert len(rows) == 40
     trained = restore(run.find(finished[0]))
-    outputs = trained.experiment.model.apply(
-        trained.models["average"], trained.experiment.task.prepare(points), train=False
-    )
+    model, built = trained.models["average"], trained.experiment
+    outputs = built.model.apply(model["params"], model["rest"], built.task.prepare(points))[0]
     assert [row["inner"] == "1" for row in rows] == (outputs[:, 0] > 0).tolist()
     assert np.mean([row["inner"] == "1" for row in rows] == (inner == 1)) > 0.7
 

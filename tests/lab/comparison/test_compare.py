@@ -22,8 +22,8 @@ from optchain.lab.comparison.paired import holm, paired
 from optchain.lab.comparison.report import lines_of, rows_of, warnings_of
 from optchain.lab.comparison.standings import standings, target_of
 from optchain.lab.comparison.tables import Comparison
+from optchain.lab.runs import config
 from optchain.lab.runs.run import Run, create
-from optchain.lab.settings import config
 from optchain.lab.training.experiment import build
 from optchain.lab.training.train import Trainer
 from optchain.lab.tuning.claims import seed_of
@@ -35,7 +35,7 @@ trials = 2
 fresh = 3
 
 [task]
-use = "circles"
+use = "experiments.tasks.circles:circles"
 validation = 200
 test = 200
 

@@ -9,8 +9,8 @@ from optchain.lab.commands.main import main
 from optchain.lab.comparison import compare
 from optchain.lab.comparison.profiles import profile, write
 from optchain.lab.comparison.tables import Comparison
+from optchain.lab.runs import config
 from optchain.lab.runs.logs import Logs
-from optchain.lab.settings import config
 from optchain.lab.tuning.claims import run_folder
 
 FILE = """
@@ -19,7 +19,7 @@ target = 0.5
 trials = 1
 fresh = 2
 [task]
-use = "circles"
+use = "experiments.tasks.circles:circles"
 validation = 200
 [model]
 hidden = [4]

@@ -10,11 +10,9 @@ import pytest
 import small_runs
 from scipy import ndimage
 
-from optchain.lab.data.augment import augment
-from optchain.lab.runs import run
+from optchain.lab.data.augment import Augment, augment
+from optchain.lab.runs import config, run
 from optchain.lab.runs.logs import read
-from optchain.lab.settings import config
-from optchain.lab.settings.regularizers import Augment
 from optchain.lab.training.experiment import build
 from optchain.lab.training.program import Program
 from optchain.lab.training.train import Trainer
@@ -115,7 +113,7 @@ def test_numbers_may_be_swept_under_vmap():
 def test_a_resumed_run_changes_its_images_as_one_that_was_not_stopped(tmp_path):
     """All that is drawn, of augmentation, mixup, dropout and balanced batches, to the bit."""
     sets = [
-        "task={use='digits', validation=200, test=1300}",
+        "task={use='experiments.tasks.digits:digits', validation=200, test=1300}",
         "model={hidden=[8], dropout=0.1, norm='layer'}",
         "augment={shift=1.0, rotate=10.0, scale=1.1, flip=0.5, crop=1, noise=0.1}",
         "loss={mixup=0.3, label_smoothing=0.1, l2=1e-4}",

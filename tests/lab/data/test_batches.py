@@ -27,6 +27,26 @@ def test_a_batch_depends_on_key_and_step_only(step, steps, batch, size):
     chex.assert_trees_all_equal(chunk, jnp.stack(single))
 
 
+@pytest.mark.parametrize("batch, size", [(4, 10), (7, 3), (64, 1437)])
+def test_two_calls_are_one_call(batch, size):
+    """Also where a batch is longer than an epoch."""
+    one = batches(KEY, jnp.int32(5), 30, batch, size)
+    two = [batches(KEY, jnp.int32(5 + batch * start), steps, batch, size) for start, steps in ((0, 11), (11, 19))]
+    chex.assert_trees_all_equal(one, jnp.concatenate(two))
+
+
+def test_batches_of_all_sizes_are_cut_from_the_same_stream():
+    stream = batches(KEY, jnp.int32(0), 1, 60, 10)[0]
+    for batch in (1, 4, 15):
+        chex.assert_trees_all_equal(batches(KEY, jnp.int32(0), 60 // batch, batch, 10).reshape(-1), stream)
+
+
+def test_lanes_see_what_each_run_sees_alone():
+    keys, seen = jax.random.split(KEY, 3), jnp.asarray([0, 90, 2000])
+    together = jax.vmap(lambda key, seen: batches(key, seen, 5, 4, 97))(keys, seen)
+    chex.assert_trees_all_equal(together, jnp.stack([batches(keys[i], seen[i], 5, 4, 97) for i in range(3)]))
+
+
 def test_another_key_gives_other_batches():
     one, other = (batches(jax.random.key(seed), jnp.int32(0), 5, 4, 20) for seed in (0, 1))
     assert not np.array_equal(one, other)

@@ -1,17 +1,19 @@
 import chex
 import numpy as np
 import pytest
+import small_tasks
 from sklearn.datasets import load_digits
 
 from optchain.lab.base.errors import InputError
 from optchain.lab.data import task as data
-from optchain.lab.data import tasks
-from optchain.lab.data.tasks.classification import mean_of_many, mean_of_two
-from optchain.lab.settings import tables
+from optchain.lab.data.examples import Examples
+from optchain.lab.models.losses import CrossEntropy, Loss, together
+
+CROSS = Loss(CrossEntropy())
 
 
 def load(name, seed=0, validation=237, test=360):
-    return tasks.load(tables.Task(use=name, seed=seed, validation=validation, test=test))
+    return small_tasks.load(name, seed=seed, validation=validation, test=test)
 
 
 @pytest.mark.parametrize("name, total", [("digits", 1797), ("circles", 1000)])
@@ -31,18 +33,19 @@ def test_the_test_split_does_not_depend_on_the_validation_split():
 @pytest.mark.parametrize(
     "table, message",
     [
-        ({"use": "linear", "test": 99}, "task: there is one training example, with the target .*; hold out fewer"),
-        ({"use": "tabular", "data": "diabetes", "test": 441}, "task: there is one training example, with the target"),
+        ({"name": "linear", "test": 99}, "task: there is one training example, with the target .*; hold out fewer"),
+        ({"name": "tabular", "data": "diabetes", "test": 441}, "task: there is one training example, with the target"),
     ],
 )
 def test_one_example_is_nothing_to_learn_from(table, message):
     with pytest.raises(InputError, match=message):
-        tasks.load(tables.Task(**table))
+        small_tasks.load(**table)
 
 
 def test_constant_targets_are_nothing_to_learn_from():
-    with pytest.raises(InputError, match="task: all 20 training examples have the target 1, so there is nothing to"):
-        data.split(np.zeros((30, 1)), np.ones(30, np.int32), tables.Task(use="linear", test=10), stratify=True)
+    constant = Examples(np.zeros((30, 1)), np.ones(30))
+    with pytest.raises(InputError, match="task: all 20 training examples have the target 1.0, so there is nothing to"):
+        data.made(constant, small_tasks.table("linear", test=10))
 
 
 def test_splits_are_stratified():
@@ -67,7 +70,7 @@ def test_prepare_treats_raw_rows_as_the_splits_were():
 
 def test_linear_keeps_all_points_and_knows_its_optimum():
     task = load("linear", validation=0, test=0)
-    x, y = task.splits["train"]
+    x, y, _ = task.splits["train"]
     assert list(task.splits) == ["train"] and x.shape == (100, 1) and task.held_out("test") == "train"
     slope, offset = np.polyfit(x[:, 0].astype(float), y.astype(float), 1)
     assert task.optimum == pytest.approx(np.mean((slope * x[:, 0] + offset - y) ** 2), rel=1e-5)
@@ -77,9 +80,10 @@ def test_linear_keeps_all_points_and_knows_its_optimum():
 def test_models_answer_together_by_the_mean_of_what_they_hold_probable():
     draw = np.random.default_rng(0)
     one, many = draw.normal(0, 4, (3, 5, 1)), draw.normal(0, 4, (3, 5, 4))
-    found = 1 / (1 + np.exp(-np.asarray(mean_of_two(one), np.float64)))
+    found = 1 / (1 + np.exp(-np.asarray(together(CROSS, one), np.float64)))
     np.testing.assert_allclose(found, (1 / (1 + np.exp(-one))).mean(0), rtol=1e-5)
     shares = np.exp(many) / np.exp(many).sum(-1, keepdims=True)
-    np.testing.assert_allclose(np.exp(mean_of_many(many)), shares.mean(0), rtol=1e-5)
-    sure = mean_of_two(np.array([[[200.0]], [[-300.0]]], np.float32))  # probabilities that float32 rounds to 1 and 0
+    np.testing.assert_allclose(np.exp(together(CROSS, many)), shares.mean(0), rtol=1e-5)
+    # Probabilities that float32 rounds to 1 and 0.
+    sure = together(CROSS, np.array([[[200.0]], [[-300.0]]], np.float32))
     np.testing.assert_allclose(sure, 0, atol=1e-6)

@@ -6,10 +6,9 @@ import pytest
 import small_runs
 
 import optchain as oc
+from experiments.tasks import embedding
 from optchain.lab.base.errors import InputError
-from optchain.lab.data.tasks import embedding
-from optchain.lab.runs import run
-from optchain.lab.settings import config
+from optchain.lab.runs import config, run
 from optchain.lab.training.experiment import build
 from optchain.lab.training.train import Trainer
 
@@ -66,9 +65,12 @@ def test_rows_and_dense_adagrad_are_one_run(tmp_path):
 @pytest.mark.parametrize(
     ("sets", "message"),
     [
-        (['task={use="embedding", ids=80}'], "task 'embedding' needs examples"),
-        (['task={use="digits", ids=80}'], "task 'digits' takes no ids, which is for 'embedding'"),
-        (['model={use="network"}'], "the inputs of task 'embedding' are ids, expected 'embedding'"),
+        (['task={use="experiments.tasks.embedding:Clicks", ids=80}'], "task.examples: missing"),
+        (
+            ['task={use="experiments.tasks.digits:digits", ids=80}'],
+            "task.ids: unknown key; valid: fold",
+        ),
+        (['model={use="network"}'], "the inputs of the task are ids; expected 'embedding'"),
         (['optimizer.tables="*/embeding"'], "did you mean"),
     ],
 )
@@ -79,7 +81,8 @@ def test_what_does_not_fit_is_named(sets, message):
 
 def test_the_model_reads_rows_of_one_table():
     built = build(configured(), "small")
-    params = built.start()["params"]
+    carry = built.start()
+    params = carry["params"]
     assert params["embed"]["embedding"].shape == (80, 4)
     ids = jnp.zeros((3, 8), jnp.int32)
-    assert built.model.apply({"params": params}, ids, train=False).shape == (3, 1)
+    assert built.model.apply(params, carry["rest"], ids)[0].shape == (3, 1)

@@ -1,19 +1,21 @@
 """The preparation of inputs: what each step does, what it refuses, and that nothing held out is seen."""
 
+import dataclasses
 import re
 
 import chex
 import numpy as np
 import pytest
 import small_runs
+import small_tasks
 from scipy import ndimage
 from sklearn.datasets import load_breast_cancer, load_digits
 
 from optchain.lab.base.errors import InputError
-from optchain.lab.data import preprocess, tasks
-from optchain.lab.data.task import prepared
-from optchain.lab.data.tasks import tabular
-from optchain.lab.settings import config, tables
+from optchain.lab.data import preprocess
+from optchain.lab.data.task import made
+from optchain.lab.runs import config
+from optchain.lab.runs import config as tables
 
 DRAW = np.random.default_rng(0)
 ROWS = DRAW.normal(3, 2, (60, 5)) * [1, 10, 100, 1, 1]
@@ -23,7 +25,7 @@ CLASSES = (ROWS[:, 1] > 30).astype(np.int32) + (ROWS[:, 3] > 5).astype(np.int32)
 def steps(**tables_of):
     """Steps as a configuration has them."""
     file = {
-        "task": {"use": "circles"},
+        "task": {"use": "experiments.tasks.circles:circles"},
         "model": {},
         "train": {"steps": 1, "batch": 1},
         "optimizer": {"lr": {"use": "scale", "step_size": -1.0}},
@@ -60,15 +62,15 @@ SETTINGS = [
 @pytest.mark.parametrize("step", SETTINGS, ids=lambda step: "-".join(map(str, step.values())))
 def test_what_is_held_out_has_no_influence(step):
     """Whatever stands in the held-out rows, the training inputs and what others become are the same to the bit."""
-    raw = tabular.load(tables.Task(use="tabular", data="iris", validation=30, test=30))
-    first = prepared(raw, steps(only=step))
-    altered = {
-        name: (inputs if name == "train" else 1e3 - inputs[::-1] ** 2, targets)
-        for name, (inputs, targets) in raw.splits.items()
-    }
-    second = prepared(type(raw)(**vars(raw) | {"splits": altered}), steps(only=step))
+    table = small_tasks.table("tabular", data="iris", validation=30, test=30)
+    examples = table.build().load()
+    first = made(examples, table, steps(only=step))
+    held = np.concatenate([first.rows["validation"], first.rows["test"]])
+    inputs = examples.inputs.copy()
+    inputs[held] = 1e3 - inputs[held[::-1]] ** 2
+    second = made(dataclasses.replace(examples, inputs=inputs), table, steps(only=step))
     chex.assert_trees_all_equal(first.splits["train"], second.splits["train"])
-    probe = raw.splits["test"][0]
+    probe = examples.inputs[first.rows["test"]]
     chex.assert_trees_all_equal(first.prepare(probe), second.prepare(probe))
     chex.assert_trees_all_equal(first.prepare(probe), first.splits["test"][0])
     assert not np.array_equal(first.splits["test"][0], second.splits["test"][0])
@@ -111,9 +113,8 @@ def test_rows_that_miss_values_are_dropped_from_training_only():
         InputError, match=r"preprocess.drop: drop_missing leaves out training rows only, and 1 of these 2"
     ):
         found.transform(np.array([[1.0] * 5, [np.nan] * 5]))
-    task = tables.Task(use="tabular", data="wine", test=40, missing=0.1)
     with pytest.raises(InputError, match=r"expected use = 'impute' \(the test examples\)"):
-        tasks.load(task, steps(drop={"use": "drop_missing"}))
+        small_tasks.load("tabular", steps(drop={"use": "drop_missing"}), data="wine", test=40, missing=0.1)
 
 
 @pytest.mark.parametrize("by", ["iqr", "z_score"])
@@ -229,23 +230,23 @@ def test_another_order_is_another_configuration(tmp_path):
 
 def test_a_task_without_a_table_has_the_steps_it_always_had():
     raw = load_digits().data
-    found = tasks.load(tables.Task(use="digits", validation=237, test=360))
+    found = small_tasks.load("digits", validation=237, test=360)
     train = raw[found.rows["train"]]
     expected = ((raw[found.rows["test"]] - train.mean()) / train.std()).reshape(-1, 8, 8, 1)
     np.testing.assert_allclose(found.splits["test"][0], expected, rtol=1e-5, atol=1e-6)
-    as_they_are = tasks.load(tables.Task(use="digits"), {})
+    as_they_are = small_tasks.load("digits", steps={})
     np.testing.assert_array_equal(as_they_are.splits["train"][0].reshape(-1, 64), raw)
 
 
 def test_bytes_and_ids_are_not_prepared():
     with pytest.raises(InputError, match="preprocess: the inputs of this task are bytes or ids"):
-        tasks.load(tables.Task(use="embedding", examples=50, ids=100), {})
+        small_tasks.load("embedding", steps(scale={"use": "standardize"}), examples=50, ids=100)
 
 
 def test_dropped_rows_are_no_rows_of_the_split():
-    table = tables.Task(use="tabular", data="breast_cancer", test=100)
-    found = tasks.load(table, steps(drop={"use": "drop_outliers", "by": "z_score", "limit": 3}))
-    raw, (inputs, targets) = load_breast_cancer(), found.splits["train"]
+    drop = steps(drop={"use": "drop_outliers", "by": "z_score", "limit": 3})
+    found = small_tasks.load("tabular", drop, data="breast_cancer", test=100)
+    raw, (inputs, targets, _) = load_breast_cancer(), found.splits["train"]
     assert len(inputs) == len(targets) == len(found.rows["train"]) < 469 and len(found.splits["test"][0]) == 100
     np.testing.assert_allclose(inputs, raw.data[found.rows["train"]], rtol=1e-6)
     np.testing.assert_array_equal(targets, raw.target[found.rows["train"]])

@@ -6,7 +6,7 @@ import small_runs
 from optchain.lab.base.errors import InputError
 from optchain.lab.commands.main import main
 from optchain.lab.probes.find_batch import Measured, Noise, lines, measure, measure_noise, suggested
-from optchain.lab.settings import config
+from optchain.lab.runs import config
 from optchain.lab.training.experiment import build
 
 

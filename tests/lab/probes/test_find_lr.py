@@ -7,8 +7,8 @@ import small_runs
 from optchain.lab.base.errors import InputError
 from optchain.lab.commands.main import main
 from optchain.lab.probes.find_lr import Sweep, rate_of, smooth, sweep, with_sweep
-from optchain.lab.settings import config
-from optchain.lab.settings.tables import with_values
+from optchain.lab.runs import config
+from optchain.lab.runs.config import with_values
 from optchain.lab.training.experiment import build
 from optchain.lab.training.program import Program
 

@@ -4,7 +4,7 @@ import pytest
 import small_runs
 
 from optchain.lab.base.errors import InputError
-from optchain.lab.settings import config
+from optchain.lab.runs import config
 from optchain.lab.training.experiment import build
 from optchain.lab.tuning.tables import Study
 
@@ -53,7 +53,7 @@ def test_a_quoted_key_keeps_its_dots_and_its_equals_signs(tmp_path):
         ("model.dropout=1.0", "--set: model.dropout: got 1.0; input should be less than 1"),
         ("model.hidden=[4, -1]", "--set: model.hidden.1: got -1; input should be greater than 0"),
         ("model.activation=rellu", "--set: model.activation: got 'rellu'; did you mean 'relu' or 'gelu'?"),
-        ("task.use=digit", "--set: task.use: got 'digit'; did you mean 'digits'?"),
+        ("task.use=digit", "--set: task.use: got 'digit'; valid: arrays, csv"),
         ("train.checkpoint_every=30", "checkpoint_every = 30 is no multiple of evaluate_every = 20"),
         ("model.initializer=uniform", "initializer 'uniform' needs an initializer_scale"),
         ("model.initializer_scale=0.1", "initializer 'lecun' takes no initializer_scale"),
@@ -66,7 +66,7 @@ def test_a_quoted_key_keeps_its_dots_and_its_equals_signs(tmp_path):
         ("optimizer.adam.use=scale_by_admam", "did you mean 'scale_by_adam'"),
         ("optimizer.adam.b1=1.5", "optimizer.adam: scale_by_adam: b1 must lie in [0, 1)"),
         ("optimizer.adm.b1=0.9", "optimizer.adm"),
-        ("model.channels=[4]", "model.channels: the inputs of task 'circles' are vectors, not images"),
+        ("model.channels=[4]", "model.channels: the inputs of the task are vectors, not images"),
         ("task.test=999", "task.test: 999 of 1000 examples"),
         ("train.batch=700", "train.batch: 700 examples, more than the 600 that are trained on"),
         ("train.batch={use='random', sizes=[8, 800], micro=8}", "train.batch: 800 examples, more than the 600 that"),

@@ -12,8 +12,9 @@ import small_runs
 from tiers import one_of_each
 
 from optchain.lab.base.errors import InputError
-from optchain.lab.data.batches import batches, slide, window
-from optchain.lab.settings import config, tables
+from optchain.lab.data.batches import batches
+from optchain.lab.runs import config
+from optchain.lab.settings.train import Growing, Train
 from optchain.lab.training.batch_policies import build as policy_of
 from optchain.lab.training.chunk import Setting, make_chunk
 from optchain.lab.training.experiment import build
@@ -33,16 +34,6 @@ def steps(built, *lengths, hyper=None):
         carry, log, _ = program.run(built.config, carry, count, hyper)
         logs.append(log)
     return carry, jax.tree.map(lambda *parts: np.concatenate(parts), *logs)
-
-
-@pytest.mark.parametrize("micro, size", one_of_each([(4, 10), (7, 3), (6, 6)]))
-def test_micro_batches_are_cut_from_the_same_stream(micro, size):
-    """Also where a micro-batch is longer than an epoch."""
-    key = jax.random.key(2)
-    at = window(key, jnp.int32(0), micro, size)
-    for seen in range(0, 9 * micro, micro):
-        at, rows = slide(key, at, jnp.int32(seen), micro, size)
-        chex.assert_trees_all_equal(rows, batches(key, jnp.int32(seen), 1, micro, size)[0])
 
 
 def test_micro_batches_are_one_batch(tmp_path):
@@ -65,14 +56,11 @@ def test_batch_statistics_are_the_means_of_those_of_the_micro_batches(tmp_path):
     rows = np.asarray(batches(order, jnp.int32(0), 1, 32, 600)[0]).reshape(2, 16)
     found = [
         built.model.apply(
-            {"params": start["params"], "batch_stats": start["batch_stats"]},
-            built.task.splits["train"][0][part],
-            train=True,
-            mutable=["batch_stats"],
-        )[1]["batch_stats"]
+            start["params"], start["rest"], built.task.splits["train"].inputs[part], jax.random.key(0), train=True
+        )[1]
         for part in rows
     ]
-    chex.assert_trees_all_close(after["batch_stats"], jax.tree.map(lambda a, b: (a + b) / 2, *found), rtol=1e-5)
+    chex.assert_trees_all_close(after["rest"], jax.tree.map(lambda a, b: (a + b) / 2, *found), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -98,10 +86,10 @@ def test_random_sizes_are_drawn_from_the_step_alone(tmp_path):
     np.testing.assert_allclose(whole[1]["loss"], cut[1]["loss"], rtol=1e-6)
     # The first batch is the head of the stream.
     _, _, order = jax.random.split(jax.random.key(0), 3)
-    (inputs, targets), seen = built.task.splits["train"], int(whole[1]["batch"][0])
+    (inputs, targets, _), seen = built.task.splits["train"], int(whole[1]["batch"][0])
     rows = np.asarray(batches(order, jnp.int32(0), 1, seen, 600)[0])
-    outputs = built.model.apply({"params": built.start()["params"]}, inputs[rows], train=False)
-    np.testing.assert_allclose(built.task.loss(outputs, targets[rows]).mean(), whole[1]["loss"][0], rtol=1e-5)
+    outputs = built.model.apply(built.start()["params"], {}, inputs[rows])[0]
+    np.testing.assert_allclose(built.task.loss.of(outputs, targets[rows]).mean(), whole[1]["loss"][0], rtol=1e-5)
 
 
 def test_all_sizes_share_one_trace(tmp_path):
@@ -153,7 +141,7 @@ def test_numbers_of_a_policy_are_traced(tmp_path):
     built = experiment(tmp_path, f"train.batch={table}")
     program = Program(built, ("train.batch.size.factor",))
     for factor, last in ((1.5, 64), (1.0, 16)):
-        resolved = tables.with_values(built.config, {"train.batch.size.factor": factor})
+        resolved = config.with_values(built.config, {"train.batch.size.factor": factor})
         _, logs, _ = program.run(resolved, program.start(resolved), 5)
         assert logs["batch"][-1] == last
     assert len(program._compiled) == 1
@@ -201,7 +189,7 @@ def test_touched_rows_are_not_added_up():
 
 
 def test_a_size_that_is_no_number_is_the_smallest():
-    table = tables.Growing(use="growing", micro=8, max=64, size={"use": "constant", "value": 1.0})
-    policy = policy_of(tables.Train(steps=1, batch=table))
+    table = Growing(use="growing", micro=8, max=64, size={"use": "constant", "value": 1.0})
+    policy = policy_of(Train(steps=1, batch=table))
     found = [int(policy._rounded(jnp.float32(x))) for x in (np.nan, -np.inf, np.inf, 20.0, 21.0)]
     assert found == [1, 1, 8, 2, 3]

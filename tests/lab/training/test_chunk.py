@@ -8,10 +8,12 @@ import small_runs
 
 import optchain as oc
 from optchain.lab.data.batches import batches
+from optchain.lab.models import tables
 from optchain.lab.models.network import convolve, kernel_initializer
-from optchain.lab.settings import config, tables
-from optchain.lab.training.chunk import Setting, make_chunk, models
+from optchain.lab.runs import config
+from optchain.lab.training.chunk import Setting, make_chunk
 from optchain.lab.training.experiment import build
+from optchain.lab.training.scoring import models
 
 
 def experiment(tmp_path, *sets):
@@ -33,18 +35,20 @@ def test_a_chunk_equals_a_plain_python_loop(tmp_path):
     """The same steps one after the other, uncompiled, with optax's own update and apply_updates."""
     built = experiment(tmp_path)
     carry, logs = chunked(built, [8])
-    plain, (inputs, targets) = built.start(), built.task.splits["train"]
+    plain, (inputs, targets, _) = built.start(), built.task.splits["train"]
     _, dropout, order = jax.random.split(jax.random.key(0), 3)
-    params, stats, state, losses = plain["params"], plain["batch_stats"], plain["opt_state"], []
+    params, stats, state, losses = plain["params"], plain["rest"], plain["opt_state"], []
     update = jax.jit(built.tx.update)
     for step in range(8):
         rows = np.asarray(batches(order, jnp.int32(32 * step), 1, 32, len(inputs))[0])
 
         def loss(params, step=step, rows=rows, stats=stats):
-            rngs = {"dropout": jax.random.fold_in(dropout, step)}
-            variables = {"params": params, "batch_stats": stats}
-            outputs, new = built.model.apply(variables, inputs[rows], train=True, rngs=rngs, mutable=["batch_stats"])
-            return built.task.loss(outputs, targets[rows]).mean(), new["batch_stats"]
+            rngs = {"dropout": jax.random.fold_in(jax.random.fold_in(dropout, step), 1)}
+            variables = {"params": params, **stats}
+            outputs, new = built.model.module.apply(
+                variables, inputs[rows], train=True, rngs=rngs, mutable=["batch_stats"]
+            )
+            return built.task.loss.of(outputs, targets[rows]).mean(), new
 
         (value, stats), grads = jax.value_and_grad(loss, has_aux=True)(params)
         updates, state = update(grads, state, params)
@@ -52,7 +56,7 @@ def test_a_chunk_equals_a_plain_python_loop(tmp_path):
         losses.append(float(value))
     np.testing.assert_allclose(logs["loss"], losses, rtol=1e-5)
     chex.assert_trees_all_close(carry["params"], params, rtol=1e-4, atol=1e-5)
-    chex.assert_trees_all_close(carry["batch_stats"], stats, rtol=1e-4, atol=1e-5)
+    chex.assert_trees_all_close(carry["rest"], stats, rtol=1e-4, atol=1e-5)
     assert int(carry["step"]) == 8 and int(oc.metrics(carry["opt_state"])["step"]) == 8
 
 
@@ -100,7 +104,7 @@ def test_convolve_is_the_convolution_of_nn_conv(size):
     ],
 )
 def test_initializers_have_their_scale(name, scale, deviation):
-    table = tables.Model(initializer=name, initializer_scale=scale)
+    table = tables.Network(initializer=name, initializer_scale=scale)
     kernel = kernel_initializer(table)(jax.random.key(0), (200, 400))
     assert float(kernel.std()) == pytest.approx(deviation, rel=0.15 if name == "truncated_normal" else 0.02)
     assert abs(float(kernel.mean())) < 0.01 * deviation + 1e-3

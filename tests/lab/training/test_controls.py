@@ -9,10 +9,9 @@ import small_runs
 
 from optchain.lab.base.errors import InputError
 from optchain.lab.reports.report import summary, write
-from optchain.lab.runs import run
+from optchain.lab.runs import config, run
 from optchain.lab.runs.control import Orders, parse
 from optchain.lab.runs.logs import read
-from optchain.lab.settings import config
 from optchain.lab.training.evaluate import restore
 from optchain.lab.training.experiment import build
 from optchain.lab.training.progress import Quiet
@@ -262,10 +261,10 @@ def test_snapshots_are_kept_scored_and_averaged(tmp_path):
     result = trainer.run.result
     assert [kept["step"] for kept in result["snapshots"]] == [40, 80, 120]
     assert result["snapshots"][-1]["scores"]["validation"] == result["scores"]["validation"]
-    built, (inputs, targets) = trainer.experiment, trainer.experiment.task.splits["test"]
+    built, (inputs, targets, _) = trainer.experiment, trainer.experiment.task.splits["test"]
     like = restore(trainer.run).models
     each = [trainer.snapshots.restore(step, like)["parameters"] for step in (40, 80, 120)]
-    outputs = [np.asarray(built.model.apply(one, inputs, train=False), np.float64)[:, 0] for one in each]
+    outputs = [np.asarray(built.model.apply(one["params"], one["rest"], inputs)[0], np.float64)[:, 0] for one in each]
     likely = np.mean([1 / (1 + np.exp(-logits)) for logits in outputs], axis=0)
     together = result["ensemble"]["test"]["parameters"]
     assert together["loss"] == pytest.approx(-np.log(np.where(targets, likely, 1 - likely)).mean(), rel=1e-5)

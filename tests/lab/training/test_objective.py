@@ -10,17 +10,23 @@ import pytest
 import small_runs
 
 from optchain.lab.base.errors import InputError
-from optchain.lab.data.tasks.classification import of_many, of_two
-from optchain.lab.settings import config
-from optchain.lab.settings.regularizers import Loss
+from optchain.lab.models.losses import CrossEntropy, Huber
+from optchain.lab.runs import config
 from optchain.lab.training.chunk import Setting, make_chunk, make_start
 from optchain.lab.training.experiment import build
-from optchain.lab.training.objective import Objective, huber, penalty
+from optchain.lab.training.objective import Objective, penalty
 
 DRAW = np.random.default_rng(2)
 LOGITS = DRAW.normal(0, 2, (50, 4)).astype(np.float32)
 TARGETS = DRAW.choice(4, 50, p=[0.6, 0.2, 0.15, 0.05]).astype(np.int32)
-FOUR, TWO = (types.SimpleNamespace(**fields) for fields in (of_many("class", list("abcd")), of_two("class")))
+FOUR, TWO = (types.SimpleNamespace(classes=count) for count in (4, 2))
+
+
+def Loss(**changes):  # noqa: N802, a table
+    return CrossEntropy(**changes)
+
+
+PLAIN = Loss().of
 
 
 def value(table, task=FOUR, outputs=LOGITS, targets=TARGETS, params=None):
@@ -35,7 +41,7 @@ def log_softmax(logits):
 
 
 def test_without_changes_it_is_the_loss_of_the_task_to_the_bit():
-    assert value(Loss()) == float(FOUR.loss(jnp.asarray(LOGITS), jnp.asarray(TARGETS)).mean())
+    assert value(Loss()) == float(PLAIN(jnp.asarray(LOGITS), jnp.asarray(TARGETS)).mean())
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -49,7 +55,7 @@ def test_smoothing_and_focal_follow_their_formula(smoothing, focal):
 
 def test_the_gradient_of_the_focal_loss_is_finite_where_the_model_is_sure():
     gradient = jax.grad(
-        lambda logits: Objective(FOUR, Loss(focal=0.5), jnp.zeros(1, int))._of(logits, jnp.zeros(1, int)).sum()
+        lambda logits: Objective(FOUR, Loss(focal=0.5), jnp.zeros(1, int)).of(logits, jnp.zeros(1, int), {})
     )(jnp.array([[200.0, 0, 0, 0]]))
     assert np.isfinite(gradient).all()
 
@@ -66,7 +72,7 @@ def test_class_weights_and_priors_are_counted_from_the_training_targets():
 
 def test_one_output_is_the_logit_of_the_second_class():
     outputs, targets = LOGITS[:, :1], (TARGETS > 0).astype(np.int32)
-    plain = float(TWO.loss(jnp.asarray(outputs), targets).mean())
+    plain = float(PLAIN(jnp.asarray(outputs), targets).mean())
     assert value(Loss(focal=0.0), TWO, outputs, targets) == pytest.approx(plain, rel=1e-5)
     chances = 1 / (1 + np.exp(-outputs[:, 0].astype(np.float64)))
     smooth = 0.9 * targets + 0.05
@@ -86,7 +92,7 @@ def test_mixup_mixes_inputs_as_it_mixes_losses(alpha):
     found = (np.asarray(mixed) - float(own.share) * np.asarray(inputs)) / float(other.share)
     partners = np.abs(found[:, None] - np.asarray(inputs)[None]).max(-1).argmin(1)
     assert sorted(partners) == list(range(50)) and (TARGETS[partners] == other.targets).all()
-    losses = [float(FOUR.loss(jnp.asarray(LOGITS), targets).mean()) for targets in (own.targets, other.targets)]
+    losses = [float(PLAIN(jnp.asarray(LOGITS), targets).mean()) for targets in (own.targets, other.targets)]
     expected = own.share * losses[0] + other.share * losses[1]
     assert float(objective(jnp.asarray(LOGITS), [own, other], {})) == pytest.approx(float(expected), rel=1e-5)
     beta = np.random.default_rng(0).beta(alpha, alpha, 100_000)
@@ -109,8 +115,10 @@ def test_a_traced_mixup_of_zero_mixes_nothing():
 def test_huber_is_the_square_and_then_its_tangent():
     errors = np.array([-3.0, -1.0, 0.5, 1.5])
     expected = np.where(np.abs(errors) <= 1.5, errors**2, 3 * np.abs(errors) - 2.25)
-    np.testing.assert_allclose(huber(jnp.asarray(errors), 1.5), expected, rtol=1e-6)
-    np.testing.assert_allclose(jax.vmap(jax.grad(huber), (0, None))(jnp.asarray(errors), 1.5), [-3, -2, 1, 3])
+    huber = Huber(bound=1.5)
+    found, gradients = jax.value_and_grad(lambda x: huber.of(x, jnp.zeros(4)).sum())(jnp.asarray(errors))
+    np.testing.assert_allclose(found, expected.sum(), rtol=1e-6)
+    np.testing.assert_allclose(gradients, [-3, -2, 1, 3])
 
 
 def test_penalties_are_of_kernels_unless_others_are_named():
@@ -144,7 +152,7 @@ def test_a_sweep_under_vmap_equals_separate_runs(tmp_path):
         "loss.l1": [1e-3, 0.0],
     }
     swept = {key: jnp.array(values) for key, values in numbers.items()}
-    together = losses(small(tmp_path), Setting(jnp.zeros(2, int), swept))
+    together = losses(small(tmp_path, "loss.use=cross_entropy"), Setting(jnp.zeros(2, int), swept))
     for i in range(2):
         sets = [f"{key}={values[i]}" for key, values in numbers.items()]
         alone = losses(small(tmp_path, *sets), Setting(jnp.zeros(1, int)))[0]
@@ -155,14 +163,20 @@ def test_a_sweep_under_vmap_equals_separate_runs(tmp_path):
 @pytest.mark.parametrize(
     "sets, message",
     [
-        (["augment.shift=1.0"], "augment.shift: the inputs of task 'circles' are no images"),
+        (["augment.shift=1.0"], "augment.shift: the inputs of the task are no images"),
         (["augment.rotate=-1.0"], "augment.rotate: got -1.0; input should be greater than or equal to 0"),
         (["augment.shfit=1.0"], "augment.shfit: unknown key; did you mean 'shift'?"),
         (["loss.label_smooth=0.1"], "loss.label_smooth: unknown key; did you mean 'label_smoothing'?"),
-        (["loss.huber=1.0"], "loss.huber: the loss of task 'circles' is no squared error"),
+        (["loss.bound=1.0"], "loss.use: got 'huber', but the targets are classes; expected 'cross_entropy'"),
         (["loss.l1=0.1", "loss.penalized=*/kernle"], "'*/kernle' matches no parameter"),
-        (["task={use='linear'}", "loss.focal=1.0"], "loss.focal: the targets of task 'linear' are no classes"),
-        (["task={use='linear'}", "train.sampling=balanced"], "train.sampling: the targets of task 'linear' are no"),
+        (
+            ["task={use='experiments.tasks.linear:linear'}", "loss.focal=1.0"],
+            "loss.use: got 'cross_entropy', but the targets are real numbers; expected 'squared'",
+        ),
+        (
+            ["task={use='experiments.tasks.linear:linear'}", "train.sampling=balanced"],
+            "train.sampling: the targets of the task are no",
+        ),
         (["train.sampling=balanecd"], "train.sampling: got 'balanecd'; did you mean 'balanced'?"),
     ],
 )
@@ -173,7 +187,7 @@ def test_what_does_not_fit_is_named(tmp_path, sets, message):
 
 
 def test_a_class_without_examples_has_no_prior(tmp_path):
-    sets = ["task={use='tabular', data='iris'}", "loss.logit_adjustment=1.0"]
+    sets = ["task={use='experiments.tasks.tabular:Tabular', data='iris'}", "loss.logit_adjustment=1.0"]
     drop = "preprocess={only={use='drop_outliers', by='z_score', limit=1.0}}"
     assert set(np.unique(small(tmp_path, *sets).task.splits["train"][1])) == {0, 1, 2}
     with pytest.raises(InputError, match="loss.logit_adjustment: there is no training example of class 0"):

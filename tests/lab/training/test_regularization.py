@@ -7,7 +7,8 @@ import small_runs
 
 from optchain.lab.base.errors import InputError
 from optchain.lab.comparison.tables import Comparison
-from optchain.lab.settings import config, tables
+from optchain.lab.runs import config
+from optchain.lab.runs import config as tables
 from optchain.lab.training.chunk import Setting, make_chunk
 from optchain.lab.training.experiment import build
 
@@ -42,7 +43,7 @@ def test_an_l1_penalty_shrinks_kernels(tmp_path, free):
 
 def test_a_penalty_is_not_for_a_table_whose_rows_are_updated_where_looked_up():
     path = small_runs.ROOT / "configs" / "embedding" / "adam.toml"
-    sets = ["task={use='embedding', examples=400, ids=50}", "loss.l2=0.1"]
+    sets = ["task={use='experiments.tasks.embedding:Clicks', examples=400, ids=50}", "loss.l2=0.1"]
     _, (_, logs) = trained(path, *sets, "train={steps=2, batch=4}", steps=2)  # of kernels it may be
     assert np.isfinite(logs["loss"]).all()
     with pytest.raises(InputError, match="loss.penalized: the optimizer updates rows of 'embed/embedding'; expected"):
@@ -68,7 +69,7 @@ def test_a_comparison_hands_them_to_its_runs(keys):
     contender = {"space": {"learning_rate": {"use": "choice", "values": [0.1]}}, "chain": link}
     comparison = Comparison.model_validate(
         {
-            "task": {"use": "circles", "validation": 100},
+            "task": {"use": "experiments.tasks.circles:circles", "validation": 100},
             "model": {"hidden": [4]},
             "train": {"steps": 10, "batch": 8},
             "search": {"sampler": "grid"},

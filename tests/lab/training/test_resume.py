@@ -16,9 +16,8 @@ import optchain as oc
 from optchain.lab.base.errors import InputError
 from optchain.lab.commands.main import main
 from optchain.lab.reports.report import write
-from optchain.lab.runs import run
+from optchain.lab.runs import config, run
 from optchain.lab.runs.logs import read
-from optchain.lab.settings import config
 from optchain.lab.training.evaluate import restore
 from optchain.lab.training.experiment import build
 from optchain.lab.training.train import Trainer

@@ -13,9 +13,8 @@ from tiers import one_of_each
 import optchain as oc
 from optchain.lab.comparison.tables import Comparison
 from optchain.lab.reports.report import write
-from optchain.lab.runs import run
+from optchain.lab.runs import config, run
 from optchain.lab.runs.logs import read
-from optchain.lab.settings import config
 from optchain.lab.training.experiment import build
 from optchain.lab.training.train import Trainer
 from optchain.lab.tuning import space

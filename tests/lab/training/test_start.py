@@ -9,13 +9,13 @@ import small_runs
 
 from optchain.lab.base.errors import InputError
 from optchain.lab.commands.main import main
+from optchain.lab.runs import config
 from optchain.lab.runs.logs import read
 from optchain.lab.runs.run import Run
-from optchain.lab.settings import config
-from optchain.lab.training.chunk import models
 from optchain.lab.training.evaluate import restore
 from optchain.lab.training.experiment import build
 from optchain.lab.training.program import Program
+from optchain.lab.training.scoring import models
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_patterns_choose(tmp_path, source):
     np.testing.assert_array_equal(carry["params"]["Dense_0"]["kernel"], learned["Dense_0"]["kernel"])
     np.testing.assert_array_equal(carry["params"]["Dense_1"]["kernel"], fresh["params"]["Dense_1"]["kernel"])
     chex.assert_trees_all_equal(carry["params"]["Block_0"], fresh["params"]["Block_0"])
-    chex.assert_trees_all_equal(carry["batch_stats"], fresh["batch_stats"])
+    chex.assert_trees_all_equal(carry["rest"], fresh["rest"])
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,8 @@ from scipy import stats
 
 from optchain.lab.base.errors import InputError
 from optchain.lab.reports.report import write
-from optchain.lab.runs import run
+from optchain.lab.runs import config, run
 from optchain.lab.runs.logs import Logs, read
-from optchain.lab.settings import config
 from optchain.lab.training.evaluate import read_rows, restore
 from optchain.lab.training.experiment import build
 from optchain.lab.training.train import Trainer

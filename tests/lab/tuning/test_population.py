@@ -7,8 +7,8 @@ import small_studies
 
 from optchain.lab.base.signals import Interrupted
 from optchain.lab.commands.main import main
+from optchain.lab.runs import config
 from optchain.lab.runs.run import Run
-from optchain.lab.settings import config
 from optchain.lab.training.evaluate import scores_of
 from optchain.lab.tuning.outcome import _ends
 from optchain.lab.tuning.population import Population

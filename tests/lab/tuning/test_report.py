@@ -13,8 +13,8 @@ import pytest
 from scipy import stats
 
 from optchain.lab.commands.main import main
+from optchain.lab.runs import config
 from optchain.lab.runs.logs import Logs
-from optchain.lab.settings import config
 from optchain.lab.tuning.best_so_far import best_so_far, expected_least, least_interval
 from optchain.lab.tuning.claims import run_folder
 from optchain.lab.tuning.importance import importances
@@ -35,7 +35,7 @@ fresh = 2
 "optimizer.b2" = { use = "choice", values = [0.9, 0.99] }
 
 [task]
-use = "circles"
+use = "experiments.tasks.circles:circles"
 validation = 200
 test = 200
 

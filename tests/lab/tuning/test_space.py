@@ -78,7 +78,7 @@ def test_ranges_that_are_none_are_errors(table, message):
 KIND = {"use": "choice", "values": ["adam", "sgd"]}
 RATE = {"use": "log", "low": 1e-4, "high": 1e-1, "path": "optimizer.learning_rate"}
 BASE = {
-    "task": {"use": "circles", "validation": 200},
+    "task": {"use": "experiments.tasks.circles:circles", "validation": 200},
     "model": {"hidden": [8]},
     "train": {"steps": 10, "batch": 32},
     "optimizer": {"use": "adam", "learning_rate": 1e-3},
@@ -94,7 +94,7 @@ BASE = {
         ({"search": {"sampler": "grid"}}, "needs points"),
         ({"search": {"sampler": "grid", "trials": 3}}, "its own number"),
         ({"search": {"trials": 3, "lanes": 4}}, "search.lanes is for parallel = 'vmap'"),
-        ({"task": {"use": "circles"}}, "judge the trials"),
+        ({"task": {"use": "experiments.tasks.circles:circles"}}, "judge the trials"),
         ({"space": {"x": {"use": "choice", "values": [1, 2], "when": {"y": 1}}}}, "does not come before it"),
         ({"space": {"train.seed": {"use": "int", "low": 0, "high": 9}}}, "a seed of its own; search.seeds"),
         ({"space": {"n": {"use": "int", "path": "task.validation", "low": 1, "high": 9}}}, "cannot be compared"),

@@ -17,9 +17,8 @@ from tiers import one_of_each
 from optchain.lab.base.errors import InputError
 from optchain.lab.base.signals import Interrupted
 from optchain.lab.commands.main import main
-from optchain.lab.runs import run
+from optchain.lab.runs import config, run
 from optchain.lab.runs.logs import read
-from optchain.lab.settings import config
 from optchain.lab.training.evaluate import scores_of
 from optchain.lab.training.experiment import build
 from optchain.lab.training.progress import Quiet

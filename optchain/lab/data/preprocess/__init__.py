@@ -2,16 +2,18 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Annotated, NamedTuple, Union
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-from pydantic import Field
 
 from optchain.lab.base.errors import InputError
-from optchain.lab.data.preprocess import distribution, filters, missing, outliers, scaling, selection
+from optchain.lab.data.preprocess import categories, distribution, filters, missing, outliers, scaling, selection
 from optchain.lab.data.preprocess.step import Step, Transform
+from optchain.lab.settings.kinds import Kinds
+from optchain.lab.settings.table import Table
 
 KINDS = (
+    categories.OneHot,
     missing.Impute,
     missing.DropMissing,
     outliers.DropOutliers,
@@ -25,8 +27,10 @@ KINDS = (
     distribution.Power,
     selection.Select,
 )
-STEPS = {kind.model_fields["use"].annotation.__args__[0]: kind for kind in KINDS}  # by the name in `use`
-AnyStep = Annotated[Union[KINDS], Field(discriminator="use")]  # noqa: UP007, they are not written out twice
+STEPS: dict[str, type[Table]] = {
+    kind.model_fields["use"].annotation.__args__[0]: kind for kind in KINDS
+}  # by the name in `use`
+AnyStep = Annotated[Any, Kinds("preprocess", STEPS, Step)]
 
 
 class Preparation(NamedTuple):

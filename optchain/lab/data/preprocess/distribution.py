@@ -13,7 +13,7 @@ from optchain.lab.data.preprocess.step import Fitted, Step, flat
 class Quantile(Step):
     """Each value becomes its quantile among the training rows, or that quantile of the normal distribution."""
 
-    use: Literal["quantile"]
+    use: Literal["quantile"] = "quantile"
     to: Literal["normal", "uniform"] = "uniform"
     quantiles: int = Field(default=100, ge=2)  # that are kept, no more than there are training rows
 
@@ -27,7 +27,7 @@ class Quantile(Step):
 class Power(Step):
     """A power of each feature, the one that makes it most like normal, then standardized."""
 
-    use: Literal["power"]
+    use: Literal["power"] = "power"
     by: Literal["box_cox", "yeo_johnson"] = "yeo_johnson"
 
     def fit(self, inputs: np.ndarray, targets: np.ndarray) -> Fitted:

@@ -16,7 +16,7 @@ from optchain.lab.data.preprocess.step import Fitted, Step, require_complete
 class MedianFilter(Step):
     """Each value becomes the median of the `size` neighbours around it, in images of `size` x `size`."""
 
-    use: Literal["median_filter"]
+    use: Literal["median_filter"] = "median_filter"
     size: PositiveInt = 3
 
     @model_validator(mode="after")
@@ -34,7 +34,7 @@ class MedianFilter(Step):
 class GaussianFilter(Step):
     """A mean of the neighbours, weighted by a Gaussian whose standard deviation is `sigma` features or pixels."""
 
-    use: Literal["gaussian_filter"]
+    use: Literal["gaussian_filter"] = "gaussian_filter"
     sigma: PositiveFloat = 1.0
 
     def fit(self, inputs: np.ndarray, targets: np.ndarray) -> Fitted:
@@ -46,7 +46,7 @@ class GaussianFilter(Step):
 class Savgol(Step):
     """A polynomial fitted to the `window` values around each: the filter of Savitzky and Golay, for vectors."""
 
-    use: Literal["savgol"]
+    use: Literal["savgol"] = "savgol"
     window: PositiveInt = 5
     order: NonNegativeInt = 2
 

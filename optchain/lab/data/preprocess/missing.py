@@ -12,7 +12,7 @@ from optchain.lab.data.preprocess.step import Fitted, Step, flat, missing
 class Impute(Step):
     """A missing value becomes what its feature has in the training rows: the mean, the median or the mode."""
 
-    use: Literal["impute"]
+    use: Literal["impute"] = "impute"
     by: Literal["mean", "median", "most_frequent"] = "mean"
 
     def fit(self, inputs: np.ndarray, targets: np.ndarray) -> Fitted:
@@ -26,7 +26,7 @@ class Impute(Step):
 class DropMissing(Step):
     """Training rows that miss a value are left out. Any other row has to be answered, and so may miss none."""
 
-    use: Literal["drop_missing"]
+    use: Literal["drop_missing"] = "drop_missing"
 
     def fit(self, inputs: np.ndarray, targets: np.ndarray) -> Fitted:
         return Fitted(_complete, ~missing(inputs))

@@ -32,7 +32,7 @@ class Bounded(Step):
 class DropOutliers(Bounded):
     """Training rows with a value beyond the bounds are left out; all other rows stay as they are."""
 
-    use: Literal["drop_outliers"]
+    use: Literal["drop_outliers"] = "drop_outliers"
 
     def fit(self, inputs: np.ndarray, targets: np.ndarray) -> Fitted:
         low, high = self.bounds(inputs)
@@ -43,7 +43,7 @@ class DropOutliers(Bounded):
 class ClipOutliers(Bounded):
     """Values beyond the bounds, in any row, become the bound."""
 
-    use: Literal["clip_outliers"]
+    use: Literal["clip_outliers"] = "clip_outliers"
 
     def fit(self, inputs: np.ndarray, targets: np.ndarray) -> Fitted:
         low, high = self.bounds(inputs)

@@ -16,7 +16,7 @@ class Standardize(Step):
     that are not would outweigh all others.
     """
 
-    use: Literal["standardize"]
+    use: Literal["standardize"] = "standardize"
     per: Per = "feature"
 
     def fit(self, inputs: np.ndarray, targets: np.ndarray) -> Fitted:
@@ -27,7 +27,7 @@ class Standardize(Step):
 class MinMax(Step):
     """The least value of the training rows becomes `low` and the greatest `high`; other rows may lie beyond."""
 
-    use: Literal["min_max"]
+    use: Literal["min_max"] = "min_max"
     per: Per = "feature"
     low: float = 0.0
     high: float = 1.0

@@ -21,7 +21,7 @@ class Select(Step):
     `standardize` first.
     """
 
-    use: Literal["select"]
+    use: Literal["select"] = "select"
     k: PositiveInt
     by: Literal["anova", "chi2", "l1", "rfe"] = "anova"
 

@@ -1,32 +1,32 @@
 """Click-through: examples of a few ids each, most of them rare, generated; whether they are clicked on."""
 
+import dataclasses
+
 import numpy as np
 
-from optchain.lab.data.task import Task, split
-from optchain.lab.data.tasks.classification import of_two
-from optchain.lab.settings import tables
+from optchain import lab
 
 FIELDS = 8  # ids of an example, each from a range of its own
 FACTORS = 4  # of the hidden vectors whose inner products decide
 
 
-def load(table: tables.Task) -> Task:
+@dataclasses.dataclass(frozen=True)
+class Clicks:
     """Ids, int32[n, 8], and whether each example was clicked on.
 
     In every field the n-th id is drawn about 1 / n as often as the first. Behind each id stand a number and a vector,
     normal, and an example is clicked on with a probability whose logit is the sum of the numbers and of the inner
     products of all pairs of vectors: a factorization machine, which the network has to find.
     """
-    ids, clicked = generate(table.examples or 0, table.ids or 0, table.seed)
-    splits, rows = split(ids, clicked, table, stratify=False)
-    return Task(
-        splits=splits,
-        rows=rows,
-        prepare=lambda raw: np.asarray(raw, np.int32),
-        shape=(FIELDS,),
-        ids=table.ids,
-        **of_two("clicks"),
-    )
+
+    examples: int  # in all
+    ids: int  # of which the embedding has a row each
+    seed: int = 0
+
+    def load(self) -> lab.Examples:
+        """The examples, of which a table has a row for each id."""
+        ids, clicked = generate(self.examples, self.ids, self.seed)
+        return lab.Examples(ids, clicked, labels=[0, 1], names=("clicks",), ids=self.ids, steps=None, stratify=False)
 
 
 def generate(examples: int, ids: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

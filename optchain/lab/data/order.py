@@ -1,0 +1,82 @@
+"""The order in which examples are seen: which row stands at a position, without an array of the epoch.
+
+The epochs are laid end to end. Each is a permutation of the rows, drawn from the seed and the number of the epoch: a
+Feistel network, which permutes the numbers below a power of 4, applied again while its result is not a row (cycle
+walking). All arithmetic is in uint32, so `numpy` on the host and `jax.numpy` on the device give the same bits.
+
+References:
+    Luby and Rackoff, "How to construct pseudorandom permutations from pseudorandom functions", 1988.
+    Black and Rogaway, "Ciphers with arbitrary finite domains", 2002, section 4 (cycle walking).
+"""
+
+from types import ModuleType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+ROUNDS = 10  # of the network; with 6 the order of a dozen rows is visibly biased
+GOLDEN = 0x9E3779B9  # 2**32 over the golden ratio: its multiples keep the rounds apart
+
+Array = Any  # of NumPy or of JAX
+
+
+def seed_of(key: jax.Array) -> jax.Array:
+    """The seed of an order, u32, from a random key; `numpy.uint32` of it serves the host."""
+    return jax.random.bits(key, dtype=jnp.uint32)
+
+
+def rows(seed: Array, first: Array | int, count: int, size: int, xp: ModuleType) -> Array:
+    """The rows at the positions from `first` on, as i32[count]; the time and the memory do not depend on the position.
+
+    Args:
+        seed: u32, the same for a whole run; may be traced.
+        first: the first position, from 0 to 2**32 - count; may be traced.
+        count: how many positions, static.
+        size: examples per epoch, static.
+        xp: `numpy` or `jax.numpy`, which computes them.
+
+    Raises:
+        ValueError: if `size` is not from 1 to 2**31 - 1.
+    """
+    if not 1 <= size < 2**31:
+        raise ValueError(f"order of examples: got size = {size}; expected 1 <= size < 2**31")
+    positions = xp.asarray(first, xp.uint32) + xp.arange(count, dtype=xp.uint32)
+    epochs, places = positions // np.uint32(size), positions % np.uint32(size)
+    keys = _mixed(_mixed(epochs) ^ xp.asarray(seed, xp.uint32))
+    half = max(1, ((size - 1).bit_length() + 1) // 2)
+    walked = _walked_by_jax if xp is jnp else _walked_by_numpy
+    return walked(places, keys, size, half).astype(xp.int32)
+
+
+def _permuted(numbers: Array, keys: Array, half: int) -> Array:
+    """A permutation of the numbers below 4**half for each key: the Feistel network."""
+    mask = np.uint32((1 << half) - 1)
+    left, right = numbers >> np.uint32(half), numbers & mask
+    for i in range(1, ROUNDS + 1):
+        left, right = right, left ^ (_mixed(right ^ (keys + np.uint32(GOLDEN * i % 2**32))) & mask)
+    return left << np.uint32(half) | right
+
+
+def _mixed(x: Array) -> Array:
+    """The finalizer of MurmurHash3: a permutation of the uint32s in which each bit depends on all bits."""
+    x = (x ^ x >> np.uint32(16)) * np.uint32(0x85EBCA6B)
+    x = (x ^ x >> np.uint32(13)) * np.uint32(0xC2B2AE35)
+    return x ^ x >> np.uint32(16)
+
+
+def _walked_by_jax(places: jax.Array, keys: jax.Array, size: int, half: int) -> jax.Array:
+    """The first row that each place leads to. Each walk ends: its cycle comes back to the place, which is a row."""
+    return jax.lax.while_loop(
+        lambda found: (found >= size).any(),
+        lambda found: jnp.where(found >= size, _permuted(found, keys, half), found),
+        _permuted(places, keys, half),
+    )
+
+
+def _walked_by_numpy(places: np.ndarray, keys: np.ndarray, size: int, half: int) -> np.ndarray:
+    found = _permuted(places, keys, half)
+    while len(outside := np.flatnonzero(found >= size)):
+        found[outside] = _permuted(found[outside], keys[outside], half)
+    return found

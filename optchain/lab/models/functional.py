@@ -1,0 +1,172 @@
+"""One interface for the modules of flax.linen and of nnx: two pure functions."""
+
+import dataclasses
+import inspect
+import zlib
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from optchain.lab.base.errors import InputError
+
+# What a module calls the argument that says whether it trains, and the value of it that means that it does.
+MODES = {"train": True, "training": True, "is_training": True, "deterministic": False, "use_running_average": False}
+
+FILTERS = (nnx.Param, nnx.RngState, nnx.Intermediate, nnx.Variable, ...)
+
+
+class Model(Protocol):
+    """A network as functions of its parameters and of the rest that it carries from step to step, such as statistics
+    of batches."""
+
+    def init(self, key: jax.Array, inputs: Any) -> tuple[Any, Any]:
+        """The parameters and the rest before the first step."""
+        ...
+
+    def apply(
+        self, params: Any, rest: Any, inputs: Any, key: jax.Array | None = None, train: bool = False
+    ) -> tuple[Any, Any, Any]:
+        """The outputs, the rest after it, and what the module itself adds to the loss.
+
+        Args:
+            params: parameters.
+            rest: the rest.
+            inputs: of a batch, as the task has them.
+            key: from which all random numbers of the call are drawn; of no use unless it trains.
+            train: whether it trains.
+        """
+        ...
+
+
+class _Call:
+    """How a module is called: with all inputs or with their parts, by name or by place; and what tells it to train."""
+
+    def __init__(self, module: Any) -> None:
+        parameters = list(inspect.signature(type(module).__call__).parameters.values())[1:]
+        modes = [p.name for p in parameters if p.name in MODES]
+        if len(modes) > 1:
+            raise InputError(f"model: {type(module).__name__} takes {' and '.join(modes)}; expected one of them")
+        self.module, self.mode = module, modes[0] if modes else None
+        kinds = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+        self.spread = any(p.kind in kinds for p in parameters)
+        self.names = {p.name: p.default is p.empty for p in parameters if p.name not in MODES and p.kind not in kinds}
+
+    def __call__(self, function: Callable[..., Any], inputs: Any, train: bool, **more: Any) -> Any:
+        if self.mode is not None:
+            more = more | {self.mode: train == MODES[self.mode]}
+        if len(self.names) == 1 and not self.spread:
+            return function(inputs, **more)
+        if isinstance(inputs, dict):
+            self._require_named(inputs)
+            return function(**inputs, **more)
+        return function(*inputs, **more) if isinstance(inputs, tuple | list) else function(inputs, **more)
+
+    def _require_named(self, inputs: dict[str, Any]) -> None:
+        unknown = [name for name in inputs if name not in self.names and not self.spread]
+        lacking = [name for name, needed in self.names.items() if needed and name not in inputs]
+        if unknown or lacking:
+            has, takes = ", ".join(inputs), ", ".join(self.names)
+            raise InputError(f"model: {type(self.module).__name__} takes {takes}; the inputs of the task are {has}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Linen:
+    """A module of flax.linen. Each of its collections but the parameters is carried; what it sows into `losses` is
+    added to the loss."""
+
+    module: nn.Module
+
+    def init(self, key: jax.Array, inputs: Any) -> tuple[Any, Any]:
+        def variables(key: jax.Array) -> Any:
+            init = lambda *args, **more: self.module.init(_streams(key), *args, **more)  # noqa: E731
+            return nn.meta.unbox(_Call(self.module)(init, inputs, True))  # what only training makes too
+
+        made = variables(key)
+        params = made.pop("params", {})
+        rest = {name: x for name, x in made.items() if name not in ("losses", "intermediates")}
+        # A collection that grows with every call, as one that is sown into, is nothing to be carried.
+        after = jax.eval_shape(lambda: self.apply(params, rest, inputs, key, train=True)[1])
+        same = [name for name in rest if jax.tree.structure(after[name]) == jax.tree.structure(rest[name])]
+        return params, {name: rest[name] for name in same}
+
+    def apply(
+        self, params: Any, rest: Any, inputs: Any, key: jax.Array | None = None, train: bool = False
+    ) -> tuple[Any, Any, Any]:
+        variables = {"params": params, **rest}
+        call = _Call(self.module)
+        if not train or key is None:
+            apply = lambda *args, **more: self.module.apply(variables, *args, **more)  # noqa: E731
+            return call(apply, inputs, train), rest, 0.0
+        mutable = [*rest, "losses"]
+        apply = lambda *args, **more: self.module.apply(  # noqa: E731
+            variables, *args, rngs=_streams(key), mutable=mutable, **more
+        )
+        outputs, changed = call(apply, inputs, train)
+        losses = jax.tree.leaves(changed.pop("losses", {}))
+        return outputs, {**rest, **changed}, sum((jnp.sum(x) for x in losses), 0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Nnx:
+    """A module of flax.nnx, made anew in each trace by a function of `rngs`. What it holds beside variables, such as a
+    number that is traced, is that function's business and is not carried."""
+
+    make: Callable[[nnx.Rngs], nnx.Module]
+
+    def init(self, key: jax.Array, inputs: Any) -> tuple[Any, Any]:
+        _, _, params, _, _, rest, _ = self._parts(key, False)
+        return nnx.to_pure_dict(params), nnx.to_pure_dict(rest)
+
+    def apply(
+        self, params: Any, rest: Any, inputs: Any, key: jax.Array | None = None, train: bool = False
+    ) -> tuple[Any, Any, Any]:
+        call, graph, own, keys, sown, variables, plain = self._parts(jax.random.key(0), train)
+        nnx.replace_by_pure_dict(own, params)
+        nnx.replace_by_pure_dict(variables, rest)
+        if train and key is not None:
+            keys = jax.tree.map_with_path(lambda path, x: _fresh(path, x, key), keys)
+        module = nnx.merge(graph, own, keys, sown, variables, plain)
+        outputs = call(module, inputs, train)
+        after = (
+            nnx.split(module, nnx.Param, nnx.RngState, nnx.Intermediate, nnx.Variable, ...)[4] if train else variables
+        )
+        return outputs, nnx.to_pure_dict(after), 0.0
+
+    def _parts(self, key: jax.Array, train: bool) -> tuple[Any, ...]:
+        module = self.make(nnx.Rngs(key))
+        module.train() if train else module.eval()
+        return _Call(module), *nnx.split(module, *FILTERS)
+
+
+def functional(made: Any) -> Model:
+    """The functions of a linen module, or of a function of `rngs` that makes an nnx module.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if isinstance(made, nn.Module):
+        return Linen(made)
+    if isinstance(made, nnx.Module):
+        raise InputError(f"model: got a {type(made).__name__} of nnx; expected a function of rngs that makes one")
+    if callable(made):
+        return Nnx(made)
+    raise InputError(
+        f"model: got {made!r}; expected a module of flax.linen, or a function of rngs that makes one of nnx"
+    )
+
+
+def _streams(key: jax.Array) -> dict[str, jax.Array]:
+    """The keys of a linen module; a stream of another name draws from that of the parameters."""
+    return {"params": key, "dropout": jax.random.fold_in(key, 1)}
+
+
+def _fresh(path: Any, x: jax.Array, key: jax.Array) -> jax.Array:
+    """The key of a stream of nnx by its path, and its count, which begins anew with every step."""
+    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        own = jax.random.fold_in(key, zlib.crc32(jax.tree_util.keystr(path).encode()))
+        return jax.random.split(own, x.shape) if x.shape else own  # of layers that are stacked
+    return jnp.zeros_like(x)

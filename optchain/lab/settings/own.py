@@ -1,0 +1,216 @@
+"""The table of an object of the user's: its parameters are the keys, typed and checked as ours are."""
+
+import collections.abc
+import dataclasses
+import enum
+import functools
+import inspect
+import types
+import typing
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pydantic
+import typing_extensions
+from pydantic import BeforeValidator, Field, PlainSerializer, ValidationInfo
+
+from optchain.lab.base.errors import InputError
+from optchain.lab.settings.places import Placed, find, is_place
+from optchain.lab.settings.table import Place, Table
+
+LEFT_OUT = object()  # the default of what is not passed on unless the table says it
+PLAIN = bool | int | float | str | list | tuple | dict | None  # defaults that a file may hold, and so shows
+
+
+class Own(Table):
+    """A table whose `use` is a place."""
+
+    use: str
+    placed: ClassVar[Placed]
+    parameters: ClassVar[dict[str, bool]]  # of the object, and whether each is passed on also where it is None
+
+    @pydantic.model_serializer(mode="wrap")
+    def _without_what_is_left_out(self, write: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: x for name, x in write(self).items() if x is not None or self.parameters.get(name, True)}
+
+    def build(self, *given: Any, **more: Any) -> Any:
+        """Call the object with what the lab gives, by position and by name, and with the table's own values.
+
+        Raises:
+            InputError: naming the place and what the object raised.
+        """
+        values = {name: getattr(self, name) for name in self.parameters}
+        chosen = {name: _built(x) for name, x in values.items() if x is not None or self.parameters[name]}
+        try:
+            return self.placed.target(*given, **(chosen | more))
+        except jax.errors.JAXTypeError:  # what cannot be traced is no mistake
+            raise
+        except (InputError, ValueError, TypeError) as error:
+            raise InputError(f"{self.use}: {type(error).__name__}: {error}") from error
+
+
+def table_of(
+    placed: Placed, base: type[Table], given: int | tuple[str, ...] = (), filled: tuple[str, ...] = ()
+) -> type[Own]:
+    """The table of an object.
+
+    Args:
+        placed: the object.
+        base: a table whose keys it has too.
+        given: what the lab gives and the table has no keys for: parameters by name, or the first ones by their number.
+        filled: what the lab gives where the table leaves it out.
+
+    Raises:
+        InputError: a parameter that a key cannot stand for.
+    """
+    try:
+        return _table_of(placed.use, placed.target, tuple(sorted(placed.files.items())), base, given, filled)
+    except (NameError, TypeError, pydantic.errors.PydanticUserError) as error:
+        raise InputError(f"got {placed.use!r}, whose parameters cannot be read: {error}") from error
+
+
+@functools.cache
+def _table_of(
+    use: str,
+    target: Any,
+    files: tuple[tuple[str, str], ...],
+    base: type[Table],
+    given: int | tuple[str, ...],
+    filled: tuple[str, ...],
+) -> type[Own]:
+    parameters = parameters_of(target, given)
+    fields: dict[str, Any] = {}
+    for name, parameter in parameters.items():
+        if name == "use" or name.startswith(("_", "model_")) or name in ("placed", "parameters", "build"):
+            raise InputError(f"got {use!r}; its parameter {name!r} cannot be a key of a table; give it another name")
+        if name not in base.model_fields:
+            fields[name] = _field(parameter.replace(default=LEFT_OUT) if name in filled else parameter)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*shadows an attribute.*")  # of pydantic's, such as `copy`
+        table = pydantic.create_model(getattr(target, "__name__", use), __base__=(Own, base), **fields)
+    table.placed = Placed(use, target, dict(files))
+    table.parameters = {
+        name: name not in filled and (isinstance(p.default, PLAIN) or p.default is p.empty)
+        for name, p in parameters.items()
+    }
+    return table
+
+
+def parameters_of(target: Any, given: int | tuple[str, ...] = ()) -> dict[str, inspect.Parameter]:
+    """The parameters of an object that a table may set, with their types for annotations."""
+    # A metaclass that says itself how its classes are called, as that of nnx.Module, hides the parameters.
+    hidden = inspect.isclass(target) and type(target).__call__ is not type.__call__
+    called = target.__init__ if hidden else target
+    dataclass = dataclasses.is_dataclass(target) and inspect.isclass(target)
+    kinds = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+    parameters = {name: p for name, p in inspect.signature(called).parameters.items() if p.kind not in kinds}
+    if hidden:
+        parameters.pop(next(iter(parameters)))
+    names = set(list(parameters)[:given]) if isinstance(given, int) else set(given)
+    annotated = target.__init__ if inspect.isclass(target) and not dataclass else target
+    hints = typing.get_type_hints(annotated, include_extras=True)
+    return {name: p.replace(annotation=hints.get(name, p.empty)) for name, p in parameters.items() if name not in names}
+
+
+def _field(parameter: inspect.Parameter) -> tuple[Any, Any]:
+    """The type and the default of a key."""
+    kind, default = typed(parameter.annotation, parameter.default), parameter.default
+    if default is parameter.empty:
+        return kind, ...
+    if isinstance(default, PLAIN):
+        return kind, default
+    return Union[kind, None], None  # noqa: UP007, a kind may be no type
+
+
+def typed(hint: Any, default: Any = inspect.Parameter.empty) -> Any:
+    """The type that a value of a file must have for a parameter that is annotated so, or has such a default."""
+    empty = inspect.Parameter.empty
+    origin, members = get_origin(hint), get_args(hint)
+    if hint is empty or hint is Any:
+        return (
+            Any if default is LEFT_OUT else _typed_by(default) if default is not empty and default is not None else Any
+        )
+    if origin is Annotated:
+        return Annotated[(typed(members[0]), *members[1:])]
+    if origin in (Union, types.UnionType):
+        return Union[tuple(typed(member) for member in members)]  # noqa: UP007
+    if hint is tuple or origin is tuple:
+        inner = tuple[tuple(x if x is Ellipsis else typed(x) for x in members)] if members else tuple
+        return Annotated[inner, BeforeValidator(lambda x: tuple(x) if isinstance(x, list) else x)]
+    if origin in (list, collections.abc.Sequence):
+        return list[typed(members[0])]
+    if origin in (dict, collections.abc.Mapping):
+        return dict[str, typed(members[1])]
+    if hint is Callable or origin is collections.abc.Callable or _is_protocol_of_calls(hint):
+        return _Function
+    if not isinstance(hint, type):
+        return hint
+    if issubclass(hint, enum.Enum):
+        return Annotated[hint, Field(strict=False)]
+    if issubclass(hint, Path):
+        return Place
+    if issubclass(hint, np.dtype):
+        return _Dtype
+    if dataclasses.is_dataclass(hint):
+        return Annotated[Any, BeforeValidator(functools.partial(_nested, hint)), PlainSerializer(_dumped)]
+    return hint
+
+
+def _typed_by(default: Any) -> Any:
+    """The type of a parameter that says it by its default alone."""
+    if isinstance(default, bool | int | float | str):
+        return type(default)
+    if isinstance(default, type) and issubclass(default, np.generic):
+        return _Dtype
+    return _Function if callable(default) else typed(type(default)) if isinstance(default, tuple) else Any
+
+
+def _is_protocol_of_calls(hint: Any) -> bool:
+    return isinstance(hint, type) and typing_extensions.is_protocol(hint) and "__call__" in vars(hint)
+
+
+def _function(value: Any, info: ValidationInfo) -> Placed:
+    if isinstance(value, Placed):
+        return value
+    if not is_place(value):
+        raise ValueError(f"got {value!r}; expected the place of a function, such as 'jax.nn:relu' or 'file.py:name'")
+    try:
+        return find(value, Path(info.context["folder"] if info.context else "."))
+    except InputError as error:
+        raise ValueError(str(error)) from None
+
+
+def _dtype(value: Any) -> Any:
+    try:
+        return jnp.dtype(value)
+    except TypeError:
+        raise ValueError(f"got {value!r}; expected a dtype, such as 'bfloat16'") from None
+
+
+def _nested(kind: type, value: Any, info: ValidationInfo) -> Any:
+    if not isinstance(value, dict):
+        return value
+    place = f"{kind.__module__}:{kind.__qualname__}"
+    table = table_of(Placed(place, kind, {}), Table)
+    return table.model_validate({"use": place} | value, context=info.context)
+
+
+def _dumped(value: Any) -> Any:
+    return value.model_dump(exclude={"use"}) if isinstance(value, Own) else value
+
+
+def _built(value: Any) -> Any:
+    if isinstance(value, Own):
+        return value.build()
+    if isinstance(value, Placed):
+        return value.target
+    return type(value)(map(_built, value)) if isinstance(value, list | tuple) else value
+
+
+_Function = Annotated[Any, BeforeValidator(_function), PlainSerializer(lambda x: x.use if isinstance(x, Placed) else x)]
+_Dtype = Annotated[Any, BeforeValidator(_dtype), PlainSerializer(str)]

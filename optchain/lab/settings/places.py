@@ -1,0 +1,179 @@
+"""Objects by place: `file.py:Name`, from the folder of the configuration, or `package.module:Name`.
+
+This module poses as a package whose modules are users' files: the module of a file is called by its path, so that what
+is pickled by name is found again in any process in which optchain is installed.
+"""
+
+import ast
+import hashlib
+import importlib
+import importlib.abc
+import importlib.util
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from optchain.core.paths import nearest
+from optchain.lab.base.errors import InputError
+
+__path__: list[str] = []
+
+
+class Placed(NamedTuple):
+    """An object, its place, and the hashes of the files that it was read from."""
+
+    use: str  # with the file's whole path
+    target: Any
+    files: dict[str, str]
+
+
+def is_place(text: Any) -> bool:
+    """Whether a text is the place of an object, as the names of built-in ones never are."""
+    return isinstance(text, str) and (":" in text or text.endswith(".py"))
+
+
+def absolute(use: str, folder: Path | str) -> str:
+    """A place with the whole path of its file."""
+    place, _, name = use.partition(":")
+    if not place.endswith(".py"):
+        return use
+    return f"{Path(folder, Path(place).expanduser()).resolve()}:{name}"
+
+
+def find(use: str, folder: Path) -> Placed:
+    """The object at a place.
+
+    A file that was changed since it was last asked for is read anew.
+
+    Args:
+        use: the place.
+        folder: from which a file's path is read, and in which modules are found as well.
+
+    Raises:
+        InputError: no such file, module or name; what the file raised, with its line; or nothing that can be called.
+    """
+    place, _, name = use.partition(":")
+    path = (folder / Path(place).expanduser()).resolve() if place.endswith(".py") else None
+    module = _module(use, place, path, folder)
+    public = {key: x for key, x in vars(module).items() if callable(x) and not key.startswith("_")}
+    own = [key for key, x in public.items() if getattr(x, "__module__", "") == module.__name__]
+    if not name:
+        raise InputError(f"got {use!r}; expected {place}:NAME, {nearest('', own)}")
+    if not hasattr(module, name):
+        raise InputError(f"got {use!r}; {place} has no {name!r}, {nearest(name, own or public)}")
+    target = getattr(module, name)
+    if not callable(target):
+        raise InputError(f"got {use!r}, which is {target!r}; expected a class or a function")
+    file = Path(module.__file__ or "")
+    # A module beside the configuration is a file of it, which is found from elsewhere too.
+    beside = path is None and file.suffix == ".py" and file.parent == folder.resolve()
+    return Placed(f"{file if beside else path or place}:{name}", target, _files(module))
+
+
+def _module(use: str, place: str, path: Path | None, folder: Path) -> ModuleType:
+    if path is None:
+        fullname = place
+        _search(folder)
+    else:
+        fullname = _called(path)
+        if not path.is_file():
+            there = sorted(other.name for other in path.parent.glob("*.py")) if path.parent.is_dir() else []
+            raise InputError(f"got {use!r}; there is no file {path}; {nearest(path.name, there)}")
+        known = sys.modules.get(fullname)
+        if known is not None and vars(known)["__hash_of_file__"] != _hash(path.read_bytes()):
+            del sys.modules[fullname]
+    try:
+        return importlib.import_module(fullname)
+    except InputError as error:
+        raise InputError(f"got {use!r}: {error}") from None
+    except ModuleNotFoundError as error:
+        if path is None and error.name and f"{fullname}.".startswith(f"{error.name}."):
+            where = f"installed or in {folder.resolve()}"
+            raise InputError(f"got {use!r}; there is no module {error.name!r}, {where}") from None
+        raise InputError(_raised(error, use, path)) from error
+    except (Exception, SystemExit) as error:
+        raise InputError(_raised(error, use, path)) from error
+
+
+def _called(path: Path) -> str:
+    """The name of the module of a file."""
+    return f"{__name__}.{path.stem}__{path.as_posix().encode().hex()}"
+
+
+def _hash(source: bytes) -> str:
+    return hashlib.sha256(source).hexdigest()
+
+
+def _search(folder: Path) -> None:
+    """Find modules in a folder too: last of all, so that they stand before nothing that is installed."""
+    if str(folder.resolve()) not in sys.path:
+        sys.path.append(str(folder.resolve()))
+
+
+def _files(module: ModuleType) -> dict[str, str]:
+    """The hashes of a module's file and of what it imported from beside it."""
+    if "__hash_of_file__" in vars(module):
+        return {str(module.__file__): vars(module)["__hash_of_file__"], **vars(module)["__beside__"]}
+    file = getattr(module, "__file__", None)
+    return {file: _hash(Path(file).read_bytes())} if file else {}
+
+
+def _raised(error: BaseException, use: str, path: Path | None) -> str:
+    """What a file raised, and at which of its lines."""
+    line, frame = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else None, error.__traceback__
+    while frame is not None and line is None:
+        if path is not None and frame.tb_frame.f_code.co_filename == str(path):
+            line = frame.tb_lineno
+        frame = frame.tb_next
+    return f"got {use!r}; {path or 'it'}{f', line {line}' if line else ''}: {type(error).__name__}: {error}"
+
+
+class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds the module of a file by its name."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        package, _, name = fullname.rpartition(".")
+        if package != __name__ or "__" not in name:
+            return None
+        file = bytes.fromhex(name.rpartition("__")[2]).decode()
+        spec = importlib.util.spec_from_file_location(fullname, file, loader=self)
+        if spec is not None:
+            spec.cached = None  # a file that is written anew within the second and is as long would be a stale one
+        return spec
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        path = Path(str(module.__file__))
+        source = path.read_bytes()
+        _search(path.parent)
+        exec(compile(source, str(path), "exec"), vars(module))
+        vars(module).update(__hash_of_file__=_hash(source), __beside__=_beside(source, path.parent))
+
+
+def _beside(source: bytes, folder: Path) -> dict[str, str]:
+    """The hashes of the files beside a file that it imports, which must be those that were imported."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    hashes = {}
+    for name in sorted(names & sys.modules.keys()):
+        files = [file for file in (folder / f"{name}.py", folder / name / "__init__.py") if file.is_file()]
+        if files:
+            imported = sys.modules[name].__file__
+            if imported is None or Path(imported).resolve() != files[0].resolve():
+                raise InputError(f"import {name} gave {imported}, and not {files[0]}; rename one of them")
+            hashes[str(files[0])] = _hash(files[0].read_bytes())
+    return hashes
+
+
+sys.meta_path.insert(0, _Finder())

@@ -1,0 +1,59 @@
+"""The models of a carry, and what they are worth on a split."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+import optchain as oc
+from optchain.lab.data.task import Task
+from optchain.lab.models.functional import Model
+from optchain.lab.models.losses import together
+
+EVALUATED = 512  # examples at once
+Evaluate = Callable[..., dict[str, jax.Array]]
+
+
+def make_evaluate(task: Task, model: Model, members: bool = False) -> Evaluate:
+    """A compiled function `evaluate(variables, inputs, targets, weights=None)`: the mean loss and the metrics of a
+    model.
+
+    With `members` the variables are those of several models, stacked, which answer together: by the mean of what they
+    hold probable, or of their outputs where the task has no classes.
+    """
+    programs = {name: metric for name, metric in task.metrics.items() if metric.evaluator is None}
+    whole = [name for name, metric in programs.items() if metric.whole]
+
+    def answer(variables: Any, inputs: Any) -> jax.Array:
+        if not members:
+            return model.apply(variables["params"], variables["rest"], inputs)[0]
+        outputs = jax.vmap(lambda member: model.apply(member["params"], member["rest"], inputs)[0])(variables)
+        return together(task.loss, outputs)
+
+    @jax.jit
+    def evaluate(variables: Any, inputs: Any, targets: Any, weights: Any = None) -> dict[str, jax.Array]:
+        def score(example: Any) -> Any:
+            inputs, target = jax.tree.map(lambda x: x[None], example)
+            outputs = answer(variables, inputs)
+            means = {name: metric.of(outputs, target) for name, metric in programs.items() if not metric.whole}
+            means = {name: jnp.mean(x) for name, x in means.items()}
+            return {"loss": task.loss.of(outputs, target)[0]} | means, (outputs[0] if whole else ())
+
+        # In parts, for the outputs of all examples at once may be larger than the memory.
+        scores, outputs = jax.lax.map(score, (inputs, targets), batch_size=EVALUATED)
+        if weights is not None:
+            scores["loss"] = scores["loss"] * weights / weights.mean()
+        return jax.tree.map(jnp.mean, scores) | {name: programs[name].of(outputs, targets) for name in whole}
+
+    return evaluate
+
+
+def models(carry: dict[str, Any]) -> dict[str, Any]:
+    """The models of a carry: its own `parameters`, and their `average` where a link of the chain keeps one."""
+    params = oc.awake_params(carry["opt_state"], carry["params"])
+    variables = {"parameters": {"params": params, "rest": carry["rest"]}}
+    average = oc.averaged_params(carry["opt_state"], carry["params"])
+    if average is not None:
+        variables["average"] = {"params": average, "rest": carry["rest"]}
+    return variables
