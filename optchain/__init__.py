@@ -65,6 +65,7 @@ from optchain.inspect.laws import check_laws as check_laws
 from optchain.inspect.migrate import migrate_state as migrate_state
 from optchain.inspect.reset import reset_state as reset_state
 from optchain.inspect.routing import routing as routing
+from optchain.inspect.to_config import to_config as to_config
 from optchain.masking.as_matrices import as_matrices as as_matrices
 from optchain.masking.group_table import group_table as group_table
 from optchain.masking.groups import groups as groups

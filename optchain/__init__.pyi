@@ -38,6 +38,7 @@ from optchain.inspect.laws import check_laws as check_laws
 from optchain.inspect.migrate import migrate_state as migrate_state
 from optchain.inspect.reset import reset_state as reset_state
 from optchain.inspect.routing import routing as routing
+from optchain.inspect.to_config import to_config as to_config
 from optchain.masking.group_table import group_table as group_table
 from optchain.masking.hidden import is_hidden as is_hidden
 from optchain.masking.layerwise import layerwise_decay as layerwise_decay

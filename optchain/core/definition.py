@@ -11,6 +11,7 @@ from optchain.core.describe import table, written
 from optchain.core.door import Door, like, rounded_sum, widened
 from optchain.core.extras import require_taken
 from optchain.core.gather import on_their_mesh
+from optchain.core.made_by import Call
 from optchain.core.misfit import another, described, require_shapes_of_init
 from optchain.core.paths import names_of
 from optchain.core.routing import Given, received
@@ -31,6 +32,7 @@ class Definition:
     name: str
     numbers: Mapping[str, Any] = {}  # those that `hyper` may override, as they were given
     reads: tuple[str, ...] = ()  # names of the extra arguments that it reads
+    made_by: Call | None = None  # the call of a technique that made it; none of what has been changed since
     mixes = False  # whether an entry of what it makes depends on other entries, or on where it stands among them
 
     def children(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from optchain.core.dense import Dense
+from optchain.core.made_by import remembered
 from optchain.core.numbers import bind, constraints
 from optchain.core.registry import TECHNIQUE, Registered, register
 from optchain.core.runner import Runner
@@ -29,7 +30,8 @@ def lift(rule: Any, name: str, runner: type[Runner] = Dense, positional_mask: bo
         positional_mask: let the mask be given by position too.
 
     Raises:
-        ValueError: a name that is not valid for a link, or that the structure of states uses.
+        ValueError: a name that is not valid for a link, that the structure of states uses, or that a built-in technique
+            has.
     """
     if not re.fullmatch("[a-z][a-z0-9_]*", name):
         expected = "use lower-case letters, digits and underscores, a letter first"
@@ -50,8 +52,8 @@ def lift(rule: Any, name: str, runner: type[Runner] = Dense, positional_mask: bo
 
     def technique(*args: Any, **kwargs: Any) -> Transform:
         arguments = bind(name, signature, allowed, args, kwargs)
-        mask = arguments.pop("mask")
-        return transform(runner(rule(**arguments), name, mask))
+        own = {argument: x for argument, x in arguments.items() if argument != "mask"}
+        return remembered(transform(runner(rule(**own), name, arguments["mask"])), technique, arguments)
 
     technique.__name__ = technique.__qualname__ = name
     technique.__module__ = rule.__module__
@@ -67,7 +69,8 @@ def technique(**example: Any) -> Callable[[Callable[..., Transform]], Callable[.
     def mark(function: Callable[..., Transform]) -> Callable[..., Transform]:
         @functools.wraps(function)
         def make(*args: Any, **kwargs: Any) -> Transform:
-            return function(**bind(function.__name__, inspect.signature(function), {}, args, kwargs))
+            arguments = bind(function.__name__, inspect.signature(function), {}, args, kwargs)
+            return remembered(function(**arguments), make, arguments)
 
         register(Registered(make, TECHNIQUE, example))
         return make

@@ -31,10 +31,18 @@ _REGISTRY: dict[str, Registered] = {}
 
 
 def register(entry: Registered) -> None:
-    """Enter a function by its name. A user's own never takes the place of a built-in one."""
-    name = entry.make.__name__
-    if name not in _REGISTRY or not _REGISTRY[name].is_builtin:
+    """Enter a function by its name; a later one of the same name takes its place, as when a file is loaded again.
+
+    Raises:
+        ValueError: the name of a built-in function, for one of another package: states and configurations would take
+            the one for the other.
+    """
+    name, module = entry.make.__name__, entry.make.__module__
+    taken = _REGISTRY[name] if name in _REGISTRY and _REGISTRY[name].is_builtin else None
+    if taken is None:
         _REGISTRY[name] = entry
+    elif module.partition(".")[0] != "optchain":
+        raise ValueError(f"{name!r} of {module} is the name of a built-in {taken.kind}; choose another name")
 
 
 def registered() -> Mapping[str, Registered]:

@@ -141,8 +141,8 @@ class Rows:
 
 
 def test_a_rank_that_a_rule_does_not_expect_is_an_error_with_the_path():
-    tx = oc.chain(rows=oc.lift(Rows, "rows")())
-    with pytest.raises(ValueError, match=r"rows looks across 1 axes: leaf 'deep/w' has shape \(2, 2\)") as error:
+    tx = oc.chain(rows=oc.lift(Rows, "by_rows")())
+    with pytest.raises(ValueError, match=r"by_rows looks across 1 axes: leaf 'deep/w' has shape \(2, 2\)") as error:
         tx.update({"deep": {"w": jnp.ones((2, 2))}}, tx.init({}))
     assert error.value.__notes__ == ["in link 'rows' of chain"]
 

@@ -152,7 +152,7 @@ class Clip:
         return jnp.clip(g, -self.max_delta, self.max_delta), s
 
 
-clip = oc.lift(Clip, "clip")
+clip = oc.lift(Clip, "clip_both_ways")
 rule: Clip = Clip(max_delta=2.0)
 
 

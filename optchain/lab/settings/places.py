@@ -73,6 +73,15 @@ def find(use: str, folder: Path) -> Placed:
     return Placed(f"{file if beside else path or place}:{name}", target, _files(module))
 
 
+def target(use: str) -> Any:
+    """The object at a place that holds a whole path, as `optchain.from_config` wants it.
+
+    Raises:
+        InputError: see `find`.
+    """
+    return find(use, Path()).target
+
+
 def _module(use: str, place: str, path: Path | None, folder: Path) -> ModuleType:
     if path is None:
         fullname = place

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from optchain.inspect.config import schedule_from_config
 from optchain.lab.settings import train
+from optchain.lab.settings.places import target
 from optchain.lab.training import noise_scale
 
 State = Any  # of a policy: part of the carry
@@ -70,7 +71,7 @@ class Scheduled(Policy):
     """
 
     def count(self, key: jax.Array, step: jax.Array, state: State) -> jax.Array:
-        return self._rounded(schedule_from_config(self.table.size, "train.batch.size")(step))
+        return self._rounded(schedule_from_config(self.table.size, "train.batch.size", resolve=target)(step))
 
 
 class Measured(Policy):

@@ -16,6 +16,7 @@ from optchain.lab.runs.control import Control
 from optchain.lab.runs.facts import Facts
 from optchain.lab.runs.logs import Logs
 from optchain.lab.runs.run import BY_HAND, Run, adopt
+from optchain.lab.settings.places import target
 from optchain.lab.training.checkpoints import Checkpoints
 from optchain.lab.training.evaluate import Trained, choose, counted, evaluated_whole, floats
 from optchain.lab.training.experiment import Experiment
@@ -280,6 +281,6 @@ def foreign_rates(links: dict[str, Any]) -> dict[str, Callable[[int], Any]]:
     for name, table in links.items():
         if isinstance(table, dict) and str(table.get("use")).startswith("optax.") and "learning_rate" in table:
             number = table["learning_rate"]
-            number = schedule_from_config(number, name) if isinstance(number, dict) else number
+            number = schedule_from_config(number, name, resolve=target) if isinstance(number, dict) else number
             rates[f"{name}.learning_rate"] = number if callable(number) else lambda _, number=number: number
     return rates
