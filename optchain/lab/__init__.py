@@ -4,6 +4,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from optchain.lab.api.arrays import Arrays as Arrays
+    from optchain.lab.api.calls import compare as compare
+    from optchain.lab.api.calls import find_lr as find_lr
+    from optchain.lab.api.calls import train as train
+    from optchain.lab.api.calls import tune as tune
+    from optchain.lab.api.dimensions import choice as choice
+    from optchain.lab.api.dimensions import integers as integers
+    from optchain.lab.api.dimensions import log as log
+    from optchain.lab.api.dimensions import uniform as uniform
+    from optchain.lab.api.results import Comparison as Comparison
+    from optchain.lab.api.results import Run as Run
+    from optchain.lab.api.results import Study as Study
+    from optchain.lab.api.results import open as open
     from optchain.lab.base.errors import InputError as InputError
     from optchain.lab.data.examples import Examples as Examples
     from optchain.lab.data.preprocess.scaling import MinMax as MinMax
@@ -13,12 +26,25 @@ if TYPE_CHECKING:
 
 # Where each name comes from. They are imported when they are first asked for: each command needs a few of them.
 NAMES = {
+    "Arrays": "api.arrays",
+    "Comparison": "api.results",
     "Examples": "data.examples",
     "Fitted": "data.preprocess.step",
     "InputError": "base.errors",
     "MinMax": "data.preprocess.scaling",
+    "Run": "api.results",
     "Standardize": "data.preprocess.scaling",
     "Step": "data.preprocess.step",
+    "Study": "api.results",
+    "choice": "api.dimensions",
+    "compare": "api.calls",
+    "find_lr": "api.calls",
+    "integers": "api.dimensions",
+    "log": "api.dimensions",
+    "open": "api.results",
+    "train": "api.calls",
+    "tune": "api.calls",
+    "uniform": "api.dimensions",
 }
 
 

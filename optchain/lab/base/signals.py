@@ -1,6 +1,7 @@
 """Stopping by a signal: after the work at hand, not within it."""
 
 import signal
+import threading
 from types import FrameType
 from typing import Any, Self
 
@@ -19,7 +20,9 @@ class Signals:
     received: int | None = None
 
     def __enter__(self) -> Self:
-        self.old: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        # Python lets only its main thread have a say.
+        numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+        self.old: dict[int, Any] = {number: signal.getsignal(number) for number in numbers}
         for number in self.old:
             signal.signal(number, self._note)
         return self

@@ -112,9 +112,17 @@ def parameters_of(target: Any, given: int | tuple[str, ...] = ()) -> dict[str, i
     if hidden:
         parameters.pop(next(iter(parameters)))
     names = set(list(parameters)[:given]) if isinstance(given, int) else set(given)
-    annotated = target.__init__ if inspect.isclass(target) and not dataclass else target
-    hints = typing.get_type_hints(annotated, include_extras=True)
+    hints = typing.get_type_hints(target if dataclass else _annotated(target), include_extras=True)
     return {name: p.replace(annotation=hints.get(name, p.empty)) for name, p in parameters.items() if name not in names}
+
+
+def _annotated(target: Any) -> Any:
+    """The function whose annotations are those of an object's parameters."""
+    if isinstance(target, functools.partial):
+        return _annotated(target.func)
+    if inspect.isclass(target):
+        return target.__init__
+    return target if inspect.isroutine(target) else type(target).__call__
 
 
 def _field(parameter: inspect.Parameter) -> tuple[Any, Any]:

@@ -1,4 +1,5 @@
-"""Objects by place: `file.py:Name`, from the folder of the configuration, or `package.module:Name`.
+"""Objects by place: `file.py:Name`, from the folder of the configuration, or `package.module:Name`; or `file.pkl:role`,
+which the lab writes for what has no other place.
 
 This module poses as a package whose modules are users' files: the module of a file is called by its path, so that what
 is pickled by name is found again in any process in which optchain is installed.
@@ -32,13 +33,13 @@ class Placed(NamedTuple):
 
 def is_place(text: Any) -> bool:
     """Whether a text is the place of an object, as the names of built-in ones never are."""
-    return isinstance(text, str) and (":" in text or text.endswith(".py"))
+    return isinstance(text, str) and (":" in text or text.endswith((".py", ".pkl")))
 
 
 def absolute(use: str, folder: Path | str) -> str:
     """A place with the whole path of its file."""
     place, _, name = use.partition(":")
-    if not place.endswith(".py"):
+    if not place.endswith((".py", ".pkl")):
         return use
     return f"{Path(folder, Path(place).expanduser()).resolve()}:{name}"
 
@@ -56,6 +57,9 @@ def find(use: str, folder: Path) -> Placed:
         InputError: no such file, module or name; what the file raised, with its line; or nothing that can be called.
     """
     place, _, name = use.partition(":")
+    if place.endswith(".pkl"):
+        path = (folder / Path(place)).resolve()
+        return Placed(f"{path}:{name}", _unpickled(use, path), {})
     path = (folder / Path(place).expanduser()).resolve() if place.endswith(".py") else None
     module = _module(use, place, path, folder)
     public = {key: x for key, x in vars(module).items() if callable(x) and not key.startswith("_")}
@@ -71,6 +75,25 @@ def find(use: str, folder: Path) -> Placed:
     # A module beside the configuration is a file of it, which is found from elsewhere too.
     beside = path is None and file.suffix == ".py" and file.parent == folder.resolve()
     return Placed(f"{file if beside else path or place}:{name}", target, _files(module))
+
+
+def remember(path: Path, target: Any) -> None:
+    """Take an object for that of a pickle which is not written yet."""
+    _remembered[path] = target
+
+
+def _unpickled(use: str, path: Path) -> Any:
+    import cloudpickle
+
+    if path in _remembered:
+        return _remembered[path]
+    try:
+        return cloudpickle.loads(path.read_bytes())
+    except Exception as error:  # of many kinds: of a file, of another Python, of a module that is not there
+        raise InputError(f"got {use!r}, which cannot be read: {type(error).__name__}: {error}") from error
+
+
+_remembered: dict[Path, Any] = {}
 
 
 def target(use: str) -> Any:
