@@ -118,6 +118,8 @@ def _require_answers(experiment: Experiment, carry: Carry) -> None:
         outputs = jax.eval_shape(
             lambda p, r, x: experiment.model.apply(p, r, x)[0], carry["params"], carry["rest"], inputs
         )
+        if isinstance(experiment.task.loss.table, CrossEntropy):
+            _require_logits(outputs, targets, experiment.task.classes or 2)
         where = "loss"
         losses = jax.eval_shape(experiment.task.loss.of, outputs, targets)
         if losses.shape not in ((), (2,)):
@@ -130,6 +132,16 @@ def _require_answers(experiment: Experiment, carry: Carry) -> None:
         shapes = jax.tree.map(lambda x: f"{x.dtype}{list(x.shape)}", (inputs, targets))
         said = str(error).removeprefix(f"{where}: ")
         raise InputError(f"{where}: {said} (two examples have inputs {shapes[0]} and targets {shapes[1]})") from error
+
+
+def _require_logits(outputs: Any, targets: Any, classes: int) -> None:
+    """A logit for each class and target, or of two classes one."""
+    if outputs.shape == (*targets.shape, classes) or (classes == 2 and outputs.size == targets.size):
+        return
+    found = f"outputs {list(outputs.shape)}"
+    raise InputError(
+        f"got {found} for targets {list(targets.shape)} of {classes} classes; expected a logit for each class"
+    )
 
 
 def _require_descent(links: dict[str, Any], path: str) -> None:
