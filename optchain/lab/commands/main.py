@@ -6,10 +6,11 @@ from types import ModuleType
 
 from optchain.lab.base.doing import say
 from optchain.lab.base.errors import InputError
-from optchain.lab.commands import compare, evaluate, find_batch, find_lr, predict, report, train, tune
+from optchain.lab.commands import compare, evaluate, find_batch, find_lr, new, predict, report, train, tune
 from optchain.version import __version__
 
 COMMANDS = {
+    "new": new,
     "train": train,
     "tune": tune,
     "compare": compare,
