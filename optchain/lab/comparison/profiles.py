@@ -16,6 +16,7 @@ from optchain.lab.comparison import compare
 from optchain.lab.comparison.standings import standings, target_of
 from optchain.lab.reports.charts import COLORS, svg
 from optchain.lab.reports.page import table, write_page
+from optchain.lab.runs import facts
 
 Costs = dict[str, dict[str, float]]  # by comparison, by optimizer; infinite where it never reached the target
 WIDE = (11.2, 4.6)  # inches
@@ -33,7 +34,7 @@ def write(folders: Sequence[Path], path: Path) -> list[str]:
         comparison, tunings = compare.reopened(folder)
         ranked = standings(tunings)
         target = target_of(ranked, comparison.target)
-        name = f"{comparison.task.use}: {folder.resolve().name}"
+        name = f"{facts.named(comparison.task)}: {folder.resolve().name}"
         name = name if name not in steps else str(folder)
         steps[name] = {standing.name: standing.reaching(target, "step") for standing in ranked}
         seconds[name] = {standing.name: standing.reaching(target, "seconds") for standing in ranked}

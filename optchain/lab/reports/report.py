@@ -3,7 +3,6 @@
 import html
 import json
 from pathlib import Path
-from typing import Any
 
 from optchain.core.describe import in_columns
 from optchain.lab.base.errors import InputError
@@ -12,7 +11,7 @@ from optchain.lab.reports.configurations import Configuration, configurations, d
 from optchain.lab.reports.curves import Rows, optimizer_charts, score_chart
 from optchain.lab.reports.page import card, table, tiles, write_page
 from optchain.lab.runs.config import chain_of
-from optchain.lab.runs.facts import Facts, facts
+from optchain.lab.runs.facts import Facts, facts, named
 from optchain.lab.runs.logs import read
 from optchain.lab.runs.run import Run
 from optchain.lab.training.experiment import load_task
@@ -111,13 +110,6 @@ def score_lines(task: Facts, scores: Scores) -> list[str]:
 def _task(run: Run) -> Facts:
     """What is known of what a run learned."""
     return facts(run) or Facts.of(load_task(run.config), run.config.metrics)
-
-
-def named(task: Any) -> str:
-    """The task as a title names it: a data set or a file, or the object of the user's."""
-    use = str(task.use).rpartition(":")[2]
-    told = [str(x) for name in ("data", "path") if (x := task.model_dump().get(name)) is not None]
-    return " ".join([use, *(Path(x).name for x in told)])
 
 
 def _names(runs: list[Run]) -> list[str]:

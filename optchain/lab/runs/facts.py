@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any, Self
 
 from optchain.lab.data.task import Task
@@ -46,3 +47,10 @@ def facts(run: Run) -> Facts | None:
     """The facts that are written in a run's folder, if any."""
     path = run.folder / "task.json"
     return Facts(**json.loads(path.read_text())) if path.is_file() else None
+
+
+def named(task: Any) -> str:
+    """The task as a title names it: a data set or a file, or the object of the user's."""
+    use = str(task.use).rpartition(":")[2]
+    told = [str(x) for name in ("data", "path") if (x := task.model_dump().get(name)) is not None]
+    return " ".join([use, *(Path(x).name for x in told)])

@@ -8,6 +8,7 @@ import tomli_w
 from optchain.core.describe import in_columns
 from optchain.lab.base.intervals import scored
 from optchain.lab.reports.page import card, notes, table, tiles, write_page
+from optchain.lab.runs.facts import named
 from optchain.lab.runs.run import Run
 from optchain.lab.tuning import study_charts as charts
 from optchain.lab.tuning.best_so_far import best_so_far, is_adaptive
@@ -41,7 +42,7 @@ def write(tuning: Tuning) -> Outcome:
         "</details>",
         *_reproduction(tuning, result),
     ]
-    write_page(tuning.folder / "report.html", f"{study.task.use}: a search over {len(study.space)} dimensions", body)
+    write_page(tuning.folder / "report.html", f"{named(study.task)}: a search over {len(study.space)} dimensions", body)
     return result
 
 
