@@ -121,7 +121,7 @@ def python_loop(steps: int, batch: int, read: bool = False) -> tuple[Steps, floa
     task, tx = digits(), optax.adamw(RATE, weight_decay=DECAY)
     model = network.build(Network(hidden=[HIDDEN]), task)
     params = start(task, model, tx)["params"]
-    state, rows = tx.init(params), trainers_rows(steps, batch, task.splits["train"].count)
+    state, rows = tx.init(params), trainers_rows(steps, batch, task.splits["train"].size)
     inputs, targets, _ = task.splits["train"]
 
     def step(params: Any, state: Any, inputs: jax.Array, targets: jax.Array) -> tuple[Any, Any, jax.Array]:

@@ -40,7 +40,7 @@ def _t(differences: Sequence[float]) -> float:
 def _flips(differences: Sequence[float]) -> float:
     if not 2 <= len(differences) <= MOST:
         return math.nan
-    test = permutation_test((differences,), np.mean, permutation_type="samples", n_resamples=np.inf)
+    test = permutation_test((differences,), np.mean, permutation_type="samples", n_resamples=2**MOST)
     return float(test.pvalue)
 
 

@@ -11,6 +11,8 @@ from optchain.lab.settings.kinds import Kinds
 from optchain.lab.settings.own import Own
 from optchain.lab.settings.table import Table
 
+CHANGES = ("shift", "rotate", "scale", "flip", "crop", "noise")
+
 
 class Augment(Table):
     """Random changes of the training inputs; each that is left out is not made. All but noise are for images.
@@ -50,7 +52,7 @@ def augment(table: Augment | Own, key: jax.Array, inputs: jax.Array) -> jax.Arra
     """
     if isinstance(table, Own):
         return table.build(key, inputs)
-    keys = dict(zip(("shift", "rotate", "scale", "flip", "crop", "noise"), jax.random.split(key, 6), strict=True))
+    keys: dict[str, jax.Array] = dict(zip(CHANGES, jax.random.split(key, 6), strict=True))
     if any(x is not None for x in (table.shift, table.rotate, table.scale)):
         inputs = _moved(table, keys, inputs)
     if table.crop is not None:

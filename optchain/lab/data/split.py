@@ -83,7 +83,9 @@ def _held_out(
         parts = GroupShuffleSplit(1, test_size=count / len(rows), random_state=seed).split(rows, groups=groups)
         left, held = next(iter(parts))
         return rows[left], rows[held]
-    return train_test_split(rows, test_size=count, random_state=seed, stratify=targets[rows] if stratify else None)
+    classes = targets[rows] if stratify else None
+    left, held = map(np.asarray, train_test_split(rows, test_size=count, random_state=seed, stratify=classes))
+    return left, held
 
 
 def _fold(

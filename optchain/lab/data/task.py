@@ -27,7 +27,7 @@ class Split(NamedTuple):
     weights: np.ndarray | None = None  # in the loss
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """How many examples."""
         return len(jax.tree.leaves(self.targets)[0])
 
@@ -88,7 +88,7 @@ def examples_of(table: TaskTable) -> Examples:
     Raises:
         InputError: what the table describes cannot be read, or is nothing of ours.
     """
-    made = table.build() if isinstance(table, Own) else table
+    made: Any = table.build() if isinstance(table, Own) else table
     use = getattr(table, "use", type(table).__name__)
     examples = made if isinstance(made, Examples | tuple) else made.load()
     if isinstance(examples, tuple) and len(examples) == 2:

@@ -89,7 +89,7 @@ class Linen:
         params = made.pop("params", {})
         rest = {name: x for name, x in made.items() if name not in ("losses", "intermediates")}
         # A collection that grows with every call, as one that is sown into, is nothing to be carried.
-        after = jax.eval_shape(lambda: self.apply(params, rest, inputs, key, train=True)[1])
+        after: Any = jax.eval_shape(lambda: self.apply(params, rest, inputs, key, train=True)[1])
         same = [name for name in rest if jax.tree.structure(after[name]) == jax.tree.structure(rest[name])]
         return params, {name: rest[name] for name in same}
 
@@ -131,7 +131,7 @@ class Nnx:
             keys = jax.tree.map_with_path(lambda path, x: _fresh(path, x, key), keys)
         module = nnx.merge(graph, own, keys, sown, variables, plain)
         outputs = call(module, inputs, train)
-        after = (
+        after: Any = (
             nnx.split(module, nnx.Param, nnx.RngState, nnx.Intermediate, nnx.Variable, ...)[4] if train else variables
         )
         return outputs, nnx.to_pure_dict(after), 0.0
@@ -153,7 +153,8 @@ def functional(made: Any) -> Model:
     if isinstance(made, nnx.Module):
         raise InputError(f"model: got a {type(made).__name__} of nnx; expected a function of rngs that makes one")
     if callable(made):
-        return Nnx(made)
+        make: Any = made
+        return Nnx(make)
     raise InputError(
         f"model: got {made!r}; expected a module of flax.linen, or a function of rngs that makes one of nnx"
     )

@@ -141,7 +141,7 @@ class Perplexity(MetricTable):
 
 
 KINDS = (Accuracy, TopK, F1, Auc, AbsoluteError, SquaredError, R2, Perplexity)
-METRICS: dict[str, type[Table]] = {kind.model_fields["use"].annotation.__args__[0]: kind for kind in KINDS}
+METRICS: dict[str, type[Table]] = {kind.model_fields["use"].default: kind for kind in KINDS}
 AnyMetric = Annotated[Any, Kinds("metrics", METRICS, MetricTable, 2)]
 AnyMetrics = dict[Name, AnyMetric]
 
@@ -173,16 +173,17 @@ def metrics_of(tables: dict[str, Any] | None, task: Task, loss: Any) -> dict[str
 def _metric(name: str, table: Any, task: Task, of_classes: bool) -> Metric:
     if name == "loss":
         raise InputError("metrics.loss: the loss is called so; give the metric another name")
-    if isinstance(table, Own):
+    if isinstance(table, Own) and isinstance(table, MetricTable):
         sign = None if table.better is None else -1 if table.better == "higher" else 1
         first = next(iter(inspect.signature(table.placed.target).parameters), "")
         if first == "model":
             return Metric(table.build, True, sign, lambda model, inputs, targets: table.build(model, targets))
         return Metric(_units(_host(table.build), task), table.whole, sign)
-    if table.of_classes is not None and table.of_classes != of_classes:
+    kind: Any = table  # one that is built in
+    if kind.of_classes is not None and kind.of_classes != of_classes:
         what = ("classes", "numbers") if of_classes else ("numbers", "classes")
-        raise InputError(f"metrics.{name}: the targets are {what[0]}, and {table.use!r} is of {what[1]}")
-    return Metric(_units(table.of, task), table.whole, -1 if table.is_higher else 1)
+        raise InputError(f"metrics.{name}: the targets are {what[0]}, and {kind.use!r} is of {what[1]}")
+    return Metric(_units(kind.of, task), kind.whole, -1 if kind.is_higher else 1)
 
 
 def _units(of: Callable[[Any, Any], Any], task: Task) -> Callable[[Any, Any], Any]:

@@ -21,8 +21,8 @@ class Layer(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        dtypes = {"dtype": self.table.compute, "param_dtype": self.table.dtype}
-        dense = {**dtypes, "use_bias": False, "kernel_init": rounded(nn.initializers.lecun_normal())}
+        dtypes: dict[str, Any] = {"dtype": self.table.compute, "param_dtype": self.table.dtype}
+        dense: dict[str, Any] = {**dtypes, "use_bias": False, "kernel_init": rounded(nn.initializers.lecun_normal())}
         mask = nn.make_causal_mask(jnp.ones(x.shape[:2]))
         attention = nn.MultiHeadDotProductAttention(self.table.heads, **dense, name="attention")
         wide = nn.Dense(4 * self.table.width, **dense, name="wide")
@@ -48,8 +48,8 @@ class Transformer(nn.Module):
     @nn.compact
     def __call__(self, inputs: jax.Array, train: bool) -> jax.Array:
         table = self.table
-        dtypes = {"dtype": table.compute, "param_dtype": table.dtype}
-        embed = {**dtypes, "embedding_init": rounded(nn.initializers.normal(1.0))}
+        dtypes: dict[str, Any] = {"dtype": table.compute, "param_dtype": table.dtype}
+        embed: dict[str, Any] = {**dtypes, "embedding_init": rounded(nn.initializers.normal(1.0))}
         positions = jnp.arange(inputs.shape[1])
         x = nn.Embed(self.outputs, table.width, **embed, name="bytes")(inputs)
         x = x + nn.Embed(inputs.shape[1], table.width, **embed, name="positions")(positions)[None]

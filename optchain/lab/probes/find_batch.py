@@ -72,7 +72,8 @@ def measure_noise(built: Experiment, steps: int) -> Noise | None:
         # The scale that a step logs is that before it.
         carry, logs, _ = program.run(fixed.config, carry, count + (not scales))
         scales.append(float(logs["noise_scale"][-1]))
-    return Noise(*scales, steps)
+    early, late = scales
+    return Noise(early, late, steps)
 
 
 def lines(sizes: list[Measured], noise: Noise | None, limit: int) -> list[str]:

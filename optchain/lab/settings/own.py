@@ -92,7 +92,8 @@ def _table_of(
             fields[name] = _field(parameter.replace(default=LEFT_OUT) if name in filled else parameter)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*shadows an attribute.*")  # of pydantic's, such as `copy`
-        table = pydantic.create_model(getattr(target, "__name__", use), __base__=(Own, base), **fields)
+        made: Any = pydantic.create_model(getattr(target, "__name__", use), __base__=(Own, base), **fields)
+    table: type[Own] = made
     table.placed = Placed(use, target, dict(files))
     table.parameters = {
         name: name not in filled and (isinstance(p.default, PLAIN) or p.default is p.empty)

@@ -13,7 +13,7 @@ from optchain.lab.settings.table import Fraction, Table
 class Batch(Table):
     """How many examples a step sees: a multiple of `micro`, whose gradients are computed one after the other."""
 
-    micro: PositiveInt | None  # examples whose gradient is computed at once
+    micro: Any  # examples whose gradient is computed at once, of those that are positive, or None
     scale_rate: Literal["linear", "none", "sqrt"] = "none"  # learning rates follow the size over `base`, or its root
     base: PositiveInt | None = None  # the size at which the learning rates are those of the configuration
 

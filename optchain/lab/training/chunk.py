@@ -147,7 +147,7 @@ def make_chunk(task: Task, build: Build) -> jax.stages.Wrapped:
         if parts.sampling == "balanced":
             rows = balanced_batches(order, carry["step"], steps, size, data.targets, task.classes or 0)
         else:
-            rows = batches(order, carry["examples"], steps, size, data.count)
+            rows = batches(order, carry["examples"], steps, size, data.size)
 
         def step(carry: Carry, rows: jax.Array) -> tuple[Carry, dict[str, Any]]:
             result, grads = gradient(carry, data, rows, _folded(keys, carry["step"]), parts, objective)
@@ -159,7 +159,7 @@ def make_chunk(task: Task, build: Build) -> jax.stages.Wrapped:
         carry: Carry, data: Split, setting: Setting, parts: Parts, objective: Objective, steps: int
     ) -> tuple[Carry, dict[str, Any]]:
         """Steps whose batches are some micro-batches, how many only the step knows: one shape serves all sizes."""
-        order, keys, size = _keys(setting.seed)[2], _keys_of_steps(setting.seed), data.count
+        order, keys, size = _keys(setting.seed)[2], _keys_of_steps(setting.seed), data.size
         policy, micro = parts.batch, parts.batch.micro or 1
 
         def step(carry: Carry, _: None) -> tuple[Carry, dict[str, Any]]:

@@ -91,7 +91,7 @@ def build(config: Config, source: str) -> Experiment:
         loss = task.loss.table
         _require_fit(config, task, loss)
         experiment = Experiment(config, task, network.build(config.model, task), chain_of(config))
-        _require_batches(config, experiment.tx, task.splits["train"].count)
+        _require_batches(config, experiment.tx, task.splits["train"].size)
         _require_descent(config.optimizer, "optimizer")
         carry = jax.eval_shape(experiment.start)
         params = carry["params"]

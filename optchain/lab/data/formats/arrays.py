@@ -61,14 +61,15 @@ class Arrays(TaskTable):
             steps = _steps(inputs)
             ids = None if steps is not None or not inputs.size or inputs.min() < 0 else int(inputs.max()) + 1
         targets = _targets(found["targets"])
+        roles: dict[str, Any] = {role: _role(role, found[role]) for role in ROLES if role in found}
         return Examples(
             inputs,
             targets,
-            scale=np.issubdtype(targets.dtype, np.floating),
+            scale=bool(np.issubdtype(targets.dtype, np.floating)),
             steps=steps,
             ids=ids,
             read=lambda path: _read(path, raw, isinstance(self.inputs, list), ids),
-            **{role: _role(role, found[role]) for role in ROLES if role in found},
+            **roles,
         )
 
     def _arrays(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -77,12 +78,13 @@ class Arrays(TaskTable):
             for key in ("inputs", "targets", *ROLES):
                 if getattr(self, key) is not None:
                     raise InputError(f"task.{key}: names an array in an .npz; got task.targets_path, for two .npy")
-            inputs, targets = _loaded(self.path, "task.path: "), _loaded(self.targets_path, "task.targets_path: ")
+            inputs: Any = _loaded(self.path, "task.path: ")
+            targets: Any = _loaded(self.targets_path, "task.targets_path: ")
             for key, x in (("path", inputs), ("targets_path", targets)):
                 if isinstance(x, _Archive):
                     raise InputError(f"task.{key}: expected an .npy beside task.targets_path; got an .npz")
             return {"inputs": inputs}, {"targets": targets}
-        file = _loaded(self.path, "task.path: ")
+        file: Any = _loaded(self.path, "task.path: ")
         if isinstance(file, np.ndarray):
             raise InputError(f"task.targets_path: missing; {self.path.name} holds the inputs alone")
         names = self.inputs if isinstance(self.inputs, list) else [_named(file, "inputs", self.inputs, "x")]

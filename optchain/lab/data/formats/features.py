@@ -66,6 +66,7 @@ def load(table: ColumnsTable) -> Examples:
         sheet = _with_columns(table.sheet(path, ""), names)
         return _encoded(features, sheet, table.missing, "expected numbers, as in training")
 
+    roles: dict[str, Any] = _roles(table, sheet)
     return Examples(
         inputs,
         targets,
@@ -74,7 +75,7 @@ def load(table: ColumnsTable) -> Examples:
         first={"one_hot": OneHot(use="one_hot", features=coded)} if coded else {},
         steps=steps | {"standardize": Standardize(use="standardize")},
         read=read,
-        **_roles(table, sheet),
+        **roles,
     )
 
 
@@ -149,7 +150,8 @@ def _like_an_id(column: Column) -> str | None:
     count, rows = column.values.drop_nulls().n_unique(), column.values.count()
     if count <= FEW or (count <= rows / 2 and count <= MANY):
         return None
-    if column.values.drop_nulls().str.contains(r"^[+-]?\d+,\d+$").mean() > 0.5:
+    commas = column.values.drop_nulls().str.contains(r"^[+-]?\d+,\d+$")
+    if 2 * int(commas.sum()) > len(commas):
         return f"has decimal commas, such as {column.values.drop_nulls()[0]!r}; write decimals with a point"
     return f"has {count} different texts in {rows} rows, like an id"
 

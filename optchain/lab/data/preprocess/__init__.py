@@ -27,9 +27,7 @@ KINDS = (
     distribution.Power,
     selection.Select,
 )
-STEPS: dict[str, type[Table]] = {
-    kind.model_fields["use"].annotation.__args__[0]: kind for kind in KINDS
-}  # by the name in `use`
+STEPS: dict[str, type[Table]] = {kind.model_fields["use"].default: kind for kind in KINDS}  # by the name in `use`
 AnyStep = Annotated[Any, Kinds("preprocess", STEPS, Step)]
 
 

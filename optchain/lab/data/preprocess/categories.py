@@ -16,7 +16,7 @@ class OneHot(Step):
     feature, in the order of the categories' numbers; all other features stay as they are.
     """
 
-    use: Literal["one_hot"]
+    use: Literal["one_hot"] = "one_hot"
     features: list[NonNegativeInt] = Field(min_length=1)  # positions in a row, counted from 0
 
     @model_validator(mode="after")

@@ -19,9 +19,9 @@ class Quantile(Step):
 
     def fit(self, inputs: np.ndarray, targets: np.ndarray) -> Fitted:
         kept = min(self.quantiles, len(inputs))
-        transformer = QuantileTransformer(n_quantiles=kept, output_distribution=self.to, subsample=None)
+        transformer = QuantileTransformer(n_quantiles=kept, output_distribution=self.to, subsample=len(inputs))
         transformer.fit(flat(inputs))
-        return Fitted(lambda rows: transformer.transform(flat(rows)).reshape(rows.shape))
+        return Fitted(lambda rows: np.asarray(transformer.transform(flat(rows))).reshape(rows.shape))
 
 
 class Power(Step):
@@ -38,7 +38,7 @@ class Power(Step):
         def transform(rows: np.ndarray) -> np.ndarray:
             if self.by == "box_cox":
                 _require_positive(rows)
-            return transformer.transform(flat(rows)).reshape(rows.shape)
+            return np.asarray(transformer.transform(flat(rows))).reshape(rows.shape)
 
         return Fitted(transform)
 

@@ -64,7 +64,7 @@ class Savgol(Step):
             raise InputError("savgol filters vectors, not images; expected 'gaussian_filter' or 'median_filter'")
         if self.window > inputs.shape[1]:
             raise InputError(f"window = {self.window} is larger than a row of {inputs.shape[1]} features")
-        return Fitted(lambda rows: signal.savgol_filter(rows, self.window, self.order, axis=1))
+        return Fitted(lambda rows: np.asarray(signal.savgol_filter(rows, self.window, self.order, axis=1)))
 
 
 def _neighbouring(inputs: np.ndarray) -> list[bool]:

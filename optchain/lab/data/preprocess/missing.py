@@ -20,7 +20,7 @@ class Impute(Step):
         if len(empty):
             raise InputError(f"feature {empty[0] + 1} is missing in all training rows")
         imputer = SimpleImputer(strategy=self.by).fit(flat(inputs))
-        return Fitted(lambda rows: imputer.transform(flat(rows)).reshape(rows.shape))
+        return Fitted(lambda rows: np.asarray(imputer.transform(flat(rows))).reshape(rows.shape))
 
 
 class DropMissing(Step):

@@ -37,7 +37,7 @@ class DropOutliers(Bounded):
     def fit(self, inputs: np.ndarray, targets: np.ndarray) -> Fitted:
         low, high = self.bounds(inputs)
         within = (flat(inputs) >= low) & (flat(inputs) <= high)
-        return Fitted(lambda rows: rows, within.all(axis=1))
+        return Fitted(lambda rows: rows, np.all(within, axis=1))
 
 
 class ClipOutliers(Bounded):

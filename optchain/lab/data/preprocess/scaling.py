@@ -21,7 +21,7 @@ class Standardize(Step):
 
     def fit(self, inputs: np.ndarray, targets: np.ndarray) -> Fitted:
         scaler = StandardScaler().fit(columns(inputs, self.per))
-        return Fitted(lambda rows: scaler.transform(columns(rows, self.per)).reshape(rows.shape))
+        return Fitted(lambda rows: np.asarray(scaler.transform(columns(rows, self.per))).reshape(rows.shape))
 
 
 class MinMax(Step):
@@ -40,4 +40,4 @@ class MinMax(Step):
 
     def fit(self, inputs: np.ndarray, targets: np.ndarray) -> Fitted:
         scaler = MinMaxScaler((self.low, self.high)).fit(columns(inputs, self.per))
-        return Fitted(lambda rows: scaler.transform(columns(rows, self.per)).reshape(rows.shape))
+        return Fitted(lambda rows: np.asarray(scaler.transform(columns(rows, self.per))).reshape(rows.shape))

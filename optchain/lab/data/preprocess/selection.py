@@ -1,6 +1,6 @@
 """Selection: the features that tell most about the targets; the others are left out."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import PositiveInt
@@ -61,7 +61,8 @@ def _first_needed(features: np.ndarray, targets: np.ndarray, classes: bool, k: i
     if classes:
         weakest = l1_min_c(features, targets)  # at which the first weight appears
         for c in weakest * np.geomspace(1.1, 1e4, 40):
-            model = LinearSVC(C=c, penalty="l1", dual=False, random_state=0, max_iter=10_000).fit(features, targets)
+            options: dict[str, Any] = {"penalty": "l1", "dual": False, "random_state": 0, "max_iter": 10_000}
+            model = LinearSVC(C=c, **options).fit(features, targets)
             weights = np.abs(model.coef_).max(axis=0)
             if np.count_nonzero(weights) >= k:
                 return _highest(weights, k)

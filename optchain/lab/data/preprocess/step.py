@@ -44,7 +44,7 @@ def columns(inputs: np.ndarray, per: Per) -> np.ndarray:
 
 def missing(inputs: np.ndarray) -> np.ndarray:
     """Which rows miss a value."""
-    return np.isnan(flat(inputs)).any(axis=1)
+    return np.asarray(np.isnan(flat(inputs)).any(axis=1))
 
 
 def require_complete(inputs: np.ndarray) -> None:
