@@ -1,6 +1,7 @@
 """Tables of which there are several kinds: built in, by name, or the user's own, by place."""
 
 import difflib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from optchain.lab.settings.own import Own, table_of
 from optchain.lab.settings.places import find, is_place
 from optchain.lab.settings.table import Table
 
+Given = int | tuple[str, ...]
+
 
 class Kinds:
     """The type of a table whose `use` says of which kind it is; used as `Annotated[Any, Kinds(...)]`.
@@ -22,7 +25,7 @@ class Kinds:
         what: the table describes, for errors.
         kinds: the built-in ones by name.
         base: the table whose keys an object of the user's has beside its parameters; None if only built-in ones exist.
-        given: what the lab gives to an object of the user's, and
+        given: what the lab gives to an object of the user's, or a function from the object to that; and
         filled: what it gives where the table does not say it, see `table_of`.
         default: the name where there is no `use`.
         by_keys: whether a table without `use` is of the first kind that has its keys.
@@ -34,7 +37,7 @@ class Kinds:
         what: str,
         kinds: dict[str, type[Table]],
         base: type[Table] | None = None,
-        given: int | tuple[str, ...] = (),
+        given: Given | Callable[[Any], Given] = (),
         filled: tuple[str, ...] = (),
         default: str | None = None,
         otherwise: Any = None,
@@ -76,7 +79,8 @@ class Kinds:
             raise self._at_use("unknown", f"got {use!r}; {nearest(str(use), self.kinds)}{hint}", use)
         try:
             placed = find(use, Path(info.context["folder"] if info.context else "."))
-            return table_of(placed, self.base, self.given, self.filled)
+            given = self.given(placed.target) if callable(self.given) else self.given
+            return table_of(placed, self.base, given, self.filled)
         except InputError as error:
             raise self._at_use("place", str(error), use) from None
 
