@@ -184,7 +184,7 @@ def _outputs(targets: Any, labels: Sequence[Any] | None) -> int | None:
     """Numbers that a model answers with: of two classes one, the logit of the second."""
     if labels is not None:
         return 1 if len(labels) == 2 else len(labels)
-    if isinstance(targets, dict) or targets.dtype.kind != "f":
+    if isinstance(targets, dict):
         return None
     return 1 if targets.ndim == 1 else targets.shape[-1]
 

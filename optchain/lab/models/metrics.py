@@ -183,7 +183,7 @@ def _metric(name: str, table: Any, task: Task, of_classes: bool) -> Metric:
     if isinstance(table, Own):
         sign = None if table.better is None else -1 if table.better == "higher" else 1
         if _is_evaluator(table.placed.target):
-            return Metric(table.build, True, sign, table.build)
+            return Metric(table.build, True, sign, _own_units(table.build, task))
         return Metric(_units(_host(table.build), task), table.whole, sign)
     if table.of_classes is not None and table.of_classes != of_classes:
         what = ("classes", "numbers") if of_classes else ("numbers", "classes")
@@ -195,6 +195,14 @@ def _units(of: Callable[[Any, Any], Any], task: Task) -> Callable[[Any, Any], An
     """The metric of outputs and targets in their own units."""
     scale = task.scale
     return of if scale is None else lambda outputs, targets: of(scale.own(alike(outputs, targets)), scale.own(targets))
+
+
+def _own_units(of: Callable[..., Any], task: Task) -> Callable[..., Any]:
+    """An evaluator whose model answers in the targets' own units."""
+    scale = task.scale
+    if scale is None:
+        return of
+    return lambda model, inputs, targets: of(lambda x: scale.own(model(x)), inputs, scale.own(targets))
 
 
 def _host(of: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:

@@ -98,4 +98,4 @@ def _fits(key: str, kind: type[Table]) -> float:
 
 
 def _dumped(value: Any, info: SerializationInfo) -> Any:
-    return value.model_dump(exclude_none=info.exclude_none) if isinstance(value, Table) else value
+    return value.model_dump(exclude_none=info.exclude_none, context=info.context) if isinstance(value, Table) else value

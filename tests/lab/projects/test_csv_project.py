@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from user_projects import Project, losses, result, table
+from user_projects import Project, losses, result
 
 MINE = '''
     """The models and all that goes with them."""
@@ -222,5 +222,5 @@ def test_it_trains_evaluates_and_answers(project):
     said = project.done("predict", run, project.folder / "new.csv")
     print(said)
     print(project.done("report", run, "--out", project.folder / "r.html"))
-    print(project.done("find-lr", project.folder / "run.toml", "--steps", 100, "--out", project.folder/"lr"))
+    print(project.done("find-lr", project.folder / "run.toml", "--steps", 100, "--out", project.folder / "lr"))
     assert 0

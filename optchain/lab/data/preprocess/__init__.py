@@ -1,6 +1,7 @@
 """The preparation of inputs: steps in the order of the configuration, fitted on the training rows and nothing else."""
 
 import contextlib
+import operator
 from collections.abc import Iterator
 from typing import Annotated, Any, NamedTuple
 
@@ -69,7 +70,7 @@ def fit(steps: dict[str, Step], inputs: np.ndarray, targets: np.ndarray) -> Prep
     transforms: dict[str, Transform] = {}
     for name, step in steps.items():
         with _named(name):
-            fitted = own.fit(step, inputs, jax.tree.map(lambda x: x[kept], targets))
+            fitted = own.fit(step, inputs, jax.tree.map(operator.itemgetter(kept), targets))
             if fitted.kept is not None:
                 if not fitted.kept.any():
                     raise InputError(f"none of {len(inputs)} training rows is left")

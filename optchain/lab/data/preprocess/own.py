@@ -61,7 +61,9 @@ def _rowwise(transform: Transform, name: str) -> Transform:
         made = transform(rows)
         made = np.asarray(made.toarray() if hasattr(made, "toarray") else made)  # a sparse one
         if made.dtype.kind not in "biuf" or made.shape[:1] != (len(rows),):
-            raise InputError(f"{name} gives {made.dtype}{list(made.shape)} for {len(rows)} rows; expected a row for each")
+            raise InputError(
+                f"{name} gives {made.dtype}{list(made.shape)} for {len(rows)} rows; expected a row for each"
+            )
         return np.asarray(made, np.float64)
 
     return checked
