@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import flax.linen as nn
 import optax
@@ -15,25 +15,27 @@ from optchain.core.paths import nearest
 from optchain.lab.api.arrays import Arrays
 from optchain.lab.api.objects import Objects, place_of
 from optchain.lab.base.errors import InputError
+from optchain.lab.data.augment import AnyAugment
 from optchain.lab.data.examples import Examples
-from optchain.lab.data.tables import TaskTable
-from optchain.lab.models.losses import LossTable
-from optchain.lab.models.metrics import MetricTable
-from optchain.lab.models.tables import GIVEN
-from optchain.lab.runs.config import Setup
+from optchain.lab.models.losses import AnyLoss
+from optchain.lab.models.metrics import AnyMetric
+from optchain.lab.models.tables import AnyModel
+from optchain.lab.runs.config import AnyGradient, AnyTask, Setup
+from optchain.lab.settings.kinds import Kinds
 from optchain.lab.settings.load import explained
-from optchain.lab.settings.own import parameters_of, table_of
+from optchain.lab.settings.own import parameters_of
 from optchain.lab.settings.table import Table
 
-Given = int | tuple[str, ...]
-# What the lab gives to a function of the user's, and the table whose keys it has beside its parameters.
-ROLES: dict[str, tuple[type[Table], Given, tuple[str, ...]]] = {
-    "task": (TaskTable, (), ()),
-    "model": (Table, GIVEN, ("outputs",)),
-    "loss": (LossTable, 2, ()),
-    "augment": (Table, 2, ()),
-    "gradient": (Table, 5, ()),
-    "metrics": (MetricTable, 2, ()),
+ROLES: dict[str, Kinds] = {
+    name: get_args(annotated)[1]
+    for name, annotated in {
+        "task": AnyTask,
+        "model": AnyModel,
+        "loss": AnyLoss,
+        "augment": AnyAugment,
+        "gradient": AnyGradient,
+        "metrics": AnyMetric,
+    }.items()
 }
 
 
@@ -95,7 +97,9 @@ class Tables:
             raise InputError(f"optimizer: got {optimizer!r}; expected a chain, or a function that makes one")
         placed = self.objects.place("optimizer", optimizer)
         values = {name: x for name, x in self._searched("optimizer").items() if "." not in name}
-        self._require_all("optimizer", optimizer, (), values)
+        parameters = parameters_of(optimizer)
+        required = [name for name, parameter in parameters.items() if parameter.default is parameter.empty]
+        self._require_all("optimizer", list(parameters), required, values)
         return {"use": placed.use, **values}
 
     def _table(self, role: str, value: Any, path: str) -> Any:
@@ -111,11 +115,10 @@ class Tables:
         return self._own(role, value, path, {})
 
     def _own(self, role: str, target: Callable[..., Any], path: str, values: dict[str, Any]) -> Table:
-        base, given, filled = ROLES[role]
         placed = self.objects.place(path.replace(".", "-"), target)
         values = values | {name: x for name, x in self._searched(path).items() if "." not in name}
-        table = table_of(placed, base, given, filled)
-        self._require_all(path, target, given, values, filled)
+        table = ROLES[role].table(placed)
+        self._require_all(path, list(table.model_fields), list(table.required()), values)
         try:
             return table.model_validate({"use": placed.use} | values, context={"folder": Path()})
         except pydantic.ValidationError as error:
@@ -125,17 +128,13 @@ class Tables:
         """A value for each key below a path that is searched for."""
         return {key.removeprefix(f"{path}."): x for key, x in self.space.items() if key.startswith(f"{path}.")}
 
-    def _require_all(
-        self, path: str, target: Any, given: Given, values: dict[str, Any], filled: tuple[str, ...] = ()
-    ) -> None:
+    def _require_all(self, path: str, keys: list[str], required: list[str], values: dict[str, Any]) -> None:
         """Every parameter without a default has a value, and every value is that of a parameter."""
-        parameters = parameters_of(target, given)
-        keys = [*parameters, *ROLES.get(path.partition(".")[0], (Table,))[0].model_fields]
         for name in values:
             if name not in keys:
                 raise InputError(f"space.'{path}.{name}': there is no such argument; {nearest(name, keys)}")
-        for name, parameter in parameters.items():
-            if parameter.default is parameter.empty and name not in (*values, *filled):
+        for name in required:
+            if name not in values:
                 cure = f"give it one, or put '{path}.{name}' into the space"
                 raise InputError(f"{path} takes {name!r}, which has no default; {cure}")
 

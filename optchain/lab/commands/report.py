@@ -30,7 +30,10 @@ def _of_runs(options: argparse.Namespace) -> int:
     from optchain.lab.runs.run import find
 
     out = _wanted(options)
-    write([find(folder) for folder in options.runs], out)
+    found = [find(folder) for folder in options.runs]
+    for run in found:
+        run.say_changed()
+    write(found, out)
     print(f"report: {out}")
     return 0
 

@@ -63,6 +63,7 @@ def run(options: argparse.Namespace) -> int:
     with sole_writer(folder):  # from here on: what was looked at before may be another process's by now
         if options.resume:
             opened = runs.reopen(folder, resolved)
+            opened.say_changed()
         else:
             opened = runs.create(folder, resolved, command_of(options), options.overwrite)
         return _trained(built, opened, renames)

@@ -61,8 +61,8 @@ def prepare(folder: Path, comparison: Comparison, tunings: dict[str, Tuning], co
             remove(folder)
     for tuning in tunings.values():
         tuning.prepare(overwrite=False)
-    Run(folder).describe(command)
-    Run(folder).write("comparison.json", comparison.model_dump())
+    Run(folder).describe(command, comparison)
+    Run(folder).write("comparison.json", comparison.written(folder))
 
 
 def perform(comparison: Comparison, tunings: dict[str, Tuning]) -> Iterator[str]:

@@ -1,11 +1,11 @@
 """The tables of a comparison."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import pydantic
 from pydantic import Field
 
-from optchain.lab.runs.config import Setup
+from optchain.lab.runs.config import Chain, Setup
 from optchain.lab.settings.load import explained
 from optchain.lab.settings.table import Name, Table
 from optchain.lab.tuning import space
@@ -22,7 +22,7 @@ class Tuned(Search):
 class Contender(Table):
     """An optimizer of a comparison: a chain, and which of its values are searched for."""
 
-    chain: dict[str, Any]
+    chain: Chain
     space: dict[str, AnyDimension] = Field(min_length=1)  # keys and paths are dotted keys of the chain
     default: bool = False  # whether the chain is run as it is written, too
 

@@ -23,6 +23,8 @@ class Examples:
         labels: the names of the classes, whose numbers from 0 the targets then are. Without them the classes are the
             values that the training targets have, in their order.
         names: of the targets, which answers are called by.
+        columns: names of the inputs, if these are rows of numbers.
+        place: where a row stands in the user's data, for errors: by its number, if left out.
         weights: of each example in the loss; 1 where left out.
         groups: a number or string for each example; those with the same one are never split.
         order: a number for each example, such as its time: what is held out are then the last ones.
@@ -44,6 +46,8 @@ class Examples:
     targets: Any
     labels: Sequence[Any] | None = None
     names: tuple[str, ...] = ()
+    columns: Sequence[str] = ()
+    place: Callable[[int], str] = "row {} (from 0)".format
     weights: np.ndarray | None = None
     groups: np.ndarray | None = None
     order: np.ndarray | None = None

@@ -1,8 +1,9 @@
 """Examples made ready: split by a seed of their own, and prepared by what is fitted on the training examples."""
 
+import contextlib
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -183,7 +184,7 @@ def _outputs(targets: Any, labels: Sequence[Any] | None) -> int | None:
     """Numbers that a model answers with: of two classes one, the logit of the second."""
     if labels is not None:
         return 1 if len(labels) == 2 else len(labels)
-    if isinstance(targets, dict) or targets.dtype.kind != "f":
+    if isinstance(targets, dict):
         return None
     return 1 if targets.ndim == 1 else targets.shape[-1]
 
@@ -215,6 +216,23 @@ def _whole_numbers(ids: int | None, shape: tuple[int, ...]) -> Callable[[Any], n
     return prepare
 
 
+@contextlib.contextmanager
+def _placed(examples: Examples, rows: np.ndarray) -> Iterator[None]:
+    """Errors within name the row, and the column if the data have no number there, as the user knows them."""
+    try:
+        yield
+    except preprocess.NotFinite as error:
+        row, names = int(rows[error.row]), list(examples.columns)
+        raw = np.flatnonzero(~np.isfinite(examples.inputs[row].reshape(-1)))
+        coded = [i for step in examples.first.values() for i in getattr(step, "features", [])]
+        raw = np.setdiff1d(raw, coded)  # where a category is missing there is none
+        if not len(raw):
+            what = f"feature {error.feature + 1}, as the steps make it, of {examples.place(row)}"
+            raise InputError(f"preprocess: {what} is not finite") from None
+        what = f"column {names[raw[0]]!r}" if names else f"feature {raw[0] + 1}"
+        raise InputError(f"{what} of {examples.place(row)} is missing or not finite; {preprocess.CURE}") from None
+
+
 def _prepared(task: Task, examples: Examples, steps: dict[str, Step] | None) -> Task:
     """A task with raw inputs, and its inputs as the steps prepare them."""
     one = isinstance(examples.inputs, np.ndarray)
@@ -229,15 +247,17 @@ def _prepared(task: Task, examples: Examples, steps: dict[str, Step] | None) -> 
         prepare = _whole_numbers(examples.ids, task.shape or ()) if whole else _as_they_are
         return dataclasses.replace(task, splits=splits, prepare=prepare)
     chosen = examples.first | (examples.steps if steps is None else steps)
-    train = task.splits["train"]
-    fitted = preprocess.fit(chosen, train.inputs, train.targets)
+    train, rows = task.splits["train"], task.rows["train"]
+    with _placed(examples, rows):
+        fitted = preprocess.fit(chosen, train.inputs, train.targets)
     kept = jax.tree.map(lambda x: x[fitted.kept], train._replace(inputs=()))
-    require_varied(kept.targets, examples, task.rows["train"][fitted.kept])
+    require_varied(kept.targets, examples, rows[fitted.kept])
     splits = {"train": kept._replace(inputs=fitted.inputs)}
     for name, part in task.splits.items():
         if name != "train":
             try:
-                splits[name] = part._replace(inputs=fitted.transform(part.inputs))
+                with _placed(examples, task.rows[name]):
+                    splits[name] = part._replace(inputs=fitted.transform(part.inputs))
             except InputError as error:
                 raise InputError(f"{error} (the {name} examples)") from None
     optimum = None  # known of the inputs as the data have them

@@ -31,6 +31,12 @@ class LossTable(Table):
         return self.l1 is not None or self.l2 is not None
 
 
+class OwnLoss(LossTable):
+    """What is said of a function of the user's, whose targets are as the data have them."""
+
+    scaled_targets: bool = False  # whether real targets are scaled for training, as they are for a built-in loss
+
+
 class OfData(LossTable):
     """The loss that the data ask for: the cross entropy of classes, the squared error of real numbers."""
 
@@ -120,7 +126,7 @@ LOSSES: dict[str, type[Table]] = {
     "huber": Huber,
     "quantile": Quantile,
 }
-AnyLoss = Annotated[Any, Kinds("loss", LOSSES, LossTable, 2, default="data", by_keys=True)]
+AnyLoss = Annotated[Any, Kinds("loss", LOSSES, OwnLoss, 2, default="data", by_keys=True)]
 
 
 class Loss:
@@ -182,13 +188,20 @@ def _mean(losses: jax.Array) -> jax.Array:
 def answers(loss: Loss, task: Task, outputs: Any) -> dict[str, np.ndarray]:
     """Columns with what outputs say: the class and how probable it is, or numbers in their own units."""
     outputs, names = np.asarray(outputs), task.names
-    if task.labels is not None and isinstance(loss.table, CrossEntropy):
-        return _classes(outputs, task, names[0] if names else "class")
+    said: dict[str, np.ndarray] = {}
+    if task.labels is not None:
+        called = names[0] if names else "class"
+        if isinstance(loss.table, CrossEntropy):
+            return _classes(outputs, task, called)
+        names = ()  # what the outputs mean is the business of the user's loss: they are shown too
+        if outputs.ndim > 1 and outputs.shape[-1] == len(task.labels):
+            outputs = outputs.reshape(len(outputs), -1, len(task.labels))[:, -1]
+            said = {called: np.asarray(task.labels)[outputs.argmax(-1)]}
     numbers = outputs.reshape(len(outputs), -1)
     if task.scale is not None:
         numbers = task.scale.own(numbers)
     called = names if len(names) == numbers.shape[1] else [f"output_{i}" for i in range(numbers.shape[1])]
-    return {name: numbers[:, i] for i, name in enumerate(called)}
+    return said | {name: numbers[:, i] for i, name in enumerate(called)}
 
 
 def _classes(outputs: np.ndarray, task: Task, name: str) -> dict[str, np.ndarray]:

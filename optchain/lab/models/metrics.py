@@ -142,7 +142,14 @@ class Perplexity(MetricTable):
 
 KINDS = (Accuracy, TopK, F1, Auc, AbsoluteError, SquaredError, R2, Perplexity)
 METRICS: dict[str, type[Table]] = {kind.model_fields["use"].default: kind for kind in KINDS}
-AnyMetric = Annotated[Any, Kinds("metrics", METRICS, MetricTable, 2)]
+
+
+def _is_evaluator(target: Any) -> bool:
+    return next(iter(inspect.signature(target).parameters), "") == "model"
+
+
+# What is given: the model, inputs and targets, or outputs and targets.
+AnyMetric = Annotated[Any, Kinds("metrics", METRICS, MetricTable, lambda target: 3 if _is_evaluator(target) else 2)]
 AnyMetrics = dict[Name, AnyMetric]
 
 
@@ -175,9 +182,8 @@ def _metric(name: str, table: Any, task: Task, of_classes: bool) -> Metric:
         raise InputError("metrics.loss: the loss is called so; give the metric another name")
     if isinstance(table, Own) and isinstance(table, MetricTable):
         sign = None if table.better is None else -1 if table.better == "higher" else 1
-        first = next(iter(inspect.signature(table.placed.target).parameters), "")
-        if first == "model":
-            return Metric(table.build, True, sign, lambda model, inputs, targets: table.build(model, targets))
+        if _is_evaluator(table.placed.target):
+            return Metric(table.build, True, sign, _own_units(table.build, task))
         return Metric(_units(_host(table.build), task), table.whole, sign)
     kind: Any = table  # one that is built in
     if kind.of_classes is not None and kind.of_classes != of_classes:
@@ -190,6 +196,14 @@ def _units(of: Callable[[Any, Any], Any], task: Task) -> Callable[[Any, Any], An
     """The metric of outputs and targets in their own units."""
     scale = task.scale
     return of if scale is None else lambda outputs, targets: of(scale.own(alike(outputs, targets)), scale.own(targets))
+
+
+def _own_units(of: Callable[..., Any], task: Task) -> Callable[..., Any]:
+    """An evaluator whose model answers in the targets' own units."""
+    scale = task.scale
+    if scale is None:
+        return of
+    return lambda model, inputs, targets: of(lambda x: scale.own(model(x)), inputs, scale.own(targets))
 
 
 def _host(of: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:

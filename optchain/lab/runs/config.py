@@ -1,10 +1,11 @@
 """The configuration of a run: all its tables together."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import optax
-from pydantic import AfterValidator, ValidationInfo
+from pydantic import AfterValidator, PlainSerializer
 
 import optchain as oc
 from optchain.lab.base.errors import InputError
@@ -18,7 +19,7 @@ from optchain.lab.models.tables import AnyModel
 from optchain.lab.settings import load as reading
 from optchain.lab.settings.kinds import Kinds
 from optchain.lab.settings.load import Loaded, flat
-from optchain.lab.settings.places import absolute, is_place, target
+from optchain.lab.settings.places import absolute, is_place, relative, target
 from optchain.lab.settings.table import Name, Table
 from optchain.lab.settings.train import Train
 
@@ -48,16 +49,35 @@ class Setup(Table):
     start: Start | None = None
 
 
-def _placed(links: Any, info: ValidationInfo) -> Any:
-    """A chain whose places are whole paths."""
+def placed(links: Any, folder: Path) -> Any:
+    """Tables whose places, relative to a folder, are whole paths."""
+    return _with_places(links, lambda use: absolute(use, folder))
+
+
+def relative_to(links: Any, folder: Path) -> Any:
+    """Tables whose places, whole paths, are relative to a folder."""
+    return _with_places(links, lambda use: relative(use, folder))
+
+
+def short(links: Any) -> Any:
+    """Tables whose places have only the names of their files, to be shown."""
+    return _with_places(links, lambda use: use.rpartition("/")[2])
+
+
+def _with_places(links: Any, change: Callable[[str], str]) -> Any:
     if isinstance(links, dict):
-        return {key: _placed(x, info) for key, x in links.items()}
+        return {key: _with_places(x, change) for key, x in links.items()}
     if isinstance(links, list):
-        return [_placed(x, info) for x in links]
-    return absolute(links, info.context["folder"]) if info.context and is_place(links) else links
+        return [_with_places(x, change) for x in links]
+    return change(links) if is_place(links) else links
 
 
-Chain = Annotated[dict[str, Any], AfterValidator(_placed)]
+# Of tables that are not checked, and may hold places: these are kept as whole paths.
+PLACED = (
+    AfterValidator(lambda x, info: placed(x, info.context["folder"]) if info.context else x),
+    PlainSerializer(lambda x, info: relative_to(x, info.context["folder"]) if info.context else x),
+)
+Chain = Annotated[(dict[str, Any], *PLACED)]
 
 
 class Config(Setup):

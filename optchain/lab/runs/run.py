@@ -13,7 +13,9 @@ from optchain.lab.base.errors import InputError
 from optchain.lab.base.files import is_taken, write_whole
 from optchain.lab.runs import config
 from optchain.lab.runs.provenance import provenance
+from optchain.lab.runs.sources import say_changed, sources
 from optchain.lab.runs.writer import HOLDER, LOCK, empty
+from optchain.lab.settings.table import Table
 from optchain.version import __version__
 
 BY_HAND = "stopped by hand"  # the one ending after which a run may go on as it is
@@ -22,9 +24,9 @@ BY_HAND = "stopped by hand"  # the one ending after which a run may go on as it 
 @dataclasses.dataclass(frozen=True)
 class Run:
     """A folder with `config.json` (resolved), `run.json` (command, time, host, commit, versions, layout of states,
-    machine), `metrics.jsonl`, `metrics.csv`, `checkpoints/`, `damaged/` and `snapshots/` if any, once it has ended
-    `result.json` and `report.html`; `writer.lock`, and `writer.json` while a process writes to it; and `control.toml`
-    if the user writes one."""
+    machine, the user's objects), `task.json`, `metrics.jsonl`, `metrics.csv`, `checkpoints/`, `damaged/` and
+    `snapshots/` if any, once it has ended `result.json` and `report.html`; `writer.lock`, and `writer.json` while a
+    process writes to it; and `control.toml` if the user writes one."""
 
     folder: Path
 
@@ -59,10 +61,15 @@ class Run:
         """How the run ended, in words."""
         return self.result["ending"] if self.result else "unfinished"
 
-    def describe(self, command: str) -> None:
-        """Write down the command, when and where it began, the versions, the layout of states and the machine."""
+    def describe(self, command: str, table: Table) -> None:
+        """Write down the command, when and where it began, the versions, the layout of states and the machine, and the
+        user's objects in the table that is run."""
         about = {"command": command, **provenance(), "versions": versions(), "state_layout": STATE_LAYOUT}
-        self.write("run.json", about | {"machine": machine()})
+        self.write("run.json", about | {"machine": machine(), "objects": sources(table, self.folder)})
+
+    def say_changed(self) -> None:
+        """Say which of the user's files have changed since the run began, if any."""
+        say_changed(self.about, self.folder)
 
     def require_layout(self) -> None:
         """The checkpoints of the run hold states in the layout of this version.
@@ -91,8 +98,8 @@ def create(folder: Path, resolved: config.Config, command: str, overwrite: bool)
     folder.mkdir(parents=True, exist_ok=True)
     empty(folder)
     run = Run(folder)
-    run.describe(command)
-    run.write("config.json", resolved.model_dump())
+    run.describe(command, resolved)
+    run.write("config.json", resolved.written(folder))
     return run
 
 
@@ -155,7 +162,7 @@ def adopt(run: Run, resolved: config.Config) -> None:
     if config.differences(run.config, resolved):
         # In this order: a run that is stopped in between has no result, and is not taken for a finished one.
         (run.folder / "result.json").unlink(missing_ok=True)
-        run.write("config.json", resolved.model_dump())
+        run.write("config.json", resolved.written(run.folder))
 
 
 def find(folder: Path) -> Run:

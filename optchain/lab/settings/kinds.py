@@ -1,6 +1,7 @@
 """Tables of which there are several kinds: built in, by name, or the user's own, by place."""
 
 import difflib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, cor
 from optchain.core.paths import nearest
 from optchain.lab.base.errors import InputError
 from optchain.lab.settings.own import Own, table_of
-from optchain.lab.settings.places import find, is_place
+from optchain.lab.settings.places import Placed, find, is_place
 from optchain.lab.settings.table import Table
+
+Given = int | tuple[str, ...]
 
 
 class Kinds:
@@ -22,7 +25,7 @@ class Kinds:
         what: the table describes, for errors.
         kinds: the built-in ones by name.
         base: the table whose keys an object of the user's has beside its parameters; None if only built-in ones exist.
-        given: what the lab gives to an object of the user's, and
+        given: what the lab gives to an object of the user's, or a function from the object to that; and
         filled: what it gives where the table does not say it, see `table_of`.
         default: the name where there is no `use`.
         by_keys: whether a table without `use` is of the first kind that has its keys.
@@ -34,7 +37,7 @@ class Kinds:
         what: str,
         kinds: dict[str, type[Table]],
         base: type[Table] | None = None,
-        given: int | tuple[str, ...] = (),
+        given: Given | Callable[[Any], Given] = (),
         filled: tuple[str, ...] = (),
         default: str | None = None,
         otherwise: Any = None,
@@ -66,6 +69,15 @@ class Kinds:
         kinds = [self.default, *self.kinds]
         return max(kinds, key=lambda name: sum(_fits(key, self.kinds[name]) for key in value))
 
+    def table(self, placed: Placed) -> type[Own]:
+        """The table of an object of the user's.
+
+        Raises:
+            InputError: see `table_of`.
+        """
+        given = self.given(placed.target) if callable(self.given) else self.given
+        return table_of(placed, self.base or Table, given, self.filled)
+
     def _kind(self, use: Any, info: ValidationInfo) -> type[Table]:
         hint = "" if self.base is None else ", or 'file.py:Name' for one of your own"
         if use is None:
@@ -75,8 +87,7 @@ class Kinds:
         if self.base is None or not is_place(use):
             raise self._at_use("unknown", f"got {use!r}; {nearest(str(use), self.kinds)}{hint}", use)
         try:
-            placed = find(use, Path(info.context["folder"] if info.context else "."))
-            return table_of(placed, self.base, self.given, self.filled)
+            return self.table(find(use, Path(info.context["folder"] if info.context else ".")))
         except InputError as error:
             raise self._at_use("place", str(error), use) from None
 
@@ -94,4 +105,4 @@ def _fits(key: str, kind: type[Table]) -> float:
 
 
 def _dumped(value: Any, info: SerializationInfo) -> Any:
-    return value.model_dump(exclude_none=info.exclude_none) if isinstance(value, Table) else value
+    return value.model_dump(exclude_none=info.exclude_none, context=info.context) if isinstance(value, Table) else value

@@ -35,7 +35,7 @@ def load(path: Path | str, table: type[Loaded], sets: list[str] | None = None) -
     except pydantic.ValidationError as error:
         overridden = [".".join(_assigned(text)[0]) + "." for text in sets or []]
         lines = []
-        for dotted, problem in problems(error):
+        for dotted, problem in _once(problems(error)):
             source = (
                 "--set"
                 if any(f"{dotted}.".startswith(key) or key.startswith(f"{dotted}.") for key in overridden)
@@ -53,6 +53,21 @@ def problems(error: pydantic.ValidationError) -> list[tuple[str, str]]:
 def explained(error: pydantic.ValidationError) -> str:
     """The problems in a line."""
     return "; ".join(": ".join(filter(None, problem)) for problem in problems(error))
+
+
+def _once(found: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The problems, of which those that the same line of a user's file makes are one, which names the other keys."""
+    keys: dict[str, list[str]] = {}
+    for dotted, problem in found:
+        keys.setdefault(_cause(dotted, problem), []).append(dotted)
+    first = {same[0]: "".join(f"; {key} too" for key in same[1:]) for same in keys.values()}
+    return [(dotted, f"{problem}{first[dotted]}") for dotted, problem in found if dotted in first]
+
+
+def _cause(dotted: str, problem: str) -> str:
+    """What a file raised, and where, if that is the problem."""
+    cause = problem.partition("; ")[2] if problem.startswith("got ") else ""
+    return cause if ".py, line " in cause else f"{dotted}: {problem}"
 
 
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:

@@ -17,10 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 import pydantic
 import typing_extensions
-from pydantic import BeforeValidator, Field, PlainSerializer, ValidationInfo
+from pydantic import BeforeValidator, Field, PlainSerializer, SerializationInfo, ValidationInfo
 
 from optchain.lab.base.errors import InputError
-from optchain.lab.settings.places import Placed, find, is_place
+from optchain.lab.settings.places import Placed, find, is_place, relative
 from optchain.lab.settings.table import Place, Table
 
 LEFT_OUT = object()  # the default of what is not passed on unless the table says it
@@ -34,9 +34,19 @@ class Own(Table):
     placed: ClassVar[Placed]
     parameters: ClassVar[dict[str, bool]]  # of the object, and whether each is passed on also where it is None
 
+    @classmethod
+    def required(cls) -> list[str]:
+        """The keys that the table must have, beside `use`."""
+        return [name for name, field in cls.model_fields.items() if field.is_required() and name != "use"]
+
     @pydantic.model_serializer(mode="wrap")
-    def _without_what_is_left_out(self, write: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: x for name, x in write(self).items() if x is not None or self.parameters.get(name, True)}
+    def _without_what_is_left_out(
+        self, write: pydantic.SerializerFunctionWrapHandler, info: SerializationInfo
+    ) -> dict[str, Any]:
+        values = write(self)
+        if info.context and "use" in values:
+            values["use"] = relative(self.use, info.context["folder"])
+        return {name: x for name, x in values.items() if x is not None or self.parameters.get(name, True)}
 
     def build(self, *given: Any, **more: Any) -> Any:
         """Call the object with what the lab gives, by position and by name, and with the table's own values.
@@ -86,7 +96,7 @@ def _table_of(
     parameters = parameters_of(target, given)
     fields: dict[str, Any] = {}
     for name, parameter in parameters.items():
-        if name == "use" or name.startswith(("_", "model_")) or name in ("placed", "parameters", "build"):
+        if name == "use" or name.startswith(("_", "model_")) or name in vars(Own):
             raise InputError(f"got {use!r}; its parameter {name!r} cannot be a key of a table; give it another name")
         if name not in base.model_fields:
             fields[name] = _field(parameter.replace(default=LEFT_OUT) if name in filled else parameter)
@@ -209,8 +219,14 @@ def _nested(kind: type, value: Any, info: ValidationInfo) -> Any:
     return table.model_validate({"use": place} | value, context=info.context)
 
 
-def _dumped(value: Any) -> Any:
-    return value.model_dump(exclude={"use"}) if isinstance(value, Own) else value
+def _dumped(value: Any, info: SerializationInfo) -> Any:
+    return value.model_dump(exclude={"use"}, context=info.context) if isinstance(value, Own) else value
+
+
+def _function_dumped(value: Any, info: SerializationInfo) -> Any:
+    if not isinstance(value, Placed):
+        return value
+    return relative(value.use, info.context["folder"]) if info.context else value.use
 
 
 def _built(value: Any) -> Any:
@@ -221,5 +237,5 @@ def _built(value: Any) -> Any:
     return type(value)(map(_built, value)) if isinstance(value, list | tuple) else value
 
 
-_Function = Annotated[Any, BeforeValidator(_function), PlainSerializer(lambda x: x.use if isinstance(x, Placed) else x)]
+_Function = Annotated[Any, BeforeValidator(_function), PlainSerializer(_function_dumped)]
 _Dtype = Annotated[Any, BeforeValidator(_dtype), PlainSerializer(str)]

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from optchain.core.paths import nearest
 from optchain.lab.base.errors import InputError
+from optchain.lab.settings.table import relative_path
 
 __path__: list[str] = []
 
@@ -42,6 +43,13 @@ def absolute(use: str, folder: Path | str) -> str:
     if not place.endswith((".py", ".pkl")):
         return use
     return f"{Path(folder, Path(place).expanduser()).resolve()}:{name}"
+
+
+def relative(use: str, folder: Path) -> str:
+    """A place whose file has a whole path, as it is from a folder; the inverse of `absolute`."""
+    place, _, name = use.partition(":")
+    whole = place.endswith(".py") and Path(place).is_absolute()
+    return f"{relative_path(place, folder)}:{name}" if whole else use
 
 
 def find(use: str, folder: Path) -> Placed:

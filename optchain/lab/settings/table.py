@@ -1,10 +1,11 @@
 """What every table of a configuration file is."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import pydantic
-from pydantic import BeforeValidator, Field, PlainSerializer, ValidationInfo
+from pydantic import BeforeValidator, Field, PlainSerializer, SerializationInfo, ValidationInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from optchain.core.paths import nearest
@@ -19,8 +20,17 @@ def _absolute(path: Any, info: ValidationInfo) -> Any:
     return Path(info.context["folder"] if info.context else ".", Path(path).expanduser()).resolve()
 
 
+def _written(path: Path, info: SerializationInfo) -> str:
+    return relative_path(path, info.context["folder"]) if info.context else str(path)
+
+
+def relative_path(path: Path | str, folder: Path) -> str:
+    """A whole path as it is from a folder, so that both can be moved together."""
+    return Path(os.path.relpath(path, folder.resolve())).as_posix()
+
+
 # Of a file or a folder, relative to the folder of the configuration; kept as an absolute one.
-Place = Annotated[Path, BeforeValidator(_absolute), PlainSerializer(str)]
+Place = Annotated[Path, BeforeValidator(_absolute), PlainSerializer(_written)]
 
 
 class Table(pydantic.BaseModel):
@@ -36,6 +46,10 @@ class Table(pydantic.BaseModel):
             errors = [_unknown(key, data[key], list(cls.model_fields)) for key in unknown]
             raise pydantic.ValidationError.from_exception_data(cls.__name__, errors)
         return data
+
+    def written(self, folder: Path, **more: Any) -> dict[str, Any]:
+        """The table for a file in a folder: paths and places are relative to it."""
+        return self.model_dump(context={"folder": folder}, **more)
 
 
 def _unknown(key: str, value: Any, keys: list[str]) -> InitErrorDetails:

@@ -10,6 +10,7 @@ import orbax.checkpoint as ocp
 
 import optchain as oc
 from optchain.lab.base.errors import InputError
+from optchain.lab.runs.config import placed, relative_to
 from optchain.lab.training.chunk import Carry
 from optchain.lab.training.scoring import models
 
@@ -34,7 +35,8 @@ class Checkpoints:
         if progress["step"] == self.manager.latest_step():
             return
         state = {"carry": _saved(carry), "best": best}
-        args = ocp.args.Composite(state=ocp.args.StandardSave(state), progress=ocp.args.JsonSave(progress))
+        told = progress | {"optimizer": relative_to(progress["optimizer"], self.folder.parent)}
+        args = ocp.args.Composite(state=ocp.args.StandardSave(state), progress=ocp.args.JsonSave(told))
         self.manager.save(progress["step"], args=args)
 
     def restore(self, fresh: Callable[[dict[str, Any]], Carry]) -> tuple[Carry, Any, dict[str, Any]] | None:
@@ -72,6 +74,7 @@ class Checkpoints:
 
     def _restored(self, step: int, fresh: Callable[[dict[str, Any]], Carry]) -> tuple[Carry, Any, dict[str, Any]]:
         progress = self._read(step, progress=ocp.args.JsonRestore())["progress"]
+        progress |= {"optimizer": placed(progress["optimizer"], self.folder.parent)}
         like = fresh(progress)
         template = ocp.args.StandardRestore({"carry": _saved(like), "best": models(like)})
         state = self._read(step, state=template)["state"]

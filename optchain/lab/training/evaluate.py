@@ -89,6 +89,7 @@ def restore(run: Run) -> Trained:
         InputError: the run has no checkpoint yet, one with another layout of states, or none that can be read.
     """
     run.require_layout()
+    run.say_changed()
     checkpoints = Checkpoints(run.folder / "checkpoints")
     built: list[Experiment] = []
 

@@ -72,7 +72,11 @@ def load_task(config: Setup) -> Task:
     """
     examples = examples_of(config.task)
     loss = resolved(config.loss, examples)
+    if isinstance(loss, Own) and not loss.scaled_targets:
+        examples = dataclasses.replace(examples, scale=False)
     task = made(examples, config.task, config.preprocess, of_classes(loss, examples))
+    if isinstance(loss, Own) and task.labels is not None and examples.outputs is None:
+        task = dataclasses.replace(task, outputs=len(task.labels))  # of two classes two: its argmax is the class
     return dataclasses.replace(task, loss=Loss(loss), metrics=metrics_of(config.metrics, task, loss))
 
 

@@ -7,7 +7,7 @@ import pydantic
 from pydantic import Field, FiniteFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from optchain.lab.base.errors import InputError
-from optchain.lab.runs.config import Config, with_values
+from optchain.lab.runs.config import PLACED, Config, short, with_values
 from optchain.lab.settings.kinds import Kinds
 from optchain.lab.settings.load import explained
 from optchain.lab.settings.table import Table
@@ -80,7 +80,7 @@ class Choice(Dimension):
     """One of several values of any kind, tables too, which may have names."""
 
     use: Literal["choice"]
-    values: list[Any] | dict[str, Any] = Field(min_length=1)
+    values: Annotated[(list[Any] | dict[str, Any], *PLACED, Field(min_length=1))]
 
     @pydantic.model_validator(mode="after")
     def _differ(self) -> "Choice":
@@ -93,7 +93,8 @@ class Choice(Dimension):
         """The values by their names: what Optuna stores."""
         if isinstance(self.values, dict):
             return self.values
-        return {value if isinstance(value, Label) else str(value): value for value in self.values}
+        shown = short(self.values)
+        return {name if isinstance(name, Label) else str(name): x for name, x in zip(shown, self.values, strict=True)}
 
     @property
     def spread(self) -> int:

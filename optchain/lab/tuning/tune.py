@@ -103,8 +103,8 @@ class Tuning:
         elif path.is_file():
             run.require_unchanged(self.folder, self._refused(config.load(path, table=Study)))
         self.folder.mkdir(parents=True, exist_ok=True)
-        Run(self.folder).write("study.json", self.study.model_dump())
-        Run(self.folder).describe(self.command)
+        Run(self.folder).write("study.json", self.study.written(self.folder))
+        Run(self.folder).describe(self.command, self.study)
 
     def search(self, quiet: bool = False) -> None:
         """Run all trials that are left.
@@ -212,7 +212,7 @@ class Tuning:
             diverged = sum(run.ending == "diverged" for run in fresh)
             lost = f"; {diverged} more diverged" if diverged else ""
             lines.append(f"# with other seeds {interval(finished)}, the mean of {len(finished)} runs{lost}")
-        write_whole(path, "\n".join(lines) + "\n\n" + tomli_w.dumps(resolved.model_dump(exclude_none=True)))
+        write_whole(path, "\n".join(lines) + "\n\n" + tomli_w.dumps(resolved.written(self.folder, exclude_none=True)))
 
     def _refused(self, old: Study) -> list[str]:
         """The differences that make it another study. A larger budget and other ways to run it do not."""

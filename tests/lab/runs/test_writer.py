@@ -22,9 +22,8 @@ def contents(folder):
 @pytest.fixture
 def holder(tmp_path):
     """A process that writes to `tmp_path / "run"` until it is killed."""
-    code = (
-        "from optchain.lab.runs.writer import *\nwith sole_writer(Path(os.sys.argv[1])): print(1, flush=True), input()"
-    )
+    code = "from optchain.lab.runs.writer import *\n"
+    code += "with sole_writer(Path(os.sys.argv[1])): print(1, flush=True), input()"
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path / "run")],
         cwd=small_runs.ROOT,

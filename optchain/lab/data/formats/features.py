@@ -71,6 +71,8 @@ def load(table: ColumnsTable) -> Examples:
         inputs,
         targets,
         labels,
+        columns=names,
+        place=lambda row: f"{sheet.place(row)} of {table.path}",
         scale=labels is None,
         first={"one_hot": OneHot(use="one_hot", features=coded)} if coded else {},
         steps=steps | {"standardize": Standardize(use="standardize")},

@@ -1,13 +1,15 @@
 """The preparation of inputs: steps in the order of the configuration, fitted on the training rows and nothing else."""
 
 import contextlib
+import operator
 from collections.abc import Iterator
 from typing import Annotated, Any, NamedTuple
 
+import jax
 import numpy as np
 
 from optchain.lab.base.errors import InputError
-from optchain.lab.data.preprocess import categories, distribution, filters, missing, outliers, scaling, selection
+from optchain.lab.data.preprocess import categories, distribution, filters, missing, outliers, own, scaling, selection
 from optchain.lab.data.preprocess.step import Step, Transform
 from optchain.lab.settings.kinds import Kinds
 from optchain.lab.settings.table import Table
@@ -28,7 +30,22 @@ KINDS = (
     selection.Select,
 )
 STEPS: dict[str, type[Table]] = {kind.model_fields["use"].default: kind for kind in KINDS}  # by the name in `use`
-AnyStep = Annotated[Any, Kinds("preprocess", STEPS, Step)]
+AnyStep = Annotated[Any, Kinds("preprocess", STEPS, Table, own.given)]
+
+CURE = "expected a step of [preprocess] with use = 'impute'"
+
+
+class NotFinite(InputError):
+    """A row that a network cannot take.
+
+    Args:
+        row: its number from 0.
+        feature: the number of the value, from 0, after the steps.
+    """
+
+    def __init__(self, row: int, feature: int) -> None:
+        super().__init__(f"feature {feature + 1} of row {row} (from 0) is missing or not finite; {CURE}")
+        self.row, self.feature = row, feature
 
 
 class Preparation(NamedTuple):
@@ -51,7 +68,7 @@ def fit(steps: dict[str, Step], inputs: np.ndarray, targets: np.ndarray) -> Prep
     transforms: dict[str, Transform] = {}
     for name, step in steps.items():
         with _named(name):
-            fitted = step.fit(inputs, targets[kept])
+            fitted = own.fit(step, inputs, jax.tree.map(operator.itemgetter(kept), targets))
             if fitted.kept is not None:
                 if not fitted.kept.any():
                     raise InputError(f"none of {len(inputs)} training rows is left")
@@ -65,7 +82,7 @@ def fit(steps: dict[str, Step], inputs: np.ndarray, targets: np.ndarray) -> Prep
                 rows = step(rows)
         return _finished(rows)
 
-    return Preparation(transform, _finished(inputs), kept)
+    return Preparation(transform, _finished(inputs, kept), kept)
 
 
 @contextlib.contextmanager
@@ -73,15 +90,14 @@ def _named(name: str) -> Iterator[None]:
     """Errors within name the step."""
     try:
         yield
-    except (InputError, ValueError) as error:
-        raise InputError(f"preprocess.{name}: {error}") from None
+    except (InputError, ValueError, TypeError, IndexError) as error:
+        raise InputError(f"preprocess.{name}: {error}") from error
 
 
-def _finished(rows: np.ndarray) -> np.ndarray:
-    """The rows as the network takes them."""
+def _finished(rows: np.ndarray, numbers: np.ndarray | None = None) -> np.ndarray:
+    """The rows as the network takes them; an error names one by its number among those before all steps."""
     lacking = np.argwhere(~np.isfinite(rows.reshape(len(rows), -1)))
     if len(lacking):
-        row, feature = lacking[0] + 1
-        cure = "expected a step of [preprocess] with use = 'impute'"
-        raise InputError(f"feature {feature} of row {row} is missing or not finite; {cure}")
+        row, feature = map(int, lacking[0])
+        raise NotFinite(row if numbers is None else int(numbers[row]), feature)
     return rows.astype(np.float32)
