@@ -16,7 +16,7 @@ from optchain.lab.runs.logs import Logs
 from optchain.lab.runs.run import Run
 from optchain.lab.training.evaluate import counted
 from optchain.lab.training.program import Program
-from optchain.lab.training.train import evaluation_row, steps_before_divergence
+from optchain.lab.training.rows import evaluation_row, steps_before_divergence
 
 SHARE = 0.5  # of the free memory that the lanes may take
 MOST = 64  # lanes, unless more are asked for
