@@ -36,8 +36,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train; the exit code."""
-    import jax
-
     from optchain.lab.runs import config
     from optchain.lab.runs import run as runs
     from optchain.lab.runs.writer import sole_writer
@@ -56,9 +54,10 @@ def run(options: argparse.Namespace) -> int:
         runs.reopen(folder, resolved)
     else:
         if resolved.start is not None:  # to be found, and to fit, before a folder is made or removed
-            if Path(resolved.start.run).resolve().is_relative_to(folder.resolve()):
-                raise InputError(f"start.run: {resolved.start.run} would be overwritten; choose another --out")
-            transferred(resolved.start, jax.eval_shape(built.start))
+            kind, place = resolved.start.source
+            if Path(place).resolve().is_relative_to(folder.resolve()):
+                raise InputError(f"start.{kind}: {place} would be overwritten; choose another --out")
+            transferred(resolved.start, built.shapes)
         runs.require_place(folder, options.overwrite)
     with sole_writer(folder):  # from here on: what was looked at before may be another process's by now
         if options.resume:

@@ -12,6 +12,7 @@ from optchain.lab.data.augment import AnyAugment, Augment
 from optchain.lab.data.formats import FORMATS
 from optchain.lab.data.preprocess import AnyStep
 from optchain.lab.data.tables import TaskTable
+from optchain.lab.models.lora import LoraTable
 from optchain.lab.models.losses import AnyLoss, OfData
 from optchain.lab.models.metrics import AnyMetrics
 from optchain.lab.models.tables import AnyModel
@@ -19,19 +20,12 @@ from optchain.lab.settings import load as reading
 from optchain.lab.settings.kinds import Kinds
 from optchain.lab.settings.load import Loaded, flat
 from optchain.lab.settings.places import absolute, is_place, target
+from optchain.lab.settings.start import Start
 from optchain.lab.settings.table import Name, Table
 from optchain.lab.settings.train import Train
 
 AnyGradient = Annotated[Any, Kinds("gradient", {}, Table, 5, (), None, type(None))]
 AnyTask = Annotated[Any, Kinds("task", FORMATS, TaskTable)]
-
-
-class Start(Table):
-    """Another run whose parameters this one begins with; the optimizer's state is fresh."""
-
-    run: str  # its folder
-    only: list[str] = ["*"]  # patterns on paths of parameters and batch statistics
-    exclude: list[str] = []
 
 
 class Setup(Table):
@@ -46,6 +40,7 @@ class Setup(Table):
     metrics: AnyMetrics | None = None  # the usual one of the task if left out; the first is what is shown
     gradient: AnyGradient = None  # how the gradients of a batch are made; those of its loss if left out
     start: Start | None = None
+    lora: LoraTable | None = None  # matrices that are adapted by others of a low rank
 
 
 def _placed(links: Any, info: ValidationInfo) -> Any:

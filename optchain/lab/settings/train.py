@@ -124,6 +124,7 @@ class Train(Table):
     log_every: PositiveInt = 10  # steps between rows with the optimizer's metrics; the loss is logged at every step
     early_stopping: EarlyStopping | None = None
     diverged_above: Annotated[float, Field(gt=1)] | None = None  # times the first loss, a chunk's mean: the run stops
+    freeze: list[str] | None = None  # patterns on paths of parameters that are not trained; with [lora] all if left out
     snapshots: list[PositiveInt] = []  # steps whose models are kept and averaged, such as the ends of cycles
 
     @pydantic.model_validator(mode="after")

@@ -9,7 +9,7 @@ import numpy as np
 import optchain as oc
 from optchain.inspect.config import schedule_from_config
 from optchain.lab.settings.places import target
-from optchain.lab.training.evaluate import Trained, counted
+from optchain.lab.training.evaluate import Trained
 
 
 class Diverged(Exception):
@@ -41,7 +41,7 @@ def evaluation_row(step: int, logs: dict[str, Any], scores: dict[str, dict[str, 
 
 def sparsity(trained: Trained) -> list[dict[str, Any]]:
     """The parameters of the model that counts, with the entries of each that are exactly 0."""
-    leaves = oc.sparsity(trained.models[counted(trained.models)]["params"])
+    leaves = oc.sparsity(trained.whole["params"])
     return [leaf._asdict() | {"sparsity": leaf.sparsity} for leaf in (*leaves, leaves.total)]
 
 

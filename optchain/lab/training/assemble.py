@@ -1,0 +1,24 @@
+"""The model of a configuration, with what is frozen, adapted, and computed in another way."""
+
+from typing import Any
+
+from optchain.lab.data.task import Task
+from optchain.lab.models import network
+from optchain.lab.models.frozen import Frozen
+from optchain.lab.models.functional import Model
+from optchain.lab.models.lora import Lora
+from optchain.lab.runs.config import Setup
+
+
+def model_of(config: Setup, task: Task) -> Model:
+    """The model that a configuration describes, for a task.
+
+    Raises:
+        InputError: see `network.build`.
+    """
+    model: Any = network.build(config.model, task)
+    freeze = config.train.freeze
+    if config.lora is not None:
+        model = Lora(model, config.lora)
+        return Frozen(model, tuple(["*"] if freeze is None else freeze), tuple(config.lora.paths))
+    return Frozen(model, tuple(freeze)) if freeze else model
