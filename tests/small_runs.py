@@ -99,7 +99,7 @@ def shared_program(built: Experiment) -> Program:
     compiled, and the seed is an argument.
     """
     found = built.config.model_dump()
-    found["train"] = {name: found["train"][name] for name in ("batch", "sampling", "freeze")}
+    found["train"] = {name: found["train"][name] for name in ("batch", "sampling", "freeze", "compute", "remat")}
     key = json.dumps(found, default=str)
     if key not in PROGRAMS:
         PROGRAMS[key] = Program(built)

@@ -81,4 +81,5 @@ def bound(model: Any, rest: Any) -> tuple[Any, Any, Callable[[Any], Any]]:
 
 def merged(trained: Any, frozen: Any) -> Any:
     """All parameters."""
-    return jax.tree.map(lambda a, b: b if a is None else a, trained, frozen, is_leaf=lambda x: x is None)
+    # By the structure of what is frozen: a table of rows is no leaf while its gradient is taken.
+    return jax.tree.map(lambda a, b: b if a is None else a, frozen, trained, is_leaf=lambda x: x is None)

@@ -125,6 +125,8 @@ class Train(Table):
     early_stopping: EarlyStopping | None = None
     diverged_above: Annotated[float, Field(gt=1)] | None = None  # times the first loss, a chunk's mean: the run stops
     freeze: list[str] | None = None  # patterns on paths of parameters that are not trained; with [lora] all if left out
+    compute: Literal["bfloat16", "float32"] = "float32"  # of the model; parameters and loss stay as they are
+    remat: bool = False  # the backward pass computes the model's inside again and does not keep it: memory for time
     snapshots: list[PositiveInt] = []  # steps whose models are kept and averaged, such as the ends of cycles
 
     @pydantic.model_validator(mode="after")

@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import jax.numpy as jnp
+
 from optchain.lab.data.task import Task
 from optchain.lab.models import network
+from optchain.lab.models.computed import Computed
 from optchain.lab.models.frozen import Frozen
 from optchain.lab.models.functional import Model
 from optchain.lab.models.lora import Lora
@@ -17,7 +20,9 @@ def model_of(config: Setup, task: Task) -> Model:
         InputError: see `network.build`.
     """
     model: Any = network.build(config.model, task)
-    freeze = config.train.freeze
+    freeze, narrow = config.train.freeze, config.train.compute == "bfloat16"
+    if narrow or config.train.remat:
+        model = Computed(model, jnp.bfloat16 if narrow else None, config.train.remat)
     if config.lora is not None:
         model = Lora(model, config.lora)
         return Frozen(model, tuple(["*"] if freeze is None else freeze), tuple(config.lora.paths))

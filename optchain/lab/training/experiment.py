@@ -157,6 +157,10 @@ def _require_batches(config: Config, tx: optax.GradientTransformation, examples:
     largest = config.train.policy.largest
     if largest > examples and config.train.sampling != "balanced":  # which draws with replacement
         raise InputError(f"train.batch: {largest} examples, more than the {examples} that are trained on")
+    changed = "compute" if config.train.compute != "float32" else "remat" if config.train.remat else None
+    if changed and oc.row_tables(tx):
+        cure = f"leave train.{changed} out, or take the optimizer without `rows`"
+        raise InputError(f"train.{changed}: the gradients of touched rows are those of the table itself; {cure}")
     if policy.micro:
         if config.train.sampling == "balanced":
             raise InputError("train.sampling: balanced batches are drawn whole; leave train.batch.micro out")

@@ -125,6 +125,20 @@ def test_lanes_and_find_lr_train_the_rest(tmp_path):
     assert len(sweep(build(swept, ""), "optimizer.lr", 1e-4, 1.0, 40).losses)
 
 
+def test_tables_are_trained_by_rows_beside_what_is_frozen():
+    small = ["task.examples=1200", "task.ids=80", "task.validation=200", "task.test=200", "train.steps=60"]
+    path = small_runs.ROOT / "configs" / "embedding" / "adam.toml"
+    resolved = config.load(path, [*small, "train.freeze=['network/*']"])
+    program = Program(build(resolved, "adam.toml"))
+    first = program.start(resolved)
+    before = np.array(first["params"]["embed"]["embedding"])
+    carry = program.run(resolved, first, 5)[0]
+    moved = np.any(np.asarray(carry["params"]["embed"]["embedding"]) != before, axis=1)
+    assert moved.any() and not moved.all()
+    with pytest.raises(InputError, match=r"mask '\*/embedding' matches no parameter"):
+        build(config.load(path, [*small, "train.freeze=['*/embedding']"]), "adam.toml")
+
+
 @pytest.mark.parametrize(
     "sets, message",
     [
