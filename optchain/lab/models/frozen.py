@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from optchain.core.paths import map_named, matches, names_of, nearest
+from optchain.core.paths import matches, names_of, nearest
 from optchain.lab.base.errors import InputError
 from optchain.lab.models.functional import Model
 from optchain.lab.models.lora import LORA
@@ -15,7 +15,7 @@ from optchain.lab.models.lora import LORA
 @dataclasses.dataclass(frozen=True)
 class Frozen:
     """A model some of whose parameters are not trained. They are carried in `rest["frozen"]`, so that they have no
-    gradient and no optimizer state; the parameters have the same names as before, and None where one is frozen.
+    gradient and no optimizer state; the parameters are the others, with the names that they had.
 
     What adapts the model, the matrices of `lora`, is always trained.
     """
@@ -27,10 +27,8 @@ class Frozen:
     def init(self, key: jax.Array, inputs: Any, given: dict[str, jax.Array] | None = None) -> tuple[Any, Any]:
         params, rest = self.model.init(key, inputs, given)
         frozen = self._chosen(params)
-        trained, kept = (
-            map_named(lambda path, x, own=own: x if (path in frozen) == own else None, params) for own in (False, True)
-        )
-        return trained, {"frozen": kept, "rest": rest}
+        trained = set(names_of(params)) - frozen
+        return _part(params, trained), {"frozen": _part(params, frozen), "rest": rest}
 
     def apply(
         self, params: Any, rest: Any, inputs: Any, key: jax.Array | None = None, train: bool = False
@@ -80,6 +78,21 @@ def bound(model: Any, rest: Any) -> tuple[Any, Any, Callable[[Any], Any]]:
 
 
 def merged(trained: Any, frozen: Any) -> Any:
-    """All parameters."""
-    # By the structure of what is frozen: a table of rows is no leaf while its gradient is taken.
-    return jax.tree.map(lambda a, b: b if a is None else a, frozen, trained, is_leaf=lambda x: x is None)
+    """All parameters, of two trees of dictionaries."""
+    if not (isinstance(trained, dict) and isinstance(frozen, dict)):
+        return trained
+    both = {name: merged(trained[name], frozen[name]) for name in trained if name in frozen}
+    return {**trained, **frozen, **both}
+
+
+def _part(tree: Any, chosen: set[str], path: str = "") -> Any:
+    """What is chosen of a tree of dictionaries, without branches that have nothing."""
+    parts = {}
+    for name, x in tree.items():
+        below = f"{path}{name}"
+        if isinstance(x, dict):
+            inner = _part(x, chosen, f"{below}/")
+            parts |= {name: inner} if inner else {}
+        elif below in chosen or any(leaf.startswith(f"{below}/") for leaf in chosen):
+            parts[name] = x
+    return parts
