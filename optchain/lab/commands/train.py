@@ -47,8 +47,9 @@ def run(options: argparse.Namespace) -> int:
     if options.renames and not options.resume:
         raise InputError("--rename is for --resume")
     renames = dict(map(_rename, options.renames))
-    resolved = config.load(options.config, options.sets)
-    built = experiment.build(resolved, str(options.config))
+    built = experiment.build(config.load(options.config, options.sets), str(options.config))
+    resolved = built.config  # whose epochs are steps
+    resolved.require_epochs(built.task.splits["train"].count)
     folder = folder_of(options)
     if options.resume:
         runs.reopen(folder, resolved)

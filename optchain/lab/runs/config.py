@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import optax
+import pydantic
 from pydantic import AfterValidator, ValidationInfo
 
 import optchain as oc
@@ -25,6 +26,7 @@ from optchain.lab.settings.table import Name, Table
 from optchain.lab.settings.train import Train
 
 AnyGradient = Annotated[Any, Kinds("gradient", {}, Table, 5, (), None, type(None))]
+STEPS = "train.steps"  # a number of the optimizer that says so is the number of steps
 AnyTask = Annotated[Any, Kinds("task", FORMATS, TaskTable)]
 
 
@@ -43,6 +45,15 @@ class Setup(Table):
     lora: LoraTable | None = None  # matrices that are adapted by others of a low rank
 
 
+def _counted(links: Any, steps: Any) -> Any:
+    """A chain with the number of steps where it says "train.steps"."""
+    if isinstance(links, dict):
+        return {key: _counted(x, steps) for key, x in links.items()}
+    if isinstance(links, list):
+        return [_counted(x, steps) for x in links]
+    return steps if links == STEPS else links
+
+
 def _placed(links: Any, info: ValidationInfo) -> Any:
     """A chain whose places are whole paths."""
     if isinstance(links, dict):
@@ -59,6 +70,41 @@ class Config(Setup):
     """A run. `optimizer` is a chain, link by link, as `optchain.from_config` takes it."""
 
     optimizer: Chain
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _with_steps(cls, data: Any) -> Any:
+        """The number of steps where the optimizer says "train.steps"."""
+        train = data.get("train") if isinstance(data, dict) else None
+        steps = train.get("steps") if isinstance(train, dict) else getattr(train, "steps", None)
+        return data | {"optimizer": _counted(data["optimizer"], steps)} if steps and "optimizer" in data else data
+
+    def in_steps(self, examples: int) -> "Config":
+        """The configuration with the steps of its epochs, for a number of training examples.
+
+        Raises:
+            InputError: they do not fit together.
+        """
+        if self.train.is_in_steps:
+            return self
+        try:
+            table = self.train.in_steps(examples)
+            return self.model_copy(update={"train": table, "optimizer": _counted(self.optimizer, table.steps)})
+        except pydantic.ValidationError as error:
+            raise InputError(f"train: {reading.explained(error)}") from None
+        except ValueError as error:
+            raise InputError(f"train.{error}") from None
+
+    def require_epochs(self, examples: int) -> None:
+        """A configuration with both steps and epochs, as that of a run, says the same twice.
+
+        Raises:
+            InputError: it does not.
+        """
+        table = self.train
+        if table.epochs is not None and table.steps != table.epochs * table.epoch(examples):
+            made = f"{table.epochs} epochs of {examples} examples are {table.epochs * table.epoch(examples)}"
+            raise InputError(f"train.steps: got {table.steps}, but {made}; leave one of the two out")
 
 
 def chain_of(config: Config) -> optax.GradientTransformation:

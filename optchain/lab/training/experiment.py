@@ -98,6 +98,7 @@ def build(config: Config, source: str) -> Experiment:
     """
     try:
         task = load_task(config)
+        config = config.in_steps(task.splits["train"].count)
         loss = task.loss.table
         _require_fit(config, task, loss)
         experiment = Experiment(config, task, model_of(config, task), chain_of(config))
