@@ -99,6 +99,7 @@ def shared_program(built: Experiment) -> Program:
     compiled, and the seed is an argument.
     """
     found = built.config.model_dump()
+    found |= {"callbacks": {}, "trackers": {}}
     found["train"] = {name: found["train"][name] for name in ("batch", "sampling", "freeze", "compute", "remat")}
     key = json.dumps(found, default=str)
     if key not in PROGRAMS:

@@ -39,6 +39,7 @@ def run(options: argparse.Namespace) -> int:
     from optchain.lab.runs import config
     from optchain.lab.runs import run as runs
     from optchain.lab.runs.writer import sole_writer
+    from optchain.lab.trackers.tables import require_installed
     from optchain.lab.training import experiment
     from optchain.lab.training.transfer import transferred
 
@@ -48,6 +49,7 @@ def run(options: argparse.Namespace) -> int:
         raise InputError("--rename is for --resume")
     renames = dict(map(_rename, options.renames))
     built = experiment.build(config.load(options.config, options.sets), str(options.config))
+    require_installed(built.config.trackers)
     resolved = built.config  # whose epochs are steps
     resolved.require_epochs(built.task.splits["train"].count)
     folder = folder_of(options)

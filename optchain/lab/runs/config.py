@@ -24,6 +24,8 @@ from optchain.lab.settings.places import absolute, is_place, target
 from optchain.lab.settings.start import Start
 from optchain.lab.settings.table import Name, Table
 from optchain.lab.settings.train import Train
+from optchain.lab.trackers.tables import AnyTrackers
+from optchain.lab.training.callbacks import AnyCallbacks
 
 AnyGradient = Annotated[Any, Kinds("gradient", {}, Table, 5, (), None, type(None))]
 STEPS = "train.steps"  # a number of the optimizer that says so is the number of steps
@@ -42,6 +44,8 @@ class Setup(Table):
     metrics: AnyMetrics | None = None  # the usual one of the task if left out; the first is what is shown
     gradient: AnyGradient = None  # how the gradients of a batch are made; those of its loss if left out
     start: Start | None = None
+    callbacks: AnyCallbacks = {}  # what sees each evaluation
+    trackers: AnyTrackers = {}  # where else the run writes its rows
     lora: LoraTable | None = None  # matrices that are adapted by others of a low rank
 
 

@@ -111,7 +111,8 @@ def reopen(folder: Path, resolved: config.Config) -> Run:
 
     Only `train.steps` may have grown since, and with it `train.epochs`: the steps made are then the first steps of the
     longer run too, because all that the optimizer's schedules know is in the optimizer's table. And the optimizer may
-    have changed: its state is then carried over from the checkpoint, see `resume`.
+    have changed: its state is then carried over from the checkpoint, see `resume`. So may callbacks and trackers, which
+    do not take part in what is computed.
 
     Raises:
         InputError: the folder holds no run, one of another configuration, or one whose checkpoints another version of
@@ -122,7 +123,7 @@ def reopen(folder: Path, resolved: config.Config) -> Run:
     old = run.config
     changes = config.differences(old, resolved)
     longer = resolved.train.steps > old.train.steps
-    allowed = ("optimizer", *(["train.steps:", "train.epochs:"] if longer else []))
+    allowed = ("optimizer", "callbacks", "trackers", *(["train.steps:", "train.epochs:"] if longer else []))
     refused = [line for line in changes if not line.startswith(allowed)]
     require_unchanged(folder, refused)
     return run

@@ -45,6 +45,11 @@ def sparsity(trained: Trained) -> list[dict[str, Any]]:
     return [leaf._asdict() | {"sparsity": leaf.sparsity} for leaf in (*leaves, leaves.total)]
 
 
+def is_sparse(carry: dict[str, Any]) -> bool:
+    """Whether the optimizer holds weights at 0."""
+    return any(name.endswith("sparse.sparsity") for name in oc.metrics(carry["opt_state"]))
+
+
 def foreign_rates(links: dict[str, Any]) -> dict[str, Callable[[int], Any]]:
     """The learning rates of links that are optax's own, which keep no metrics: by name, as functions of the step."""
     rates = {}

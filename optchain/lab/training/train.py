@@ -9,22 +9,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import optchain as oc
+from optchain.lab.base.errors import InputError
 from optchain.lab.base.signals import Signals
 from optchain.lab.runs.control import Control
 from optchain.lab.runs.facts import Facts
 from optchain.lab.runs.logs import Logs
 from optchain.lab.runs.run import BY_HAND, Run, adopt
+from optchain.lab.trackers.tracker import About, Trackers
+from optchain.lab.training.callbacks import observed
 from optchain.lab.training.checkpoints import Checkpoints
 from optchain.lab.training.evaluate import choose, counted, evaluated_whole, floats
 from optchain.lab.training.experiment import Experiment
 from optchain.lab.training.program import Program
 from optchain.lab.training.progress import Display, Quiet
-from optchain.lab.training.resume import Resumed, resume
+from optchain.lab.training.resume import beginning, resume
 from optchain.lab.training.rows import (
     Diverged,
     evaluation_row,
     foreign_rates,
+    is_sparse,
     require_numbers,
     sparsity,
     steps_before_divergence,
@@ -54,7 +57,7 @@ class Trainer:
         self.logs = Logs(run.folder, self.table.log_every)
         self.snapshots = Snapshots(run.folder / "snapshots") if self.table.snapshots else None
         resumed = resume(self.checkpoints, experiment, run.folder, renames or {})
-        self.carry, self.best, self.progress = resumed or self._beginning()
+        self.carry, self.best, self.progress = resumed or beginning(self.program, experiment.config)
         adopt(run, experiment.config)
         Facts.of(experiment.task, experiment.config.metrics).write(run)
         self.logs.cut(self.progress["step"] if resumed else -1)
@@ -65,6 +68,8 @@ class Trainer:
         self.display = display or Display(self.table.steps, self.progress["step"], experiment.task.shown)
         self.control = Control(run.folder, self._require_numbers, self.display.say)
         self.stopped = False  # by hand
+        about = About(run.folder, experiment.config.model_dump(), self.progress["step"])
+        self.trackers = Trackers({} if self.ended else experiment.config.trackers, about, self.display.say)
 
     @property
     def ended(self) -> bool:
@@ -93,6 +98,7 @@ class Trainer:
                 # The numbers in force from here on are in the checkpoint, and each change of them has one: what is
                 # made anew after a kill is what was made before it.
                 changed = self._heed()
+                self._observe(row)
                 if not self.ended and self.prunes(row):
                     self._end_without_scores("pruned", row["step"])
                     return signals.received
@@ -101,12 +107,24 @@ class Trainer:
                     self.saved = time.monotonic()
         self.checkpoints.close()
         if self.ended:
-            self.run.write("result.json", self.result())
+            self.run.write("result.json", result := self.result())
+            self.trackers.end(result["ending"], result)
             if self.snapshots:
                 self.snapshots.close()
             return signals.received
+        self.trackers.end("interrupted", {})
         self.display.say(f"stopped at step {self.progress['step']}, saved; continue with --resume")
         return signals.received
+
+    def _observe(self, row: dict[str, Any]) -> None:
+        """Call what observes the evaluations; what it raises ends the session, after saving."""
+        try:
+            self.stopped |= observed(self.experiment.config.callbacks, row, self.run.folder)
+        except InputError as error:
+            self.checkpoints.save(self.carry, self.best, self.progress)
+            self.checkpoints.close()
+            self.trackers.end("interrupted", {})
+            raise InputError(f"{error} (step {row['step']} is saved; continue with --resume)") from error
 
     def _is_due(self) -> bool:
         """Whether the run is to be saved where nothing else demands it."""
@@ -125,22 +143,9 @@ class Trainer:
             "scored_step": trained.step,
             "scores": trained.scores(self.scored, self.program.evaluate),
             "seconds": {name: self.progress[name] for name in ("compiling", "training")},
-            **({"sparsity": sparsity(trained)} if self._is_sparse() else {}),
+            **({"sparsity": sparsity(trained)} if is_sparse(self.carry) else {}),
             **(self.snapshots.scored(self.experiment, self.carry, self.program.evaluate, self.scored) if kept else {}),
         }
-
-    def _is_sparse(self) -> bool:
-        """Whether the optimizer holds weights at 0."""
-        return any(name.endswith("sparse.sparsity") for name in oc.metrics(self.carry["opt_state"]))
-
-    def _beginning(self) -> Resumed:
-        """The carry, the best models and the progress before the first step."""
-        carry = self.program.start(self.experiment.config)
-        counts = {"step": 0, "compiling": 0.0, "training": 0.0, "first_loss": None, "control": {}}
-        counts |= {"best_step": 0, "best_loss": math.inf, "stale": 0, "stale_loss": math.inf}
-        # The best models outlive the carry, whose buffers are donated to the next chunk.
-        best = jax.tree.map(jnp.copy, models(carry))
-        return carry, best, counts | {"optimizer": self.experiment.config.optimizer}
 
     def _chunk(self) -> dict[str, Any]:
         """The steps up to the next evaluation, and the evaluation; its row."""
@@ -159,11 +164,14 @@ class Trainer:
             "seconds": self.progress["training"],
         }
         self.logs.evaluation(row)
+        self.trackers.evaluation(row)
         return row
 
     def _log(self, before: int, logs: dict[str, Any]) -> None:
         good = steps_before_divergence(logs)
-        self.logs.steps(before, jax.tree.map(lambda x: x[:good], logs))
+        kept = jax.tree.map(lambda x: x[:good], logs)
+        self.logs.steps(before, kept)
+        self.trackers.steps(before, kept, self.table.log_every)
         if good < len(logs["loss"]):
             raise Diverged(before + good + 1)
         if self.progress["first_loss"] is None:
@@ -229,3 +237,4 @@ class Trainer:
         self.checkpoints.close()
         seconds = {name: self.progress[name] for name in ("compiling", "training")}
         self.run.write("result.json", {"ending": ending, "step": step, "scores": {}, "seconds": seconds})
+        self.trackers.end(ending, {})

@@ -169,6 +169,9 @@ def require_side_by_side(config: Config) -> None:
     for name in ("early_stopping", "diverged_above", "snapshots"):
         if getattr(train, name):
             raise InputError(f"train.{name}: lanes are not watched one by one; expected search.parallel = 'processes'")
+    for name in ("callbacks", "trackers"):
+        if getattr(config, name):
+            raise InputError(f"{name}: lanes are not watched one by one; expected search.parallel = 'processes'")
 
 
 def fitting(program: Program, config: Config, runs: int, asked: int | None, least: int) -> Lanes:
