@@ -95,11 +95,12 @@ PROGRAMS: dict[str, Program] = {}
 def shared_program(built: Experiment) -> Program:
     """The program of an experiment, the same for all in this process that are of one task, network and chain.
 
-    Compiling is most of what a small run takes. Of the table `train` only the batches are compiled, and the seed is an
-    argument.
+    Compiling is most of what a small run takes. Of the table `train` only the batches and what is frozen are
+    compiled, and the seed is an argument.
     """
     found = built.config.model_dump()
-    found["train"] = {name: found["train"][name] for name in ("batch", "sampling")}
+    found |= {"callbacks": {}, "trackers": {}}
+    found["train"] = {name: found["train"][name] for name in ("batch", "sampling", "freeze", "compute", "remat")}
     key = json.dumps(found, default=str)
     if key not in PROGRAMS:
         PROGRAMS[key] = Program(built)

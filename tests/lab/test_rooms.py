@@ -9,7 +9,19 @@ import optchain.lab
 
 LAB = Path(optchain.lab.__file__).parent
 ROOMS = (
-    *("base", "settings", "data", "models", "runs", "training", "reports", "probes", "tuning", "comparison"),
+    *(
+        "base",
+        "settings",
+        "trackers",
+        "data",
+        "models",
+        "runs",
+        "training",
+        "reports",
+        "probes",
+        "tuning",
+        "comparison",
+    ),
     *("api", "commands"),
 )
 

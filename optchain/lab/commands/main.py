@@ -6,7 +6,7 @@ from types import ModuleType
 
 from optchain.lab.base.doing import say
 from optchain.lab.base.errors import InputError
-from optchain.lab.commands import compare, evaluate, find_batch, find_lr, new, predict, report, train, tune
+from optchain.lab.commands import compare, evaluate, export, find_batch, find_lr, new, predict, report, train, tune
 from optchain.version import __version__
 
 COMMANDS = {
@@ -18,6 +18,7 @@ COMMANDS = {
     "find-batch": find_batch,
     "evaluate": evaluate,
     "predict": predict,
+    "export": export,
     "report": report,
 }
 SAID = "Train, tune and compare Flax models with optchain."

@@ -36,11 +36,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train; the exit code."""
-    import jax
-
     from optchain.lab.runs import config
     from optchain.lab.runs import run as runs
     from optchain.lab.runs.writer import sole_writer
+    from optchain.lab.trackers.tables import require_installed
     from optchain.lab.training import experiment
     from optchain.lab.training.transfer import transferred
 
@@ -49,16 +48,19 @@ def run(options: argparse.Namespace) -> int:
     if options.renames and not options.resume:
         raise InputError("--rename is for --resume")
     renames = dict(map(_rename, options.renames))
-    resolved = config.load(options.config, options.sets)
-    built = experiment.build(resolved, str(options.config))
+    built = experiment.build(config.load(options.config, options.sets), str(options.config))
+    require_installed(built.config.trackers)
+    resolved = built.config  # whose epochs are steps
+    resolved.require_epochs(built.task.splits["train"].size)
     folder = folder_of(options)
     if options.resume:
         runs.reopen(folder, resolved)
     else:
         if resolved.start is not None:  # to be found, and to fit, before a folder is made or removed
-            if Path(resolved.start.run).resolve().is_relative_to(folder.resolve()):
-                raise InputError(f"start.run: {resolved.start.run} would be overwritten; choose another --out")
-            transferred(resolved.start, jax.eval_shape(built.start))
+            kind, place = resolved.start.source
+            if Path(place).resolve().is_relative_to(folder.resolve()):
+                raise InputError(f"start.{kind}: {place} would be overwritten; choose another --out")
+            transferred(resolved.start, built.shapes)
         runs.require_place(folder, options.overwrite)
     with sole_writer(folder):  # from here on: what was looked at before may be another process's by now
         if options.resume:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from optchain.core.paths import map_named
 from optchain.lab.base.errors import InputError
 
 # What a module calls the argument that says whether it trains, and the value of it that means that it does.
@@ -23,8 +24,14 @@ class Model(Protocol):
     """A network as functions of its parameters and of the rest that it carries from step to step, such as statistics
     of batches."""
 
-    def init(self, key: jax.Array, inputs: Any) -> tuple[Any, Any]:
-        """The parameters and the rest before the first step."""
+    def init(self, key: jax.Array, inputs: Any, given: dict[str, jax.Array] | None = None) -> tuple[Any, Any]:
+        """The parameters and the rest before the first step.
+
+        Args:
+            key: from which all random numbers are drawn.
+            inputs: of an example or of several.
+            given: leaves of the module, by path, that stand in the place of those that it makes.
+        """
         ...
 
     def apply(
@@ -39,6 +46,10 @@ class Model(Protocol):
             key: from which all random numbers of the call are drawn; of no use unless it trains.
             train: whether it trains.
         """
+        ...
+
+    def whole(self, params: Any, rest: Any) -> tuple[Any, Any]:
+        """The parameters and the rest of the module itself."""
         ...
 
 
@@ -80,7 +91,7 @@ class Linen:
 
     module: nn.Module
 
-    def init(self, key: jax.Array, inputs: Any) -> tuple[Any, Any]:
+    def init(self, key: jax.Array, inputs: Any, given: dict[str, jax.Array] | None = None) -> tuple[Any, Any]:
         def variables(key: jax.Array) -> Any:
             init = lambda *args, **more: self.module.init(_streams(key), *args, **more)  # noqa: E731
             return nn.meta.unbox(_Call(self.module)(init, inputs, True))  # what only training makes too
@@ -91,7 +102,10 @@ class Linen:
         # A collection that grows with every call, as one that is sown into, is nothing to be carried.
         after: Any = jax.eval_shape(lambda: self.apply(params, rest, inputs, key, train=True)[1])
         same = [name for name in rest if jax.tree.structure(after[name]) == jax.tree.structure(rest[name])]
-        return params, {name: rest[name] for name in same}
+        return _with(given, params), _with(given, {name: rest[name] for name in same})
+
+    def whole(self, params: Any, rest: Any) -> tuple[Any, Any]:
+        return params, rest
 
     def apply(
         self, params: Any, rest: Any, inputs: Any, key: jax.Array | None = None, train: bool = False
@@ -117,9 +131,12 @@ class Nnx:
 
     make: Callable[[nnx.Rngs], nnx.Module]
 
-    def init(self, key: jax.Array, inputs: Any) -> tuple[Any, Any]:
+    def init(self, key: jax.Array, inputs: Any, given: dict[str, jax.Array] | None = None) -> tuple[Any, Any]:
         _, _, params, _, _, rest, _ = self._parts(key, False)
-        return nnx.to_pure_dict(params), nnx.to_pure_dict(rest)
+        return _with(given, nnx.to_pure_dict(params)), _with(given, nnx.to_pure_dict(rest))
+
+    def whole(self, params: Any, rest: Any) -> tuple[Any, Any]:
+        return params, rest
 
     def apply(
         self, params: Any, rest: Any, inputs: Any, key: jax.Array | None = None, train: bool = False
@@ -158,6 +175,11 @@ def functional(made: Any) -> Model:
     raise InputError(
         f"model: got {made!r}; expected a module of flax.linen, or a function of rngs that makes one of nnx"
     )
+
+
+def _with(given: dict[str, jax.Array] | None, tree: Any) -> Any:
+    """A tree with the leaves that are given, by path."""
+    return map_named(lambda path, x: given.get(path, x), tree) if given else tree
 
 
 def _streams(key: jax.Array) -> dict[str, jax.Array]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import optax
+import pydantic
 from pydantic import AfterValidator, PlainSerializer
 
 import optchain as oc
@@ -13,26 +14,23 @@ from optchain.lab.data.augment import AnyAugment, Augment
 from optchain.lab.data.formats import FORMATS
 from optchain.lab.data.preprocess import AnyStep
 from optchain.lab.data.tables import TaskTable
+from optchain.lab.models.lora import LoraTable
 from optchain.lab.models.losses import AnyLoss, OfData
 from optchain.lab.models.metrics import AnyMetrics
 from optchain.lab.models.tables import AnyModel
+from optchain.lab.runs.callbacks import AnyCallbacks
 from optchain.lab.settings import load as reading
 from optchain.lab.settings.kinds import Kinds
 from optchain.lab.settings.load import Loaded, flat
 from optchain.lab.settings.places import absolute, is_place, relative, target
+from optchain.lab.settings.start import Start
 from optchain.lab.settings.table import Name, Table
 from optchain.lab.settings.train import Train
+from optchain.lab.trackers.tables import AnyTrackers
 
 AnyGradient = Annotated[Any, Kinds("gradient", {}, Table, 5, (), None, type(None))]
+STEPS = "train.steps"  # a number of the optimizer that says so is the number of steps
 AnyTask = Annotated[Any, Kinds("task", FORMATS, TaskTable)]
-
-
-class Start(Table):
-    """Another run whose parameters this one begins with; the optimizer's state is fresh."""
-
-    run: str  # its folder
-    only: list[str] = ["*"]  # patterns on paths of parameters and batch statistics
-    exclude: list[str] = []
 
 
 class Setup(Table):
@@ -47,6 +45,18 @@ class Setup(Table):
     metrics: AnyMetrics | None = None  # the usual one of the task if left out; the first is what is shown
     gradient: AnyGradient = None  # how the gradients of a batch are made; those of its loss if left out
     start: Start | None = None
+    callbacks: AnyCallbacks = {}  # what sees each evaluation
+    trackers: AnyTrackers = {}  # where else the run writes its rows
+    lora: LoraTable | None = None  # matrices that are adapted by others of a low rank
+
+
+def _counted(links: Any, steps: Any) -> Any:
+    """A chain with the number of steps where it says "train.steps"."""
+    if isinstance(links, dict):
+        return {key: _counted(x, steps) for key, x in links.items()}
+    if isinstance(links, list):
+        return [_counted(x, steps) for x in links]
+    return steps if links == STEPS else links
 
 
 def placed(links: Any, folder: Path) -> Any:
@@ -84,6 +94,41 @@ class Config(Setup):
     """A run. `optimizer` is a chain, link by link, as `optchain.from_config` takes it."""
 
     optimizer: Chain
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _with_steps(cls, data: Any) -> Any:
+        """The number of steps where the optimizer says "train.steps"."""
+        train = data.get("train") if isinstance(data, dict) else None
+        steps = train.get("steps") if isinstance(train, dict) else getattr(train, "steps", None)
+        return data | {"optimizer": _counted(data["optimizer"], steps)} if steps and "optimizer" in data else data
+
+    def in_steps(self, examples: int) -> "Config":
+        """The configuration with the steps of its epochs, for a number of training examples.
+
+        Raises:
+            InputError: they do not fit together.
+        """
+        if self.train.is_in_steps:
+            return self
+        try:
+            table = self.train.in_steps(examples)
+            return self.model_copy(update={"train": table, "optimizer": _counted(self.optimizer, table.steps)})
+        except pydantic.ValidationError as error:
+            raise InputError(f"train: {reading.explained(error)}") from None
+        except ValueError as error:
+            raise InputError(f"train.{error}") from None
+
+    def require_epochs(self, examples: int) -> None:
+        """A configuration with both steps and epochs, as that of a run, says the same twice.
+
+        Raises:
+            InputError: it does not.
+        """
+        table = self.train
+        if table.epochs is not None and table.steps != table.epochs * table.epoch(examples):
+            made = f"{table.epochs} epochs of {examples} examples are {table.epochs * table.epoch(examples)}"
+            raise InputError(f"train.steps: got {table.steps}, but {made}; leave one of the two out")
 
 
 def chain_of(config: Config) -> optax.GradientTransformation:

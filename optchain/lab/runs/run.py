@@ -116,9 +116,10 @@ def require_place(folder: Path, overwrite: bool) -> None:
 def reopen(folder: Path, resolved: config.Config) -> Run:
     """The run in a folder, to be continued with the configuration it was started with. Nothing is written.
 
-    Only `train.steps` may have grown since: the steps made are then the first steps of the longer run too, for all that
-    the optimizer's schedules know is in the optimizer's table. And the optimizer may have changed: its state is then
-    carried over from the checkpoint, see `resume`.
+    Only `train.steps` may have grown since, and with it `train.epochs`: the steps made are then the first steps of the
+    longer run too, because all that the optimizer's schedules know is in the optimizer's table. And the optimizer may
+    have changed: its state is then carried over from the checkpoint, see `resume`. So may callbacks and trackers, which
+    do not take part in what is computed.
 
     Raises:
         InputError: the folder holds no run, one of another configuration, or one whose checkpoints another version of
@@ -129,7 +130,7 @@ def reopen(folder: Path, resolved: config.Config) -> Run:
     old = run.config
     changes = config.differences(old, resolved)
     longer = resolved.train.steps > old.train.steps
-    allowed = ("optimizer", *(["train.steps:"] if longer else []))
+    allowed = ("optimizer", "callbacks", "trackers", *(["train.steps:", "train.epochs:"] if longer else []))
     refused = [line for line in changes if not line.startswith(allowed)]
     require_unchanged(folder, refused)
     return run

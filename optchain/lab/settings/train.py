@@ -4,7 +4,7 @@ import abc
 from typing import Annotated, Any, Literal
 
 import pydantic
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from optchain.lab.settings.kinds import Kinds
 from optchain.lab.settings.table import Fraction, Table
@@ -112,22 +112,39 @@ class EarlyStopping(Table):
     restore_best: bool = True  # score and keep the models with the lowest loss, not the last ones
 
 
+def _counted(value: Any) -> Any:
+    if value != "epoch" and (type(value) is not int or value < 1):
+        raise ValueError(f"got {value!r}; expected a number of steps from 1 on, or 'epoch'")
+    return value
+
+
+Steps = Annotated[Any, BeforeValidator(_counted)]
+
+
 class Train(Table):
     """The loop."""
 
-    steps: PositiveInt
+    steps: PositiveInt | None = None  # or epochs, of which they are computed when the examples are known
+    epochs: PositiveInt | None = None  # each rounded up to whole batches
     batch: AnyBatch  # examples a step, or a table that says how many
     sampling: Literal["balanced", "epochs"] = "epochs"  # or as many rows of each class, drawn with replacement
     seed: NonNegativeInt = 0  # of the initial parameters, the batches, dropout and augmentation
-    evaluate_every: PositiveInt = 100  # steps compiled as one loop; a last loop that is shorter is compiled apart
+    evaluate_every: Steps = 100  # steps compiled as one loop (a shorter last one is compiled apart), or "epoch"
     checkpoint_every: PositiveInt | None = None  # steps, a multiple of evaluate_every; that itself if left out
     log_every: PositiveInt = 10  # steps between rows with the optimizer's metrics; the loss is logged at every step
     early_stopping: EarlyStopping | None = None
     diverged_above: Annotated[float, Field(gt=1)] | None = None  # times the first loss, a chunk's mean: the run stops
+    freeze: list[str] | None = None  # patterns on paths of parameters that are not trained; with [lora] all if left out
+    compute: Literal["bfloat16", "float32"] = "float32"  # of the model; parameters and loss stay as they are
+    remat: bool = False  # the backward pass computes the model's inside again and does not keep it: memory for time
     snapshots: list[PositiveInt] = []  # steps whose models are kept and averaged, such as the ends of cycles
 
     @pydantic.model_validator(mode="after")
     def _fits(self) -> "Train":
+        if self.steps is None and self.epochs is None:
+            raise ValueError("expected steps or epochs")
+        if not self.is_in_steps:  # checked again when they are known
+            return self
         if self.save_every % self.evaluate_every:
             raise ValueError(
                 f"checkpoint_every = {self.checkpoint_every} is no multiple of evaluate_every = {self.evaluate_every}"
@@ -139,6 +156,31 @@ class Train(Table):
                 wanted = f"multiples of evaluate_every = {self.evaluate_every} up to steps = {self.steps}"
                 raise ValueError(f"snapshots.{i} = {step}; expected {wanted}")
         return self
+
+    @property
+    def is_in_steps(self) -> bool:
+        """Whether everything is a number of steps, so that the number of training examples is not needed."""
+        return self.steps is not None and self.evaluate_every != "epoch"
+
+    def in_steps(self, examples: int) -> "Train":
+        """The table with the steps of its epochs, for a number of training examples.
+
+        Raises:
+            ValueError: batches have no common size, or the steps do not fit the rest of the table.
+        """
+        if self.is_in_steps:
+            return self
+        if len(set(self.policy.sizes_named().values())) > 1:
+            key = "epochs" if self.steps is None else "evaluate_every"
+            raise ValueError(f"{key}: batches of {self.policy} examples have no common size; expected numbers of steps")
+        epoch = self.epoch(examples)
+        steps = self.epochs * epoch if self.steps is None and self.epochs else self.steps
+        every = min(epoch, steps or epoch) if self.evaluate_every == "epoch" else self.evaluate_every
+        return type(self).model_validate(self.model_dump() | {"steps": steps, "evaluate_every": every})
+
+    def epoch(self, examples: int) -> int:
+        """The steps in which each of the training examples is seen, in whole batches of the largest size."""
+        return -(-examples // self.policy.largest)
 
     @property
     def policy(self) -> Batch:

@@ -10,10 +10,11 @@ import optax
 
 import optchain as oc
 from optchain.core.door import widened
-from optchain.core.paths import map_named, names_of
+from optchain.core.paths import names_of
 from optchain.lab.data.augment import AnyAugment, augment
 from optchain.lab.data.batches import balanced_batches, batches
 from optchain.lab.data.task import Split, Task
+from optchain.lab.models.frozen import bound
 from optchain.lab.models.functional import Model
 from optchain.lab.models.metrics import Metric
 from optchain.lab.settings.own import Own
@@ -68,8 +69,7 @@ def make_start(task: Task, build: Build) -> Callable[..., Carry]:
     def start(setting: Setting, given: dict[str, jax.Array] | None = None) -> Carry:
         parts = build(setting.numbers)
         tx, first = parts.tx, jax.tree.map(lambda x: jnp.asarray(x[:1]), task.splits["train"].inputs)
-        made = parts.model.init(_keys(setting.seed)[0], first)
-        params, rest = (map_named(lambda path, x: (given or {}).get(path, x), tree) for tree in made)
+        params, rest = parts.model.init(_keys(setting.seed)[0], first, given)
         carry = {
             "params": params,
             "rest": rest,
@@ -192,7 +192,10 @@ def make_chunk(task: Task, build: Build) -> jax.stages.Wrapped:
     def chunk(carry: Carry, data: Split, setting: Setting, steps: int) -> tuple[Carry, dict[str, Any]]:
         parts = build(setting.numbers)
         objective = Objective(task, parts.loss, data.targets)
-        return (parted if parts.batch.micro else whole)(carry, data, setting, parts, objective, steps)
+        model, rest, back = bound(parts.model, carry["rest"])  # what is frozen is not carried from step to step
+        steps_of = parted if parts.batch.micro else whole
+        new, logs = steps_of(carry | {"rest": rest}, data, setting, parts._replace(model=model), objective, steps)
+        return new | {"rest": back(new["rest"])}, logs
 
     return jax.jit(chunk, static_argnames="steps", donate_argnums=0)
 

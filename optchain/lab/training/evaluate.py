@@ -31,6 +31,11 @@ class Trained:
     models: dict[str, Any]
     step: int
 
+    @property
+    def whole(self) -> dict[str, Any]:
+        """The parameters and the rest of the module of the model that counts."""
+        return self.experiment.whole(self.models[counted(self.models)])
+
     def scores(
         self, splits: Sequence[str] = ("train", "validation", "test"), evaluate: Evaluate | None = None
     ) -> dict[str, dict[str, dict[str, float]]]:

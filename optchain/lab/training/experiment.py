@@ -15,13 +15,13 @@ from optchain.core.walk import main_numbers
 from optchain.lab.base.errors import InputError
 from optchain.lab.data.augment import Augment
 from optchain.lab.data.task import Task, examples_of, made
-from optchain.lab.models import network
 from optchain.lab.models.functional import Model
 from optchain.lab.models.losses import CrossEntropy, Loss, of_classes, resolved
 from optchain.lab.models.metrics import metrics_of
 from optchain.lab.runs.config import Config, Setup, chain_of, with_values
 from optchain.lab.settings.own import Own
 from optchain.lab.training import batch_policies
+from optchain.lab.training.assemble import model_of
 from optchain.lab.training.chunk import Carry, Parts, Setting, make_start
 
 
@@ -38,10 +38,20 @@ class Experiment:
         """The carry before the first step."""
         return make_start(self.task, self.parts)(Setting(self.config.train.seed))
 
+    def whole(self, variables: dict[str, Any]) -> dict[str, Any]:
+        """The parameters and the rest of the module itself: with what is frozen, and what adapts it merged."""
+        params, rest = self.model.whole(variables["params"], variables["rest"])
+        return {"params": params, "rest": rest}
+
+    @property
+    def shapes(self) -> dict[str, Any]:
+        """The parameters and the rest of the module before the first step, as shapes and dtypes."""
+        return jax.eval_shape(lambda: self.whole(self.start()))
+
     def having(self, config: Config) -> "Experiment":
         """The same experiment with a configuration that differs in the seed, or in numbers of the network or of the
         optimizer."""
-        model = network.build(config.model, self.task)
+        model = model_of(config, self.task)
         return dataclasses.replace(self, config=config, model=model, tx=chain_of(config))
 
     def parts(self, numbers: dict[str, Any]) -> Parts:
@@ -49,7 +59,7 @@ class Experiment:
         if not numbers:
             return self._parts(self.config, self.model, self.tx)
         config = with_values(self.config, numbers)
-        return self._parts(config, network.build(config.model, self.task), chain_of(config))
+        return self._parts(config, model_of(config, self.task), chain_of(config))
 
     def _parts(self, config: Config, model: Model, tx: optax.GradientTransformation) -> Parts:
         loss = with_values(self.task.loss.table, _of("loss", self.config, config))
@@ -92,9 +102,10 @@ def build(config: Config, source: str) -> Experiment:
     """
     try:
         task = load_task(config)
+        config = config.in_steps(task.splits["train"].size)
         loss = task.loss.table
         _require_fit(config, task, loss)
-        experiment = Experiment(config, task, network.build(config.model, task), chain_of(config))
+        experiment = Experiment(config, task, model_of(config, task), chain_of(config))
         _require_batches(config, experiment.tx, task.splits["train"].size)
         _require_descent(config.optimizer, "optimizer")
         carry = jax.eval_shape(experiment.start)
@@ -163,6 +174,10 @@ def _require_batches(config: Config, tx: optax.GradientTransformation, examples:
     largest = config.train.policy.largest
     if largest > examples and config.train.sampling != "balanced":  # which draws with replacement
         raise InputError(f"train.batch: {largest} examples, more than the {examples} that are trained on")
+    changed = "compute" if config.train.compute != "float32" else "remat" if config.train.remat else None
+    if changed and oc.row_tables(tx):
+        cure = f"leave train.{changed} out, or take the optimizer without `rows`"
+        raise InputError(f"train.{changed}: the gradients of touched rows are those of the table itself; {cure}")
     if policy.micro:
         if config.train.sampling == "balanced":
             raise InputError("train.sampling: balanced batches are drawn whole; leave train.batch.micro out")

@@ -19,7 +19,10 @@ class Program:
     and its data on the device."""
 
     def __init__(self, experiment: Experiment, varied: tuple[str, ...] = ()) -> None:
-        self.varied = varied  # dotted keys of the configuration, whose numbers are arguments of what is compiled
+        self.experiment, self.varied = (
+            experiment,
+            varied,
+        )  # dotted keys of the configuration, whose numbers are arguments of what is compiled
         task = experiment.task
         self.data = jax.device_put(task.splits)
         self.evaluate = make_evaluate(task, experiment.model)
@@ -33,7 +36,7 @@ class Program:
         setting = self.setting(config)
         if config.start is None:
             return self._start(setting)
-        return self._start(setting, transferred(config.start, jax.eval_shape(self._start, setting)))
+        return self._start(setting, transferred(config.start, self.experiment.shapes))
 
     def run(
         self, config: Config, carry: Carry, steps: int, hyper: dict[str, float] | None = None

@@ -11,11 +11,12 @@ import jax.numpy as jnp
 
 import optchain as oc
 from optchain.lab.base.errors import InputError
-from optchain.lab.runs.config import chain_of, differences
+from optchain.lab.runs.config import Config, chain_of, differences
 from optchain.lab.runs.run import Run
 from optchain.lab.training.checkpoints import Checkpoints
 from optchain.lab.training.chunk import Carry
 from optchain.lab.training.experiment import Experiment
+from optchain.lab.training.program import Program
 from optchain.lab.training.scoring import models
 
 Resumed = tuple[Carry, Any, dict[str, Any]]  # the carry, the best models and the progress
@@ -61,6 +62,16 @@ def resume(checkpoints: Checkpoints, built: Experiment, folder: Path, renames: d
         lines.append(f"the best model is sought anew, among the {' and the '.join(best)}")
     print("\n".join([*lines, str(report)]), file=sys.stderr)
     return carry, best, progress
+
+
+def beginning(program: Program, config: Config) -> Resumed:
+    """The carry, the best models and the progress before the first step."""
+    carry = program.start(config)
+    counts = {"step": 0, "compiling": 0.0, "training": 0.0, "first_loss": None, "control": {}}
+    counts |= {"best_step": 0, "best_loss": math.inf, "stale": 0, "stale_loss": math.inf}
+    # The best models outlive the carry, whose buffers are donated to the next chunk.
+    best = jax.tree.map(jnp.copy, models(carry))
+    return carry, best, counts | {"optimizer": config.optimizer}
 
 
 def _with_optimizer(built: Experiment, table: dict[str, Any]) -> Experiment:

@@ -1,11 +1,17 @@
 """The models that a run keeps of some of its steps, and what they answer together."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
+
+from optchain.lab.training.chunk import Carry
+from optchain.lab.training.evaluate import Trained
+from optchain.lab.training.experiment import Experiment
+from optchain.lab.training.scoring import Evaluate, make_evaluate, models
 
 
 class Snapshots:
@@ -37,6 +43,24 @@ class Snapshots:
         """The models of all steps, stacked along a new first axis."""
         models = [self.restore(step, like) for step in self.steps]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *models)
+
+    def scored(self, built: Experiment, carry: Carry, evaluate: Evaluate, splits: Sequence[str]) -> dict[str, Any]:
+        """The scores of each snapshot where models are chosen, and of what all of them answer together.
+
+        Args:
+            built: the experiment of the run.
+            carry: of the run, for the structure of its models.
+            evaluate: what `make_evaluate` made.
+            splits: where the answers of all together are scored.
+        """
+        split, like = built.task.held_out("validation"), models(carry)
+        rows = []
+        for step in self.steps:
+            trained = Trained(built, self.restore(step, like), step)
+            rows.append({"step": step, "scores": trained.scores((split,), evaluate)})
+        together = Trained(built, self.together(like), int(carry["step"]))
+        ensemble = make_evaluate(built.task, built.model, members=True)
+        return {"snapshots": rows, "ensemble": together.scores(splits, ensemble)}
 
     def close(self) -> None:
         """Release the folder."""

@@ -9,30 +9,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import optchain as oc
-from optchain.inspect.config import schedule_from_config
+from optchain.lab.base.errors import InputError
 from optchain.lab.base.signals import Signals
+from optchain.lab.runs.callbacks import observed
 from optchain.lab.runs.control import Control
 from optchain.lab.runs.facts import Facts
 from optchain.lab.runs.logs import Logs
 from optchain.lab.runs.run import BY_HAND, Run, adopt
-from optchain.lab.settings.places import target
+from optchain.lab.trackers.tracker import About, Trackers
 from optchain.lab.training.checkpoints import Checkpoints
-from optchain.lab.training.evaluate import Trained, choose, counted, evaluated_whole, floats
+from optchain.lab.training.evaluate import choose, counted, evaluated_whole, floats
 from optchain.lab.training.experiment import Experiment
 from optchain.lab.training.program import Program
 from optchain.lab.training.progress import Display, Quiet
-from optchain.lab.training.resume import Resumed, resume
-from optchain.lab.training.scoring import make_evaluate, models
+from optchain.lab.training.resume import beginning, resume
+from optchain.lab.training.rows import (
+    Diverged,
+    evaluation_row,
+    foreign_rates,
+    is_sparse,
+    require_numbers,
+    sparsity,
+    steps_before_divergence,
+)
+from optchain.lab.training.scoring import models
 from optchain.lab.training.snapshots import Snapshots
-
-
-class Diverged(Exception):
-    """The loss became infinite or no number, or rose above what the configuration bears."""
-
-    def __init__(self, step: int, what: str = "is not finite") -> None:
-        super().__init__(f"the loss {what} at step {step}")
-        self.step = step
 
 
 class Trainer:
@@ -56,7 +57,7 @@ class Trainer:
         self.logs = Logs(run.folder, self.table.log_every)
         self.snapshots = Snapshots(run.folder / "snapshots") if self.table.snapshots else None
         resumed = resume(self.checkpoints, experiment, run.folder, renames or {})
-        self.carry, self.best, self.progress = resumed or self._beginning()
+        self.carry, self.best, self.progress = resumed or beginning(self.program, experiment.config)
         adopt(run, experiment.config)
         Facts.of(experiment.task, experiment.config.metrics).write(run)
         self.logs.cut(self.progress["step"] if resumed else -1)
@@ -67,6 +68,8 @@ class Trainer:
         self.display = display or Display(self.table.steps, self.progress["step"], experiment.task.shown)
         self.control = Control(run.folder, self._require_numbers, self.display.say)
         self.stopped = False  # by hand
+        about = About(run.folder, experiment.config.model_dump(), self.progress["step"])
+        self.trackers = Trackers({} if self.ended else experiment.config.trackers, about, self.display.say)
 
     @property
     def ended(self) -> bool:
@@ -95,6 +98,7 @@ class Trainer:
                 # The numbers in force from here on are in the checkpoint, and each change of them has one: what is
                 # made anew after a kill is what was made before it.
                 changed = self._heed()
+                self._observe(row)
                 if not self.ended and self.prunes(row):
                     self._end_without_scores("pruned", row["step"])
                     return signals.received
@@ -103,12 +107,24 @@ class Trainer:
                     self.saved = time.monotonic()
         self.checkpoints.close()
         if self.ended:
-            self.run.write("result.json", self.result())
+            self.run.write("result.json", result := self.result())
+            self.trackers.end(result["ending"], result)
             if self.snapshots:
                 self.snapshots.close()
             return signals.received
+        self.trackers.end("interrupted", {})
         self.display.say(f"stopped at step {self.progress['step']}, saved; continue with --resume")
         return signals.received
+
+    def _observe(self, row: dict[str, Any]) -> None:
+        """Call what observes the evaluations; what it raises ends the session, after saving."""
+        try:
+            self.stopped |= observed(self.experiment.config.callbacks, row, self.run.folder)
+        except InputError as error:
+            self.checkpoints.save(self.carry, self.best, self.progress)
+            self.checkpoints.close()
+            self.trackers.end("interrupted", {})
+            raise InputError(f"{error} (step {row['step']} is saved; continue with --resume)") from error
 
     def _is_due(self) -> bool:
         """Whether the run is to be saved where nothing else demands it."""
@@ -120,39 +136,16 @@ class Trainer:
         """How the run ended, and the scores on every split of the models that count."""
         trained = choose(self.experiment, self.carry, self.best, self.progress)
         whole = self.progress["step"] >= self.table.steps
+        kept = self.snapshots and self.snapshots.steps
         return {
             "ending": "stopped early" if self.stopped_early else "finished" if whole else BY_HAND,
             "step": self.progress["step"],
             "scored_step": trained.step,
             "scores": trained.scores(self.scored, self.program.evaluate),
             "seconds": {name: self.progress[name] for name in ("compiling", "training")},
-            **({"sparsity": sparsity(trained)} if self._is_sparse() else {}),
-            **(self._scored_snapshots() if self.snapshots and self.snapshots.steps else {}),
+            **({"sparsity": sparsity(trained)} if is_sparse(self.carry) else {}),
+            **(self.snapshots.scored(self.experiment, self.carry, self.program.evaluate, self.scored) if kept else {}),
         }
-
-    def _scored_snapshots(self) -> dict[str, Any]:
-        """The scores of each snapshot where models are chosen, and of what all of them answer together."""
-        split, like = self.experiment.task.held_out("validation"), models(self.carry)
-        rows = []
-        for step in self.snapshots.steps:
-            trained = Trained(self.experiment, self.snapshots.restore(step, like), step)
-            rows.append({"step": step, "scores": trained.scores((split,), self.program.evaluate)})
-        together = Trained(self.experiment, self.snapshots.together(like), self.progress["step"])
-        ensemble = make_evaluate(self.experiment.task, self.experiment.model, members=True)
-        return {"snapshots": rows, "ensemble": together.scores(self.scored, ensemble)}
-
-    def _is_sparse(self) -> bool:
-        """Whether the optimizer holds weights at 0."""
-        return any(name.endswith("sparse.sparsity") for name in oc.metrics(self.carry["opt_state"]))
-
-    def _beginning(self) -> Resumed:
-        """The carry, the best models and the progress before the first step."""
-        carry = self.program.start(self.experiment.config)
-        counts = {"step": 0, "compiling": 0.0, "training": 0.0, "first_loss": None, "control": {}}
-        counts |= {"best_step": 0, "best_loss": math.inf, "stale": 0, "stale_loss": math.inf}
-        # The best models outlive the carry, whose buffers are donated to the next chunk.
-        best = jax.tree.map(jnp.copy, models(carry))
-        return carry, best, counts | {"optimizer": self.experiment.config.optimizer}
 
     def _chunk(self) -> dict[str, Any]:
         """The steps up to the next evaluation, and the evaluation; its row."""
@@ -171,11 +164,14 @@ class Trainer:
             "seconds": self.progress["training"],
         }
         self.logs.evaluation(row)
+        self.trackers.evaluation(row)
         return row
 
     def _log(self, before: int, logs: dict[str, Any]) -> None:
         good = steps_before_divergence(logs)
-        self.logs.steps(before, jax.tree.map(lambda x: x[:good], logs))
+        kept = jax.tree.map(lambda x: x[:good], logs)
+        self.logs.steps(before, kept)
+        self.trackers.steps(before, kept, self.table.log_every)
         if good < len(logs["loss"]):
             raise Diverged(before + good + 1)
         if self.progress["first_loss"] is None:
@@ -229,14 +225,7 @@ class Trainer:
         return changed
 
     def _require_numbers(self, hyper: dict[str, float]) -> None:
-        """The chain has these numbers, which lie in their ranges, or a ValueError says what is wrong."""
-
-        def step(params: Any, opt_state: Any) -> Any:
-            told = {"value": 0.0, "validation": 0.0, "hyper": hyper}
-            return oc.apply(self.experiment.tx, params, opt_state, params, **told)
-
-        if hyper:
-            jax.eval_shape(step, self.carry["params"], self.carry["opt_state"])
+        require_numbers(self.experiment.tx, self.carry, hyper)
 
     def _diverged(self, error: Diverged) -> None:
         saved = self.checkpoints.manager.latest_step()
@@ -248,39 +237,4 @@ class Trainer:
         self.checkpoints.close()
         seconds = {name: self.progress[name] for name in ("compiling", "training")}
         self.run.write("result.json", {"ending": ending, "step": step, "scores": {}, "seconds": seconds})
-
-
-def steps_before_divergence(logs: dict[str, Any]) -> int:
-    """The steps of a chunk before the first one whose loss is not finite; all of them if there is none."""
-    # A guard refuses what is not finite; only when it has had enough of it the run has diverged.
-    guards = [x for name, x in logs["optimizer"].items() if name.endswith("guard.exhausted")]
-    bad = np.flatnonzero(np.any(guards, axis=0) if guards else ~np.isfinite(logs["loss"]))
-    return int(bad[0]) if len(bad) else len(logs["loss"])
-
-
-def evaluation_row(step: int, logs: dict[str, Any], scores: dict[str, dict[str, float]], split: str) -> dict[str, Any]:
-    """The scores of a run's models on a split, and the means over the batches since the evaluation before."""
-    row: dict[str, Any] = {"step": step}
-    names = sorted(next(iter(scores.values())), key=lambda name: name != "loss")  # the loss comes first
-    row |= {f"batch_{name}": float(np.mean(logs[name])) for name in names if name in logs}
-    for name, values in scores.items():
-        prefix = split if name == "parameters" else f"{split}_{name}"
-        row |= {f"{prefix}_{key}": value for key, value in values.items()}
-    return row
-
-
-def sparsity(trained: Trained) -> list[dict[str, Any]]:
-    """The parameters of the model that counts, with the entries of each that are exactly 0."""
-    leaves = oc.sparsity(trained.models[counted(trained.models)]["params"])
-    return [leaf._asdict() | {"sparsity": leaf.sparsity} for leaf in (*leaves, leaves.total)]
-
-
-def foreign_rates(links: dict[str, Any]) -> dict[str, Callable[[int], Any]]:
-    """The learning rates of links that are optax's own, which keep no metrics: by name, as functions of the step."""
-    rates = {}
-    for name, table in links.items():
-        if isinstance(table, dict) and str(table.get("use")).startswith("optax.") and "learning_rate" in table:
-            number = table["learning_rate"]
-            number = schedule_from_config(number, name, resolve=target) if isinstance(number, dict) else number
-            rates[f"{name}.learning_rate"] = number if callable(number) else lambda _, number=number: number
-    return rates
+        self.trackers.end(ending, {})

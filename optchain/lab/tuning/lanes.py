@@ -16,7 +16,7 @@ from optchain.lab.runs.logs import Logs
 from optchain.lab.runs.run import Run
 from optchain.lab.training.evaluate import counted
 from optchain.lab.training.program import Program
-from optchain.lab.training.train import evaluation_row, steps_before_divergence
+from optchain.lab.training.rows import evaluation_row, steps_before_divergence
 
 SHARE = 0.5  # of the free memory that the lanes may take
 MOST = 64  # lanes, unless more are asked for
@@ -169,6 +169,9 @@ def require_side_by_side(config: Config) -> None:
     for name in ("early_stopping", "diverged_above", "snapshots"):
         if getattr(train, name):
             raise InputError(f"train.{name}: lanes are not watched one by one; expected search.parallel = 'processes'")
+    for name in ("callbacks", "trackers"):
+        if getattr(config, name):
+            raise InputError(f"{name}: lanes are not watched one by one; expected search.parallel = 'processes'")
 
 
 def fitting(program: Program, config: Config, runs: int, asked: int | None, least: int) -> Lanes:

@@ -217,6 +217,8 @@ class Study(Config):
                 raise ValueError(f"space.{name!r}: a grid needs points, the number of values along it")
             if self.search.sampler == "population" and not isinstance(dimension, Float | Log):
                 raise ValueError(f"space.{name!r}: a population changes numbers; expected use = 'float' or 'log'")
+        if not self.train.is_in_steps:
+            raise ValueError("train.epochs: trials are compared by their steps; expected train.steps and no 'epoch'")
         every = self.search.population.every or self.train.evaluate_every
         if every % self.train.evaluate_every:
             raise ValueError(f"search.population.every = {every} is no multiple of {self.train.evaluate_every} steps")

@@ -3,7 +3,10 @@
 import shutil
 
 import chex
+import jax
+import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 import small_runs
 
@@ -12,6 +15,7 @@ from optchain.lab.commands.main import main
 from optchain.lab.runs import config
 from optchain.lab.runs.logs import read
 from optchain.lab.runs.run import Run
+from optchain.lab.training import leaves, transfer
 from optchain.lab.training.evaluate import restore
 from optchain.lab.training.experiment import build
 from optchain.lab.training.program import Program
@@ -100,3 +104,104 @@ def test_a_run_is_not_removed_to_begin_with_it(tmp_path, capsys):
     arguments = ["train", str(small_runs.small(tmp_path)), "--set", f"start.run={folder}", "--out", folder]
     assert main([*arguments, "--overwrite"]) == 2
     assert f"start.run: {folder} would be overwritten" in capsys.readouterr().err and restore(trainer.run).step == 20
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.npz"])
+def test_an_exported_model_is_read_back(tmp_path, source, name, capsys):
+    file = tmp_path / name
+    assert main(["export", str(source.folder), str(file)]) == 0
+    assert f"{file}: 7 arrays of step 60" in capsys.readouterr().out
+    resolved = config.load(small_runs.small(tmp_path), [f"start.file={file}"])
+    carry = Program(build(resolved, "small.toml")).start(resolved)
+    chex.assert_trees_all_equal(models(carry)["parameters"], restore(source).models["average"])
+    assert main(["export", str(source.folder), str(file)]) == 2
+    assert "exists; choose another name, or replace it with --overwrite" in capsys.readouterr().err
+    assert main(["export", str(source.folder), str(file), "--overwrite"]) == 0
+    assert main(["export", str(source.folder), str(tmp_path / "model.pt")]) == 2
+    assert "model.pt: expected a name that ends in .safetensors or .npz" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
+def test_files_keep_bfloat16_exactly(tmp_path, suffix):
+    arrays = {"a/w": jnp.linspace(-3, 3, 7).astype(jnp.bfloat16), "a/b": jnp.arange(3.0)}
+    leaves.write(tmp_path / f"x{suffix}", arrays)
+    found = leaves.read(tmp_path / f"x{suffix}")
+    chex.assert_trees_all_equal(*(jax.tree.map(lambda x: np.asarray(x, np.float32), x) for x in (arrays, found)))
+
+
+def foreign(learned):
+    """What another program may have kept of the same network, in bfloat16."""
+    return jax.tree.map(lambda x: jnp.asarray(x, jnp.bfloat16), {"net": learned["params"], "steps": jnp.int32(7)})
+
+
+def test_a_checkpoint_of_another_program_is_read_by_renaming(tmp_path, source):
+    learned = restore(source).models["average"]
+    with ocp.StandardCheckpointer() as writer:
+        writer.save(tmp_path / "foreign", foreign(learned) | {"nothing": [jnp.zeros(2)]})
+    place = [
+        "start.only=['*/kernel', 'Dense_0/*']",
+        "start.exclude=['Block_0/*']",
+        f"start.checkpoint={tmp_path / 'foreign'}",
+    ]
+    sets = [*place, "start.renames={'net/*' = '*'}"]
+    resolved = config.load(small_runs.small(tmp_path), sets)
+    carry = Program(build(resolved, "small.toml")).start(resolved)
+    kernel = carry["params"]["Dense_1"]["kernel"]
+    assert kernel.dtype == jnp.float32
+    np.testing.assert_array_equal(
+        kernel, learned["params"]["Dense_1"]["kernel"].astype(jnp.bfloat16).astype(np.float32)
+    )
+    without = config.load(small_runs.small(tmp_path), place)
+    message = (
+        r"(?s)start.checkpoint: not all parameters.*\n  Dense_0/kernel: absent there, 2 x 10 here; there: did you mean "
+        r"'net/Dense_0/kernel'.*\nthey stand below 'net' there: renames = \{ \"net/\*\" = \"\*\" \}"
+    )
+    with pytest.raises(InputError, match=message):
+        Program(build(without, "small.toml")).start(without)
+
+
+def test_the_newest_step_of_a_manager_is_read_item_by_item(tmp_path):
+    with ocp.CheckpointManager(tmp_path / "many") as manager:
+        for step in (9, 10):
+            state = {"w": jnp.full(3, float(step))}
+            items = {"params": ocp.args.StandardSave(state), "other": ocp.args.StandardSave({"n": jnp.zeros(())})}
+            manager.save(step, args=ocp.args.Composite(**items))
+        manager.wait_until_finished()
+    found = leaves.of_checkpoint(tmp_path / "many")
+    assert set(found) == {"params/w", "other/n"}
+    np.testing.assert_array_equal(found["params/w"], 10.0)
+    with pytest.raises(InputError, match="holds no Orbax checkpoint"):
+        leaves.of_checkpoint(tmp_path / "none")
+
+
+def test_dots_stand_for_slashes_where_there_are_none(tmp_path):
+    leaves.write(tmp_path / "x.npz", {"encoder.0.weight": jnp.zeros(2), "bias": jnp.zeros(1)})
+    found = leaves.read(tmp_path / "x.npz")
+    assert set(transfer.renamed(found, {"encoder/*/weight": "layers_*/kernel"})) == {"layers_0/kernel", "bias"}
+    with pytest.raises(InputError, match="start.renames: 'encodr/\\*' fits no array there; valid: bias"):
+        transfer.renamed(found, {"encodr/*": "*"})
+    with pytest.raises(InputError, match="both 'encoder/0/weight' and 'bias' become 'bias'"):
+        transfer.renamed(found, {"encoder/0/weight": "bias"})
+
+
+@pytest.mark.parametrize(
+    "sets, message",
+    [
+        (["start.only=['*']"], "start: got no source; expected one of run, checkpoint, file"),
+        (["start.run=a", "start.file=b.npz"], "start: got run and file; expected one of"),
+        (["start.file=b.pt"], r"b.pt'; expected a name that ends in .safetensors or .npz"),
+        (["start.run=a", "start.renames={'a/*' = 'b'}"], r"renames: 'a/\*' = 'b'; expected as many \*"),
+    ],
+)
+def test_a_start_has_one_source(tmp_path, sets, message):
+    with pytest.raises(InputError, match=message):
+        config.load(small_runs.small(tmp_path), sets)
+
+
+def test_a_file_that_is_not_there_or_holds_something_else_is_named(tmp_path):
+    for name in ("x.npz", "x.safetensors"):
+        with pytest.raises(InputError, match=f"{name}: .*No such file"):
+            leaves.read(tmp_path / name)
+        (tmp_path / name).write_text("no arrays at all")
+        with pytest.raises(InputError, match=f"{name}: "):
+            leaves.read(tmp_path / name)
