@@ -108,3 +108,23 @@ def table(text: str) -> list[dict[str, str]]:
 
 def _sets(sets: tuple[str, ...]) -> list[str]:
     return [part for text in sets for part in ("--set", text)]
+
+
+def study(run: str, search: str, space: str) -> str:
+    """The configuration of a study: that of a run, what is searched and how."""
+    return "\n".join(map(textwrap.dedent, [run, "[search]", search, "[space]", space]))
+
+
+def comparison(run: str, search: str, **optimizers: str) -> str:
+    """The configuration of a comparison: that of a run without its optimizer, and optimizers by name."""
+    shared = textwrap.dedent(run).partition("\n[optimizer")[0]
+    return "\n".join([shared, "[search]", *map(textwrap.dedent, [search, *optimizers.values()])])
+
+
+def require_resumed(project: Project, *sets: str) -> None:
+    """A run that is killed and continued makes what a run does that is not."""
+    longer = (*sets, "train.steps=200")
+    whole, killed = project.train("whole", *longer), project.killed("killed", 40, *longer)
+    project.resume("killed", *longer)
+    assert losses(killed) == losses(whole) and len(losses(whole)) == 200
+    assert result(killed)["scores"] == result(whole)["scores"]
