@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import shutil
+import sys
 import textwrap
 from pathlib import Path
 from typing import NamedTuple
@@ -49,10 +50,16 @@ class Project:
         (self.folder / name).write_text(text.replace(old, new))
 
     def command(self, *arguments: object) -> Said:
-        """Run the command line in this process."""
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = main([str(argument) for argument in arguments])
+        """Run the command line in this process, which forgets the project's modules again."""
+        out, err, known = io.StringIO(), io.StringIO(), list(sys.path)
+        try:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                code = main([str(argument) for argument in arguments])
+        finally:
+            sys.path[:] = known
+            for name, module in list(sys.modules.items()):
+                if str(getattr(module, "__file__", "")).startswith(str(self.folder)):
+                    del sys.modules[name]
         return Said(code, out.getvalue(), err.getvalue())
 
     def done(self, *arguments: object) -> Said:
