@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import shutil
+import sys
 import textwrap
 from pathlib import Path
 from typing import NamedTuple
@@ -49,10 +50,16 @@ class Project:
         (self.folder / name).write_text(text.replace(old, new))
 
     def command(self, *arguments: object) -> Said:
-        """Run the command line in this process."""
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = main([str(argument) for argument in arguments])
+        """Run the command line in this process, which forgets the project's modules again."""
+        out, err, known = io.StringIO(), io.StringIO(), list(sys.path)
+        try:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                code = main([str(argument) for argument in arguments])
+        finally:
+            sys.path[:] = known
+            for name, module in list(sys.modules.items()):
+                if str(getattr(module, "__file__", "")).startswith(str(self.folder)):
+                    del sys.modules[name]
         return Said(code, out.getvalue(), err.getvalue())
 
     def done(self, *arguments: object) -> Said:
@@ -108,3 +115,23 @@ def table(text: str) -> list[dict[str, str]]:
 
 def _sets(sets: tuple[str, ...]) -> list[str]:
     return [part for text in sets for part in ("--set", text)]
+
+
+def study(run: str, search: str, space: str) -> str:
+    """The configuration of a study: that of a run, what is searched and how."""
+    return "\n".join(map(textwrap.dedent, [run, "[search]", search, "[space]", space]))
+
+
+def comparison(run: str, search: str, **optimizers: str) -> str:
+    """The configuration of a comparison: that of a run without its optimizer, and optimizers by name."""
+    shared = textwrap.dedent(run).partition("\n[optimizer")[0]
+    return "\n".join([shared, "[search]", *map(textwrap.dedent, [search, *optimizers.values()])])
+
+
+def require_resumed(project: Project, *sets: str) -> None:
+    """A run that is killed and continued makes what a run does that is not."""
+    longer = (*sets, "train.steps=200")
+    whole, killed = project.train("whole", *longer), project.killed("killed", 40, *longer)
+    project.resume("killed", *longer)
+    assert losses(killed) == losses(whole) and len(losses(whole)) == 200
+    assert result(killed)["scores"] == result(whole)["scores"]

@@ -46,7 +46,7 @@ def interval(values: Sequence[float]) -> Interval:
     """The mean of independent numbers and its confidence interval."""
     if not values:
         return Interval(math.nan, math.nan)
-    if len(values) == 1:
-        return Interval(values[0], math.nan)
+    if len(values) == 1 or not all(map(math.isfinite, values)):  # such as a score that was not made, or is undefined
+        return Interval(sum(values) / len(values), math.nan)
     quantile = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
     return Interval(statistics.mean(values), quantile * statistics.stdev(values) / math.sqrt(len(values)))

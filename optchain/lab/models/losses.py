@@ -32,7 +32,10 @@ class LossTable(Table):
 
 
 class OwnLoss(LossTable):
-    """What is said of a function of the user's, whose targets are as the data have them."""
+    """What is said of a function of the user's, which gives a number for each example, or one for the batch.
+
+    Its targets are as the data have them, and of classes their numbers.
+    """
 
     scaled_targets: bool = False  # whether real targets are scaled for training, as they are for a built-in loss
 

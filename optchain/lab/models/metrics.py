@@ -140,6 +140,7 @@ class Perplexity(MetricTable):
         return jnp.exp(CrossEntropy().of(outputs, targets).mean())
 
 
+TAKEN = ("batch", "loss", "noise_scale", "optimizer", "rate_factor", "step")  # names in the logs
 KINDS = (Accuracy, TopK, F1, Auc, AbsoluteError, SquaredError, R2, Perplexity)
 METRICS: dict[str, type[Table]] = {kind.model_fields["use"].default: kind for kind in KINDS}
 
@@ -178,8 +179,8 @@ def metrics_of(tables: dict[str, Any] | None, task: Task, loss: Any) -> dict[str
 
 
 def _metric(name: str, table: Any, task: Task, of_classes: bool) -> Metric:
-    if name == "loss":
-        raise InputError("metrics.loss: the loss is called so; give the metric another name")
+    if name in TAKEN or name.startswith("average_"):
+        raise InputError(f"metrics.{name}: the logs have something else of this name; give the metric another one")
     if isinstance(table, Own) and isinstance(table, MetricTable):
         sign = None if table.better is None else -1 if table.better == "higher" else 1
         if _is_evaluator(table.placed.target):

@@ -46,6 +46,11 @@ def say_changed(about: dict[str, Any], folder: Path) -> None:
         print(f"changed since {folder} began, and taken as it is now: {names}", file=sys.stderr, flush=True)
 
 
+def files_of(table: Table) -> set[str]:
+    """The files of the user's objects in a table."""
+    return {file for _, placed in _objects(table) for file in placed.files}
+
+
 def _objects(x: Any, key: str = "", in_chain: bool = False) -> Iterator[tuple[str, Placed]]:
     if isinstance(x, Own):
         yield key, x.placed

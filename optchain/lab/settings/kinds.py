@@ -85,7 +85,9 @@ class Kinds:
         if use in self.kinds:
             return self.kinds[use]
         if self.base is None or not is_place(use):
-            raise self._at_use("unknown", f"got {use!r}; {nearest(str(use), self.kinds)}{hint}", use)
+            near = nearest(str(use), self.kinds)
+            near = f"{near[:-1]}{hint}?" if near.endswith("?") else f"{near}{hint}"
+            raise self._at_use("unknown", f"got {use!r}; {near}", use)
         try:
             return self.table(find(use, Path(info.context["folder"] if info.context else ".")))
         except InputError as error:

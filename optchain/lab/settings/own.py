@@ -1,6 +1,7 @@
 """The table of an object of the user's: its parameters are the keys, typed and checked as ours are."""
 
 import collections.abc
+import contextlib
 import dataclasses
 import enum
 import functools
@@ -8,7 +9,7 @@ import inspect
 import types
 import typing
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
 
@@ -20,7 +21,7 @@ import typing_extensions
 from pydantic import BeforeValidator, Field, PlainSerializer, SerializationInfo, ValidationInfo
 
 from optchain.lab.base.errors import InputError
-from optchain.lab.settings.places import Placed, find, is_place, relative
+from optchain.lab.settings.places import Placed, find, is_place, raised_at, relative
 from optchain.lab.settings.table import Place, Table
 
 LEFT_OUT = object()  # the default of what is not passed on unless the table says it
@@ -58,10 +59,20 @@ class Own(Table):
         chosen = {name: _built(x) for name, x in values.items() if x is not None or self.parameters[name]}
         try:
             return self.placed.target(*given, **(chosen | more))
-        except jax.errors.JAXTypeError:  # what cannot be traced is no mistake
+        except (InputError, jax.errors.JAXTypeError):  # what cannot be traced may be called elsewhere
             raise
-        except (InputError, ValueError, TypeError) as error:
-            raise InputError(f"{self.use}: {type(error).__name__}: {error}") from error
+        except Exception as error:
+            raise InputError(f"{self.use}: {raised_at(error, self.placed.files)}") from error
+
+    @contextlib.contextmanager
+    def blamed(self, key: str) -> Iterator[None]:
+        """Errors within are those of the object, and name its key in the configuration, and the line of its file."""
+        try:
+            yield
+        except InputError as error:
+            raise InputError(str(error) if str(error).startswith(key) else f"{key}: {error}") from error
+        except Exception as error:
+            raise InputError(f"{key}: {self.use}: {raised_at(error, self.placed.files)}") from error
 
 
 def table_of(

@@ -11,7 +11,7 @@ import importlib
 import importlib.abc
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -108,9 +108,23 @@ def target(use: str) -> Any:
     """The object at a place that holds a whole path, as `optchain.from_config` wants it.
 
     Raises:
-        InputError: see `find`.
+        ValueError: see `find`.
     """
-    return find(use, Path()).target
+    try:
+        return find(use, Path()).target
+    except InputError as error:
+        raise ValueError(str(error)) from error.__cause__
+
+
+def raised_at(error: BaseException, files: Collection[str]) -> str:
+    """What was raised, in words, and the last line of some files through which it came."""
+    at, frame = "", error.__traceback__
+    while frame is not None:
+        if frame.tb_frame.f_code.co_filename in files:
+            at = f"{Path(frame.tb_frame.f_code.co_filename).name}, line {frame.tb_lineno}: "
+        frame = frame.tb_next
+    lines = [line for line in str(error).splitlines() if not line.startswith("See https://docs.jax.dev")]
+    return f"{at}{type(error).__name__}: {' '.join(lines)}"
 
 
 def _module(use: str, place: str, path: Path | None, folder: Path) -> ModuleType:

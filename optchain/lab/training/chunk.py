@@ -204,11 +204,7 @@ def _own_gradient(
     parts: Parts, objective: Objective, means: Metrics, carry: Carry, batch: Split, key: jax.Array
 ) -> tuple[Result, Any]:
     """What a function of the user's makes of a batch."""
-
-    def apply(params: Any, rest: Any, batch: Split, key: jax.Array) -> tuple[jax.Array, Any, Any]:
-        outputs, rest, more = parts.model.apply(params, rest, batch.inputs, key, train=True)
-        return objective.of(outputs, batch.targets, params, batch.weights) + more, rest, outputs
-
+    apply = objective.applied(parts.model)
     grads, value, rest, extras = parts.gradient.build(apply, carry["params"], carry["rest"], batch, key)
     outputs = parts.model.apply(carry["params"], carry["rest"], batch.inputs)[0] if means else None
     scores = {name: jnp.mean(metric.of(outputs, batch.targets)) for name, metric in means.items()}

@@ -1,6 +1,7 @@
 """What a configuration stands for: the task, the network and the optimizer."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -20,7 +21,7 @@ from optchain.lab.models.losses import CrossEntropy, Loss, of_classes, resolved
 from optchain.lab.models.metrics import metrics_of
 from optchain.lab.runs.config import Config, Setup, chain_of, with_values
 from optchain.lab.settings.own import Own
-from optchain.lab.training import batch_policies
+from optchain.lab.training import batch_policies, fitting
 from optchain.lab.training.assemble import model_of
 from optchain.lab.training.chunk import Carry, Parts, Setting, make_start
 
@@ -108,55 +109,22 @@ def build(config: Config, source: str) -> Experiment:
         experiment = Experiment(config, task, model_of(config, task), chain_of(config))
         _require_batches(config, experiment.tx, task.splits["train"].size)
         _require_descent(config.optimizer, "optimizer")
-        carry = jax.eval_shape(experiment.start)
+        carry = fitting.started(experiment)
         params = carry["params"]
-        _require_answers(experiment, carry)
+        fitting.require_answers(experiment, carry)
         if loss.penalizes:
             _require_whole(loss.penalized, oc.row_tables(experiment.tx), params)
         # The whole update is traced once here, so that what it refuses is an error of the configuration.
         told = {"value": 0.0, "validation": 0.0}
         if config.gradient is None:
-            jax.eval_shape(lambda g, s, p: oc.apply(experiment.tx, g, s, p, **told), params, carry["opt_state"], params)
+            with fitting.of_chain(config):
+                update = functools.partial(oc.apply, experiment.tx, **told)
+                jax.eval_shape(update, params, carry["opt_state"], params)
     except (InputError, ValueError) as error:
         # JAX adds notes of its own, on its frames in the traceback.
         notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()) if note.startswith("in link"))
         raise InputError(f"{source}: {error}{notes}") from error
     return experiment
-
-
-def _require_answers(experiment: Experiment, carry: Carry) -> None:
-    """The model takes the inputs, and the loss and the metrics its outputs, or an error says which did not."""
-    part = experiment.task.splits["train"]
-    inputs, targets = jax.tree.map(lambda x: jax.ShapeDtypeStruct((2, *x.shape[1:]), x.dtype), (part[0], part[1]))
-    where = "model"
-    try:
-        outputs = jax.eval_shape(
-            lambda p, r, x: experiment.model.apply(p, r, x)[0], carry["params"], carry["rest"], inputs
-        )
-        if isinstance(experiment.task.loss.table, CrossEntropy):
-            _require_logits(outputs, targets, experiment.task.classes or 2)
-        where = "loss"
-        losses = jax.eval_shape(experiment.task.loss.of, outputs, targets)
-        if losses.shape not in ((), (2,)):
-            raise InputError(f"got losses of shape {losses.shape} for two examples; expected one for each")
-        for name, metric in experiment.task.metrics.items():
-            where = f"metrics.{name}"
-            if metric.evaluator is None:
-                jax.eval_shape(metric.of, outputs, targets)
-    except (TypeError, ValueError, InputError) as error:
-        shapes = jax.tree.map(lambda x: f"{x.dtype}{list(x.shape)}", (inputs, targets))
-        said = str(error).removeprefix(f"{where}: ")
-        raise InputError(f"{where}: {said} (two examples have inputs {shapes[0]} and targets {shapes[1]})") from error
-
-
-def _require_logits(outputs: Any, targets: Any, classes: int) -> None:
-    """A logit for each class and target, or of two classes one."""
-    if outputs.shape == (*targets.shape, classes) or (classes == 2 and outputs.size == targets.size):
-        return
-    found = f"outputs {list(outputs.shape)}"
-    raise InputError(
-        f"got {found} for targets {list(targets.shape)} of {classes} classes; expected a logit for each class"
-    )
 
 
 def _require_descent(links: dict[str, Any], path: str) -> None:

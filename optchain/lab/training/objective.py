@@ -1,5 +1,6 @@
 """What training minimizes: the loss with the changes that the configuration asks for, and penalties."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 
 from optchain.core.mask import select
 from optchain.lab.data.task import Task
+from optchain.lab.models.functional import Model
 from optchain.lab.models.losses import CrossEntropy, Loss, LossTable
 
 
@@ -64,6 +66,15 @@ class Objective:
         """The mean over a batch that is not mixed, and the penalties."""
         value = self._mean(outputs, targets, weights)
         return value + penalty(self.table, params) if self.table.penalizes else value
+
+    def applied(self, model: Model) -> Callable[..., tuple[jax.Array, Any, Any]]:
+        """A function of parameters, rest, batch and key: the loss of the batch, the rest after it, and the outputs."""
+
+        def apply(params: Any, rest: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, Any, Any]:
+            outputs, rest, more = model.apply(params, rest, batch.inputs, key, train=True)
+            return self.of(outputs, batch.targets, params, batch.weights) + more, rest, outputs
+
+        return apply
 
     def _mean(self, outputs: Any, targets: Any, weights: Any) -> jax.Array:
         losses = self._changed(outputs, targets) if self.changed else self.plain(outputs, targets)

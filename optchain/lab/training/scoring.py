@@ -38,7 +38,7 @@ def make_evaluate(task: Task, model: Model, members: bool = False) -> Evaluate:
             outputs = answer(variables, inputs)
             means = {name: metric.of(outputs, target) for name, metric in programs.items() if not metric.whole}
             means = {name: jnp.mean(x) for name, x in means.items()}
-            return {"loss": task.loss.of(outputs, target)[0]} | means, (outputs[0] if whole else ())
+            return {"loss": jnp.mean(task.loss.of(outputs, target))} | means, (outputs[0] if whole else ())
 
         # In parts, for the outputs of all examples at once may be larger than the memory.
         scores, outputs = jax.lax.map(score, (inputs, targets), batch_size=EVALUATED)

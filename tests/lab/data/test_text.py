@@ -82,7 +82,7 @@ def test_a_row_of_bytes_is_answered_with_the_next_one():
 @pytest.mark.parametrize(
     "override, message",
     [
-        ("model.use=transformr", "--set: model.use: got 'transformr'; did you mean 'transformer'?"),
+        ("model.use=transformr", "--set: model.use: got 'transformr'; did you mean 'transformer', or"),
         ("model.widht=3", "--set: model.widht: unknown key; did you mean 'width'?"),
         ("model.heads=5", "model: width = 32 is no multiple of heads = 5"),
         ("model.dtype=bfloat", "--set: model.dtype: got 'bfloat'; did you mean 'bfloat16' or 'float32'?"),

@@ -1,0 +1,163 @@
+"""Whether what the user wrote fits together: each part is traced once, with two examples, before anything runs."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+
+from optchain.lab.base.errors import InputError
+from optchain.lab.data.augment import augment
+from optchain.lab.models.losses import CrossEntropy
+from optchain.lab.runs.config import Config
+from optchain.lab.runs.sources import files_of
+from optchain.lab.settings.own import Own
+from optchain.lab.settings.places import raised_at
+from optchain.lab.training import chunk
+from optchain.lab.training.objective import Objective
+
+if TYPE_CHECKING:
+    from optchain.lab.training.experiment import Experiment
+
+
+def started(experiment: "Experiment") -> chunk.Carry:
+    """The shapes of the carry before the first step.
+
+    Raises:
+        InputError: the model of the user's does not take the inputs, or the optimizer not the parameters.
+    """
+    two = _two_examples(experiment)
+    if isinstance(experiment.config.model, Own):
+        with _blamed(experiment.config.model, "model", two):
+            jax.eval_shape(experiment.model.init, jax.random.key(0), two.inputs)
+    with of_chain(experiment.config):
+        return jax.eval_shape(experiment.start)
+
+
+@contextlib.contextmanager
+def of_chain(config: Config) -> Iterator[None]:
+    """Errors within that a link of the user's raised are those of the optimizer, with the line of the file."""
+    try:
+        yield
+    except (InputError, ValueError):
+        raise
+    except Exception as error:
+        files = files_of(config)
+        if not files:
+            raise
+        told = InputError(f"optimizer: {raised_at(error, files)}")
+        for note in getattr(error, "__notes__", ()):
+            told.add_note(note)
+        raise told from error
+
+
+def require_answers(experiment: "Experiment", carry: chunk.Carry) -> None:
+    """The model takes the inputs, the loss and the metrics its outputs, and changes of batches fit, or an error says
+    which part did not."""
+    task, config, two = experiment.task, experiment.config, _two_examples(experiment)
+    with _blamed(config.model, "model", two):
+        outputs = jax.eval_shape(
+            lambda p, r, x: experiment.model.apply(p, r, x)[0], carry["params"], carry["rest"], two.inputs
+        )
+        if isinstance(task.loss.table, CrossEntropy):
+            _require_logits(outputs, two.targets, task.classes or 2)
+    said = jax.tree.map(_described, (outputs, two.targets))
+    with _blamed(task.loss.table, "loss", two):
+        losses = _traced(lambda: jax.eval_shape(task.loss.of, outputs, two.targets))
+        if losses.shape not in ((), (2,)):
+            of = f"outputs {said[0]} and targets {said[1]}"
+            raise InputError(f"gives {_described(losses)} for {of}; expected one number for each example")
+        if not losses.shape and two.weights is not None:
+            raise InputError("gives one number for a batch; expected one for each example, which have weights")
+    for name, metric in task.metrics.items():
+        table = None if config.metrics is None else config.metrics[name]
+        with _blamed(table, f"metrics.{name}", two):
+            if metric.evaluator is None:
+                _require_scores(jax.eval_shape(metric.of, outputs, two.targets), metric.whole)
+    if isinstance(config.augment, Own):
+        _require_augmented(config.augment, two)
+    if isinstance(config.gradient, Own):
+        _require_gradient(experiment, carry, two)
+
+
+def _require_logits(outputs: Any, targets: Any, classes: int) -> None:
+    """A logit for each class and target, or of two classes one."""
+    if outputs.shape == (*targets.shape, classes) or (classes == 2 and outputs.size == targets.size):
+        return
+    said = f"outputs {list(outputs.shape)} for targets {list(targets.shape)}"
+    raise InputError(f"got {said} of {classes} classes; expected a logit for each class")
+
+
+def _require_scores(scores: Any, whole: bool) -> None:
+    if whole and scores.shape:
+        raise InputError(f"gives {_described(scores)}; expected one number for the whole split")
+    if not whole and scores.shape[:1] not in ((), (2,)):
+        cure = "expected one for each, or whole = true for a number of the whole split"
+        raise InputError(f"gives {_described(scores)} for two examples; {cure}")
+
+
+def _require_augmented(table: Own, two: Any) -> None:
+    with table.blamed("augment"):
+        changed = jax.eval_shape(lambda key, x: augment(table, key, x), jax.random.key(0), two.inputs)
+        found, expected = (jax.tree.map(_described, x) for x in (changed, two.inputs))
+        if found != expected:
+            raise InputError(f"{table.use} gives {found} for inputs {expected}; expected the same")
+
+
+def _require_gradient(experiment: "Experiment", carry: chunk.Carry, two: Any) -> None:
+    """A gradient of the user's gives what a step needs."""
+    table, parts = experiment.config.gradient, experiment.parts({})
+    objective = Objective(experiment.task, parts.loss, experiment.task.splits["train"].targets)
+
+    def made(carry: chunk.Carry, batch: Any) -> Any:
+        apply, key = objective.applied(parts.model), jax.random.key(0)
+        found = table.build(apply, carry["params"], carry["rest"], batch, key)
+        if not isinstance(found, tuple | list) or len(found) != 4:
+            raise InputError(f"{table.use} gives {type(found).__name__}; {EXPECTED}")
+        return found
+
+    with table.blamed("gradient"):
+        grads, value, rest, extras = jax.eval_shape(made, carry, two)
+        for name, found, expected in (("grads", grads, carry["params"]), ("rest", rest, carry["rest"])):
+            found, expected = jax.tree.map(lambda x: x.shape, found), jax.tree.map(lambda x: x.shape, expected)
+            if found != expected:
+                raise InputError(f"{table.use} gives {name} of shapes {found}; expected {expected}")
+        if value.shape or not isinstance(extras, dict):
+            raise InputError(f"{table.use} gives a value {_described(value)} and extras {extras}; {EXPECTED}")
+
+
+EXPECTED = "expected (grads, value, rest, extras): gradients like params, the loss, rest, and a dict, {} for none"
+
+
+def _two_examples(experiment: "Experiment") -> Any:
+    """The shapes of a batch of two examples."""
+    part = experiment.task.splits["train"]
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((2, *x.shape[1:]), x.dtype), part)
+
+
+def _traced(trace: Any) -> Any:
+    """What a loss gives, which is differentiated."""
+    try:
+        return trace()
+    except jax.errors.JAXTypeError as error:
+        raise InputError(
+            f"is not written with jax.numpy alone, and so has no derivative: {str(error).partition(chr(10))[0]}"
+        ) from error
+
+
+def _described(x: Any) -> str:
+    return f"{jnp.dtype(x.dtype).name}{list(x.shape)}"
+
+
+@contextlib.contextmanager
+def _blamed(table: Any, key: str, two: Any) -> Any:
+    """Errors within are those of one table of the configuration, and say what two examples are."""
+    try:
+        with table.blamed(key) if isinstance(table, Own) else contextlib.nullcontext():
+            yield
+    except (TypeError, ValueError, InputError) as error:
+        shapes = jax.tree.map(_described, two)
+        said = str(error) if str(error).startswith(key) else f"{key}: {error}"
+        told = f"two examples have inputs {shapes.inputs} and targets {shapes.targets}".replace("'", "")
+        raise InputError(f"{said} ({told})") from error

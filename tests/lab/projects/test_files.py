@@ -1,0 +1,148 @@
+"""What is remembered of a user's files, and projects that are moved."""
+
+import json
+
+import numpy as np
+import pytest
+from user_projects import Project, comparison, losses, result, study
+
+MINE = """
+    import flax.linen as nn
+    import jax.numpy as jnp
+
+    import optchain as oc
+    from rules import halve
+
+
+    class Line(nn.Module):
+        outputs: int
+
+        @nn.compact
+        def __call__(self, x):
+            return nn.Dense(self.outputs)(x)
+
+
+    class Parabola(Line):
+        @nn.compact
+        def __call__(self, x):
+            return nn.Dense(self.outputs)(jnp.concatenate([x, x**2], -1))
+
+
+    def cube(outputs, targets, share: float = 0.0):
+        return jnp.abs(outputs[:, 0] - targets) ** 3
+"""
+
+RULES = """
+    import optchain as oc
+
+
+    @oc.rule
+    class Halve:
+        def update(self, g, s, p, t):
+            return g / 2, s
+
+
+    halve = oc.lift(Halve, "halve")
+"""
+
+RUN = """
+    [task]
+    use = "csv"
+    path = "data/line.csv"
+    target = "y"
+    validation = 8
+
+    [model]
+    use = "mine.py:Line"
+
+    [loss]
+    use = "mine.py:cube"
+
+    [train]
+    steps = 6
+    batch = 8
+    evaluate_every = 3
+
+    [optimizer.halve]
+    use = "rules.py:halve"
+
+    [optimizer.lr]
+    use = "scale_by_learning_rate"
+    learning_rate = 1e-2
+"""
+
+SPACE = """
+    "model.use" = { use = "choice", values = ["mine.py:Line", "mine.py:Parabola"] }
+    "optimizer.lr.learning_rate" = { use = "log", low = 1e-3, high = 1e-1 }
+"""
+
+CONTENDER = """
+    [optimizers.{name}]
+    chain.{name} = {{ use = "{use}" }}
+    chain.lr = {{ use = "scale_by_learning_rate", learning_rate = 1e-2 }}
+    space."lr.learning_rate" = {{ use = "log", low = 1e-3, high = 1e-1 }}
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    project = Project(tmp_path / "line", mine_py=MINE, rules_py=RULES, run_toml=RUN)
+    (project.folder / "data").mkdir()
+    numbers = np.random.default_rng(0).normal(size=40)
+    project.write("data/line.csv", "x,y\n" + "".join(f"{x:.3f},{2 * x:.3f}\n" for x in numbers))
+    return project
+
+
+def texts_of(folder):
+    """The JSON and TOML files of a folder, without the commands by which they were made."""
+    for path in folder.rglob("*"):
+        if path.suffix in (".json", ".toml"):
+            lines = path.read_text().splitlines()
+            yield "\n".join(line for line in lines if '"command"' not in line and "# optchain train" not in line)
+
+
+def test_a_run_remembers_files_and_says_which_have_changed_or_are_gone(project):
+    run = project.train("out/run")
+    entries = {entry["key"]: entry for entry in json.loads((run / "run.json").read_text())["objects"]}
+    assert set(entries) == {"model", "loss", "optimizer.halve"}
+    assert entries["model"]["use"] == "../../mine.py:Line"
+    assert set(entries["model"]["files"]) == {"../../mine.py", "../../rules.py"}
+    assert "changed" not in project.done("evaluate", run).err
+    project.edit("rules.py", "g / 2", "g / 4")
+    line = f"changed since {run} began, and taken as it is now: {project.folder / 'rules.py'}"
+    new = project.write("new.csv", "x\n1\n")
+    for command in (["evaluate", run], ["predict", run, new], ["report", run, "--out", run / "report.html"]):
+        assert project.done(*command).err.splitlines().count(line) == 1
+    assert line in project.resume("out/run", "train.steps=9").err
+    (project.folder / "mine.py").rename(project.folder / "yours.py")
+    said = project.command("evaluate", run)
+    assert said.code == 2 and f"there is no file {project.folder / 'mine.py'}" in said.err
+
+
+def test_a_project_is_moved_with_all_that_was_made_in_it(project, tmp_path):
+    project.train("whole", "train.steps=9")
+    project.train()
+    project.write("study.toml", study(RUN, "trials = 2\nfresh = 1", SPACE))
+    project.done("tune", project.folder / "study.toml", "--out", project.folder / "study")
+    assert not [text for text in texts_of(project.folder) if str(project.folder) in text]
+    moved = project.moved(tmp_path / "elsewhere")
+    run = moved.folder / "run"
+    assert "changed" not in moved.done("evaluate", run).err
+    moved.done("predict", run, moved.write("new.csv", "x\n1\n"))
+    moved.resume("run", "train.steps=9")
+    assert losses(run) == losses(moved.folder / "whole")
+    assert result(moved.train("best", config="study/best.toml"))["ending"] == "finished"
+    moved.done("report", moved.folder / "study")
+    more = moved.done("tune", moved.folder / "study.toml", "--out", moved.folder / "study", "--set", "search.trials=3")
+    assert "best of 3 trials" in more.out
+
+
+@pytest.mark.full
+def test_a_comparison_is_moved(project, tmp_path):
+    halve, adam = (CONTENDER.format(name=n, use=u) for n, u in (("halve", "rules.py:halve"), ("adam", "scale_by_adam")))
+    project.write("compare.toml", comparison(RUN, "trials = 2\nfresh = 2", halve=halve, adam=adam))
+    project.done("compare", project.folder / "compare.toml", "--out", project.folder / "compared")
+    assert not [text for text in texts_of(project.folder) if str(project.folder) in text]
+    moved = project.moved(tmp_path / "elsewhere")
+    moved.done("report", moved.folder / "compared")
+    moved.done("compare", moved.folder / "compare.toml", "--out", moved.folder / "compared")
