@@ -122,7 +122,7 @@ def _ending(run: Run) -> str:
     result = run.result
     if result is None:
         return run.ending
-    text = f"{run.ending} at step {result['step']}"
+    text = f"{run.ending} at step {result['step']}{f': {cause}' if (cause := result.get('cause')) else ''}"
     best = result.get("scored_step", result["step"])
     return text if best == result["step"] else f"{text}, scored at the best step {best}"
 

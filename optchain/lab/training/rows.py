@@ -17,7 +17,7 @@ class Diverged(Exception):
 
     def __init__(self, step: int, what: str = "is not finite") -> None:
         super().__init__(f"the loss {what} at step {step}")
-        self.step = step
+        self.step, self.above = step, what != "is not finite"  # whether it only rose too far
 
 
 def steps_before_divergence(logs: dict[str, Any]) -> int:

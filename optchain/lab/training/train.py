@@ -17,6 +17,7 @@ from optchain.lab.runs.facts import Facts
 from optchain.lab.runs.logs import Logs
 from optchain.lab.runs.run import BY_HAND, Run, adopt
 from optchain.lab.trackers.tracker import About, Trackers
+from optchain.lab.training import divergence
 from optchain.lab.training.checkpoints import Checkpoints
 from optchain.lab.training.evaluate import choose, counted, evaluated_whole, floats
 from optchain.lab.training.experiment import Experiment
@@ -66,7 +67,7 @@ class Trainer:
             self.snapshots.cut(self.progress["step"])
         self.rates = foreign_rates(experiment.config.optimizer)
         self.display = display or Display(self.table.steps, self.progress["step"], experiment.task.shown)
-        self.control = Control(run.folder, self._require_numbers, self.display.say)
+        self.control = Control(run.folder, lambda x: require_numbers(experiment.tx, self.carry, x), self.display.say)
         self.stopped = False  # by hand
         about = About(run.folder, experiment.config.model_dump(), self.progress["step"])
         self.trackers = Trackers({} if self.ended else experiment.config.trackers, about, self.display.say)
@@ -224,17 +225,15 @@ class Trainer:
             self.display.say(f"from step {self.progress['step'] + 1} on: {said or 'the numbers of the configuration'}")
         return changed
 
-    def _require_numbers(self, hyper: dict[str, float]) -> None:
-        require_numbers(self.experiment.tx, self.carry, hyper)
-
     def _diverged(self, error: Diverged) -> None:
         saved = self.checkpoints.manager.latest_step()
         kept = f"the checkpoint of step {saved} is kept" if saved else "there is no checkpoint yet"
-        self.display.say(f"{error}; {kept}. Try a lower learning rate.")
-        self._end_without_scores("diverged", error.step)
+        cause = divergence.cause(error, self.program, self.experiment, self.checkpoints, self.run, self.progress)
+        self.display.say(f"{error}; {f'{cause}; ' if cause else ''}{kept}. Try a lower learning rate.")
+        self._end_without_scores("diverged", error.step, {"cause": cause} if cause else {})
 
-    def _end_without_scores(self, ending: str, step: int) -> None:
+    def _end_without_scores(self, ending: str, step: int, more: dict[str, Any] = {}) -> None:  # noqa: B006
         self.checkpoints.close()
         seconds = {name: self.progress[name] for name in ("compiling", "training")}
-        self.run.write("result.json", {"ending": ending, "step": step, "scores": {}, "seconds": seconds})
+        self.run.write("result.json", {"ending": ending, "step": step, **more, "scores": {}, "seconds": seconds})
         self.trackers.end(ending, {})

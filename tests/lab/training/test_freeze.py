@@ -21,6 +21,7 @@ from optchain.lab.training.scoring import models
 from optchain.lab.training.train import Trainer
 
 FREEZE = "train.freeze=['Dense_0/*', 'Block_0/*']"
+SHAPES = {"query": (6, 2, 4), "out": (2, 4, 6)}  # of a layer's attention
 LORA = "lora={rank=2, alpha=4.0, paths=['Dense_0/kernel']}"
 
 
@@ -147,8 +148,8 @@ def test_tables_are_trained_by_rows_beside_what_is_frozen():
             r"small.toml: train.freeze.0: 'Dens_0/\*' matches no parameter; did you mean 'Dense_0",
         ),
         (["train.freeze=['*']"], r"train.freeze: \['\*'\] freezes all parameters; leave some"),
-        (["lora={rank=2, paths=['*/kernle']}"], r"lora.paths.0: '\*/kernle' matches no parameter; valid: Block_0"),
-        (["lora={rank=2, paths=['*/bias']}"], "lora.paths: 'Block_0/BatchNorm_0/bias' is 10; expected patterns that"),
+        (["lora={rank=2, paths=['*/kernle']}"], r"lora.paths: '\*/kernle' matches no parameter; valid: Block_0"),
+        (["lora={rank=2, paths=['*/bias']}"], "lora.paths: 'Block_0/BatchNorm_0/bias' is 10; expected a matrix"),
         (["lora={rank=0}"], "lora.rank"),
         (["lora={rnk=2}"], "lora.rnk: unknown key; did you mean 'rank'"),
     ],
@@ -174,6 +175,43 @@ def test_an_adapted_model_begins_as_it_is_and_trains_low_rank_matrices_alone(tmp
     chex.assert_trees_all_equal(before["Dense_1"], after["Dense_1"])
     slots = [path for path, _ in named_leaves(last["opt_state"]) if "Dense" in path]
     assert slots and all("lora/" in path for path in slots)
+
+
+def test_kernels_of_several_axes_are_adapted_as_the_matrices_that_they_are(tmp_path):
+    lora = {
+        "rank": 2,
+        "paths": ["*/attention/query/kernel", "*/attention/out/kernel"],
+        "views": {"*/query/kernel": "l d h k -> l d (h k)", "*/out/kernel": "l h k d -> l (h k) d"},
+    }
+    table = LoraTable.model_validate(lora)
+    params = {"layers": {"attention": {name: {"kernel": jnp.ones((3, *shape))} for name, shape in SHAPES.items()}}}
+
+    class Fixed:
+        def init(self, key, inputs, given=None):
+            return params, {}
+
+        def whole(self, params, rest):
+            return params, rest
+
+    model = Lora(Fixed(), table)
+    made, _ = model.init(jax.random.key(0), None)
+    shapes = {name: x.shape for name, x in named_leaves(made["lora"])}
+    assert shapes == {
+        "layers/attention/out/kernel/a": (3, 8, 2),
+        "layers/attention/out/kernel/b": (3, 2, 6),
+        "layers/attention/query/kernel/a": (3, 6, 2),
+        "layers/attention/query/kernel/b": (3, 2, 8),
+    }
+    moved = made | {"lora": jax.tree.map(lambda x: x + 1, made["lora"])}
+    after = model.whole(moved, {})[0]["layers"]["attention"]
+    a, b = (moved["lora"]["layers"]["attention"]["query"]["kernel"][name] for name in "ab")
+    np.testing.assert_allclose(after["query"]["kernel"], 1 + (a @ b).reshape(3, 6, 2, 4), rtol=1e-6)
+    a, b = (moved["lora"]["layers"]["attention"]["out"]["kernel"][name] for name in "ab")
+    np.testing.assert_allclose(after["out"]["kernel"], 1 + (a @ b).reshape(3, 2, 4, 6), rtol=1e-6)
+    with pytest.raises(InputError, match=r"kernel' is 3 x 2 x 4 x 6; expected a matrix: say in lora.views"):
+        Lora(Fixed(), LoraTable(rank=2)).init(jax.random.key(0), None)
+    with pytest.raises(InputError, match="lora.views: 'layers/attention/out/kernel': view 'a b -> a b' has 2 axes"):
+        Lora(Fixed(), LoraTable(rank=2, views={"*": "a b -> a b"})).init(jax.random.key(0), None)
 
 
 def test_what_is_not_frozen_is_trained_beside_it(tmp_path):
