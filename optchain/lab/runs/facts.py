@@ -1,0 +1,48 @@
+"""What a run's folder knows of its task, so that a report needs neither the data nor the code."""
+
+import dataclasses
+import json
+from typing import Any, Self
+
+from optchain.lab.data.task import Task
+from optchain.lab.runs.run import Run
+
+SHARES = ("accuracy", "top_k")  # metrics that are shares of the examples
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """Of a task."""
+
+    examples: dict[str, int]  # in each split
+    metrics: dict[str, str]  # by name, what each is
+    optimum: float | None = None  # the lowest possible training loss, where it is known
+
+    @classmethod
+    def of(cls, task: Task, metrics: dict[str, Any] | None) -> Self:
+        """The facts of a task, and of the tables of its metrics."""
+        uses = {name: name if metrics is None else metrics[name].use for name in task.metrics}
+        return cls({name: part.count for name, part in task.splits.items()}, uses, task.optimum)
+
+    @property
+    def shown(self) -> str | None:
+        """The metric that is shown beside the loss."""
+        return next(iter(self.metrics), None)
+
+    def is_share(self, name: str) -> bool:
+        """Whether a metric is a share of the examples, which is told in percent."""
+        return self.metrics.get(name) in SHARES
+
+    def held_out(self, name: str) -> str:
+        """The split to evaluate on: the one of that name, or the training examples where it is empty."""
+        return name if name in self.examples else "train"
+
+    def write(self, run: Run) -> None:
+        """Write them into a run's folder."""
+        run.write("task.json", dataclasses.asdict(self))
+
+
+def facts(run: Run) -> Facts | None:
+    """The facts that are written in a run's folder, if any."""
+    path = run.folder / "task.json"
+    return Facts(**json.loads(path.read_text())) if path.is_file() else None
