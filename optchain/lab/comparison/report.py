@@ -21,8 +21,8 @@ from optchain.lab.runs.config import chain_of
 from optchain.lab.runs.run import Run
 from optchain.lab.tuning import space
 from optchain.lab.tuning.best_so_far import best_so_far, is_adaptive
+from optchain.lab.tuning.dimensions import Choice
 from optchain.lab.tuning.outcome import mean
-from optchain.lab.tuning.tables import Choice
 from optchain.lab.tuning.tune import Tuning
 
 WIDE = (11.2, 5.2)  # inches

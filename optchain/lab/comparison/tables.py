@@ -9,7 +9,8 @@ from optchain.lab.runs.config import Setup
 from optchain.lab.settings.load import explained
 from optchain.lab.settings.table import Name, Table
 from optchain.lab.tuning import space
-from optchain.lab.tuning.tables import AnyDimension, Sampler, Search, Study
+from optchain.lab.tuning.dimensions import AnyDimension
+from optchain.lab.tuning.tables import Sampler, Search, Study
 
 
 class Tuned(Search):

@@ -17,9 +17,10 @@ from optchain.lab.runs.config import Config
 from optchain.lab.training.evaluate import scores_of
 from optchain.lab.tuning import space
 from optchain.lab.tuning.clock import Clock
+from optchain.lab.tuning.dimensions import Label
 from optchain.lab.tuning.objective import Objective
 from optchain.lab.tuning.optuna_private import begun
-from optchain.lab.tuning.tables import Label, Study
+from optchain.lab.tuning.tables import Study
 from optchain.lab.tuning.trials import SURPLUS, folder_of
 
 PAUSE = 0.2  # seconds between two looks at the trials of others

@@ -23,9 +23,10 @@ from optchain.lab.training.chunk import Carry
 from optchain.lab.training.experiment import build
 from optchain.lab.training.scoring import models
 from optchain.lab.tuning.claims import Claim, Claims, run_folder
+from optchain.lab.tuning.dimensions import AnyDimension, Log
 from optchain.lab.tuning.lanes import Lane, Lanes
 from optchain.lab.tuning.programs import Programs
-from optchain.lab.tuning.tables import AnyDimension, Log, Study
+from optchain.lab.tuning.tables import Study
 from optchain.lab.tuning.trials import folder_of, trials
 
 History = list[dict[str, Any]]  # of a member: from which step on it had which numbers, and whose model it took over

@@ -13,7 +13,7 @@ from optchain.lab.training.program import Program
 from optchain.lab.tuning.claims import Claim, Claims, run_folder
 from optchain.lab.tuning.lanes import MOST, Lane, Lanes, fitting, require_side_by_side
 from optchain.lab.tuning.programs import Programs
-from optchain.lab.tuning.tables import Median
+from optchain.lab.tuning.pruners import Median
 
 
 class SideBySide:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import optuna
 
-from optchain.lab.tuning.tables import AnyDimension, Choice, Int, Label
+from optchain.lab.tuning.dimensions import AnyDimension, Choice, Int, Label
 
 Space = dict[str, AnyDimension]
 

@@ -14,7 +14,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from optchain.lab.base.errors import InputError
 from optchain.lab.runs.run import Run
-from optchain.lab.tuning import space, tables
+from optchain.lab.tuning import pruners, space, tables
 from optchain.lab.tuning.sampler import Seeded, lacks
 
 NAME, JOURNAL = "study", "study.journal"
@@ -107,12 +107,12 @@ def pruner(study: tables.Study) -> BasePruner:
     match table:
         case None:
             return NopPruner()
-        case tables.Median():
+        case pruners.Median():
             return MedianPruner(n_startup_trials=table.trials, n_warmup_steps=table.steps)
     rung = table.steps or train.evaluate_every
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        if isinstance(table, tables.Halving):
+        if isinstance(table, pruners.Halving):
             return SuccessiveHalvingPruner(min_resource=rung, reduction_factor=table.factor)
         return HyperbandPruner(min_resource=rung, max_resource=train.steps, reduction_factor=table.factor)
 

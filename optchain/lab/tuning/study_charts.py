@@ -12,9 +12,9 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from optchain.lab.reports.charts import COLORS, POINTS, logarithmic, svg
 from optchain.lab.training.progress import shown
 from optchain.lab.tuning.best_so_far import BestSoFar
+from optchain.lab.tuning.dimensions import AnyDimension, Choice, Int, Label
 from optchain.lab.tuning.objective import Objective
 from optchain.lab.tuning.space import Space
-from optchain.lab.tuning.tables import AnyDimension, Choice, Int, Label
 from optchain.lab.tuning.trials import Trial
 
 BLUE, ORANGE, _, _, RED, GRAY = COLORS

@@ -12,8 +12,8 @@ from optuna.trial import FrozenTrial, TrialState
 from optchain.lab.base.intervals import scored
 from optchain.lab.runs.logs import evaluations, read, write_table
 from optchain.lab.training.progress import shown
+from optchain.lab.tuning.dimensions import Label
 from optchain.lab.tuning.objective import Objective
-from optchain.lab.tuning.tables import Label
 
 SURPLUS = "surplus"  # the mark of a trial that was begun when the budget was used up already, by another process
 

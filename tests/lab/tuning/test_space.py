@@ -5,7 +5,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from optchain.lab.tuning import space
-from optchain.lab.tuning.tables import AnyDimension, Study
+from optchain.lab.tuning.dimensions import AnyDimension
+from optchain.lab.tuning.tables import Study
 
 
 def dimensions(**tables):
