@@ -7,7 +7,6 @@ import optax
 from pydantic import AfterValidator, ValidationInfo
 
 import optchain as oc
-
 from optchain.lab.base.errors import InputError
 from optchain.lab.data.augment import AnyAugment, Augment
 from optchain.lab.data.formats import FORMATS
@@ -22,7 +21,6 @@ from optchain.lab.settings.load import Loaded, flat
 from optchain.lab.settings.places import absolute, is_place, target
 from optchain.lab.settings.table import Name, Table
 from optchain.lab.settings.train import Train
-
 
 AnyGradient = Annotated[Any, Kinds("gradient", {}, Table, 5, (), None, type(None))]
 AnyTask = Annotated[Any, Kinds("task", FORMATS, TaskTable)]

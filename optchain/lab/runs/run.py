@@ -8,12 +8,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from optchain.lab.runs import config
+from optchain.core.states import STATE_LAYOUT
 from optchain.lab.base.errors import InputError
 from optchain.lab.base.files import is_taken, write_whole
+from optchain.lab.runs import config
 from optchain.lab.runs.provenance import provenance
 from optchain.lab.runs.writer import HOLDER, LOCK, empty
-from optchain.core.states import STATE_LAYOUT
 from optchain.version import __version__
 
 BY_HAND = "stopped by hand"  # the one ending after which a run may go on as it is

@@ -17,7 +17,7 @@ from optchain.lab.runs.config import Config
 from optchain.lab.training.evaluate import scores_of
 from optchain.lab.tuning import space
 from optchain.lab.tuning.clock import Clock
-from optchain.lab.tuning.dimensions import Label
+from optchain.lab.tuning.numbers import Label
 from optchain.lab.tuning.objective import Objective
 from optchain.lab.tuning.optuna_private import begun
 from optchain.lab.tuning.tables import Study

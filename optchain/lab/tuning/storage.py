@@ -87,7 +87,7 @@ def opened(study: tables.Study, folder: Path) -> optuna.Study:
     if search.sampler == "grid":
         with FileLock(folder / "study.lock"):
             for point in space.grid(study.space)[len(optuna_study.get_trials(deepcopy=False)) :]:
-                optuna_study.enqueue_trial(point)
+                optuna_study.enqueue_trial(space.stored(point, study.space))
     return optuna_study
 
 

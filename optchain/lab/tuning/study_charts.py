@@ -12,7 +12,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from optchain.lab.reports.charts import COLORS, POINTS, logarithmic, svg
 from optchain.lab.training.progress import shown
 from optchain.lab.tuning.best_so_far import BestSoFar
-from optchain.lab.tuning.dimensions import AnyDimension, Choice, Int, Label
+from optchain.lab.tuning.dimensions import AnyDimension, Choice
+from optchain.lab.tuning.numbers import Int, Label
 from optchain.lab.tuning.objective import Objective
 from optchain.lab.tuning.space import Space
 from optchain.lab.tuning.trials import Trial
@@ -160,11 +161,12 @@ def _places(axes: Axes, dimension: AnyDimension) -> Callable[[Label], float]:
         axes.set_xticks(range(len(order)), [shown(label) for label in order])
         axes.set_xlim(-0.5, len(order) - 0.5)
         return order.__getitem__
-    for end in (dimension.low, dimension.high):
+    low, high = dimension.ends
+    for end in (low, high):
         axes.axvline(end, color=GRAY, linewidth=0.8, linestyle=":")
     if dimension.logarithmic:
         axes.set_xscale("log")
-        if dimension.high / dimension.low < 100:  # too few powers of ten to label only those
+        if high / low < 100:  # too few powers of ten to label only those
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())
@@ -178,15 +180,15 @@ def _height(dimension: AnyDimension, label: Label) -> float:
     if isinstance(dimension, Choice):
         labels = list(dimension.labels)
         return labels.index(label) / (len(labels) - 1) if len(labels) > 1 else 0.5
-    scale = math.log if dimension.logarithmic else float
-    return (scale(label) - scale(dimension.low)) / (scale(dimension.high) - scale(dimension.low))
+    return dimension.place(label)
 
 
 def _ends(dimension: AnyDimension) -> tuple[str, str]:
     if isinstance(dimension, Choice):
         labels = list(dimension.labels)
         return shown(labels[0]), shown(labels[-1]) if len(labels) > 1 else ""
-    return shown(dimension.low), shown(dimension.high)
+    low, high = dimension.ends
+    return shown(low), shown(high)
 
 
 def _frame(scores: Sequence[float], objective: Objective) -> tuple[float, float]:

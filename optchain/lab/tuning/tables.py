@@ -9,7 +9,10 @@ from optchain.lab.base.errors import InputError
 from optchain.lab.runs.config import Config, with_values
 from optchain.lab.settings.load import explained
 from optchain.lab.settings.table import Table
-from optchain.lab.tuning.dimensions import AnyDimension, Float, Log, require_conditions, require_own
+from optchain.lab.tuning.conditions import require_conditions, require_own
+from optchain.lab.tuning.dimensions import AnyDimension
+from optchain.lab.tuning.normal import Normal
+from optchain.lab.tuning.numbers import Float, Log
 from optchain.lab.tuning.pruners import AnyPruner
 
 Sampler = Literal["gp", "grid", "population", "quasi_random", "random", "tpe"]
@@ -92,9 +95,10 @@ class Study(Config):
             require_own(name, self.key(name), self.space)
             earlier[name] = dimension
             if self.search.sampler == "grid" and dimension.spread is None:
-                raise ValueError(f"space.{name!r}: a grid needs points, the number of values along it")
-            if self.search.sampler == "population" and not isinstance(dimension, Float | Log):
-                raise ValueError(f"space.{name!r}: a population changes numbers; expected use = 'float' or 'log'")
+                raise ValueError(f"space.{name!r}: a grid needs points, the number of values along it, or a step")
+            if self.search.sampler == "population" and not isinstance(dimension, Float | Log | Normal):
+                cure = "expected use = 'float', 'log', 'normal' or 'log_normal'"
+                raise ValueError(f"space.{name!r}: a population changes numbers; {cure}")
         every = self.search.population.every or self.train.evaluate_every
         if every % self.train.evaluate_every:
             raise ValueError(f"search.population.every = {every} is no multiple of {self.train.evaluate_every} steps")

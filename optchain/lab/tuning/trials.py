@@ -12,8 +12,9 @@ from optuna.trial import FrozenTrial, TrialState
 from optchain.lab.base.intervals import scored
 from optchain.lab.runs.logs import evaluations, read, write_table
 from optchain.lab.training.progress import shown
-from optchain.lab.tuning.dimensions import Label
+from optchain.lab.tuning.numbers import Label
 from optchain.lab.tuning.objective import Objective
+from optchain.lab.tuning.space import Space, labels
 
 SURPLUS = "surplus"  # the mark of a trial that was begun when the budget was used up already, by another process
 
@@ -72,23 +73,24 @@ class Trial:
         return f"trial {self.number}  {point}  {self.why or ending}"
 
 
-def trials(study: optuna.Study, folder: Path, objective: Objective) -> list[Trial]:
+def trials(study: optuna.Study, folder: Path, objective: Objective, space: Space) -> list[Trial]:
     """The trials of a study by number.
 
     Args:
         study: as Optuna keeps it.
         folder: of the study.
         objective: whose values Optuna was told.
+        space: of the study.
     """
     results = [
-        _trial(trial, folder, objective.sign)
+        _trial(trial, folder, objective.sign, space)
         for trial in study.get_trials(deepcopy=False)
         if SURPLUS not in trial.user_attrs
     ]
     return sorted(results, key=lambda trial: trial.number)
 
 
-def _trial(frozen: FrozenTrial, folder: Path, sign: float) -> Trial:
+def _trial(frozen: FrozenTrial, folder: Path, sign: float, space: Space) -> Trial:
     value = frozen.values[0] if frozen.state == TrialState.COMPLETE else math.nan
     states = {
         TrialState.COMPLETE: "diverged" if math.isinf(value) else "finished",
@@ -100,7 +102,7 @@ def _trial(frozen: FrozenTrial, folder: Path, sign: float) -> Trial:
     told = frozen.user_attrs
     return Trial(
         number=frozen.number,
-        labels=dict(frozen.params),
+        labels=labels(frozen.params, space),
         state=states[frozen.state],
         score=sign * value if math.isfinite(value) else math.nan,
         scores=told.get("scores", {}),
@@ -137,5 +139,5 @@ def write_trials(trials: list[Trial], path: Path) -> None:
     """Write one line for each ended trial as CSV."""
     rows = [trial.row() for trial in trials if trial.ended]
     # Dimensions that only later trials have stand where the others do.
-    labels = dict.fromkeys(name for trial in trials for name in trial.labels)
-    write_table([dict.fromkeys(("trial", "state", "score", *labels), "") | row for row in rows], path)
+    names = dict.fromkeys(name for trial in trials for name in trial.labels)
+    write_table([dict.fromkeys(("trial", "state", "score", *names), "") | row for row in rows], path)

@@ -6,6 +6,7 @@ import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tomli_w
@@ -47,6 +48,9 @@ class Tuning:
     command: str
     shared: Programs | None = None  # what has been compiled already, for other studies
 
+    def __reduce__(self) -> tuple[Any, ...]:  # another process reads it from its folder, and compiles by itself
+        return reopened, (self.folder,)
+
     @functools.cached_property
     def programs(self) -> Programs:
         """What is compiled for the trials, and for the runs with fresh seeds."""
@@ -64,7 +68,7 @@ class Tuning:
 
     def trials(self) -> list[Trial]:
         """The trials so far."""
-        return trials(self.claims.optuna_study, self.folder, self.objective)
+        return trials(self.claims.optuna_study, self.folder, self.objective, self.study.space)
 
     def require_valid(self) -> None:
         """The configuration can be run, and with every choice and both ends of every range; what the search needs is
@@ -132,8 +136,7 @@ class Tuning:
                 case "vmap":
                     SideBySide(self.claims, self.programs, self.command, lambda _: look()).perform()
                 case "processes":
-                    mine = dataclasses.replace(self, shared=None)  # what is compiled stays in its process
-                    in_processes(work, (mine,), search.workers or os.cpu_count() or 1, look)
+                    in_processes(work, (self,), search.workers or os.cpu_count() or 1, look)
                 case "none":
                     work(self, look)
 

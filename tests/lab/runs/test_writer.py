@@ -9,9 +9,9 @@ import pytest
 import small_runs
 import small_studies
 
-from optchain.lab.runs import run
-from optchain.lab.commands.main import main
 from optchain.lab.base.errors import InputError
+from optchain.lab.commands.main import main
+from optchain.lab.runs import run
 from optchain.lab.runs.writer import remove, sole_writer
 
 
@@ -22,7 +22,9 @@ def contents(folder):
 @pytest.fixture
 def holder(tmp_path):
     """A process that writes to `tmp_path / "run"` until it is killed."""
-    code = "from optchain.lab.runs.writer import *\nwith sole_writer(Path(os.sys.argv[1])): print(1, flush=True), input()"
+    code = (
+        "from optchain.lab.runs.writer import *\nwith sole_writer(Path(os.sys.argv[1])): print(1, flush=True), input()"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path / "run")],
         cwd=small_runs.ROOT,

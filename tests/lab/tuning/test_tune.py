@@ -503,3 +503,22 @@ def test_lanes_need_steps_that_end_with_an_evaluation(tmp_path, capsys):
     path = small_studies.written(tmp_path, search='trials = 2\nsampler = "random"\nparallel = "vmap"')
     assert main(["tune", str(path), "--out", str(tmp_path / "out"), "--set", "train.steps=25"]) == 2
     assert "train.steps = 25 that is a multiple of train.evaluate_every = 10" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("parallel", ["none", "vmap"])
+def test_stepped_and_normal_numbers_reach_the_configuration(tmp_path, parallel):
+    space = """
+"optimizer.lr.learning_rate" = { use = "log_normal", mean = -4.6, deviation = 0.5 }
+"model.hidden" = { use = "choice", values = [[8]] }
+"optimizer.adam.b2" = { use = "float", low = 0.9, high = 1.0, step = 0.03 }
+"""
+    search = f'trials = 4\nsampler = "quasi_random"\nfresh = 0\nparallel = "{parallel}"'
+    found = small_studies.searched(tmp_path, search=search, space=space)
+    small_studies.write(found)
+    for trial in found.trials():
+        (config,) = (json.loads(path.read_text()) for path in trial.folder.glob("*/config.json"))
+        assert config["optimizer"]["lr"]["learning_rate"] == trial.labels["optimizer.lr.learning_rate"]
+        assert config["optimizer"]["adam"]["b2"] == trial.labels["optimizer.adam.b2"]
+        assert trial.labels["optimizer.adam.b2"] in (0.9, 0.93, 0.96, 0.99)
+        assert 1e-3 < trial.labels["optimizer.lr.learning_rate"] < 0.1
+    assert len({trial.labels["optimizer.lr.learning_rate"] for trial in found.trials()}) == 4
