@@ -20,9 +20,10 @@ from optchain.lab.reports.page import card, notes, table, write_page
 from optchain.lab.runs.config import chain_of
 from optchain.lab.runs.run import Run
 from optchain.lab.tuning import space
-from optchain.lab.tuning.best_so_far import best_so_far, is_adaptive
+from optchain.lab.tuning.best_so_far import best_so_far
 from optchain.lab.tuning.dimensions import Choice
 from optchain.lab.tuning.outcome import mean
+from optchain.lab.tuning.samplers import is_adaptive, name_of
 from optchain.lab.tuning.tune import Tuning
 
 WIDE = (11.2, 5.2)  # inches
@@ -186,8 +187,9 @@ def _how(comparison: Comparison, ranked: list[Standing]) -> str:
     counts = sorted({len(standing.outcome.ended) for standing in ranked})
     trials = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     budget = f" and {search.seconds:g} s" if search.seconds else ""
+    sampler = name_of(search.sampler).replace("_", " ")
     return (
-        f"{len(ranked)} optimizers, each tuned by {trials} trials{budget} ({search.sampler.replace('_', ' ')}), with "
+        f"{len(ranked)} optimizers, each tuned by {trials} trials{budget} ({sampler}), with "
         f"the same seed for the n-th trial of all; the best of each run anew with {search.fresh} fresh seeds, the same "
         f"for all, and judged by these alone. Every run {train.steps} steps of {train.policy} examples. The best has "
         f"the best validation {_score(ranked)}; the test examples were scored by the fresh runs only."
@@ -217,7 +219,7 @@ def _score(ranked: list[Standing]) -> str:
 
 
 def _kind(comparison: Comparison, ranked: list[Standing]) -> str:
-    if is_adaptive(comparison.search):
+    if is_adaptive(comparison.search.sampler):
         return ", as observed"
     shaded = ", 95 % interval" if len(ranked) <= FEW else ""
     return f": expected{shaded}; diverged or pruned counts as the worst of all"

@@ -10,13 +10,14 @@ from optchain.lab.settings.load import explained
 from optchain.lab.settings.table import Name, Table
 from optchain.lab.tuning import space
 from optchain.lab.tuning.dimensions import AnyDimension
-from optchain.lab.tuning.tables import Sampler, Search, Study
+from optchain.lab.tuning.samplers import AnySampler
+from optchain.lab.tuning.tables import Search, Study
 
 
 class Tuned(Search):
     """The search for every optimizer's values. One that does not look back spends an equal budget equally well."""
 
-    sampler: Sampler = "quasi_random"
+    sampler: AnySampler = "quasi_random"
     fresh: Annotated[int, Field(ge=2)] = 5  # seeds, the same for all: fewer than two have no interval
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from optchain.lab.base.intervals import CONFIDENCE
+from optchain.lab.tuning.samplers import is_adaptive
 from optchain.lab.tuning.tables import Search
 from optchain.lab.tuning.trials import Trial
 
@@ -42,18 +43,13 @@ def best_so_far(trials: Sequence[Trial], search: Search, sign: float, worst: flo
     least = max(finished) if worst is None else sign * worst
     scores = np.array([sign * trial.score if trial.state == "finished" else least for trial in ended])
     seconds, counts = np.cumsum([sum(trial.seconds.values()) for trial in ended]), np.arange(1, len(ended) + 1)
-    if is_adaptive(search):
+    if is_adaptive(search.sampler):
         nothing = np.full(len(scores), np.nan)
         return BestSoFar(counts, seconds, sign * np.minimum.accumulate(scores), nothing, nothing)
     mean = expected_least(scores)
     low, high = least_interval(scores, search.seed)
     low, high = (low, high) if sign > 0 else (high, low)
     return BestSoFar(counts, counts * seconds[-1] / len(ended), sign * mean, sign * low, sign * high)
-
-
-def is_adaptive(search: Search) -> bool:
-    """Whether the trials depend on what became of earlier ones."""
-    return search.sampler in ("gp", "population", "tpe")
 
 
 def expected_least(values: np.ndarray) -> np.ndarray:

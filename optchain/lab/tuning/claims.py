@@ -4,6 +4,7 @@ import contextlib
 import math
 import statistics
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import optuna
 from filelock import FileLock, Timeout
+from optuna.pruners import WilcoxonPruner
 from optuna.trial import FrozenTrial, TrialState
 
 from optchain.lab.runs.config import Config
@@ -20,6 +22,7 @@ from optchain.lab.tuning.clock import Clock
 from optchain.lab.tuning.numbers import Label
 from optchain.lab.tuning.objective import Objective
 from optchain.lab.tuning.optuna_private import begun
+from optchain.lab.tuning.sampler import STOPPED
 from optchain.lab.tuning.tables import Study
 from optchain.lab.tuning.trials import SURPLUS, folder_of
 
@@ -69,7 +72,7 @@ class Claim:
         scores = [self.objective.of_scores(scores_of(result, "validation")) for result in self.results]
         if len(scores) == self.study.search.runs:
             self._tell(statistics.mean(scores))
-        elif self._is_behind(len(scores), statistics.mean(scores)):
+        elif self._is_behind(len(scores), scores[-1] if self._is_paired else statistics.mean(scores)):
             self._tell(None)
         else:
             return False
@@ -82,11 +85,19 @@ class Claim:
         self.trial.set_user_attr("seconds", {"compiling": time.perf_counter() - self.began, "training": 0.0})
         self.optuna_study.tell(self.trial, state=TrialState.FAIL)
 
+    @property
+    def _is_paired(self) -> bool:
+        """Whether the pruner compares runs one by one."""
+        return isinstance(self.optuna_study.pruner, WilcoxonPruner)
+
     def _is_behind(self, step: int, value: float) -> bool:
         known = self.optuna_study.get_trials(deepcopy=False)[self.number].intermediate_values
         if step not in known:  # a run that goes on from its checkpoint says some of it again
             self.trial.report(value, step)
-        return self.trial.should_prune()
+        with warnings.catch_warnings():  # Wilcoxon's test warns where few steps can be compared
+            warnings.filterwarnings("ignore", module="optuna")
+            warnings.filterwarnings("ignore", category=UserWarning, message=".*(best trial|intermediate value).*")
+            return self.trial.should_prune()
 
     def _tell(self, value: float | None) -> None:
         """End the trial, pruned if it has no value. What it cost is written first: a told trial is never touched."""
@@ -181,6 +192,8 @@ class Claims:
         return self.budget is None or number < self.budget
 
     def _is_spent(self) -> bool:
+        if STOPPED in self.optuna_study.user_attrs:
+            return True
         frozen_trials, limit = self.optuna_study.get_trials(deepcopy=False), self.study.search.seconds
         if self.study.search.sampler == "grid":
             return not any(trial.state == TrialState.WAITING for trial in frozen_trials)

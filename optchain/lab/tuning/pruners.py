@@ -1,8 +1,8 @@
-"""The tables of pruners, which end trials early."""
+"""The tables of pruners, which end trials early: built in, by name, or any of Optuna's, by place."""
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt
 
 from optchain.lab.settings.kinds import Kinds
 from optchain.lab.settings.table import Table
@@ -37,4 +37,8 @@ class Hyperband(Table):
 
 
 PRUNERS: dict[str, type[Table]] = {"median": Median, "halving": Halving, "hyperband": Hyperband}
-AnyPruner = Annotated[Any, Kinds("pruner", PRUNERS, otherwise=type(None))]
+AnyPruner = Annotated[
+    Any,
+    Kinds("pruner", PRUNERS, base=Table, otherwise=type(None)),
+    BeforeValidator(lambda value: {"use": value} if isinstance(value, str) else value),
+]

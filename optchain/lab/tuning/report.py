@@ -10,16 +10,18 @@ from optchain.lab.base.intervals import scored
 from optchain.lab.reports.page import card, notes, table, tiles, write_page
 from optchain.lab.runs.run import Run
 from optchain.lab.tuning import study_charts as charts
-from optchain.lab.tuning.best_so_far import best_so_far, is_adaptive
+from optchain.lab.tuning.best_so_far import best_so_far
 from optchain.lab.tuning.importance import importances
 from optchain.lab.tuning.objective import Objective
 from optchain.lab.tuning.outcome import Outcome, mean, outcome
+from optchain.lab.tuning.samplers import described, is_adaptive, is_repeatable
 from optchain.lab.tuning.tables import Search, Study
 from optchain.lab.tuning.trials import Trial
 from optchain.lab.tuning.tune import Tuning
 
 ROWS = 20  # of the table of the best
 SPLITS = ("test", "validation")
+UNSEEDED = "; the sampler takes no seed, so that a study that is resumed or repeated has other points"
 
 
 def write(tuning: Tuning) -> Outcome:
@@ -63,18 +65,11 @@ def lines_of(tuning: Tuning, result: Outcome) -> list[str]:
 
 def _how(study: Study, objective: Objective) -> str:
     search, train = study.search, study.train
-    method = {
-        "gp": "a Gaussian process",
-        "grid": "a grid",
-        "population": "a population",
-        "quasi_random": "quasi-random points",
-        "random": "random points",
-        "tpe": "a tree-structured Parzen estimator",
-    }[search.sampler]
     parts = [f"The validation {objective.name.replace('_', ' ')}, as {'low' if objective.sign > 0 else 'high'} as"]
-    parts += [f"{method} finds it; {train.steps} steps of {train.policy} examples"]
+    parts += [f"{described(search.sampler)} finds it; {train.steps} steps of {train.policy} examples"]
     parts += [f", {search.runs} runs a trial, whose mean counts" if search.runs > 1 else ""]
-    parts += [f"; trials pruned by {search.pruner.use}" if search.pruner else ""]
+    parts += [f"; trials pruned by {search.pruner.use.rpartition(':')[2]}" if search.pruner else ""]
+    parts += [] if is_repeatable(search.sampler) else [UNSEEDED]
     return f"{parts[0]} {''.join(parts[1:])}. The test examples were scored by the runs with fresh seeds only."
 
 
@@ -182,7 +177,7 @@ def _charts(tuning: Tuning, result: Outcome) -> list[str]:
 
 
 def _said(search: Search) -> str:
-    if is_adaptive(search):
+    if is_adaptive(search.sampler):
         return "As observed: later trials were chosen by what earlier ones had found, so that their order matters."
     return (
         "The expected best of so many of the trials, drawn without replacement, with a 95 % bootstrap interval; a "

@@ -14,8 +14,7 @@ from optchain.lab.tuning.dimensions import AnyDimension
 from optchain.lab.tuning.normal import Normal
 from optchain.lab.tuning.numbers import Float, Log
 from optchain.lab.tuning.pruners import AnyPruner
-
-Sampler = Literal["gp", "grid", "population", "quasi_random", "random", "tpe"]
+from optchain.lab.tuning.samplers import AnySampler
 
 
 class Population(Table):
@@ -32,7 +31,7 @@ class Search(Table):
 
     trials: PositiveInt | None = None  # a grid has its own number
     seconds: PositiveFloat | None = None  # by the clock, all sessions together; what runs then runs to its end
-    sampler: Sampler = "tpe"
+    sampler: AnySampler = "tpe"
     population: Population = Population()  # of that sampler, whose members are the trials
     seed: NonNegativeInt = 0  # of the sampler and, with its number, of every trial
     objective: str = "loss"  # or the name of a metric, or `metric`, the first one; on the validation examples
