@@ -1,6 +1,7 @@
 """Who runs which trial: the process that holds its lock, and nobody else."""
 
 import contextlib
+import functools
 import math
 import statistics
 import time
@@ -18,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from optchain.lab.runs.config import Config
 from optchain.lab.training.evaluate import scores_of
 from optchain.lab.tuning import space
+from optchain.lab.tuning.beginning import EARLIER
 from optchain.lab.tuning.clock import Clock
 from optchain.lab.tuning.numbers import Label
 from optchain.lab.tuning.objective import Objective
@@ -189,14 +191,21 @@ class Claims:
         return len(space.grid(self.study.space)) if search.sampler == "grid" else search.trials
 
     def _is_in_budget(self, number: int) -> bool:
-        return self.budget is None or number < self.budget
+        return self.budget is None or number - self._earlier < self.budget
+
+    @functools.cached_property
+    def _earlier(self) -> int:
+        """How many trials of earlier studies the study has begun with."""
+        return sum(EARLIER in trial.user_attrs for trial in self.optuna_study.get_trials(deepcopy=False))
 
     def _is_spent(self) -> bool:
         if STOPPED in self.optuna_study.user_attrs:
             return True
         frozen_trials, limit = self.optuna_study.get_trials(deepcopy=False), self.study.search.seconds
+        if any(trial.state == TrialState.WAITING for trial in frozen_trials):
+            return limit is not None and self.clock.spent() >= limit
         if self.study.search.sampler == "grid":
-            return not any(trial.state == TrialState.WAITING for trial in frozen_trials)
+            return True
         if not self._is_in_budget(len(frozen_trials)):
             return True
         return limit is not None and self.clock.spent() >= limit

@@ -30,6 +30,12 @@ class Choice(Dimension):
             return self.values
         return {value if isinstance(value, Label) else str(value): value for value in self.values}
 
+    def label_of(self, value: Any) -> Label | None:
+        """The name of a value, which may be given by its name too."""
+        if isinstance(value, Label) and value in self.labels:
+            return value
+        return next((label for label, known in self.labels.items() if known == value), None)
+
     @property
     def spread(self) -> int:
         return len(self.values)

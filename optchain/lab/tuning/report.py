@@ -3,17 +3,15 @@
 import html
 from collections.abc import Sequence
 
-import tomli_w
-
 from optchain.core.describe import in_columns
 from optchain.lab.base.intervals import scored
-from optchain.lab.reports.page import card, notes, table, tiles, write_page
-from optchain.lab.runs.run import Run
+from optchain.lab.reports.page import notes, table, tiles, write_page
 from optchain.lab.tuning import study_charts as charts
 from optchain.lab.tuning.best_so_far import best_so_far
 from optchain.lab.tuning.importance import importances
 from optchain.lab.tuning.objective import Objective
 from optchain.lab.tuning.outcome import Outcome, mean, outcome
+from optchain.lab.tuning.reproduction import reproduction
 from optchain.lab.tuning.samplers import described, is_adaptive, is_repeatable
 from optchain.lab.tuning.tables import Search, Study
 from optchain.lab.tuning.trials import Trial
@@ -37,11 +35,12 @@ def write(tuning: Tuning) -> Outcome:
         ),
         *_charts(tuning, result),
         "<h2>Trials</h2>",
+        f'<p class="sub">{html.escape(_earlier(result))}</p>' if result.count("earlier") else "",
         table([_row(trial, objective) for trial in _ranked(result.ended, objective)[:ROWS]] or [{"trial": "none yet"}]),
         f"<details><summary>All {len(result.ended)} trials that have ended</summary>",
         table([_row(trial, objective) for trial in result.ended] or [{"trial": "none yet"}]),
         "</details>",
-        *_reproduction(tuning, result),
+        *reproduction(tuning, result),
     ]
     write_page(tuning.folder / "report.html", f"{study.task.use}: a search over {len(study.space)} dimensions", body)
     return result
@@ -89,7 +88,7 @@ def _tiles(result: Outcome, objective: Objective) -> list[tuple[str, str]]:
 
 
 def _states(result: Outcome) -> str:
-    states = ("finished", "pruned", "diverged", "infeasible", "running")
+    states = ("finished", "pruned", "diverged", "infeasible", "running", "earlier")
     return ", ".join(f"{result.count(state)} {state}" for state in states if result.count(state)) or "none has begun"
 
 
@@ -185,13 +184,23 @@ def _said(search: Search) -> str:
     )
 
 
+def _earlier(result: Outcome) -> str:
+    folders = dict.fromkeys(trial.why.rpartition(", ")[0] for trial in result.trials if trial.state == "earlier")
+    return (
+        f"The sampler also saw {result.count('earlier')} trials of earlier studies ({', '.join(folders)}), which are "
+        "no part of the budget and cannot be the best."
+    )
+
+
 def _ranked(trials: Sequence[Trial], objective: Objective) -> list[Trial]:
     finished = [trial for trial in trials if trial.state == "finished"]
     return sorted(finished, key=lambda trial: objective.sign * trial.score)
 
 
 def _row(trial: Trial, objective: Objective) -> dict[str, str]:
-    ending = {"finished": "finished", "infeasible": trial.why}.get(trial.state, f"{trial.state} at step {trial.steps}")
+    ending = {"finished": f"finished{', ' * bool(trial.why)}{trial.why}", "infeasible": trial.why}.get(
+        trial.state, f"{trial.state} at step {trial.steps}"
+    )
     return {
         "trial": str(trial.number),
         objective.name.replace("_", " "): scored(trial.score) if trial.state == "finished" else "-",
@@ -201,30 +210,6 @@ def _row(trial: Trial, objective: Objective) -> dict[str, str]:
         "seconds": f"{sum(trial.seconds.values()):.2f}",
         "ending": ending,
     }
-
-
-def _reproduction(tuning: Tuning, result: Outcome) -> list[str]:
-    run, study = Run(tuning.folder), tuning.study
-    commands = [f"{tuning.command} --out {tuning.folder}", f"optchain report {tuning.folder}"]
-    if result.winner is not None:
-        configs = sorted(result.winner.folder.glob("*/config.json"))
-        commands += [f"optchain train {path}" for path in (tuning.folder / "best.toml", *configs[:1])]
-    tables = {
-        "search": study.search.model_dump(
-            exclude_none=True, exclude=None if study.search.sampler == "population" else {"population"}
-        ),
-        "space": {name: dimension.model_dump(exclude_defaults=True) for name, dimension in study.space.items()},
-    }
-    return [
-        "<h2>How to repeat it</h2>",
-        "<h3>The study, this page, the best configuration, and a run of the best trial; any other has its config.json "
-        "in the folder trials</h3>",
-        card("\n".join(commands)),
-        "<h3>Versions and machine</h3>",
-        card(run.surroundings),
-        "<h3>What was searched</h3>",
-        card(tomli_w.dumps(tables)),
-    ]
 
 
 def _chart(svg: str) -> str:

@@ -15,7 +15,7 @@ from optuna.storages.journal import JournalFileBackend
 from optchain.lab.base.errors import InputError
 from optchain.lab.runs.run import Run
 from optchain.lab.settings.own import Own
-from optchain.lab.tuning import pruners, space, tables
+from optchain.lab.tuning import beginning, pruners, space, tables
 from optchain.lab.tuning.sampler import Seeded, lacks, require_buildable
 
 NAME, JOURNAL = "study", "study.journal"
@@ -87,8 +87,9 @@ def opened(study: tables.Study, folder: Path) -> optuna.Study:
         if search.storage is None:
             raise
         raise _unreachable(search, error) from error
-    if search.sampler == "grid":
-        with FileLock(folder / "study.lock"):
+    with FileLock(folder / "study.lock"):
+        beginning.begin(optuna_study, study, opened)
+        if search.sampler == "grid":
             for point in space.grid(study.space)[len(optuna_study.get_trials(deepcopy=False)) :]:
                 optuna_study.enqueue_trial(space.stored(point, study.space))
     return optuna_study

@@ -8,11 +8,12 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from optchain.lab.base.errors import InputError
 from optchain.lab.runs.config import Config, with_values
 from optchain.lab.settings.load import explained
-from optchain.lab.settings.table import Table
+from optchain.lab.settings.table import Place, Table
 from optchain.lab.tuning.conditions import require_conditions, require_own
 from optchain.lab.tuning.dimensions import AnyDimension
 from optchain.lab.tuning.normal import Normal
 from optchain.lab.tuning.numbers import Float, Log
+from optchain.lab.tuning.points import require_points
 from optchain.lab.tuning.pruners import AnyPruner
 from optchain.lab.tuning.samplers import AnySampler
 
@@ -40,6 +41,8 @@ class Search(Table):
     seeds: PositiveInt = 1  # runs of a trial, whose mean counts
     folds: Annotated[int, Field(ge=2)] | None = None  # each trial runs once for each part that is held out
     fresh: NonNegativeInt = 5  # seeds with which the best trial is run anew, for the report
+    enqueue: list[dict[str, Any]] = []  # points to be tried first, by dimension; what they leave out is drawn
+    warm_start: list[Place] = []  # folders of earlier studies, whose trials the sampler sees; no part of the budget
     parallel: Literal["none", "processes", "vmap"] = "none"
     workers: PositiveInt | None = None  # processes; one for each core if left out
     lanes: PositiveInt | None = None  # runs side by side under vmap; as many as fit into memory if left out
@@ -66,6 +69,11 @@ class Search(Table):
             raise ValueError("a grid has its own number of trials; leave out search.trials")
         if self.sampler != "grid" and self.trials is None and self.seconds is None:
             raise ValueError("expected a budget: search.trials, search.seconds or both")
+        if self.sampler in ("grid", "population") and (self.warm_start or (self.enqueue and self.sampler == "grid")):
+            key = "warm_start" if self.warm_start else "enqueue"
+            raise ValueError(f"a {self.sampler} is not guided by other points; leave out search.{key}")
+        if self.trials is not None and len(self.enqueue) > self.trials:
+            raise ValueError(f"search.enqueue has {len(self.enqueue)} points for search.trials = {self.trials}")
         if self.sampler == "population":
             unfit = [name for name in ("pruner", "folds", "seconds") if getattr(self, name) is not None]
             unfit += ["seeds"] * (self.seeds > 1) + ["parallel"] * (self.parallel != "none")
@@ -98,6 +106,7 @@ class Study(Config):
             if self.search.sampler == "population" and not isinstance(dimension, Float | Log | Normal):
                 cure = "expected use = 'float', 'log', 'normal' or 'log_normal'"
                 raise ValueError(f"space.{name!r}: a population changes numbers; {cure}")
+        require_points(self.search.enqueue, self.space)
         every = self.search.population.every or self.train.evaluate_every
         if every % self.train.evaluate_every:
             raise ValueError(f"search.population.every = {every} is no multiple of {self.train.evaluate_every} steps")

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from optchain.lab.base.intervals import scored
 from optchain.lab.runs.logs import evaluations, read, write_table
 from optchain.lab.training.progress import shown
+from optchain.lab.tuning.beginning import EARLIER, ENQUEUED
 from optchain.lab.tuning.numbers import Label
 from optchain.lab.tuning.objective import Objective
 from optchain.lab.tuning.space import Space, labels
@@ -27,19 +28,19 @@ class Trial:
 
     number: int
     labels: dict[str, Label]
-    state: str  # finished, pruned, diverged, infeasible, running or waiting
+    state: str  # finished, pruned, diverged, infeasible, running, waiting, or earlier: of another study
     score: float  # the objective: a mean over its runs at their end; NaN unless it finished
     scores: dict[str, float]  # the loss and the metric, means over its runs
     steps: int  # of all its runs together
     seconds: dict[str, float]  # of all its runs together, compiling and training
-    why: str  # it is infeasible
+    why: str  # it is infeasible, or where it comes from
     folder: Path  # with a folder for each of its runs
     schedule: dict[str, Any] | None  # of the member of a population: its values, by dimension
 
     @property
     def ended(self) -> bool:
         """Whether nothing is left to be done for it."""
-        return self.state not in ("running", "waiting")
+        return self.state not in ("running", "waiting", "earlier")
 
     @functools.cached_property
     def evaluations(self) -> list[list[dict[str, Any]]]:
@@ -70,7 +71,7 @@ class Trial:
     def __str__(self) -> str:
         point = "  ".join(f"{name}={words}" for name, words in self.words.items())
         ending = scored(self.score) if self.state == "finished" else f"{self.state} at step {self.steps}"
-        return f"trial {self.number}  {point}  {self.why or ending}"
+        return f"trial {self.number}  {point}  {self.why if self.state == 'infeasible' else ending}"
 
 
 def trials(study: optuna.Study, folder: Path, objective: Objective, space: Space) -> list[Trial]:
@@ -103,12 +104,12 @@ def _trial(frozen: FrozenTrial, folder: Path, sign: float, space: Space) -> Tria
     return Trial(
         number=frozen.number,
         labels=labels(frozen.params, space),
-        state=states[frozen.state],
+        state="earlier" if EARLIER in told else states[frozen.state],
         score=sign * value if math.isfinite(value) else math.nan,
         scores=told.get("scores", {}),
         steps=told.get("steps", 0),
         seconds=told.get("seconds", {"compiling": 0.0, "training": 0.0}),
-        why=told.get("why", ""),
+        why=told.get("why") or told.get(EARLIER) or ("enqueued" if ENQUEUED in told else ""),
         folder=folder_of(folder, frozen.number),
         schedule=told.get("schedule"),
     )
@@ -136,8 +137,8 @@ def best(trials: list[Trial], objective: Objective) -> Trial | None:
 
 
 def write_trials(trials: list[Trial], path: Path) -> None:
-    """Write one line for each ended trial as CSV."""
-    rows = [trial.row() for trial in trials if trial.ended]
+    """Write one line for each trial that has ended, here or in an earlier study, as CSV."""
+    rows = [trial.row() for trial in trials if trial.ended or trial.state == "earlier"]
     # Dimensions that only later trials have stand where the others do.
     names = dict.fromkeys(name for trial in trials for name in trial.labels)
     write_table([dict.fromkeys(("trial", "state", "score", *names), "") | row for row in rows], path)

@@ -9,22 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tomli_w
 from filelock import FileLock
 
 from optchain.lab.base.errors import InputError
-from optchain.lab.base.files import is_taken, write_whole
-from optchain.lab.base.intervals import interval, scored
+from optchain.lab.base.files import is_taken
 from optchain.lab.base.signals import Interrupted
 from optchain.lab.runs import config, run
 from optchain.lab.runs.config import Config
 from optchain.lab.runs.run import Run
 from optchain.lab.runs.writer import remove, sole_writer
-from optchain.lab.training.evaluate import scores_of
 from optchain.lab.training.experiment import build, load_task
 from optchain.lab.training.progress import Quiet
 from optchain.lab.training.train import Trainer
 from optchain.lab.tuning import one_by_one, space, storage
+from optchain.lab.tuning.beginning import require_readable
+from optchain.lab.tuning.best_file import write_best
 from optchain.lab.tuning.claims import Claims, seed_of
 from optchain.lab.tuning.display import Standings
 from optchain.lab.tuning.lanes import require_side_by_side
@@ -91,6 +90,7 @@ class Tuning:
             build(resolved, where)
         if search.sampler == "population":
             require_numbers(self.study, self.programs)
+        require_readable(self.study)
         storage.require_usable(search)
 
     def prepare(self, overwrite: bool) -> None:
@@ -153,9 +153,9 @@ class Tuning:
         once = self.study.search.runs == 1 and winner.schedule is None
         seed = {"seed": seed_of(self.study.search.seed, winner.number, 0)} if once else {}
         resolved = self.study.config(winner.schedule or space.values(winner.labels, self.study.space), train=seed)
-        self._write_best(winner, resolved, [])
+        write_best(self, winner, resolved, [])
         runs = self.fresh(resolved, f"trial={winner.number}")
-        self._write_best(winner, resolved, runs)
+        write_best(self, winner, resolved, runs)
         return runs
 
     @property
@@ -199,23 +199,6 @@ class Tuning:
     def fresh_run(self, name: str, seed: int) -> Run:
         """The run of a configuration, by its name, with a fresh seed."""
         return Run(self.folder / "fresh" / f"{name},seed={seed}")
-
-    def _write_best(self, winner: Trial, resolved: Config, fresh: list[Run]) -> None:
-        path, name = self.folder / "best.toml", self.objective.name
-        seconds = winner.seconds["training"] / self.study.search.runs
-        lines = [
-            f"# optchain train {path}",
-            f"# {seconds:.1f} s of training on {os.cpu_count()} cores, after the compilation",
-            f"# validation {name.replace('_', ' ')} {scored(winner.score)}: trial {winner.number}, "
-            f"the best of {len([t for t in self.trials() if t.ended])}",
-        ]
-        scores = [scores_of(run.result or {"scores": {}}, "validation") for run in fresh]
-        finished = [table[name] for table in scores if table]  # none where folds are held out instead
-        if finished:
-            diverged = sum(run.ending == "diverged" for run in fresh)
-            lost = f"; {diverged} more diverged" if diverged else ""
-            lines.append(f"# with other seeds {interval(finished)}, the mean of {len(finished)} runs{lost}")
-        write_whole(path, "\n".join(lines) + "\n\n" + tomli_w.dumps(resolved.model_dump(exclude_none=True)))
 
     def _refused(self, old: Study) -> list[str]:
         """The differences that make it another study. A larger budget and other ways to run it do not."""
