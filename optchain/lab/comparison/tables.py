@@ -20,6 +20,15 @@ class Tuned(Search):
     sampler: AnySampler = "quasi_random"
     fresh: Annotated[int, Field(ge=2)] = 5  # seeds, the same for all: fewer than two have no interval
 
+    @pydantic.model_validator(mode="after")
+    def _is_decided(self) -> "Tuned":
+        if isinstance(self.objective, list):
+            raise ValueError("optimizers are compared by one objective; expected search.objective = 'NAME'")
+        if self.enqueue or self.warm_start:
+            key = "enqueue" if self.enqueue else "warm_start"
+            raise ValueError(f"every optimizer begins with the same knowledge; leave out search.{key}")
+        return self
+
 
 class Contender(Table):
     """An optimizer of a comparison: a chain, and which of its values are searched for."""

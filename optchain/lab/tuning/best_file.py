@@ -40,3 +40,18 @@ def write_best(tuning: "Tuning", winner: Trial, resolved: Config, fresh: list[Ru
         lost = f"; {diverged} more diverged" if diverged else ""
         lines.append(f"# with other seeds {interval(finished)}, the mean of {len(finished)} runs{lost}")
     write_whole(path, "\n".join(lines) + "\n\n" + tomli_w.dumps(resolved.model_dump(exclude_none=True)))
+
+
+def write_front(tuning: "Tuning", trials: list[Trial]) -> None:
+    """Write the configurations of all trials on the front, for `train`, into the folder `front`."""
+    folder = tuning.folder / "front"
+    if trials:
+        folder.mkdir(exist_ok=True)
+        for old in folder.glob("*.toml"):  # beaten by later trials
+            old.unlink()
+    for trial in trials:
+        scores = ", ".join(f"{o.name.replace('_', ' ')} {scored(trial.scores[o.name])}" for o in tuning.objective.all)
+        path = folder / f"trial={trial.number:04d}.toml"
+        lines = [f"# optchain train {path}", f"# validation {scores}: trial {trial.number}, on the front"]
+        table = tuning.resolved(trial).model_dump(exclude_none=True)
+        write_whole(path, "\n".join(lines) + "\n\n" + tomli_w.dumps(table))

@@ -69,11 +69,12 @@ class Claim:
         """Hear that a run has ended; whether that was the end of the trial."""
         self.results.append(result)
         if result["ending"] in ("diverged", "pruned"):
-            self._tell(math.inf if result["ending"] == "diverged" else None)
+            self._tell([math.inf] * len(self.objective.all) if result["ending"] == "diverged" else None)
             return True
         scores = [self.objective.of_scores(scores_of(result, "validation")) for result in self.results]
         if len(scores) == self.study.search.runs:
-            self._tell(statistics.mean(scores))
+            ends = [scores_of(result, "validation") for result in self.results]
+            self._tell([statistics.mean(map(objective.of_scores, ends)) for objective in self.objective.all])
         elif self._is_behind(len(scores), scores[-1] if self._is_paired else statistics.mean(scores)):
             self._tell(None)
         else:
@@ -93,6 +94,8 @@ class Claim:
         return isinstance(self.optuna_study.pruner, WilcoxonPruner)
 
     def _is_behind(self, step: int, value: float) -> bool:
+        if self.objective.others:  # Optuna prunes by one objective only
+            return False
         known = self.optuna_study.get_trials(deepcopy=False)[self.number].intermediate_values
         if step not in known:  # a run that goes on from its checkpoint says some of it again
             self.trial.report(value, step)
@@ -101,19 +104,19 @@ class Claim:
             warnings.filterwarnings("ignore", category=UserWarning, message=".*(best trial|intermediate value).*")
             return self.trial.should_prune()
 
-    def _tell(self, value: float | None) -> None:
-        """End the trial, pruned if it has no value. What it cost is written first: a told trial is never touched."""
+    def _tell(self, values: list[float] | None) -> None:
+        """End the trial, pruned if it has no values. What it cost is written first: a told trial is never touched."""
         results = self.results
         self.trial.set_user_attr("steps", sum(result["step"] for result in results))
         seconds = {name: sum(result["seconds"][name] for result in results) for name in ("compiling", "training")}
         self.trial.set_user_attr("seconds", seconds)
-        if value is not None and math.isfinite(value):
+        if values is not None and all(map(math.isfinite, values)):
             scores = [scores_of(result, "validation") for result in results]
             self.trial.set_user_attr(
-                "scores", {name: statistics.mean(values[name] for values in scores) for name in scores[0]}
+                "scores", {name: statistics.mean(table[name] for table in scores) for name in scores[0]}
             )
-        state = TrialState.PRUNED if value is None else TrialState.COMPLETE
-        self.optuna_study.tell(self.trial, value, state)
+        state = TrialState.PRUNED if values is None else TrialState.COMPLETE
+        self.optuna_study.tell(self.trial, values, state)
 
 
 class Claims:

@@ -8,13 +8,14 @@ from optchain.lab.base.intervals import scored
 from optchain.lab.reports.page import notes, table, tiles, write_page
 from optchain.lab.tuning import study_charts as charts
 from optchain.lab.tuning.best_so_far import best_so_far
+from optchain.lab.tuning.front import front_charts
 from optchain.lab.tuning.importance import importances
 from optchain.lab.tuning.objective import Objective
 from optchain.lab.tuning.outcome import Outcome, mean, outcome
 from optchain.lab.tuning.reproduction import reproduction
 from optchain.lab.tuning.samplers import described, is_adaptive, is_repeatable
 from optchain.lab.tuning.tables import Search, Study
-from optchain.lab.tuning.trials import Trial
+from optchain.lab.tuning.trials import Trial, front
 from optchain.lab.tuning.tune import Tuning
 
 ROWS = 20  # of the table of the best
@@ -33,6 +34,7 @@ def write(tuning: Tuning) -> Outcome:
             if result.winner
             else ["<h2>The best trial</h2><p>No trial has finished yet.</p>"]
         ),
+        *_front(result, objective),
         *_charts(tuning, result),
         "<h2>Trials</h2>",
         f'<p class="sub">{html.escape(_earlier(result))}</p>' if result.count("earlier") else "",
@@ -59,12 +61,17 @@ def lines_of(tuning: Tuning, result: Outcome) -> list[str]:
     lines += in_columns([[row["score"], row[name]] for row in _verdict(result, objective)])
     lines += [_doubt(result)] if _doubt(result) else []
     lines += [f"{edge}; extend the space and search again" for edge in result.edges]
+    if objective.others:
+        best = ", ".join(str(trial.number) for trial in front(result.trials, objective))
+        names = ", ".join(one.name for one in objective.all)
+        lines.append(f"on the front of {names}: trials {best}, in {tuning.folder / 'front'}")
     return [*lines, f"best: {tuning.folder / 'best.toml'}"]
 
 
 def _how(study: Study, objective: Objective) -> str:
     search, train = study.search, study.train
-    parts = [f"The validation {objective.name.replace('_', ' ')}, as {'low' if objective.sign > 0 else 'high'} as"]
+    aims = [f"{o.name.replace('_', ' ')}, as {'low' if o.sign > 0 else 'high'}" for o in objective.all]
+    parts = [f"The validation {', and '.join(aims)} as"]
     parts += [f"{described(search.sampler)} finds it; {train.steps} steps of {train.policy} examples"]
     parts += [f", {search.runs} runs a trial, whose mean counts" if search.runs > 1 else ""]
     parts += [f"; trials pruned by {search.pruner.use.rpartition(':')[2]}" if search.pruner else ""]
@@ -182,6 +189,20 @@ def _said(search: Search) -> str:
         "The expected best of so many of the trials, drawn without replacement, with a 95 % bootstrap interval; a "
         "pruned or diverged trial counts as the worst that finished. Which trial came first was an accident."
     )
+
+
+def _front(result: Outcome, objective: Objective) -> list[str]:
+    """Where there are several objectives: the trials than which no other is better in all."""
+    best = front(result.trials, objective)
+    if not best:
+        return []
+    return [
+        f"<h2>The front: {len(best)} trials</h2>",
+        f'<div class="charts">{"".join(map(_chart, front_charts(result.trials, objective)))}</div>',
+        '<p class="sub">Orange: no other trial is better in one objective and at least as good in all others. The '
+        "best trial above is the best in the first objective; the folder front has the configurations of all.</p>",
+        table([_row(trial, objective) for trial in best]),
+    ]
 
 
 def _earlier(result: Outcome) -> str:

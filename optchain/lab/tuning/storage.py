@@ -78,7 +78,7 @@ def opened(study: tables.Study, folder: Path) -> optuna.Study:
             sampler=Seeded(search),
             pruner=pruner(study),
             study_name=name,
-            direction="minimize",
+            directions=["minimize"] * len(search.aims),
             load_if_exists=True,
         )
     except json.JSONDecodeError as error:

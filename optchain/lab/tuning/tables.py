@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 import pydantic
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from optchain.lab.base.errors import InputError
 from optchain.lab.runs.config import Config, with_values
@@ -27,6 +27,17 @@ class Population(Table):
     resample: Annotated[float, Field(ge=0, le=1)] = 0.25  # how often a number is drawn anew instead
 
 
+class Aim(Table):
+    """One of several objectives."""
+
+    name: str  # the loss, or that of a metric
+    direction: Literal["minimize", "maximize"] | None = None  # that of the metric if left out
+
+
+def _aims(value: Any) -> Any:
+    return [{"name": x} if isinstance(x, str) else x for x in value] if isinstance(value, list) else value
+
+
 class Search(Table):
     """How a study goes about it. The budget is a number of trials, seconds by the clock, or both."""
 
@@ -35,7 +46,8 @@ class Search(Table):
     sampler: AnySampler = "tpe"
     population: Population = Population()  # of that sampler, whose members are the trials
     seed: NonNegativeInt = 0  # of the sampler and, with its number, of every trial
-    objective: str = "loss"  # or the name of a metric, or `metric`, the first one; on the validation examples
+    # The loss, a metric's name, or `metric`, the first one, on the validation examples; or a list of several.
+    objective: Annotated[str | list[Aim], BeforeValidator(_aims)] = "loss"
     direction: Literal["minimize", "maximize"] | None = None  # that of the metric if left out
     pruner: AnyPruner = None
     seeds: PositiveInt = 1  # runs of a trial, whose mean counts
@@ -52,6 +64,12 @@ class Search(Table):
     def runs(self) -> int:
         """Runs of a trial."""
         return self.seeds * (self.folds or 1)
+
+    @property
+    def aims(self) -> list[Aim]:
+        """The objectives."""
+        one = isinstance(self.objective, str)
+        return [Aim(name=self.objective, direction=self.direction)] if one else self.objective
 
     @property
     def parts(self) -> list[dict[str, int]]:
@@ -72,6 +90,8 @@ class Search(Table):
         if self.sampler in ("grid", "population") and (self.warm_start or (self.enqueue and self.sampler == "grid")):
             key = "warm_start" if self.warm_start else "enqueue"
             raise ValueError(f"a {self.sampler} is not guided by other points; leave out search.{key}")
+        if isinstance(self.objective, list):
+            self._require_several()
         if self.trials is not None and len(self.enqueue) > self.trials:
             raise ValueError(f"search.enqueue has {len(self.enqueue)} points for search.trials = {self.trials}")
         if self.sampler == "population":
@@ -86,6 +106,19 @@ class Search(Table):
             if getattr(self, name) is not None and self.parallel != mode:
                 raise ValueError(f"search.{name} is for parallel = {mode!r}; got {self.parallel!r}")
         return self
+
+    def _require_several(self) -> None:
+        names = [aim.name for aim in self.aims]
+        if len(set(names)) < max(2, len(names)):
+            raise ValueError(f"search.objective = {names}; expected two or more that differ, or one name")
+        if self.direction is not None:
+            cure = "expected search.objective = [{ name = ..., direction = ... }, ...]"
+            raise ValueError(f"search.direction is that of one objective; {cure}")
+        if self.pruner is not None:
+            raise ValueError("trials with several objectives run to their end; leave out search.pruner")
+        if self.sampler in ("cma_es", "population"):
+            cure = "expected 'nsga2', 'tpe', 'gp', 'random', 'quasi_random' or 'grid'"
+            raise ValueError(f"search.sampler = {self.sampler!r} takes one objective; {cure}")
 
 
 class Study(Config):

@@ -131,14 +131,37 @@ def folder_of(folder: Path, number: int) -> Path:
 
 
 def best(trials: list[Trial], objective: Objective) -> Trial | None:
-    """The finished trial with the best score, the earliest of equals."""
+    """The finished trial with the best score; of equals the one with the better other scores, and then the earliest."""
     finished = [trial for trial in trials if trial.state == "finished"]
-    return min(finished, key=lambda trial: objective.sign * trial.score, default=None)
+    return min(finished, key=lambda trial: losses(trial, objective), default=None)
 
 
-def write_trials(trials: list[Trial], path: Path) -> None:
+def losses(trial: Trial, objective: Objective) -> tuple[float, ...]:
+    """The scores of a finished trial for all objectives, as they are to be minimized."""
+    others = (other.sign * trial.scores.get(other.name, math.nan) for other in objective.others)
+    return objective.sign * trial.score, *others
+
+
+def front(trials: list[Trial], objective: Objective) -> list[Trial]:
+    """The finished trials than which no other is better in one objective and at least as good in all (Pareto front),
+    the best in the first objective first; none where there is one objective."""
+    if not objective.others:
+        return []
+    finished = {trial.number: losses(trial, objective) for trial in trials if trial.state == "finished"}
+
+    def beaten(mine: tuple[float, ...]) -> bool:
+        return any(one != mine and all(a <= b for a, b in zip(one, mine, strict=True)) for one in finished.values())
+
+    kept = [trial for trial in trials if trial.number in finished and not beaten(finished[trial.number])]
+    return sorted(kept, key=lambda trial: finished[trial.number])
+
+
+def write_trials(trials: list[Trial], path: Path, objective: Objective) -> None:
     """Write one line for each trial that has ended, here or in an earlier study, as CSV."""
     rows = [trial.row() for trial in trials if trial.ended or trial.state == "earlier"]
+    if objective.others:
+        best = {trial.number for trial in front(trials, objective)}
+        rows = [row | {"front": "yes" if row["trial"] in best else ""} for row in rows]
     # Dimensions that only later trials have stand where the others do.
     names = dict.fromkeys(name for trial in trials for name in trial.labels)
     write_table([dict.fromkeys(("trial", "state", "score", *names), "") | row for row in rows], path)

@@ -23,7 +23,7 @@ from optchain.lab.training.progress import Quiet
 from optchain.lab.training.train import Trainer
 from optchain.lab.tuning import one_by_one, space, storage
 from optchain.lab.tuning.beginning import require_readable
-from optchain.lab.tuning.best_file import write_best
+from optchain.lab.tuning.best_file import write_best, write_front
 from optchain.lab.tuning.claims import Claims, seed_of
 from optchain.lab.tuning.display import Standings
 from optchain.lab.tuning.lanes import require_side_by_side
@@ -32,7 +32,7 @@ from optchain.lab.tuning.population import Population, require_numbers
 from optchain.lab.tuning.programs import Programs
 from optchain.lab.tuning.side_by_side import SideBySide
 from optchain.lab.tuning.tables import Study
-from optchain.lab.tuning.trials import Trial, best, trials, write_trials
+from optchain.lab.tuning.trials import Trial, best, front, trials, write_trials
 from optchain.lab.tuning.workers import in_processes
 
 
@@ -124,7 +124,7 @@ class Tuning:
             def look() -> None:
                 self.claims.clock.tick()
                 trials = self.trials()
-                write_trials(trials, self.folder / "trials.csv")
+                write_trials(trials, self.folder / "trials.csv", self.objective)
                 if display:
                     display.show(trials)
 
@@ -149,14 +149,21 @@ class Tuning:
         winner = self.winner
         if winner is None:
             return []
-        # With the seed of its run, where it is one: what `train` makes of it is then what the search saw.
-        once = self.study.search.runs == 1 and winner.schedule is None
-        seed = {"seed": seed_of(self.study.search.seed, winner.number, 0)} if once else {}
-        resolved = self.study.config(winner.schedule or space.values(winner.labels, self.study.space), train=seed)
+        resolved = self.resolved(winner)
+        write_front(self, front(self.trials(), self.objective))
         write_best(self, winner, resolved, [])
         runs = self.fresh(resolved, f"trial={winner.number}")
         write_best(self, winner, resolved, runs)
         return runs
+
+    def resolved(self, trial: Trial) -> Config:
+        """The configuration of a trial.
+
+        With the seed of its run, where it is one: what `train` makes of it is then what the search saw.
+        """
+        once = self.study.search.runs == 1 and trial.schedule is None
+        seed = {"seed": seed_of(self.study.search.seed, trial.number, 0)} if once else {}
+        return self.study.config(trial.schedule or space.values(trial.labels, self.study.space), train=seed)
 
     @property
     def winner(self) -> Trial | None:
