@@ -60,7 +60,7 @@ def _read(folder: Path, study: Study) -> Study:
         near = sorted(other.parent.name for other in folder.parent.glob("*/study.json"))
         raise InputError(f"{where} is not the folder of a study; {nearest(folder.name, near)}")
     earlier = config.load(path, table=Study)
-    for key in ("objective", "direction", "judge"):
+    for key in ("objective", "direction", "judge", "constraints"):
         old, new = (getattr(one.search, key, None) for one in (earlier, study))
         if old != new:
             raise InputError(f"{where}: search.{key} was {old!r}, here {new!r}; the scores cannot be compared")
@@ -84,6 +84,7 @@ def _fitting(folder: Path, study: Study, opened: Open) -> list[Any]:
                 values=trial.values,
                 params=space.stored(labels, study.space),
                 distributions={name: space.distribution(study.space[name]) for name in labels},
+                constraints=trial.constraints,
                 user_attrs=trial.user_attrs | {EARLIER: f"{folder}, trial {trial.number}"},
             )
         )

@@ -17,10 +17,12 @@ from optuna.pruners import WilcoxonPruner
 from optuna.trial import FrozenTrial, TrialState
 
 from optchain.lab.runs.config import Config
-from optchain.lab.training.evaluate import scores_of
+from optchain.lab.runs.logs import evaluations, read
+from optchain.lab.training.evaluate import evaluated, scores_of
 from optchain.lab.tuning import space
 from optchain.lab.tuning.beginning import EARLIER
 from optchain.lab.tuning.clock import Clock
+from optchain.lab.tuning.constraints import set_constraints
 from optchain.lab.tuning.numbers import Label
 from optchain.lab.tuning.objective import Objective
 from optchain.lab.tuning.optuna_private import begun
@@ -42,6 +44,7 @@ class Claim:
         self.number, self.folder = trial.number, folder
         self.labels: dict[str, Label] = space.suggest(trial, study.space)
         self.results: list[Result] = []  # of its runs that have ended
+        self.parameters: int | None = None  # of its model, where they are constrained
         self.began = time.perf_counter()
 
     def configs(self) -> list[Config]:
@@ -73,8 +76,8 @@ class Claim:
             return True
         scores = [self.objective.of_scores(scores_of(result, "validation")) for result in self.results]
         if len(scores) == self.study.search.runs:
-            ends = [scores_of(result, "validation") for result in self.results]
-            self._tell([statistics.mean(map(objective.of_scores, ends)) for objective in self.objective.all])
+            means = self._scores()
+            self._tell([objective.of_scores(means) for objective in self.objective.all])
         elif self._is_behind(len(scores), scores[-1] if self._is_paired else statistics.mean(scores)):
             self._tell(None)
         else:
@@ -111,12 +114,24 @@ class Claim:
         seconds = {name: sum(result["seconds"][name] for result in results) for name in ("compiling", "training")}
         self.trial.set_user_attr("seconds", seconds)
         if values is not None and all(map(math.isfinite, values)):
-            scores = [scores_of(result, "validation") for result in results]
-            self.trial.set_user_attr(
-                "scores", {name: statistics.mean(table[name] for table in scores) for name in scores[0]}
-            )
+            scores = self._scores()
+            self.trial.set_user_attr("scores", scores)
+            speed = sum(result["step"] for result in results) / max(seconds["training"], 1e-9)
+            measured = scores | {"parameters": self.parameters, "steps_per_second": speed}
+            set_constraints(self.trial, self.study.search, measured)
+        else:
+            set_constraints(self.trial, self.study.search, None, broken=values is not None)
         state = TrialState.PRUNED if values is None else TrialState.COMPLETE
         self.optuna_study.tell(self.trial, values, state)
+
+    def _scores(self) -> dict[str, float]:
+        """The means over its runs of the loss and the metrics, at the evaluation that counts."""
+        tables = [scores_of(result, "validation") for result in self.results]
+        if self.study.search.judge == "best":
+            logs = [evaluations(read(path)) for path in sorted(self.folder.glob("*/metrics.jsonl"))]
+            rows = [min(rows, key=self.objective.of_row) for rows in logs if rows]
+            tables = [{name: evaluated(row, name) for name in tables[0]} for row in rows]
+        return {name: statistics.mean(table[name] for table in tables) for name in tables[0]}
 
 
 class Claims:

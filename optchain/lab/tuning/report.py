@@ -13,31 +13,31 @@ from optchain.lab.tuning.importance import importances
 from optchain.lab.tuning.objective import Objective
 from optchain.lab.tuning.outcome import Outcome, mean, outcome
 from optchain.lab.tuning.reproduction import reproduction
-from optchain.lab.tuning.samplers import described, is_adaptive, is_repeatable
-from optchain.lab.tuning.tables import Search, Study
+from optchain.lab.tuning.samplers import is_adaptive
+from optchain.lab.tuning.tables import Search
 from optchain.lab.tuning.trials import Trial, front
 from optchain.lab.tuning.tune import Tuning
+from optchain.lab.tuning.wording import earlier, how, none_keeps
 
 ROWS = 20  # of the table of the best
 SPLITS = ("test", "validation")
-UNSEEDED = "; the sampler takes no seed, so that a study that is resumed or repeated has other points"
 
 
 def write(tuning: Tuning) -> Outcome:
     """Write `report.html` in the folder of a study; what it shows."""
     result, objective, study = outcome(tuning), tuning.objective, tuning.study
     body = [
-        f'<p class="sub">{html.escape(_how(study, objective))}</p>',
+        f'<p class="sub">{html.escape(how(study, objective))}</p>',
         tiles(_tiles(result, objective)),
         *(
             _winner(result, objective)
             if result.winner
-            else ["<h2>The best trial</h2><p>No trial has finished yet.</p>"]
+            else [f"<h2>The best trial</h2><p>{html.escape(none_keeps(result))}</p>"]
         ),
         *_front(result, objective),
         *_charts(tuning, result),
         "<h2>Trials</h2>",
-        f'<p class="sub">{html.escape(_earlier(result))}</p>' if result.count("earlier") else "",
+        f'<p class="sub">{html.escape(earlier(result))}</p>' if result.count("earlier") else "",
         table([_row(trial, objective) for trial in _ranked(result.ended, objective)[:ROWS]] or [{"trial": "none yet"}]),
         f"<details><summary>All {len(result.ended)} trials that have ended</summary>",
         table([_row(trial, objective) for trial in result.ended] or [{"trial": "none yet"}]),
@@ -52,6 +52,8 @@ def lines_of(tuning: Tuning, result: Outcome) -> list[str]:
     """What a study has come to, in plain lines."""
     objective, winner = tuning.objective, result.winner
     if winner is None:
+        if result.count("finished"):
+            return [none_keeps(result)]
         cure = "; extend the space downwards" if result.count("diverged") else ""
         why = [f"trial {trial.number}: {trial.why}" for trial in result.ended if trial.why][:1]
         return [f"no trial has finished: {_states(result)}{cure}", *why]
@@ -66,17 +68,6 @@ def lines_of(tuning: Tuning, result: Outcome) -> list[str]:
         names = ", ".join(one.name for one in objective.all)
         lines.append(f"on the front of {names}: trials {best}, in {tuning.folder / 'front'}")
     return [*lines, f"best: {tuning.folder / 'best.toml'}"]
-
-
-def _how(study: Study, objective: Objective) -> str:
-    search, train = study.search, study.train
-    aims = [f"{o.name.replace('_', ' ')}, as {'low' if o.sign > 0 else 'high'}" for o in objective.all]
-    parts = [f"The validation {', and '.join(aims)} as"]
-    parts += [f"{described(search.sampler)} finds it; {train.steps} steps of {train.policy} examples"]
-    parts += [f", {search.runs} runs a trial, whose mean counts" if search.runs > 1 else ""]
-    parts += [f"; trials pruned by {search.pruner.use.rpartition(':')[2]}" if search.pruner else ""]
-    parts += [] if is_repeatable(search.sampler) else [UNSEEDED]
-    return f"{parts[0]} {''.join(parts[1:])}. The test examples were scored by the runs with fresh seeds only."
 
 
 def _tiles(result: Outcome, objective: Objective) -> list[tuple[str, str]]:
@@ -205,23 +196,15 @@ def _front(result: Outcome, objective: Objective) -> list[str]:
     ]
 
 
-def _earlier(result: Outcome) -> str:
-    folders = dict.fromkeys(trial.why.rpartition(", ")[0] for trial in result.trials if trial.state == "earlier")
-    return (
-        f"The sampler also saw {result.count('earlier')} trials of earlier studies ({', '.join(folders)}), which are "
-        "no part of the budget and cannot be the best."
-    )
-
-
 def _ranked(trials: Sequence[Trial], objective: Objective) -> list[Trial]:
     finished = [trial for trial in trials if trial.state == "finished"]
     return sorted(finished, key=lambda trial: objective.sign * trial.score)
 
 
 def _row(trial: Trial, objective: Objective) -> dict[str, str]:
-    ending = {"finished": f"finished{', ' * bool(trial.why)}{trial.why}", "infeasible": trial.why}.get(
-        trial.state, f"{trial.state} at step {trial.steps}"
-    )
+    ending = f"{trial.state} at step {trial.steps}"
+    if trial.state in ("finished", "infeasible"):
+        ending = f"breaks {', '.join(trial.broken)}" if trial.broken else trial.why or trial.state
     return {
         "trial": str(trial.number),
         objective.name.replace("_", " "): scored(trial.score) if trial.state == "finished" else "-",

@@ -48,7 +48,7 @@ def _error(message: str) -> PydanticCustomError:
     return PydanticCustomError("unknown", "{message}", {"message": message})
 
 
-FILLED = ("seed", "constraints_func")  # what the tuner gives to a sampler that takes it
+FILLED = ("seed",)  # what the tuner gives to a sampler that takes it
 BY_PLACE = Kinds("sampler", {}, base=Table, filled=FILLED, otherwise=str)
 AnySampler = Annotated[Any, BY_PLACE, BeforeValidator(_named)]
 

@@ -1,9 +1,10 @@
 """The tables of a study: what is searched, how, and for how long."""
 
+import math
 from typing import Annotated, Any, Literal
 
 import pydantic
-from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, Field, FiniteFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from optchain.lab.base.errors import InputError
 from optchain.lab.runs.config import Config, with_values
@@ -38,6 +39,24 @@ def _aims(value: Any) -> Any:
     return [{"name": x} if isinstance(x, str) else x for x in value] if isinstance(value, list) else value
 
 
+class Bound(Table):
+    """What a trial must keep to."""
+
+    at_least: FiniteFloat | None = None
+    at_most: FiniteFloat | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _is_one(self) -> "Bound":
+        if self.at_least is None and self.at_most is None:
+            raise ValueError("expected at_least, at_most or both")
+        return self
+
+    def excess(self, value: float) -> float:
+        """How far a value is off; 0 or less if it is within the bound."""
+        below = -math.inf if self.at_least is None else self.at_least - value
+        return max(below, -math.inf if self.at_most is None else value - self.at_most)
+
+
 class Search(Table):
     """How a study goes about it. The budget is a number of trials, seconds by the clock, or both."""
 
@@ -53,6 +72,9 @@ class Search(Table):
     seeds: PositiveInt = 1  # runs of a trial, whose mean counts
     folds: Annotated[int, Field(ge=2)] | None = None  # each trial runs once for each part that is held out
     fresh: NonNegativeInt = 5  # seeds with which the best trial is run anew, for the report
+    # What the best must keep to: by the loss or a metric, parameters, or steps_per_second.
+    constraints: dict[str, Bound] = {}
+    judge: Literal["last", "best"] = "last"  # the evaluation of a trial that counts
     enqueue: list[dict[str, Any]] = []  # points to be tried first, by dimension; what they leave out is drawn
     warm_start: list[Place] = []  # folders of earlier studies, whose trials the sampler sees; no part of the budget
     parallel: Literal["none", "processes", "vmap"] = "none"
@@ -90,6 +112,8 @@ class Search(Table):
         if self.sampler in ("grid", "population") and (self.warm_start or (self.enqueue and self.sampler == "grid")):
             key = "warm_start" if self.warm_start else "enqueue"
             raise ValueError(f"a {self.sampler} is not guided by other points; leave out search.{key}")
+        if self.constraints and self.sampler == "population":
+            raise ValueError("the members of a population train to their end; leave out search.constraints")
         if isinstance(self.objective, list):
             self._require_several()
         if self.trials is not None and len(self.enqueue) > self.trials:

@@ -36,6 +36,7 @@ class Trial:
     why: str  # it is infeasible, or where it comes from
     folder: Path  # with a folder for each of its runs
     schedule: dict[str, Any] | None  # of the member of a population: its values, by dimension
+    broken: list[str] = dataclasses.field(default_factory=list)  # constraints that it does not keep to
 
     @property
     def ended(self) -> bool:
@@ -64,6 +65,7 @@ class Trial:
             **{f"validation_{name}": value for name, value in self.scores.items()},
             "steps": self.steps,
             **{f"{name}_seconds": value for name, value in self.seconds.items()},
+            **({"broken": ", ".join(self.broken)} if self.broken else {}),
             "folder": str(self.folder),
             "why": self.why,
         }
@@ -111,6 +113,7 @@ def _trial(frozen: FrozenTrial, folder: Path, sign: float, space: Space) -> Tria
         seconds=told.get("seconds", {"compiling": 0.0, "training": 0.0}),
         why=told.get("why") or told.get(EARLIER) or ("enqueued" if ENQUEUED in told else ""),
         folder=folder_of(folder, frozen.number),
+        broken=[name for name, excess in frozen.constraints.items() if excess > 0],
         schedule=told.get("schedule"),
     )
 
@@ -131,8 +134,11 @@ def folder_of(folder: Path, number: int) -> Path:
 
 
 def best(trials: list[Trial], objective: Objective) -> Trial | None:
-    """The finished trial with the best score; of equals the one with the better other scores, and then the earliest."""
-    finished = [trial for trial in trials if trial.state == "finished"]
+    """The finished trial with the best score, of those that keep to all constraints.
+
+    Of equals it is the one with the better other scores, and then the earliest.
+    """
+    finished = [trial for trial in trials if trial.state == "finished" and not trial.broken]
     return min(finished, key=lambda trial: losses(trial, objective), default=None)
 
 
@@ -147,12 +153,13 @@ def front(trials: list[Trial], objective: Objective) -> list[Trial]:
     the best in the first objective first; none where there is one objective."""
     if not objective.others:
         return []
-    finished = {trial.number: losses(trial, objective) for trial in trials if trial.state == "finished"}
+    keeping = [trial for trial in trials if trial.state == "finished" and not trial.broken]
+    finished = {trial.number: losses(trial, objective) for trial in keeping}
 
     def beaten(mine: tuple[float, ...]) -> bool:
         return any(one != mine and all(a <= b for a, b in zip(one, mine, strict=True)) for one in finished.values())
 
-    kept = [trial for trial in trials if trial.number in finished and not beaten(finished[trial.number])]
+    kept = [trial for trial in keeping if not beaten(finished[trial.number])]
     return sorted(kept, key=lambda trial: finished[trial.number])
 
 

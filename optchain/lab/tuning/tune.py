@@ -25,6 +25,7 @@ from optchain.lab.tuning import one_by_one, space, storage
 from optchain.lab.tuning.beginning import require_readable
 from optchain.lab.tuning.best_file import write_best, write_front
 from optchain.lab.tuning.claims import Claims, seed_of
+from optchain.lab.tuning.constraints import require_known
 from optchain.lab.tuning.display import Standings
 from optchain.lab.tuning.lanes import require_side_by_side
 from optchain.lab.tuning.objective import Objective, objective
@@ -90,6 +91,7 @@ class Tuning:
             build(resolved, where)
         if search.sampler == "population":
             require_numbers(self.study, self.programs)
+        require_known(search, load_task(self.study))
         require_readable(self.study)
         storage.require_usable(search)
 
