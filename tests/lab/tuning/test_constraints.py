@@ -9,7 +9,8 @@ import small_studies
 
 from optchain.lab.commands.main import main
 from optchain.lab.runs.logs import evaluations, read
-from optchain.lab.tuning.report import lines_of, write
+from optchain.lab.tuning.best_so_far import best_so_far
+from optchain.lab.tuning.report import write
 from optchain.lab.tuning.tables import Search
 
 WIDTH = '"model.hidden" = { use = "choice", values = [[4], [8], [16]] }'
@@ -25,6 +26,8 @@ def test_the_best_keeps_to_the_constraints(tmp_path, parallel):
     assert found.winner.labels["model.hidden"] == "[8]"
     write(found)
     page = (found.folder / "report.html").read_text()
+    curve = best_so_far(found.trials(), found.study.search, 1)
+    assert set(curve.score) == {found.winner.score}  # the others count as the worst that keeps to them
     assert "constrained: parameters" in page and "breaks parameters" in page
 
 
@@ -87,4 +90,3 @@ def test_marks_say_which_trial_they_are(tmp_path):
     for trial in found.trials():
         titles = re.findall(rf"<title>trial {trial.number}, finished\nloss [0-9.]+\n[a-z._]+ = [^<]+</title>", page)
         assert len(titles) == 2 + (trial.number == found.winner.number)  # of the slice and the parallel coordinates
-    assert lines_of
