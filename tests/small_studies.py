@@ -5,6 +5,7 @@ from pathlib import Path
 
 from optchain.lab.runs import config
 from optchain.lab.tuning.programs import Programs
+from optchain.lab.tuning.report import write as write
 from optchain.lab.tuning.tables import Study
 from optchain.lab.tuning.tune import Tuning
 

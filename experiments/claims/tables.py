@@ -7,8 +7,9 @@ from pydantic import Field, PositiveInt
 
 from optchain.lab.runs.config import Config, with_values
 from optchain.lab.settings.table import Name, Table
+from optchain.lab.tuning.dimensions import AnyDimension
 from optchain.lab.tuning.sampler import lacks
-from optchain.lab.tuning.tables import AnyDimension, Search, Study
+from optchain.lab.tuning.tables import Search, Study
 
 Verdict = Literal["holds", "holds in part", "does not hold"]
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from optchain.lab.tuning.tables import Choice, Float, Int, Log
+from optchain.lab.tuning.dimensions import Choice
+from optchain.lab.tuning.numbers import Float, Int, Log
 
 
 def choice(values: Sequence[Any] | dict[str, Any]) -> Choice:

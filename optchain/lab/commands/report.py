@@ -14,12 +14,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, help="HTML file to write; the report of one study or comparison goes to its folder"
     )
+    parser.add_argument(
+        "--optuna", type=Path, metavar="FILE", help="SQLite file to write as well, with a study's trials for Optuna"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Write the report of whatever is in the folders."""
     if any((folder / "study.json").is_file() for folder in options.runs):
         return _of_study(options)
+    if options.optuna is not None:
+        raise InputError(f"--optuna writes the trials of a study; {options.runs[0]} holds none")
     if any((folder / "comparison.json").is_file() for folder in options.runs):
         return _of_comparison(options) if len(options.runs) == 1 else _of_comparisons(options)
     return _of_runs(options)
@@ -39,12 +44,15 @@ def _of_runs(options: argparse.Namespace) -> int:
 
 
 def _of_study(options: argparse.Namespace) -> int:
+    from optchain.lab.tuning.export import to_optuna
     from optchain.lab.tuning.report import lines_of, write
     from optchain.lab.tuning.tune import reopened
 
     if len(options.runs) > 1 or options.out is not None:
         raise InputError("the report of a study goes to its folder; expected that folder alone and no --out")
     tuning = reopened(options.runs[0])
+    if options.optuna is not None:
+        to_optuna(tuning, options.optuna)
     print("\n".join([*lines_of(tuning, write(tuning)), f"report: {tuning.folder / 'report.html'}"]))
     return 0
 

@@ -11,8 +11,9 @@ from optchain.lab.comparison.standings import Standing
 from optchain.lab.comparison.tables import Comparison
 from optchain.lab.reports.charts import COLORS, forest, logarithmic, svg
 from optchain.lab.tuning import space
-from optchain.lab.tuning.best_so_far import best_so_far, is_adaptive
-from optchain.lab.tuning.tables import Choice
+from optchain.lab.tuning.best_so_far import best_so_far
+from optchain.lab.tuning.dimensions import Choice
+from optchain.lab.tuning.samplers import is_adaptive
 
 WIDE = (11.2, 5.2)  # inches
 DASHES = ("-", "--", ":", "-.")
@@ -154,7 +155,7 @@ def _legend(axes: Axes) -> None:
 
 
 def _kind(comparison: Comparison, ranked: list[Standing]) -> str:
-    if is_adaptive(comparison.search):
+    if is_adaptive(comparison.search.sampler):
         return ", as observed"
     shaded = ", 95 % interval" if len(ranked) <= FEW else ""
     return f": expected{shaded}; diverged or pruned counts as the worst of all"

@@ -18,6 +18,7 @@ from optchain.lab.runs.facts import named
 from optchain.lab.runs.run import Run
 from optchain.lab.tuning import space
 from optchain.lab.tuning.outcome import mean
+from optchain.lab.tuning.samplers import name_of
 from optchain.lab.tuning.tune import Tuning
 
 LEVEL = 0.05  # of the corrected p by t, from which on two optimizers are not told apart
@@ -160,8 +161,9 @@ def _how(comparison: Comparison, ranked: list[Standing]) -> str:
     counts = sorted({len(standing.outcome.ended) for standing in ranked})
     trials = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     budget = f" and {search.seconds:g} s" if search.seconds else ""
+    sampler = name_of(search.sampler).replace("_", " ")
     return (
-        f"{len(ranked)} optimizers, each tuned by {trials} trials{budget} ({search.sampler.replace('_', ' ')}), with "
+        f"{len(ranked)} optimizers, each tuned by {trials} trials{budget} ({sampler}), with "
         f"the same seed for the n-th trial of all; the best of each run anew with {search.fresh} fresh seeds, the same "
         f"for all, and judged by these alone. Every run {train.steps} steps of {train.policy} examples. The best has "
         f"the best validation {_score(ranked)}; the test examples were scored by the fresh runs only."

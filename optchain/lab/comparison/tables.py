@@ -9,14 +9,25 @@ from optchain.lab.runs.config import Chain, Setup
 from optchain.lab.settings.load import explained
 from optchain.lab.settings.table import Name, Table
 from optchain.lab.tuning import space
-from optchain.lab.tuning.tables import AnyDimension, Sampler, Search, Study
+from optchain.lab.tuning.dimensions import AnyDimension
+from optchain.lab.tuning.samplers import AnySampler
+from optchain.lab.tuning.tables import Search, Study
 
 
 class Tuned(Search):
     """The search for every optimizer's values. One that does not look back spends an equal budget equally well."""
 
-    sampler: Sampler = "quasi_random"
+    sampler: AnySampler = "quasi_random"
     fresh: Annotated[int, Field(ge=2)] = 5  # seeds, the same for all: fewer than two have no interval
+
+    @pydantic.model_validator(mode="after")
+    def _is_decided(self) -> "Tuned":
+        if isinstance(self.objective, list):
+            raise ValueError("optimizers are compared by one objective; expected search.objective = 'NAME'")
+        if self.enqueue or self.warm_start:
+            key = "enqueue" if self.enqueue else "warm_start"
+            raise ValueError(f"every optimizer begins with the same knowledge; leave out search.{key}")
+        return self
 
 
 class Contender(Table):

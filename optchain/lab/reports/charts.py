@@ -1,5 +1,6 @@
 """The curves of runs, as SVG."""
 
+import html
 import io
 import math
 from collections.abc import Callable, Sequence
@@ -98,6 +99,18 @@ def svg(
         FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
         text = buffer.getvalue()
         return text[text.index("<svg") :]
+
+
+def hovered(text: str, titles: dict[str, str]) -> str:
+    """A chart whose marks say what they are where the mouse rests on them.
+
+    Args:
+        text: the chart.
+        titles: by the `gid` that each mark was drawn with.
+    """
+    for gid, title in titles.items():
+        text = text.replace(f'<g id="{gid}">', f"<g><title>{html.escape(title)}</title>")
+    return text
 
 
 def _draw(

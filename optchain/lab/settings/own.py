@@ -7,7 +7,6 @@ import enum
 import functools
 import inspect
 import types
-import typing
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ import typing_extensions
 from pydantic import BeforeValidator, Field, PlainSerializer, SerializationInfo, ValidationInfo
 
 from optchain.lab.base.errors import InputError
+from optchain.lab.settings.hints import hints_of, is_plain
 from optchain.lab.settings.places import Placed, find, is_place, raised_at, relative
 from optchain.lab.settings.table import Place, Table
 
@@ -134,7 +134,7 @@ def parameters_of(target: Any, given: int | tuple[str, ...] = ()) -> dict[str, i
     if hidden:
         parameters.pop(next(iter(parameters)))
     names = set(list(parameters)[:given]) if isinstance(given, int) else set(given)
-    hints = typing.get_type_hints(target if dataclass else _annotated(target), include_extras=True)
+    hints = hints_of(target if dataclass else _annotated(target))
     return {name: p.replace(annotation=hints.get(name, p.empty)) for name, p in parameters.items() if name not in names}
 
 
@@ -188,7 +188,27 @@ def typed(hint: Any, default: Any = inspect.Parameter.empty) -> Any:
         return _Dtype
     if dataclasses.is_dataclass(hint):
         return Annotated[Any, BeforeValidator(functools.partial(_nested, hint)), PlainSerializer(_dumped)]
-    return hint
+    if is_plain(hint):
+        return hint
+    return Annotated[Any, BeforeValidator(functools.partial(_object, hint)), PlainSerializer(_whole)]
+
+
+def _object(kind: type, value: Any, info: ValidationInfo) -> Any:
+    """The table of an object that is made of another place."""
+    if isinstance(value, Own | kind):
+        return value
+    value = {"use": value} if isinstance(value, str) else value
+    if not isinstance(value, dict) or not is_place(value.get("use")):
+        raise ValueError(f"got {value!r}; expected a table with use, the place of a {kind.__name__}")
+    try:
+        placed = find(value["use"], Path(info.context["folder"] if info.context else "."))
+        return table_of(placed, Table).model_validate(value | {"use": placed.use}, context=info.context)
+    except InputError as error:
+        raise ValueError(str(error)) from None
+
+
+def _whole(value: Any) -> Any:
+    return value.model_dump(exclude_none=True) if isinstance(value, Own) else value
 
 
 def _typed_by(default: Any) -> Any:

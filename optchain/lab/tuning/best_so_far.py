@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from optchain.lab.base.intervals import CONFIDENCE
+from optchain.lab.tuning.samplers import is_adaptive
 from optchain.lab.tuning.tables import Search
 from optchain.lab.tuning.trials import Trial
 
@@ -33,16 +34,17 @@ def best_so_far(trials: Sequence[Trial], search: Search, sign: float, worst: flo
         trials: the trials by number. One that could not be run is left out.
         search: how the trials were chosen.
         sign: -1 where higher is better.
-        worst: the score of what was pruned or diverged, which cost a trial too; the worst that finished if left out.
+        worst: the score of what was pruned, diverged or broke a constraint, which cost a trial too; if left out, the
+            worst of the others.
     """
     ended = [trial for trial in trials if trial.state in ("finished", "pruned", "diverged")]
-    finished = [sign * trial.score for trial in ended if trial.state == "finished"]
+    finished = [sign * trial.score for trial in ended if has_score(trial)]
     if not finished:
         return None
     least = max(finished) if worst is None else sign * worst
-    scores = np.array([sign * trial.score if trial.state == "finished" else least for trial in ended])
+    scores = np.array([sign * trial.score if has_score(trial) else least for trial in ended])
     seconds, counts = np.cumsum([sum(trial.seconds.values()) for trial in ended]), np.arange(1, len(ended) + 1)
-    if is_adaptive(search):
+    if is_adaptive(search.sampler):
         nothing = np.full(len(scores), np.nan)
         return BestSoFar(counts, seconds, sign * np.minimum.accumulate(scores), nothing, nothing)
     mean = expected_least(scores)
@@ -51,9 +53,9 @@ def best_so_far(trials: Sequence[Trial], search: Search, sign: float, worst: flo
     return BestSoFar(counts, counts * seconds[-1] / len(ended), sign * mean, sign * low, sign * high)
 
 
-def is_adaptive(search: Search) -> bool:
-    """Whether the trials depend on what became of earlier ones."""
-    return search.sampler in ("gp", "population", "tpe")
+def has_score(trial: Trial) -> bool:
+    """Whether a trial has a score, and keeps to the constraints."""
+    return trial.state == "finished" and not trial.broken
 
 
 def expected_least(values: np.ndarray) -> np.ndarray:

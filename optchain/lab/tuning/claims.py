@@ -1,9 +1,11 @@
 """Who runs which trial: the process that holds its lock, and nobody else."""
 
 import contextlib
+import functools
 import math
 import statistics
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,15 +13,21 @@ from typing import Any
 import numpy as np
 import optuna
 from filelock import FileLock, Timeout
+from optuna.pruners import WilcoxonPruner
 from optuna.trial import FrozenTrial, TrialState
 
 from optchain.lab.runs.config import Config
-from optchain.lab.training.evaluate import scores_of
+from optchain.lab.runs.logs import evaluations, read
+from optchain.lab.training.evaluate import evaluated, scores_of
 from optchain.lab.tuning import space
+from optchain.lab.tuning.beginning import EARLIER
 from optchain.lab.tuning.clock import Clock
+from optchain.lab.tuning.constraints import set_constraints
+from optchain.lab.tuning.numbers import Label
 from optchain.lab.tuning.objective import Objective
 from optchain.lab.tuning.optuna_private import begun
-from optchain.lab.tuning.tables import Label, Study
+from optchain.lab.tuning.sampler import STOPPED
+from optchain.lab.tuning.tables import Study
 from optchain.lab.tuning.trials import SURPLUS, folder_of
 
 PAUSE = 0.2  # seconds between two looks at the trials of others
@@ -36,6 +44,7 @@ class Claim:
         self.number, self.folder = trial.number, folder
         self.labels: dict[str, Label] = space.suggest(trial, study.space)
         self.results: list[Result] = []  # of its runs that have ended
+        self.parameters: int | None = None  # of its model, where they are constrained
         self.began = time.perf_counter()
 
     def configs(self) -> list[Config]:
@@ -63,12 +72,13 @@ class Claim:
         """Hear that a run has ended; whether that was the end of the trial."""
         self.results.append(result)
         if result["ending"] in ("diverged", "pruned"):
-            self._tell(math.inf if result["ending"] == "diverged" else None)
+            self._tell([math.inf] * len(self.objective.all) if result["ending"] == "diverged" else None)
             return True
         scores = [self.objective.of_scores(scores_of(result, "validation")) for result in self.results]
         if len(scores) == self.study.search.runs:
-            self._tell(statistics.mean(scores))
-        elif self._is_behind(len(scores), statistics.mean(scores)):
+            means = self._scores()
+            self._tell([objective.of_scores(means) for objective in self.objective.all])
+        elif self._is_behind(len(scores), scores[-1] if self._is_paired else statistics.mean(scores)):
             self._tell(None)
         else:
             return False
@@ -81,25 +91,47 @@ class Claim:
         self.trial.set_user_attr("seconds", {"compiling": time.perf_counter() - self.began, "training": 0.0})
         self.optuna_study.tell(self.trial, state=TrialState.FAIL)
 
+    @property
+    def _is_paired(self) -> bool:
+        """Whether the pruner compares runs one by one."""
+        return isinstance(self.optuna_study.pruner, WilcoxonPruner)
+
     def _is_behind(self, step: int, value: float) -> bool:
+        if self.objective.others:  # Optuna prunes by one objective only
+            return False
         known = self.optuna_study.get_trials(deepcopy=False)[self.number].intermediate_values
         if step not in known:  # a run that goes on from its checkpoint says some of it again
             self.trial.report(value, step)
-        return self.trial.should_prune()
+        with warnings.catch_warnings():  # Wilcoxon's test warns where few steps can be compared
+            warnings.filterwarnings("ignore", module="optuna")
+            warnings.filterwarnings("ignore", category=UserWarning, message=".*(best trial|intermediate value).*")
+            return self.trial.should_prune()
 
-    def _tell(self, value: float | None) -> None:
-        """End the trial, pruned if it has no value. What it cost is written first: a told trial is never touched."""
+    def _tell(self, values: list[float] | None) -> None:
+        """End the trial, pruned if it has no values. What it cost is written first: a told trial is never touched."""
         results = self.results
         self.trial.set_user_attr("steps", sum(result["step"] for result in results))
         seconds = {name: sum(result["seconds"][name] for result in results) for name in ("compiling", "training")}
         self.trial.set_user_attr("seconds", seconds)
-        if value is not None and math.isfinite(value):
-            scores = [scores_of(result, "validation") for result in results]
-            self.trial.set_user_attr(
-                "scores", {name: statistics.mean(values[name] for values in scores) for name in scores[0]}
-            )
-        state = TrialState.PRUNED if value is None else TrialState.COMPLETE
-        self.optuna_study.tell(self.trial, value, state)
+        if values is not None and all(map(math.isfinite, values)):
+            scores = self._scores()
+            self.trial.set_user_attr("scores", scores)
+            speed = sum(result["step"] for result in results) / max(seconds["training"], 1e-9)
+            measured = scores | {"parameters": self.parameters, "steps_per_second": speed}
+            set_constraints(self.trial, self.study.search, measured)
+        else:
+            set_constraints(self.trial, self.study.search, None, broken=values is not None)
+        state = TrialState.PRUNED if values is None else TrialState.COMPLETE
+        self.optuna_study.tell(self.trial, values, state)
+
+    def _scores(self) -> dict[str, float]:
+        """The means over its runs of the loss and the metrics, at the evaluation that counts."""
+        tables = [scores_of(result, "validation") for result in self.results]
+        if self.study.search.judge == "best":
+            logs = [evaluations(read(path)) for path in sorted(self.folder.glob("*/metrics.jsonl"))]
+            rows = [min(rows, key=self.objective.of_row) for rows in logs if rows]
+            tables = [{name: evaluated(row, name) for name in tables[0]} for row in rows]
+        return {name: statistics.mean(table[name] for table in tables) for name in tables[0]}
 
 
 class Claims:
@@ -177,12 +209,21 @@ class Claims:
         return len(space.grid(self.study.space)) if search.sampler == "grid" else search.trials
 
     def _is_in_budget(self, number: int) -> bool:
-        return self.budget is None or number < self.budget
+        return self.budget is None or number - self._earlier < self.budget
+
+    @functools.cached_property
+    def _earlier(self) -> int:
+        """How many trials of earlier studies the study has begun with."""
+        return sum(EARLIER in trial.user_attrs for trial in self.optuna_study.get_trials(deepcopy=False))
 
     def _is_spent(self) -> bool:
+        if STOPPED in self.optuna_study.user_attrs:
+            return True
         frozen_trials, limit = self.optuna_study.get_trials(deepcopy=False), self.study.search.seconds
+        if any(trial.state == TrialState.WAITING for trial in frozen_trials):
+            return limit is not None and self.clock.spent() >= limit
         if self.study.search.sampler == "grid":
-            return not any(trial.state == TrialState.WAITING for trial in frozen_trials)
+            return True
         if not self._is_in_budget(len(frozen_trials)):
             return True
         return limit is not None and self.clock.spent() >= limit

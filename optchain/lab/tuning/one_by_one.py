@@ -7,6 +7,7 @@ from optchain.lab.runs.writer import sole_writer
 from optchain.lab.training.progress import Quiet
 from optchain.lab.training.train import Trainer
 from optchain.lab.tuning.claims import Claim, run_folder
+from optchain.lab.tuning.constraints import parameters_of
 from optchain.lab.tuning.programs import Programs
 
 REST = 10.0  # seconds from one checkpoint of a trial to the next: most trials would take longer to save than to run
@@ -21,6 +22,8 @@ def perform(claim: Claim, programs: Programs, command: str) -> None:
     try:
         configs = claim.configs()
         built = [programs.of(resolved, claim.numbers()) for resolved in configs]
+        if "parameters" in claim.study.search.constraints:
+            claim.parameters = parameters_of(built[0][0])
     except InputError as error:
         return claim.infeasible(str(error))
     for resolved, (experiment, program) in zip(configs, built, strict=True):

@@ -25,7 +25,7 @@ from optchain.lab.training.scoring import models
 from optchain.lab.tuning.claims import Claim, Claims, run_folder
 from optchain.lab.tuning.lanes import Lane, Lanes
 from optchain.lab.tuning.programs import Programs
-from optchain.lab.tuning.tables import AnyDimension, Log, Study
+from optchain.lab.tuning.tables import Study
 from optchain.lab.tuning.trials import folder_of, trials
 
 History = list[dict[str, Any]]  # of a member: from which step on it had which numbers, and whose model it took over
@@ -66,7 +66,7 @@ class Population:
     def _begin(self, claims: list[Claim], locks: contextlib.ExitStack) -> None:
         """Put the members in their lanes, those too that had ended when the study was stopped."""
         mine = {claim.number: claim for claim in claims}
-        members = trials(self.claims.optuna_study, self.claims.folder, self.claims.objective)
+        members = trials(self.claims.optuna_study, self.claims.folder, self.claims.objective, self.study.space)
         configs = [self._config(trial.number, mine) for trial in members]
         _, program = self.programs.of(configs[0], claims[0].numbers())
         self.lanes = Lanes(program, configs[0], len(members))
@@ -128,8 +128,7 @@ class Population:
     def _explored(self, draw: np.random.Generator, name: str, number: float) -> float:
         dimension = self.study.space[name]
         anew, factor = draw.random() < self.table.resample, draw.choice(self.table.factors)
-        value = drawn(dimension, draw.random()) if anew else number * factor
-        return float(np.clip(value, dimension.low, dimension.high))
+        return float(dimension.quantile(draw.random()) if anew else dimension.nearest(number * factor))
 
     def _set_numbers(self) -> None:
         for i, history in enumerate(self.histories):
@@ -177,13 +176,6 @@ def require_numbers(study: Study, programs: Programs) -> None:
     _, program = programs.of(study.config({}), keys)
     if fixed := set(keys) - set(program.varied):
         raise InputError(f"space.{min(fixed)!r} decides what is compiled; a population changes numbers only")
-
-
-def drawn(dimension: AnyDimension, at: float) -> float:
-    """The number at a place between 0 and 1 of a range."""
-    if isinstance(dimension, Log):
-        return math.exp(math.log(dimension.low) + at * math.log(dimension.high / dimension.low))
-    return dimension.low + at * (dimension.high - dimension.low)
 
 
 def scheduled(study: Study, history: History, source: str) -> dict[str, Any]:

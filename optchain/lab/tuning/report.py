@@ -3,21 +3,22 @@
 import html
 from collections.abc import Sequence
 
-import tomli_w
-
 from optchain.core.describe import in_columns
 from optchain.lab.base.intervals import scored
-from optchain.lab.reports.page import card, notes, table, tiles, write_page
+from optchain.lab.reports.page import notes, table, tiles, write_page
 from optchain.lab.runs.facts import named
-from optchain.lab.runs.run import Run
 from optchain.lab.tuning import study_charts as charts
-from optchain.lab.tuning.best_so_far import best_so_far, is_adaptive
+from optchain.lab.tuning.best_so_far import best_so_far
+from optchain.lab.tuning.front import front_charts
 from optchain.lab.tuning.importance import importances
 from optchain.lab.tuning.objective import Objective
 from optchain.lab.tuning.outcome import Outcome, mean, outcome
-from optchain.lab.tuning.tables import Search, Study
-from optchain.lab.tuning.trials import Trial
+from optchain.lab.tuning.reproduction import reproduction
+from optchain.lab.tuning.samplers import is_adaptive
+from optchain.lab.tuning.tables import Search
+from optchain.lab.tuning.trials import Trial, front
 from optchain.lab.tuning.tune import Tuning
+from optchain.lab.tuning.wording import earlier, how, none_keeps
 
 ROWS = 20  # of the table of the best
 SPLITS = ("test", "validation")
@@ -27,20 +28,22 @@ def write(tuning: Tuning) -> Outcome:
     """Write `report.html` in the folder of a study; what it shows."""
     result, objective, study = outcome(tuning), tuning.objective, tuning.study
     body = [
-        f'<p class="sub">{html.escape(_how(study, objective))}</p>',
+        f'<p class="sub">{html.escape(how(study, objective))}</p>',
         tiles(_tiles(result, objective)),
         *(
             _winner(result, objective)
             if result.winner
-            else ["<h2>The best trial</h2><p>No trial has finished yet.</p>"]
+            else [f"<h2>The best trial</h2><p>{html.escape(none_keeps(result))}</p>"]
         ),
+        *_front(result, objective),
         *_charts(tuning, result),
         "<h2>Trials</h2>",
+        f'<p class="sub">{html.escape(earlier(result))}</p>' if result.count("earlier") else "",
         table([_row(trial, objective) for trial in _ranked(result.ended, objective)[:ROWS]] or [{"trial": "none yet"}]),
         f"<details><summary>All {len(result.ended)} trials that have ended</summary>",
         table([_row(trial, objective) for trial in result.ended] or [{"trial": "none yet"}]),
         "</details>",
-        *_reproduction(tuning, result),
+        *reproduction(tuning, result),
     ]
     write_page(tuning.folder / "report.html", f"{named(study.task)}: a search over {len(study.space)} dimensions", body)
     return result
@@ -50,6 +53,8 @@ def lines_of(tuning: Tuning, result: Outcome) -> list[str]:
     """What a study has come to, in plain lines."""
     objective, winner = tuning.objective, result.winner
     if winner is None:
+        if result.count("finished"):
+            return [none_keeps(result)]
         cure = "; extend the space downwards" if result.count("diverged") else ""
         why = [f"trial {trial.number}: {trial.why}" for trial in result.ended if trial.why][:1]
         return [f"no trial has finished: {_states(result)}{cure}", *why]
@@ -59,24 +64,11 @@ def lines_of(tuning: Tuning, result: Outcome) -> list[str]:
     lines += in_columns([[row["score"], row[name]] for row in _verdict(result, objective)])
     lines += [_doubt(result)] if _doubt(result) else []
     lines += [f"{edge}; extend the space and search again" for edge in result.edges]
+    if objective.others:
+        best = ", ".join(str(trial.number) for trial in front(result.trials, objective))
+        names = ", ".join(one.name for one in objective.all)
+        lines.append(f"on the front of {names}: trials {best}, in {tuning.folder / 'front'}")
     return [*lines, f"best: {tuning.folder / 'best.toml'}"]
-
-
-def _how(study: Study, objective: Objective) -> str:
-    search, train = study.search, study.train
-    method = {
-        "gp": "a Gaussian process",
-        "grid": "a grid",
-        "population": "a population",
-        "quasi_random": "quasi-random points",
-        "random": "random points",
-        "tpe": "a tree-structured Parzen estimator",
-    }[search.sampler]
-    parts = [f"The validation {objective.name.replace('_', ' ')}, as {'low' if objective.sign > 0 else 'high'} as"]
-    parts += [f"{method} finds it; {train.steps} steps of {train.policy} examples"]
-    parts += [f", {search.runs} runs a trial, whose mean counts" if search.runs > 1 else ""]
-    parts += [f"; trials pruned by {search.pruner.use}" if search.pruner else ""]
-    return f"{parts[0]} {''.join(parts[1:])}. The test examples were scored by the runs with fresh seeds only."
 
 
 def _tiles(result: Outcome, objective: Objective) -> list[tuple[str, str]]:
@@ -95,7 +87,7 @@ def _tiles(result: Outcome, objective: Objective) -> list[tuple[str, str]]:
 
 
 def _states(result: Outcome) -> str:
-    states = ("finished", "pruned", "diverged", "infeasible", "running")
+    states = ("finished", "pruned", "diverged", "infeasible", "running", "earlier")
     return ", ".join(f"{result.count(state)} {state}" for state in states if result.count(state)) or "none has begun"
 
 
@@ -183,12 +175,26 @@ def _charts(tuning: Tuning, result: Outcome) -> list[str]:
 
 
 def _said(search: Search) -> str:
-    if is_adaptive(search):
+    if is_adaptive(search.sampler):
         return "As observed: later trials were chosen by what earlier ones had found, so that their order matters."
     return (
         "The expected best of so many of the trials, drawn without replacement, with a 95 % bootstrap interval; a "
         "pruned or diverged trial counts as the worst that finished. Which trial came first was an accident."
     )
+
+
+def _front(result: Outcome, objective: Objective) -> list[str]:
+    """Where there are several objectives: the trials than which no other is better in all."""
+    best = front(result.trials, objective)
+    if not best:
+        return []
+    return [
+        f"<h2>The front: {len(best)} trials</h2>",
+        f'<div class="charts">{"".join(map(_chart, front_charts(result.trials, objective)))}</div>',
+        '<p class="sub">Orange: no other trial is better in one objective and at least as good in all others. The '
+        "best trial above is the best in the first objective; the folder front has the configurations of all.</p>",
+        table([_row(trial, objective) for trial in best]),
+    ]
 
 
 def _ranked(trials: Sequence[Trial], objective: Objective) -> list[Trial]:
@@ -197,7 +203,9 @@ def _ranked(trials: Sequence[Trial], objective: Objective) -> list[Trial]:
 
 
 def _row(trial: Trial, objective: Objective) -> dict[str, str]:
-    ending = {"finished": "finished", "infeasible": trial.why}.get(trial.state, f"{trial.state} at step {trial.steps}")
+    ending = f"{trial.state} at step {trial.steps}"
+    if trial.state in ("finished", "infeasible"):
+        ending = f"breaks {', '.join(trial.broken)}" if trial.broken else trial.why or trial.state
     return {
         "trial": str(trial.number),
         objective.name.replace("_", " "): scored(trial.score) if trial.state == "finished" else "-",
@@ -207,30 +215,6 @@ def _row(trial: Trial, objective: Objective) -> dict[str, str]:
         "seconds": f"{sum(trial.seconds.values()):.2f}",
         "ending": ending,
     }
-
-
-def _reproduction(tuning: Tuning, result: Outcome) -> list[str]:
-    run, study = Run(tuning.folder), tuning.study
-    commands = [f"{tuning.command} --out {tuning.folder}", f"optchain report {tuning.folder}"]
-    if result.winner is not None:
-        configs = sorted(result.winner.folder.glob("*/config.json"))
-        commands += [f"optchain train {path}" for path in (tuning.folder / "best.toml", *configs[:1])]
-    tables = {
-        "search": study.search.model_dump(
-            exclude_none=True, exclude=None if study.search.sampler == "population" else {"population"}
-        ),
-        "space": {name: dimension.model_dump(exclude_defaults=True) for name, dimension in study.space.items()},
-    }
-    return [
-        "<h2>How to repeat it</h2>",
-        "<h3>The study, this page, the best configuration, and a run of the best trial; any other has its config.json "
-        "in the folder trials</h3>",
-        card("\n".join(commands)),
-        "<h3>Versions and machine</h3>",
-        card(run.surroundings),
-        "<h3>What was searched</h3>",
-        card(tomli_w.dumps(tables)),
-    ]
 
 
 def _chart(svg: str) -> str:

@@ -10,29 +10,65 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.samplers import (
+    BaseSampler,
+    CmaEsSampler,
+    GPSampler,
+    NSGAIISampler,
+    QMCSampler,
+    RandomSampler,
+    TPESampler,
+)
 from optuna.trial import FrozenTrial, TrialState
 
+from optchain.lab.base.errors import InputError
+from optchain.lab.settings.own import Own
 from optchain.lab.tuning import tables
 from optchain.lab.tuning.optuna_private import OtherTrials
+from optchain.lab.tuning.samplers import is_repeatable, takes
+
+NEEDS = {"gp": "torch", "cma_es": "cmaes"}
 
 
-def lacks(sampler: str) -> str | None:
+def lacks(sampler: Any) -> str | None:
     """What has to be installed before a sampler can be used, or None."""
-    return "torch" if sampler == "gp" and importlib.util.find_spec("torch") is None else None
+    package = NEEDS.get(sampler) if isinstance(sampler, str) else None
+    return package if package and importlib.util.find_spec(package) is None else None
+
+
+def require_buildable(search: tables.Search) -> None:
+    """A sampler by place can be built, with all that it needs.
+
+    Raises:
+        InputError: naming what it raised, or what to install.
+    """
+    if isinstance(search.sampler, Own):
+        try:
+            built = Seeded(search).fresh(0)
+        except ImportError as error:
+            raise InputError(f"search.sampler: {search.sampler.use}: {error}") from None
+        except InputError as error:
+            raise InputError(f"search.sampler: {error}") from None
+        if not isinstance(built, BaseSampler):
+            found = f"{search.sampler.use} gave {built!r}"
+            raise InputError(f"search.sampler: {found}; expected an optuna.samplers.BaseSampler")
 
 
 class Seeded(BaseSampler):
     """A sampler whose random numbers depend on the study's seed and the trial's number only.
 
     Optuna's own go through one stream, which a study that is stopped and resumed would begin anew: it would propose the
-    points of its first trials again.
+    points of its first trials again. A sampler by place that takes a seed is built for each trial; any other once, and
+    a study that is resumed begins it again.
     """
 
     def __init__(self, search: tables.Search) -> None:
         self.search = search
         # As many as trials may run at once: one stream must serve all dimensions of a trial.
-        self._inner = functools.lru_cache(maxsize=64)(self._fresh)
+        self._inner = functools.lru_cache(maxsize=64)(self.fresh)
+        if not is_repeatable(search.sampler):
+            once = functools.cache(lambda: self.fresh(0))
+            self._inner = lambda number: once()
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return self._inner(trial.number).infer_relative_search_space(study, trial)
@@ -48,18 +84,27 @@ class Seeded(BaseSampler):
         return self._inner(trial.number).sample_independent(study, trial, name, dimension)
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        self._inner(trial.number).before_trial(study, trial)
+        self._inner(trial.number).before_trial(Stoppable(study), trial)
 
     def after_trial(
         self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        self._inner(trial.number).after_trial(study, trial, state, values)
+        self._inner(trial.number).after_trial(Stoppable(study), trial, state, values)
 
-    def _fresh(self, number: int) -> BaseSampler:
+    def fresh(self, number: int) -> BaseSampler:
+        """The sampler for the trial of a number."""
         seed = int(np.random.SeedSequence([self.search.seed, number]).generate_state(1)[0])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             match self.search.sampler:
+                case Own() as own:
+                    if own.placed.target is QMCSampler:  # one sequence for all trials
+                        seed = self.search.seed
+                    return own.build(**{"seed": seed} if takes(own, "seed") else {})
+                case "cma_es":
+                    return CmaEsSampler(seed=seed, warn_independent_sampling=False)
+                case "nsga2":
+                    return NSGAIISampler(seed=seed)
                 case "tpe":
                     return TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
                 case "gp":
@@ -75,6 +120,26 @@ class Seeded(BaseSampler):
                     )
                 case _:
                     return RandomSampler(seed=seed)
+
+
+STOPPED = "stopped"  # the study's attribute that says that its sampler has no more points
+
+
+class Stoppable:
+    """A study as a sampler is to see it that stops the study when it has no more points.
+
+    `Study.stop` works within `Study.optimize` only.
+    """
+
+    def __init__(self, study: optuna.Study) -> None:
+        self._study = study
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._study, name)
+
+    def stop(self) -> None:
+        """Begin no further trials."""
+        self._study.set_user_attr(STOPPED, True)
 
 
 def pruned_as_finished(study: optuna.Study, search_space: Any) -> OtherTrials:

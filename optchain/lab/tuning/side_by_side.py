@@ -11,9 +11,10 @@ from optchain.lab.runs.config import Config
 from optchain.lab.runs.writer import sole_writer
 from optchain.lab.training.program import Program
 from optchain.lab.tuning.claims import Claim, Claims, run_folder
+from optchain.lab.tuning.constraints import parameters_of
 from optchain.lab.tuning.lanes import MOST, Lane, Lanes, fitting, require_side_by_side
 from optchain.lab.tuning.programs import Programs
-from optchain.lab.tuning.tables import Median
+from optchain.lab.tuning.pruners import Median
 
 
 class SideBySide:
@@ -72,7 +73,10 @@ class SideBySide:
         """Give each of a trial's runs a lane; those that have ended already only count."""
         try:
             configs = claim.configs()
-            programs = [self.programs.of(resolved, claim.numbers())[1] for resolved in configs]
+            built = [self.programs.of(resolved, claim.numbers()) for resolved in configs]
+            programs = [program for _, program in built]
+            if "parameters" in claim.study.search.constraints:
+                claim.parameters = parameters_of(built[0][0])
             for resolved in configs:
                 require_side_by_side(resolved)
         except InputError as error:

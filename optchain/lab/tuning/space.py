@@ -1,35 +1,60 @@
 """The search space: which dimensions a trial has, their values, and the points of a grid."""
 
 import itertools
-import math
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from optchain.lab.tuning.tables import AnyDimension, Choice, Int, Label
+from optchain.lab.tuning.dimensions import AnyDimension, Choice
+from optchain.lab.tuning.numbers import Float, Int, Label, Log
 
 Space = dict[str, AnyDimension]
 
 
 def suggest(trial: optuna.Trial, space: Space) -> dict[str, Label]:
     """The labels of a trial's dimensions, those that hold under its earlier ones."""
-    labels: dict[str, Label] = {}
+    found: dict[str, Label] = {}
     for name, dimension in space.items():
-        if holds(dimension, labels):
-            labels[name] = _suggested(trial, name, dimension)
-    return labels
+        if holds(dimension, found):
+            found |= labels({name: _suggested(trial, name, distribution(dimension))}, space)
+    return found
 
 
-def _suggested(trial: optuna.Trial, name: str, dimension: AnyDimension) -> Label:
+def _suggested(trial: optuna.Trial, name: str, among: BaseDistribution) -> Label:
+    match among:
+        case CategoricalDistribution():
+            return trial.suggest_categorical(name, among.choices)
+        case IntDistribution():
+            return trial.suggest_int(name, among.low, among.high, step=among.step, log=among.log)
+        case FloatDistribution():
+            return trial.suggest_float(name, among.low, among.high, step=among.step, log=among.log)
+    raise TypeError(f"got {among!r}")
+
+
+def distribution(dimension: AnyDimension) -> BaseDistribution:
+    """What Optuna draws from for a dimension, see `labels`."""
+    if isinstance(dimension, Choice):
+        return CategoricalDistribution(list(dimension.labels))
+    low, high = dimension.stored_ends
     match dimension:
-        case Choice():
-            return trial.suggest_categorical(name, list(dimension.labels))
         case Int():
-            return trial.suggest_int(name, dimension.low, dimension.high, log=dimension.logarithmic)
-        case _:
-            return trial.suggest_float(name, dimension.low, dimension.high, log=dimension.logarithmic)
+            return IntDistribution(low, high, log=dimension.logarithmic, step=dimension.step or 1)
+        case Float():
+            return FloatDistribution(low, high, step=dimension.step)
+        case _:  # a normal distribution is stored as its quantiles, which are equally likely
+            return FloatDistribution(low, high, log=isinstance(dimension, Log))
+
+
+def labels(stored: dict[str, Any], space: Space) -> dict[str, Label]:
+    """The labels that Optuna's numbers stand for."""
+    return {name: x if isinstance(space[name], Choice) else space[name].value(x) for name, x in stored.items()}
+
+
+def stored(labels: dict[str, Label], space: Space) -> dict[str, Any]:
+    """The numbers by which Optuna stores labels."""
+    return {name: x if isinstance(space[name], Choice) else space[name].stored(x) for name, x in labels.items()}
 
 
 def holds(dimension: AnyDimension, labels: dict[str, Label]) -> bool:
@@ -64,10 +89,7 @@ def along(dimension: AnyDimension) -> list[Label]:
     """A grid's values of one dimension."""
     if isinstance(dimension, Choice):
         return list(dimension.labels)
-    values = (np.geomspace if dimension.logarithmic else np.linspace)(dimension.low, dimension.high, dimension.points)
-    if isinstance(dimension, Int):
-        return sorted({int(round(x)) for x in values})
-    return [float(x) for x in values]
+    return dimension.along()
 
 
 def samples(space: Space) -> Iterator[dict[str, Label]]:
@@ -78,7 +100,7 @@ def samples(space: Space) -> Iterator[dict[str, Label]]:
         for other, wanted in dimension.when.items():
             label = wanted[0] if isinstance(wanted, list) else wanted
             under |= reached[other][0] | {other: label}
-        ends = list(dimension.labels) if isinstance(dimension, Choice) else [dimension.low, dimension.high]
+        ends = list(dimension.labels) if isinstance(dimension, Choice) else list(dimension.ends)
         reached[name] = [under | {name: end} for end in ends]
     yield from itertools.chain(*reached.values())
 
@@ -92,9 +114,9 @@ def edge(dimension: AnyDimension, label: Label) -> str | None:
         low, high, label = min(numbers), max(numbers), dimension.labels[label]
         at = 0.0 if label == low else 1.0 if label == high else 0.5
     else:
-        low, high = dimension.low, dimension.high
-        scale = math.log if dimension.logarithmic else float
-        at = (scale(label) - scale(low)) / (scale(high) - scale(low))
+        (low, high), at = dimension.ends, dimension.place(label)
+        if not dimension.limits[at > 0.5]:
+            return None
     if 0.05 < at < 0.95:
         return None
     return f"{label:g} is at the {'lower' if at <= 0.05 else 'upper'} end of what was searched, {low:g} to {high:g}"

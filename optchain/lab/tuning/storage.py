@@ -14,8 +14,9 @@ from optuna.storages.journal import JournalFileBackend
 
 from optchain.lab.base.errors import InputError
 from optchain.lab.runs.run import Run
-from optchain.lab.tuning import space, tables
-from optchain.lab.tuning.sampler import Seeded, lacks
+from optchain.lab.settings.own import Own
+from optchain.lab.tuning import beginning, pruners, space, tables
+from optchain.lab.tuning.sampler import Seeded, lacks, require_buildable
 
 NAME, JOURNAL = "study", "study.journal"
 # The packages of drivers that are not named like their modules.
@@ -45,6 +46,8 @@ def require_usable(search: tables.Search) -> None:
         InputError: naming what to install, or why the database cannot be reached.
     """
     _require_sampler(search)
+    if isinstance(search.pruner, Own):
+        _own_pruner(search.pruner)
     if search.storage is None:
         return
     import sqlalchemy  # Optuna's own, needed for databases only
@@ -75,7 +78,7 @@ def opened(study: tables.Study, folder: Path) -> optuna.Study:
             sampler=Seeded(search),
             pruner=pruner(study),
             study_name=name,
-            direction="minimize",
+            directions=["minimize"] * len(search.aims),
             load_if_exists=True,
         )
     except json.JSONDecodeError as error:
@@ -84,16 +87,19 @@ def opened(study: tables.Study, folder: Path) -> optuna.Study:
         if search.storage is None:
             raise
         raise _unreachable(search, error) from error
-    if search.sampler == "grid":
-        with FileLock(folder / "study.lock"):
+    with FileLock(folder / "study.lock"):
+        beginning.begin(optuna_study, study, opened)
+        if search.sampler == "grid":
             for point in space.grid(study.space)[len(optuna_study.get_trials(deepcopy=False)) :]:
-                optuna_study.enqueue_trial(point)
+                optuna_study.enqueue_trial(space.stored(point, study.space))
     return optuna_study
 
 
 def _require_sampler(search: tables.Search) -> None:
     if library := lacks(search.sampler):
-        raise InputError(f"search.sampler = 'gp' needs {library}: pip install 'optchain[gp]', or use 'tpe'")
+        install = "'optchain[gp]'" if search.sampler == "gp" else library
+        raise InputError(f"search.sampler = {search.sampler!r} needs {library}: pip install {install}, or use 'tpe'")
+    require_buildable(search)
 
 
 def _unreachable(search: tables.Search, error: Exception) -> InputError:
@@ -107,14 +113,28 @@ def pruner(study: tables.Study) -> BasePruner:
     match table:
         case None:
             return NopPruner()
-        case tables.Median():
+        case Own():
+            return _own_pruner(table)
+        case pruners.Median():
             return MedianPruner(n_startup_trials=table.trials, n_warmup_steps=table.steps)
     rung = table.steps or train.evaluate_every
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        if isinstance(table, tables.Halving):
+        if isinstance(table, pruners.Halving):
             return SuccessiveHalvingPruner(min_resource=rung, reduction_factor=table.factor)
         return HyperbandPruner(min_resource=rung, max_resource=train.steps, reduction_factor=table.factor)
+
+
+def _own_pruner(table: Own) -> BasePruner:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        try:
+            built = table.build()
+        except InputError as error:
+            raise InputError(f"search.pruner: {error}") from None
+    if not isinstance(built, BasePruner):
+        raise InputError(f"search.pruner: {table.use} gave {built!r}; expected an optuna.pruners.BasePruner")
+    return built
 
 
 def _name(folder: Path) -> str:

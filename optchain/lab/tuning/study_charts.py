@@ -9,12 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from optchain.lab.reports.charts import COLORS, POINTS, logarithmic, svg
+from optchain.lab.reports.charts import COLORS, POINTS, hovered, logarithmic, svg
 from optchain.lab.training.progress import shown
 from optchain.lab.tuning.best_so_far import BestSoFar
+from optchain.lab.tuning.dimensions import AnyDimension, Choice
+from optchain.lab.tuning.front import titled
+from optchain.lab.tuning.numbers import Int, Label
 from optchain.lab.tuning.objective import Objective
 from optchain.lab.tuning.space import Space
-from optchain.lab.tuning.tables import AnyDimension, Choice, Int, Label
 from optchain.lab.tuning.trials import Trial
 
 BLUE, ORANGE, _, _, RED, GRAY = COLORS
@@ -54,15 +56,17 @@ def slice_chart(name: str, dimension: AnyDimension, trials: Sequence[Trial], bes
         keep = [(x, y) for x, y in pruned if not math.isnan(y)]
         clipped = [min(max(y, low), high) for _, y in keep]
         axes.plot([x for x, _ in keep], clipped, "o", color=GRAY, alpha=0.28, markersize=4, clip_on=False)
-        inside = [min(max(trial.score, low), high) for trial in finished]
-        x = [places(trial.labels[name]) for trial in finished]
-        axes.plot(x, inside, "o", color=BLUE, markerfacecolor="white", markersize=5, clip_on=False)
+        for trial in finished:
+            x, y = places(last_label(trial, name)), min(max(trial.score, low), high)
+            axes.plot([x], [y], "o", color=BLUE, markerfacecolor="white", markersize=5, clip_on=False, gid=_gid(trial))
         lost = [places(trial.labels[name]) for trial in mine if trial.state == "diverged"]
         axes.plot(lost, [edge] * len(lost), "v" if objective.sign < 0 else "^", color=RED, markersize=6, clip_on=False)
         if name in best.labels:
-            axes.plot([places(best.labels[name])], [best.score], "o", color=ORANGE, markersize=8, zorder=5)
+            x = places(last_label(best, name))
+            axes.plot([x], [best.score], "o", color=ORANGE, markersize=8, zorder=5, gid=_gid(best, "-best"))
 
-    return svg(name, _short(name), draw, (3.6, 2.5), f"validation {_words(objective)}")
+    text = svg(name, _short(name), draw, (3.6, 2.5), f"validation {_words(objective)}")
+    return hovered(text, {_gid(trial): titled(trial, objective) for trial in trials} | _title_of(best, objective))
 
 
 def parallel_chart(space: Space, all_trials: Sequence[Trial], objective: Objective) -> str:
@@ -74,13 +78,13 @@ def parallel_chart(space: Space, all_trials: Sequence[Trial], objective: Objecti
         norm, colors = Normalize(low, high), matplotlib.colormaps["viridis" if objective.sign < 0 else "viridis_r"]
         for trial in trials:
             heights = [
-                _height(dimension, trial.labels[name]) if name in trial.labels else math.nan
+                _height(dimension, last_label(trial, name)) if name in trial.labels else math.nan
                 for name, dimension in space.items()
             ] + [norm(min(max(trial.score, low), high))]
             last = trial is trials[-1]
             color = ORANGE if last else colors(norm(trial.score))
             axes.plot(heights, color=color, alpha=1.0 if last else 0.55, linewidth=2.4 if last else 1.1,
-                      marker="o", markersize=5 if last else 2.5)  # fmt: skip
+                      marker="o", markersize=5 if last else 2.5, gid=_gid(trial))  # fmt: skip
         ends = [_ends(dimension) for dimension in space.values()] + [(shown(low), shown(high))]
         for i, (bottom, top) in enumerate(ends):
             axes.axvline(i, color="#9aa5b1", linewidth=0.8, zorder=0)
@@ -93,7 +97,8 @@ def parallel_chart(space: Space, all_trials: Sequence[Trial], objective: Objecti
         axes.grid(False)
         axes.spines["left"].set_visible(False)
 
-    return svg("finished trials by their values and their score", "", draw, WIDE)
+    text = svg("finished trials by their values and their score", "", draw, WIDE)
+    return hovered(text, {_gid(trial): titled(trial, objective) for trial in trials})
 
 
 def importance_chart(shares: dict[str, float]) -> str:
@@ -148,6 +153,20 @@ def learning_curve(trial: Trial, objective: Objective) -> tuple[list[int], list[
     return [at[0]["step"] for at in rows], mean
 
 
+def last_label(trial: Trial, name: str) -> Label:
+    """What a trial had of a dimension in the end: a member of a population has changed it."""
+    schedule = (trial.schedule or {}).get(name, trial.labels[name])
+    return schedule["values"][-1] if isinstance(schedule, dict) else schedule
+
+
+def _gid(trial: Trial, what: str = "") -> str:
+    return f"trial{trial.number}{what}"
+
+
+def _title_of(best: Trial, objective: Objective) -> dict[str, str]:
+    return {_gid(best, "-best"): titled(best, objective)}
+
+
 def _last(trial: Trial, objective: Objective) -> float:
     scores = learning_curve(trial, objective)[1]
     return scores[-1] if scores else math.nan
@@ -160,11 +179,12 @@ def _places(axes: Axes, dimension: AnyDimension) -> Callable[[Label], float]:
         axes.set_xticks(range(len(order)), [shown(label) for label in order])
         axes.set_xlim(-0.5, len(order) - 0.5)
         return order.__getitem__
-    for end in (dimension.low, dimension.high):
+    low, high = dimension.ends
+    for end in (low, high):
         axes.axvline(end, color=GRAY, linewidth=0.8, linestyle=":")
     if dimension.logarithmic:
         axes.set_xscale("log")
-        if dimension.high / dimension.low < 100:  # too few powers of ten to label only those
+        if high / low < 100:  # too few powers of ten to label only those
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())
@@ -178,15 +198,15 @@ def _height(dimension: AnyDimension, label: Label) -> float:
     if isinstance(dimension, Choice):
         labels = list(dimension.labels)
         return labels.index(label) / (len(labels) - 1) if len(labels) > 1 else 0.5
-    scale = math.log if dimension.logarithmic else float
-    return (scale(label) - scale(dimension.low)) / (scale(dimension.high) - scale(dimension.low))
+    return dimension.place(label)
 
 
 def _ends(dimension: AnyDimension) -> tuple[str, str]:
     if isinstance(dimension, Choice):
         labels = list(dimension.labels)
         return shown(labels[0]), shown(labels[-1]) if len(labels) > 1 else ""
-    return shown(dimension.low), shown(dimension.high)
+    low, high = dimension.ends
+    return shown(low), shown(high)
 
 
 def _frame(scores: Sequence[float], objective: Objective) -> tuple[float, float]:

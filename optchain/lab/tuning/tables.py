@@ -1,140 +1,22 @@
 """The tables of a study: what is searched, how, and for how long."""
 
-import itertools
+import math
 from typing import Annotated, Any, Literal
 
 import pydantic
-from pydantic import Field, FiniteFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, Field, FiniteFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from optchain.lab.base.errors import InputError
-from optchain.lab.runs.config import PLACED, Config, short, with_values
-from optchain.lab.settings.kinds import Kinds
+from optchain.lab.runs.config import Config, with_values
 from optchain.lab.settings.load import explained
-from optchain.lab.settings.table import Table
-
-Label = str | int | float | bool  # how Optuna knows a choice
-Sampler = Literal["gp", "grid", "population", "quasi_random", "random", "tpe"]
-
-
-class Dimension(Table):
-    """What is varied. The values go to the configuration's key `path`, the name of the dimension if left out."""
-
-    path: str | None = None
-    when: dict[str, Any] = {}  # earlier dimensions and the value, or one of several, that each must have
-
-    @property
-    def spread(self) -> int | None:
-        """How many values a grid has along it; None if that is not said."""
-        return getattr(self, "points", None)
-
-    @property
-    def logarithmic(self) -> bool:
-        """Whether what counts are ratios of its values."""
-        return getattr(self, "log", False)
-
-
-class Interval(Dimension):
-    """The numbers from `low` to `high`."""
-
-    low: FiniteFloat
-    high: FiniteFloat
-
-    @pydantic.model_validator(mode="after")
-    def _is_one(self) -> "Interval":
-        if not self.low < self.high:
-            raise ValueError(f"low = {self.low:g} is not below high = {self.high:g}")
-        if self.logarithmic and self.low <= 0:
-            raise ValueError(f"low = {self.low:g}; a logarithmic range is above 0")
-        return self
-
-
-class Float(Interval):
-    """Numbers, all equally likely."""
-
-    use: Literal["float"]
-    points: Annotated[int, Field(ge=2)] | None = None
-
-
-class Log(Interval):
-    """Positive numbers whose logarithms are equally likely."""
-
-    use: Literal["log"]
-    points: Annotated[int, Field(ge=2)] | None = None
-
-    @property
-    def logarithmic(self) -> bool:
-        return True
-
-
-class Int(Interval):
-    """Whole numbers, both ends included."""
-
-    use: Literal["int"]
-    low: int
-    high: int
-    log: bool = False
-    points: Annotated[int, Field(ge=2)] | None = None
-
-
-class Choice(Dimension):
-    """One of several values of any kind, tables too, which may have names."""
-
-    use: Literal["choice"]
-    values: Annotated[(list[Any] | dict[str, Any], *PLACED, Field(min_length=1))]
-
-    @pydantic.model_validator(mode="after")
-    def _differ(self) -> "Choice":
-        if len(self.labels) < len(self.values):
-            raise ValueError(f"values = {self.values}; expected values that differ")
-        return self
-
-    @property
-    def labels(self) -> dict[Label, Any]:
-        """The values by their names: what Optuna stores."""
-        if isinstance(self.values, dict):
-            return self.values
-        shown = short(self.values)
-        return {name if isinstance(name, Label) else str(name): x for name, x in zip(shown, self.values, strict=True)}
-
-    @property
-    def spread(self) -> int:
-        return len(self.values)
-
-
-DIMENSIONS: dict[str, type[Table]] = {"float": Float, "log": Log, "int": Int, "choice": Choice}
-AnyDimension = Annotated[Any, Kinds("dimension", DIMENSIONS)]
-
-
-class Median(Table):
-    """Ends a trial that is worse than the median of the finished ones at the same step.
-
-    Trials that all run at once have none to be compared with: in lanes no more than half of the trials do, unless
-    `search.lanes` says how many.
-    """
-
-    use: Literal["median"]
-    trials: NonNegativeInt = 5  # that run to their end before any is ended
-    steps: NonNegativeInt = 0  # before which no trial is ended
-
-
-class Halving(Table):
-    """Asynchronous successive halving, arXiv:1810.05934: of those that reach a rung, one in `factor` goes on."""
-
-    use: Literal["halving"]
-    steps: PositiveInt | None = None  # to the first rung; one evaluation if left out
-    factor: Annotated[int, Field(ge=2)] = 3
-
-
-class Hyperband(Table):
-    """Successive halving with several first rungs, arXiv:1603.06560."""
-
-    use: Literal["hyperband"]
-    steps: PositiveInt | None = None  # to the first rung of the quickest bracket; one evaluation if left out
-    factor: Annotated[int, Field(ge=2)] = 3
-
-
-PRUNERS: dict[str, type[Table]] = {"median": Median, "halving": Halving, "hyperband": Hyperband}
-AnyPruner = Annotated[Any, Kinds("pruner", PRUNERS, otherwise=type(None))]
+from optchain.lab.settings.table import Place, Table
+from optchain.lab.tuning.conditions import require_conditions, require_own
+from optchain.lab.tuning.dimensions import AnyDimension
+from optchain.lab.tuning.normal import Normal
+from optchain.lab.tuning.numbers import Float, Log
+from optchain.lab.tuning.points import require_points
+from optchain.lab.tuning.pruners import AnyPruner
+from optchain.lab.tuning.samplers import AnySampler
 
 
 class Population(Table):
@@ -146,20 +28,55 @@ class Population(Table):
     resample: Annotated[float, Field(ge=0, le=1)] = 0.25  # how often a number is drawn anew instead
 
 
+class Aim(Table):
+    """One of several objectives."""
+
+    name: str  # the loss, or that of a metric
+    direction: Literal["minimize", "maximize"] | None = None  # that of the metric if left out
+
+
+def _aims(value: Any) -> Any:
+    return [{"name": x} if isinstance(x, str) else x for x in value] if isinstance(value, list) else value
+
+
+class Bound(Table):
+    """What a trial must keep to."""
+
+    at_least: FiniteFloat | None = None
+    at_most: FiniteFloat | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _is_one(self) -> "Bound":
+        if self.at_least is None and self.at_most is None:
+            raise ValueError("expected at_least, at_most or both")
+        return self
+
+    def excess(self, value: float) -> float:
+        """How far a value is off; 0 or less if it is within the bound."""
+        below = -math.inf if self.at_least is None else self.at_least - value
+        return max(below, -math.inf if self.at_most is None else value - self.at_most)
+
+
 class Search(Table):
     """How a study goes about it. The budget is a number of trials, seconds by the clock, or both."""
 
     trials: PositiveInt | None = None  # a grid has its own number
     seconds: PositiveFloat | None = None  # by the clock, all sessions together; what runs then runs to its end
-    sampler: Sampler = "tpe"
+    sampler: AnySampler = "tpe"
     population: Population = Population()  # of that sampler, whose members are the trials
     seed: NonNegativeInt = 0  # of the sampler and, with its number, of every trial
-    objective: str = "loss"  # or the name of a metric, or `metric`, the first one; on the validation examples
+    # The loss, a metric's name, or `metric`, the first one, on the validation examples; or a list of several.
+    objective: Annotated[str | list[Aim], BeforeValidator(_aims)] = "loss"
     direction: Literal["minimize", "maximize"] | None = None  # that of the metric if left out
     pruner: AnyPruner = None
     seeds: PositiveInt = 1  # runs of a trial, whose mean counts
     folds: Annotated[int, Field(ge=2)] | None = None  # each trial runs once for each part that is held out
     fresh: NonNegativeInt = 5  # seeds with which the best trial is run anew, for the report
+    # What the best must keep to: by the loss or a metric, parameters, or steps_per_second.
+    constraints: dict[str, Bound] = {}
+    judge: Literal["last", "best"] = "last"  # the evaluation of a trial that counts
+    enqueue: list[dict[str, Any]] = []  # points to be tried first, by dimension; what they leave out is drawn
+    warm_start: list[Place] = []  # folders of earlier studies, whose trials the sampler sees; no part of the budget
     parallel: Literal["none", "processes", "vmap"] = "none"
     workers: PositiveInt | None = None  # processes; one for each core if left out
     lanes: PositiveInt | None = None  # runs side by side under vmap; as many as fit into memory if left out
@@ -169,6 +86,12 @@ class Search(Table):
     def runs(self) -> int:
         """Runs of a trial."""
         return self.seeds * (self.folds or 1)
+
+    @property
+    def aims(self) -> list[Aim]:
+        """The objectives."""
+        one = isinstance(self.objective, str)
+        return [Aim(name=self.objective, direction=self.direction)] if one else self.objective
 
     @property
     def parts(self) -> list[dict[str, int]]:
@@ -186,6 +109,15 @@ class Search(Table):
             raise ValueError("a grid has its own number of trials; leave out search.trials")
         if self.sampler != "grid" and self.trials is None and self.seconds is None:
             raise ValueError("expected a budget: search.trials, search.seconds or both")
+        if self.sampler in ("grid", "population") and (self.warm_start or (self.enqueue and self.sampler == "grid")):
+            key = "warm_start" if self.warm_start else "enqueue"
+            raise ValueError(f"a {self.sampler} is not guided by other points; leave out search.{key}")
+        if self.constraints and self.sampler == "population":
+            raise ValueError("the members of a population train to their end; leave out search.constraints")
+        if isinstance(self.objective, list):
+            self._require_several()
+        if self.trials is not None and len(self.enqueue) > self.trials:
+            raise ValueError(f"search.enqueue has {len(self.enqueue)} points for search.trials = {self.trials}")
         if self.sampler == "population":
             unfit = [name for name in ("pruner", "folds", "seconds") if getattr(self, name) is not None]
             unfit += ["seeds"] * (self.seeds > 1) + ["parallel"] * (self.parallel != "none")
@@ -199,6 +131,19 @@ class Search(Table):
                 raise ValueError(f"search.{name} is for parallel = {mode!r}; got {self.parallel!r}")
         return self
 
+    def _require_several(self) -> None:
+        names = [aim.name for aim in self.aims]
+        if len(set(names)) < max(2, len(names)):
+            raise ValueError(f"search.objective = {names}; expected two or more that differ, or one name")
+        if self.direction is not None:
+            cure = "expected search.objective = [{ name = ..., direction = ... }, ...]"
+            raise ValueError(f"search.direction is that of one objective; {cure}")
+        if self.pruner is not None:
+            raise ValueError("trials with several objectives run to their end; leave out search.pruner")
+        if self.sampler in ("cma_es", "population"):
+            cure = "expected 'nsga2', 'tpe', 'gp', 'random', 'quasi_random' or 'grid'"
+            raise ValueError(f"search.sampler = {self.sampler!r} takes one objective; {cure}")
+
 
 class Study(Config):
     """A configuration, and which of its values are searched for."""
@@ -210,13 +155,15 @@ class Study(Config):
     def _holds_together(self) -> "Study":
         earlier: dict[str, AnyDimension] = {}
         for name, dimension in self.space.items():
-            _require_conditions(name, dimension, earlier)
-            _require_own(name, self.key(name), self.space)
+            require_conditions(name, dimension, earlier)
+            require_own(name, self.key(name), self.space)
             earlier[name] = dimension
             if self.search.sampler == "grid" and dimension.spread is None:
-                raise ValueError(f"space.{name!r}: a grid needs points, the number of values along it")
-            if self.search.sampler == "population" and not isinstance(dimension, Float | Log):
-                raise ValueError(f"space.{name!r}: a population changes numbers; expected use = 'float' or 'log'")
+                raise ValueError(f"space.{name!r}: a grid needs points, the number of values along it, or a step")
+            if self.search.sampler == "population" and not isinstance(dimension, Float | Log | Normal):
+                cure = "expected use = 'float', 'log', 'normal' or 'log_normal'"
+                raise ValueError(f"space.{name!r}: a population changes numbers; {cure}")
+        require_points(self.search.enqueue, self.space)
         if not self.train.is_in_steps:
             raise ValueError("train.epochs: trials are compared by their steps; expected train.steps and no 'epoch'")
         every = self.search.population.every or self.train.evaluate_every
@@ -243,49 +190,3 @@ class Study(Config):
             return Config.model_validate(with_values(table, placed | own))
         except pydantic.ValidationError as error:
             raise InputError(explained(error)) from None
-
-
-def _require_conditions(name: str, dimension: AnyDimension, earlier: dict[str, AnyDimension]) -> None:
-    from optchain.core.paths import nearest
-
-    for other, wanted in dimension.when.items():
-        if other not in earlier:
-            raise ValueError(
-                f"space.{name!r}: when {other!r}, which does not come before it; {nearest(other, earlier)}"
-            )
-        if wanted == []:
-            raise ValueError(f"space.{name!r}: when {other!r} is one of no values; expected one at least")
-        labels = earlier[other].labels if isinstance(earlier[other], Choice) else None
-        for label in wanted if isinstance(wanted, list) else [wanted]:
-            if labels is not None and label not in labels:
-                raise ValueError(
-                    f"space.{name!r}: when {other!r} is {label!r}; {nearest(str(label), map(str, labels))}"
-                )
-
-
-def _require_own(name: str, key: str, space: dict[str, AnyDimension]) -> None:
-    """A dimension varies what it may, and nothing that another varies in the same trial."""
-    if key == "train.seed":
-        raise ValueError(f"space.{name!r}: every trial has a seed of its own; search.seeds gives it several")
-    if key.partition(".")[0] == "task":
-        raise ValueError(f"space.{name!r}: trials that are judged by other examples cannot be compared")
-    for other in itertools.takewhile(lambda other: other != name, space):
-        theirs = space[other].path or other
-        if f"{theirs}.".startswith(f"{key}.") and not _exclude(_conditions(name, space), _conditions(other, space)):
-            cure = "expected one of the two" if theirs == key else "expected the table first"
-            raise ValueError(f"space.{name!r}: {other!r} varies {theirs} in the same trials; {cure}")
-
-
-def _conditions(name: str, space: dict[str, AnyDimension]) -> dict[str, list[Any]]:
-    """The values that earlier dimensions must have for one to hold, those of its conditions' own conditions too."""
-    conditions: dict[str, list[Any]] = {}
-    for other, wanted in space[name].when.items():
-        condition = {other: wanted if isinstance(wanted, list) else [wanted]}
-        for key, values in (_conditions(other, space) | condition).items():
-            conditions[key] = [x for x in values if x in conditions.get(key, values)]
-    return conditions
-
-
-def _exclude(a: dict[str, list[Any]], b: dict[str, list[Any]]) -> bool:
-    """Whether two dimensions' conditions never hold together."""
-    return any(not any(x in b[name] for x in wanted) for name, wanted in a.items() if name in b)

@@ -12,8 +12,10 @@ from optuna.trial import FrozenTrial, TrialState
 from optchain.lab.base.intervals import scored
 from optchain.lab.runs.logs import evaluations, read, write_table
 from optchain.lab.training.progress import shown
+from optchain.lab.tuning.beginning import EARLIER, ENQUEUED
+from optchain.lab.tuning.numbers import Label
 from optchain.lab.tuning.objective import Objective
-from optchain.lab.tuning.tables import Label
+from optchain.lab.tuning.space import Space, labels
 
 SURPLUS = "surplus"  # the mark of a trial that was begun when the budget was used up already, by another process
 
@@ -26,19 +28,20 @@ class Trial:
 
     number: int
     labels: dict[str, Label]
-    state: str  # finished, pruned, diverged, infeasible, running or waiting
+    state: str  # finished, pruned, diverged, infeasible, running, waiting, or earlier: of another study
     score: float  # the objective: a mean over its runs at their end; NaN unless it finished
     scores: dict[str, float]  # the loss and the metric, means over its runs
     steps: int  # of all its runs together
     seconds: dict[str, float]  # of all its runs together, compiling and training
-    why: str  # it is infeasible
+    why: str  # it is infeasible, or where it comes from
     folder: Path  # with a folder for each of its runs
     schedule: dict[str, Any] | None  # of the member of a population: its values, by dimension
+    broken: list[str] = dataclasses.field(default_factory=list)  # constraints that it does not keep to
 
     @property
     def ended(self) -> bool:
         """Whether nothing is left to be done for it."""
-        return self.state not in ("running", "waiting")
+        return self.state not in ("running", "waiting", "earlier")
 
     @functools.cached_property
     def evaluations(self) -> list[list[dict[str, Any]]]:
@@ -62,6 +65,7 @@ class Trial:
             **{f"validation_{name}": value for name, value in self.scores.items()},
             "steps": self.steps,
             **{f"{name}_seconds": value for name, value in self.seconds.items()},
+            **({"broken": ", ".join(self.broken)} if self.broken else {}),
             "folder": str(self.folder),
             "why": self.why,
         }
@@ -69,26 +73,27 @@ class Trial:
     def __str__(self) -> str:
         point = "  ".join(f"{name}={words}" for name, words in self.words.items())
         ending = scored(self.score) if self.state == "finished" else f"{self.state} at step {self.steps}"
-        return f"trial {self.number}  {point}  {self.why or ending}"
+        return f"trial {self.number}  {point}  {self.why if self.state == 'infeasible' else ending}"
 
 
-def trials(study: optuna.Study, folder: Path, objective: Objective) -> list[Trial]:
+def trials(study: optuna.Study, folder: Path, objective: Objective, space: Space) -> list[Trial]:
     """The trials of a study by number.
 
     Args:
         study: as Optuna keeps it.
         folder: of the study.
         objective: whose values Optuna was told.
+        space: of the study.
     """
     results = [
-        _trial(trial, folder, objective.sign)
+        _trial(trial, folder, objective.sign, space)
         for trial in study.get_trials(deepcopy=False)
         if SURPLUS not in trial.user_attrs
     ]
     return sorted(results, key=lambda trial: trial.number)
 
 
-def _trial(frozen: FrozenTrial, folder: Path, sign: float) -> Trial:
+def _trial(frozen: FrozenTrial, folder: Path, sign: float, space: Space) -> Trial:
     value = frozen.values[0] if frozen.state == TrialState.COMPLETE else math.nan
     states = {
         TrialState.COMPLETE: "diverged" if math.isinf(value) else "finished",
@@ -100,14 +105,15 @@ def _trial(frozen: FrozenTrial, folder: Path, sign: float) -> Trial:
     told = frozen.user_attrs
     return Trial(
         number=frozen.number,
-        labels=dict(frozen.params),
-        state=states[frozen.state],
+        labels=labels(frozen.params, space),
+        state="earlier" if EARLIER in told else states[frozen.state],
         score=sign * value if math.isfinite(value) else math.nan,
         scores=told.get("scores", {}),
         steps=told.get("steps", 0),
         seconds=told.get("seconds", {"compiling": 0.0, "training": 0.0}),
-        why=told.get("why", ""),
+        why=told.get("why") or told.get(EARLIER) or ("enqueued" if ENQUEUED in told else ""),
         folder=folder_of(folder, frozen.number),
+        broken=[name for name, excess in frozen.constraints.items() if excess > 0],
         schedule=told.get("schedule"),
     )
 
@@ -128,14 +134,41 @@ def folder_of(folder: Path, number: int) -> Path:
 
 
 def best(trials: list[Trial], objective: Objective) -> Trial | None:
-    """The finished trial with the best score, the earliest of equals."""
-    finished = [trial for trial in trials if trial.state == "finished"]
-    return min(finished, key=lambda trial: objective.sign * trial.score, default=None)
+    """The finished trial with the best score, of those that keep to all constraints.
+
+    Of equals it is the one with the better other scores, and then the earliest.
+    """
+    finished = [trial for trial in trials if trial.state == "finished" and not trial.broken]
+    return min(finished, key=lambda trial: losses(trial, objective), default=None)
 
 
-def write_trials(trials: list[Trial], path: Path) -> None:
-    """Write one line for each ended trial as CSV."""
-    rows = [trial.row() for trial in trials if trial.ended]
+def losses(trial: Trial, objective: Objective) -> tuple[float, ...]:
+    """The scores of a finished trial for all objectives, as they are to be minimized."""
+    others = (other.sign * trial.scores.get(other.name, math.nan) for other in objective.others)
+    return objective.sign * trial.score, *others
+
+
+def front(trials: list[Trial], objective: Objective) -> list[Trial]:
+    """The finished trials than which no other is better in one objective and at least as good in all (Pareto front),
+    the best in the first objective first; none where there is one objective."""
+    if not objective.others:
+        return []
+    keeping = [trial for trial in trials if trial.state == "finished" and not trial.broken]
+    finished = {trial.number: losses(trial, objective) for trial in keeping}
+
+    def beaten(mine: tuple[float, ...]) -> bool:
+        return any(one != mine and all(a <= b for a, b in zip(one, mine, strict=True)) for one in finished.values())
+
+    kept = [trial for trial in keeping if not beaten(finished[trial.number])]
+    return sorted(kept, key=lambda trial: finished[trial.number])
+
+
+def write_trials(trials: list[Trial], path: Path, objective: Objective) -> None:
+    """Write one line for each trial that has ended, here or in an earlier study, as CSV."""
+    rows = [trial.row() for trial in trials if trial.ended or trial.state == "earlier"]
+    if objective.others:
+        best = {trial.number for trial in front(trials, objective)}
+        rows = [row | {"front": "yes" if row["trial"] in best else ""} for row in rows]
     # Dimensions that only later trials have stand where the others do.
-    labels = dict.fromkeys(name for trial in trials for name in trial.labels)
-    write_table([dict.fromkeys(("trial", "state", "score", *labels), "") | row for row in rows], path)
+    names = dict.fromkeys(name for trial in trials for name in trial.labels)
+    write_table([dict.fromkeys(("trial", "state", "score", *names), "") | row for row in rows], path)

@@ -6,25 +6,26 @@ import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import tomli_w
 from filelock import FileLock
 
 from optchain.lab.base.errors import InputError
-from optchain.lab.base.files import is_taken, write_whole
-from optchain.lab.base.intervals import interval, scored
+from optchain.lab.base.files import is_taken
 from optchain.lab.base.signals import Interrupted
 from optchain.lab.runs import config, run
 from optchain.lab.runs.config import Config
 from optchain.lab.runs.run import Run
 from optchain.lab.runs.writer import remove, sole_writer
-from optchain.lab.training.evaluate import scores_of
 from optchain.lab.training.experiment import build, load_task
 from optchain.lab.training.progress import Quiet
 from optchain.lab.training.train import Trainer
 from optchain.lab.tuning import one_by_one, space, storage
+from optchain.lab.tuning.beginning import require_readable
+from optchain.lab.tuning.best_file import write_best, write_front
 from optchain.lab.tuning.claims import Claims, seed_of
+from optchain.lab.tuning.constraints import require_known
 from optchain.lab.tuning.display import Standings
 from optchain.lab.tuning.lanes import require_side_by_side
 from optchain.lab.tuning.objective import Objective, objective
@@ -32,7 +33,7 @@ from optchain.lab.tuning.population import Population, require_numbers
 from optchain.lab.tuning.programs import Programs
 from optchain.lab.tuning.side_by_side import SideBySide
 from optchain.lab.tuning.tables import Study
-from optchain.lab.tuning.trials import Trial, best, trials, write_trials
+from optchain.lab.tuning.trials import Trial, best, front, trials, write_trials
 from optchain.lab.tuning.workers import in_processes
 
 
@@ -46,6 +47,9 @@ class Tuning:
     source: str  # of the study, to name in errors
     command: str
     shared: Programs | None = None  # what has been compiled already, for other studies
+
+    def __reduce__(self) -> tuple[Any, ...]:  # another process reads it from its folder, and compiles by itself
+        return reopened, (self.folder,)
 
     @functools.cached_property
     def programs(self) -> Programs:
@@ -64,7 +68,7 @@ class Tuning:
 
     def trials(self) -> list[Trial]:
         """The trials so far."""
-        return trials(self.claims.optuna_study, self.folder, self.objective)
+        return trials(self.claims.optuna_study, self.folder, self.objective, self.study.space)
 
     def require_valid(self) -> None:
         """The configuration can be run, and with every choice and both ends of every range; what the search needs is
@@ -87,6 +91,8 @@ class Tuning:
             build(resolved, where)
         if search.sampler == "population":
             require_numbers(self.study, self.programs)
+        require_known(search, load_task(self.study))
+        require_readable(self.study)
         storage.require_usable(search)
 
     def prepare(self, overwrite: bool) -> None:
@@ -120,7 +126,7 @@ class Tuning:
             def look() -> None:
                 self.claims.clock.tick()
                 trials = self.trials()
-                write_trials(trials, self.folder / "trials.csv")
+                write_trials(trials, self.folder / "trials.csv", self.objective)
                 if display:
                     display.show(trials)
 
@@ -132,8 +138,7 @@ class Tuning:
                 case "vmap":
                     SideBySide(self.claims, self.programs, self.command, lambda _: look()).perform()
                 case "processes":
-                    mine = dataclasses.replace(self, shared=None)  # what is compiled stays in its process
-                    in_processes(work, (mine,), search.workers or os.cpu_count() or 1, look)
+                    in_processes(work, (self,), search.workers or os.cpu_count() or 1, look)
                 case "none":
                     work(self, look)
 
@@ -146,14 +151,21 @@ class Tuning:
         winner = self.winner
         if winner is None:
             return []
-        # With the seed of its run, where it is one: what `train` makes of it is then what the search saw.
-        once = self.study.search.runs == 1 and winner.schedule is None
-        seed = {"seed": seed_of(self.study.search.seed, winner.number, 0)} if once else {}
-        resolved = self.study.config(winner.schedule or space.values(winner.labels, self.study.space), train=seed)
-        self._write_best(winner, resolved, [])
+        resolved = self.resolved(winner)
+        write_front(self, front(self.trials(), self.objective))
+        write_best(self, winner, resolved, [])
         runs = self.fresh(resolved, f"trial={winner.number}")
-        self._write_best(winner, resolved, runs)
+        write_best(self, winner, resolved, runs)
         return runs
+
+    def resolved(self, trial: Trial) -> Config:
+        """The configuration of a trial.
+
+        With the seed of its run, where it is one: what `train` makes of it is then what the search saw.
+        """
+        once = self.study.search.runs == 1 and trial.schedule is None
+        seed = {"seed": seed_of(self.study.search.seed, trial.number, 0)} if once else {}
+        return self.study.config(trial.schedule or space.values(trial.labels, self.study.space), train=seed)
 
     @property
     def winner(self) -> Trial | None:
@@ -196,23 +208,6 @@ class Tuning:
     def fresh_run(self, name: str, seed: int) -> Run:
         """The run of a configuration, by its name, with a fresh seed."""
         return Run(self.folder / "fresh" / f"{name},seed={seed}")
-
-    def _write_best(self, winner: Trial, resolved: Config, fresh: list[Run]) -> None:
-        path, name = self.folder / "best.toml", self.objective.name
-        seconds = winner.seconds["training"] / self.study.search.runs
-        lines = [
-            f"# optchain train {path}",
-            f"# {seconds:.1f} s of training on {os.cpu_count()} cores, after the compilation",
-            f"# validation {name.replace('_', ' ')} {scored(winner.score)}: trial {winner.number}, "
-            f"the best of {len([t for t in self.trials() if t.ended])}",
-        ]
-        scores = [scores_of(run.result or {"scores": {}}, "validation") for run in fresh]
-        finished = [table[name] for table in scores if table]  # none where folds are held out instead
-        if finished:
-            diverged = sum(run.ending == "diverged" for run in fresh)
-            lost = f"; {diverged} more diverged" if diverged else ""
-            lines.append(f"# with other seeds {interval(finished)}, the mean of {len(finished)} runs{lost}")
-        write_whole(path, "\n".join(lines) + "\n\n" + tomli_w.dumps(resolved.written(self.folder, exclude_none=True)))
 
     def _refused(self, old: Study) -> list[str]:
         """The differences that make it another study. A larger budget and other ways to run it do not."""

@@ -12,6 +12,7 @@ from optchain.lab.runs.run import Run
 from optchain.lab.training.evaluate import scores_of
 from optchain.lab.tuning.outcome import _ends
 from optchain.lab.tuning.population import Population
+from optchain.lab.tuning.study_charts import last_label
 from optchain.lab.tuning.trials import Trial
 
 SEARCH = """
@@ -121,3 +122,11 @@ def test_a_long_schedule_is_shown_by_its_ends():
     assert trial.words == {"a": "0.1 -> ... 3 values ... -> 0.5 (step 40)", "b": "1"}
     assert str(trial) == "trial 0  a=0.1 -> ... 3 values ... -> 0.5 (step 40)  b=1  0.5000"
     assert _ends(trial) == {"a": 0.5, "b": 1}
+
+
+def test_slices_show_the_values_that_members_had_in_the_end(tmp_path):
+    member = Trial(0, {"a": 0.5, "b": 1.0}, "finished", 0.1, {}, 40, {}, "", tmp_path, {"a": CHANGED, "b": 2.0})
+    assert (last_label(member, "a"), last_label(member, "b")) == (0.25, 2.0)
+
+
+CHANGED = {"use": "piecewise", "values": [0.5, 0.25], "boundaries": [10]}

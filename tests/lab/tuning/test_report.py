@@ -17,11 +17,12 @@ from optchain.lab.runs import config
 from optchain.lab.runs.logs import Logs
 from optchain.lab.tuning.best_so_far import best_so_far, expected_least, least_interval
 from optchain.lab.tuning.claims import run_folder
+from optchain.lab.tuning.dimensions import Choice
 from optchain.lab.tuning.importance import importances
 from optchain.lab.tuning.outcome import outcome
 from optchain.lab.tuning.report import lines_of, write
 from optchain.lab.tuning.space import edge
-from optchain.lab.tuning.tables import Choice, Study
+from optchain.lab.tuning.tables import Study
 from optchain.lab.tuning.tune import Tuning, reopened
 
 FILE = """

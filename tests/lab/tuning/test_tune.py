@@ -503,3 +503,75 @@ def test_lanes_need_steps_that_end_with_an_evaluation(tmp_path, capsys):
     path = small_studies.written(tmp_path, search='trials = 2\nsampler = "random"\nparallel = "vmap"')
     assert main(["tune", str(path), "--out", str(tmp_path / "out"), "--set", "train.steps=25"]) == 2
     assert "train.steps = 25 that is a multiple of train.evaluate_every = 10" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("parallel", ["none", "vmap"])
+def test_stepped_and_normal_numbers_reach_the_configuration(tmp_path, parallel):
+    space = """
+"optimizer.lr.learning_rate" = { use = "log_normal", mean = -4.6, deviation = 0.5 }
+"model.hidden" = { use = "choice", values = [[8]] }
+"optimizer.adam.b2" = { use = "float", low = 0.9, high = 1.0, step = 0.03 }
+"""
+    search = f'trials = 4\nsampler = "quasi_random"\nfresh = 0\nparallel = "{parallel}"'
+    found = small_studies.searched(tmp_path, programs=None, search=search, space=space)
+    small_studies.write(found)
+    for trial in found.trials():
+        (config,) = (json.loads(path.read_text()) for path in trial.folder.glob("*/config.json"))
+        assert config["optimizer"]["lr"]["learning_rate"] == trial.labels["optimizer.lr.learning_rate"]
+        assert config["optimizer"]["adam"]["b2"] == trial.labels["optimizer.adam.b2"]
+        assert trial.labels["optimizer.adam.b2"] in (0.9, 0.93, 0.96, 0.99)
+        assert 1e-3 < trial.labels["optimizer.lr.learning_rate"] < 0.1
+    assert len({trial.labels["optimizer.lr.learning_rate"] for trial in found.trials()}) == 4
+
+
+def test_brute_force_ends_when_all_has_been_tried(tmp_path):
+    space = '"optimizer.lr.learning_rate" = { use = "float", low = 0.01, high = 0.03, step = 0.01 }'
+    search = 'trials = 9\nfresh = 0\nsampler = "optuna.samplers:BruteForceSampler"'
+    found = small_studies.searched(tmp_path, search=search, space=space)
+    rates = [trial.labels["optimizer.lr.learning_rate"] for trial in found.trials()]
+    assert sorted(rates) == [0.01, 0.02, 0.03]
+    small_studies.Tuning(found.study, found.folder, "study.toml", "").search()
+    assert len(found.trials()) == 3
+    small_studies.write(found)
+    assert (
+        "as BruteForceSampler (optuna.samplers:BruteForceSampler) finds it"
+        in (found.folder / "report.html").read_text()
+    )
+
+
+PRUNERS = {
+    "percentile": '{ use = "optuna.pruners:PercentilePruner", percentile = 50.0, n_startup_trials = 2 }',
+    "threshold": '{ use = "optuna.pruners:ThresholdPruner", upper = 0.6 }',
+}
+
+
+@pytest.mark.parametrize("kind", PRUNERS)
+def test_pruners_by_place_end_trials(tmp_path, kind):
+    search = f'trials = 8\nsampler = "quasi_random"\nfresh = 0\npruner = {PRUNERS[kind]}'
+    found = small_studies.searched(tmp_path, search=search).trials()
+    assert {trial.state for trial in found} == {"finished", "pruned"}
+
+
+def test_a_pruner_may_be_made_of_another(tmp_path, capsys):
+    inner = '{ use = "optuna.pruners:PercentilePruner", percentile = 50.0 }'
+    search = f'trials = 1\npruner = {{ use = "optuna.pruners:PatientPruner", patience = 2, wrapped_pruner = {inner} }}'
+    built = storage.pruner(small_studies.tuning(tmp_path, search=search).study)
+    assert isinstance(built._wrapped_pruner, optuna.pruners.PercentilePruner) and built._patience == 2
+    for pruner, message in (
+        ('{ use = "optuna.pruners:PatientPruner", patience = -2, wrapped_pruner = "x" }', "place of a BasePruner"),
+        ('{ use = "optuna.pruners:PercentilePruner", percentile = 300.0 }', "search.pruner: optuna.pruners:Percentile"),
+        ('"optuna.pruners:MedianPrunr"', "did you mean 'MedianPruner'"),
+        ('"medain"', "search.pruner.use: got 'medain'; did you mean 'median'"),
+    ):
+        path = small_studies.written(tmp_path, search=f"trials = 1\npruner = {pruner}")
+        assert main(["tune", str(path), "--out", str(tmp_path / "none")]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_wilcoxons_test_compares_the_runs_of_trials_one_by_one(tmp_path):
+    space = '"optimizer.lr.learning_rate" = { use = "choice", values = [0.1, 0.0001, 0.0002] }'
+    pruner = '{ use = "optuna.pruners:WilcoxonPruner", p_threshold = 0.3 }'
+    search = f'sampler = "grid"\nfresh = 0\nseeds = 4\npruner = {pruner}'
+    found = small_studies.searched(tmp_path, search=search, space=space).trials()
+    assert [trial.state for trial in found] == ["finished", "pruned", "pruned"]
+    assert all(trial.steps < 80 for trial in found[1:])
