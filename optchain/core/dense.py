@@ -38,12 +38,7 @@ class Dense(Runner):
         depths(self.layers, params)  # a wrong declaration is an error for an elementwise rule too
         leaves, treedef = jax.tree.flatten(params)
         rows = [form.over(rule.init)(p) for form, p in zip(self._forms(params), leaves, strict=True)]
-        rows = [() if row is None else row for row in rows]
-        for row in rows:
-            if not isinstance(row, tuple):
-                raise ValueError(
-                    f"{type(rule).__name__}.init gives {type(row).__name__}; expected a NamedTuple of slots"
-                )
+        rows = [row if isinstance(row, jax.Array) else row or () for row in rows]
         boxes, explicit = boxes_of(treedef), any(map(is_explicit, leaves))
         if boxes is None and not explicit:
             return self._columns(rows, treedef)

@@ -34,8 +34,8 @@ class Checkpoints:
         """Write a checkpoint of the step in `progress`, unless there is one."""
         if progress["step"] == self.manager.latest_step():
             return
-        state = {"carry": _saved(carry), "best": best}
-        told = progress | {"optimizer": relative_to(progress["optimizer"], self.folder.parent)}
+        state, run = {"carry": _saved(carry), "best": best}, self.folder.parent
+        told = {name: relative_to(x, run) if name == "optimizer" else x for name, x in progress.items()}
         args = ocp.args.Composite(state=ocp.args.StandardSave(state), progress=ocp.args.JsonSave(told))
         self.manager.save(progress["step"], args=args)
 
@@ -74,13 +74,19 @@ class Checkpoints:
 
     def _restored(self, step: int, fresh: Callable[[dict[str, Any]], Carry]) -> tuple[Carry, Any, dict[str, Any]]:
         progress = self._read(step, progress=ocp.args.JsonRestore())["progress"]
-        progress |= {"optimizer": placed(progress["optimizer"], self.folder.parent)}
+        if "optimizer" in progress:  # as it is not in that of a population
+            progress["optimizer"] = placed(progress["optimizer"], self.folder.parent)
         like = fresh(progress)
         template = ocp.args.StandardRestore({"carry": _saved(like), "best": models(like)})
         state = self._read(step, state=template)["state"]
         opt_state = oc.unpack_bits(state["carry"]["opt_state"], oc.without_metrics(like["opt_state"]))
         opt_state = oc.with_metrics(opt_state, like["opt_state"])
         return state["carry"] | {"opt_state": opt_state}, state["best"], progress
+
+    def _with_links(self, progress: dict[str, Any], change: Callable[[Any, Path], Any]) -> dict[str, Any]:
+        """The progress with other places in the optimizer's table, where it has one; that of a population has none."""
+        links = {name: change(x, self.folder.parent) for name, x in progress.items() if name == "optimizer"}
+        return progress | links
 
     def _read(self, step: int, **items: Any) -> Any:
         try:

@@ -246,6 +246,11 @@ class _Known(Fresh):
         return self.known
 
 
+def test_the_interval_of_what_is_not_a_number_is_none():
+    assert str(interval([np.nan, np.nan])) == "-" and np.isnan(interval([1.0, np.nan]).mean)
+    assert np.isinf(interval([1.0, np.inf]).mean)
+
+
 def test_the_interval_is_students():
     values = [1.0, 1.5, 0.7, 2.2]
     low, high = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))

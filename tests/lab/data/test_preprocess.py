@@ -202,7 +202,7 @@ def test_a_step_that_does_not_apply_says_why(step, rows, targets, message):
     [
         (
             "preprocess.a={use='standardise'}",
-            "--set: preprocess.a.use: got 'standardise'; did you mean 'standardize', or",
+            "--set: preprocess.a.use: got 'standardise'; did you mean 'standardize', or 'file.py:Name'",
         ),
         ("preprocess.a={use='min_max', hgh=1.0}", "--set: preprocess.a.hgh: unknown key; did you mean 'high'?"),
         ("preprocess.a={per='all'}", "preprocess.a.use: missing; valid: clip_outliers, drop_missing"),

@@ -251,7 +251,11 @@ def test_what_is_wrong_is_said(project, sets, message):
 @pytest.mark.parametrize(
     "old, new, message",
     [
-        ("return Slots(jnp.zeros_like(p))", "return jnp.zeros_like(p)", "expected a NamedTuple of slots"),
+        (
+            "return Slots(jnp.zeros_like(p))",
+            "return jnp.zeros_like(p)",
+            "init must return a NamedTuple of arrays",
+        ),
         ("self.b1 * s.mu", "self.b1 * s.nu", "optimizer: mine.py, line 82: AttributeError: 'Slots' object has no"),
     ],
 )
