@@ -10,13 +10,13 @@ LONGEST = 500  # characters of a parameter
 
 
 class Writer:
-    """Writes a run into a store, by default a folder."""
+    """Writes a run into a store, by default an SQLite file, because MLflow no longer writes to folders."""
 
     def __init__(self, table: MLflow, about: About) -> None:
         from mlflow import MlflowClient
         from mlflow.entities import Metric, Param
 
-        self.metric, uri = Metric, table.uri or (about.folder / "mlruns").resolve().as_uri()
+        self.metric, uri = Metric, table.uri or f"sqlite:///{about.folder.resolve() / 'mlflow.db'}"
         self.client, self.waiting, self.step = MlflowClient(tracking_uri=uri), [], about.step
         found = self.client.get_experiment_by_name(table.experiment)
         number = self.client.create_experiment(table.experiment) if found is None else found.experiment_id

@@ -36,7 +36,7 @@ class MLflow(TrackerTable):
 
     use: Literal["mlflow"]
     experiment: str = "optchain"
-    uri: str | None = None  # of the store; the folder `mlruns` in the run's folder if left out
+    uri: str | None = None  # of the store; `mlflow.db` in the run's folder, by SQLite, if left out
     package: ClassVar[str] = "mlflow"
 
 

@@ -229,7 +229,8 @@ class Trainer:
         saved = self.checkpoints.manager.latest_step()
         kept = f"the checkpoint of step {saved} is kept" if saved else "there is no checkpoint yet"
         cause = divergence.cause(error, self.program, self.experiment, self.checkpoints, self.run, self.progress)
-        self.display.say(f"{error}; {f'{cause}; ' if cause else ''}{kept}. Try a lower learning rate.")
+        said = f"{cause[0].upper()}{cause[1:]}. " if cause else ""
+        self.display.say(f"{error}; {kept}. {said}Try a lower learning rate.")
         self._end_without_scores("diverged", error.step, {"cause": cause} if cause else {})
 
     def _end_without_scores(self, ending: str, step: int, more: dict[str, Any] = {}) -> None:  # noqa: B006

@@ -80,7 +80,7 @@ def test_mlflow_is_told_in_batches(tmp_path, monkeypatch):
 
     class Client:
         def __init__(self, tracking_uri):
-            assert tracking_uri.startswith("file://") and tracking_uri.endswith("/run/mlruns")
+            assert tracking_uri.startswith("sqlite:////") and tracking_uri.endswith("/run/mlflow.db")
 
         def get_experiment_by_name(self, name):
             return None
@@ -112,6 +112,26 @@ def test_mlflow_is_told_in_batches(tmp_path, monkeypatch):
     assert ("parameter", "train.steps", "40") in told
     assert [x[-1] for x in told if x[:2] == ("metric", "batch/loss")] == list(range(1, 41))
     assert any(x[1] == "scores/test/average/loss" for x in told)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_mlflow_itself_gives_it_back(tmp_path):
+    mlflow = pytest.importorskip("mlflow")
+    trainer = small_runs.train(tmp_path, STEPS, "trackers.t={use='mlflow'}")
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{trainer.run.folder.resolve() / 'mlflow.db'}")
+    (found,) = client.search_runs([client.get_experiment_by_name("optchain").experiment_id])
+    assert found.data.tags["ending"] == "finished" and found.data.params["train.steps"] == "40"
+    assert len(client.get_metric_history(found.info.run_id, "batch/loss")) == 40
+    score = trainer.run.result["scores"]["test"]["average"]["loss"]
+    assert found.data.metrics["scores/test/average/loss"] == pytest.approx(score)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_wandb_itself_writes_an_offline_run(tmp_path, capsys):
+    pytest.importorskip("wandb")
+    trainer = small_runs.train(tmp_path, STEPS, "trackers.t={use='wandb'}")
+    (file,) = trainer.run.folder.glob("wandb/offline-run-*/*.wandb")
+    assert file.stat().st_size > 1000 and "continues without" not in capsys.readouterr().err
 
 
 def test_a_tracker_that_fails_is_left_out(tmp_path, monkeypatch, capsys):
