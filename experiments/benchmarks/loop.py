@@ -19,8 +19,8 @@ from experiments.benchmarks.timing import compile_timed, interleaved
 from experiments.tasks.digits import digits as scans
 from optchain.lab.data.augment import Augment
 from optchain.lab.data.batches import batches
+from optchain.lab.data.loading import made
 from optchain.lab.data.tables import TaskTable
-from optchain.lab.data.task import made
 from optchain.lab.models import network
 from optchain.lab.models.losses import CrossEntropy, Loss
 from optchain.lab.models.metrics import metrics_of

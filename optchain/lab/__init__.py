@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from optchain.lab.api.arrays import Arrays as Arrays
     from optchain.lab.api.calls import compare as compare
-    from optchain.lab.api.calls import find_lr as find_lr
     from optchain.lab.api.calls import train as train
     from optchain.lab.api.calls import tune as tune
     from optchain.lab.api.dimensions import choice as choice
     from optchain.lab.api.dimensions import integers as integers
     from optchain.lab.api.dimensions import log as log
     from optchain.lab.api.dimensions import uniform as uniform
+    from optchain.lab.api.rates import find_lr as find_lr
     from optchain.lab.api.results import Comparison as Comparison
     from optchain.lab.api.results import Run as Run
     from optchain.lab.api.results import Study as Study
@@ -38,7 +38,7 @@ NAMES = {
     "Study": "api.results",
     "choice": "api.dimensions",
     "compare": "api.calls",
-    "find_lr": "api.calls",
+    "find_lr": "api.rates",
     "integers": "api.dimensions",
     "log": "api.dimensions",
     "open": "api.results",

@@ -15,8 +15,6 @@ from optchain.lab.base.errors import InputError
 from optchain.lab.base.signals import Interrupted
 from optchain.lab.comparison import compare as comparing
 from optchain.lab.comparison.tables import Comparison as ComparisonTable
-from optchain.lab.probes import find_lr as probing
-from optchain.lab.probes.find_lr import Sweep
 from optchain.lab.runs import config as configs
 from optchain.lab.runs import run as runs
 from optchain.lab.runs.config import Config
@@ -74,9 +72,7 @@ def train(
     folder = Path(out)
     objects = Objects(folder)
     tables = Tables(objects)
-    resolved = _made(
-        Config, _setup(tables, task, model, steps, batch, more) | {"optimizer": tables.optimizer(optimizer)}
-    )
+    resolved = made(Config, setup(tables, task, model, steps, batch, more) | {"optimizer": tables.optimizer(optimizer)})
     built = experiment.build(resolved, "train")
     exists = (folder / "config.json").is_file() and not overwrite
     if not exists:
@@ -131,8 +127,8 @@ def tune(
     objects = Objects(folder)
     tables = Tables(objects, {key: dimensions.first(x) for key, x in space.items()})
     search, others = _searching(more)
-    described = _setup(tables, task, model, steps, batch, others) | {"optimizer": tables.optimizer(optimizer)}
-    study = _made(StudyTable, described | {"search": search, "space": dict(space)})
+    described = setup(tables, task, model, steps, batch, others) | {"optimizer": tables.optimizer(optimizer)}
+    study = made(StudyTable, described | {"search": search, "space": dict(space)})
     tuning = Tuning(study, folder, "tune", f"{COMMAND}lab.tune")
     tuning.require_valid()
     tuning.prepare(overwrite)
@@ -173,12 +169,12 @@ def compare(
     folder = Path(out)
     objects = Objects(folder)
     search, others = _searching(more)
-    described = _setup(Tables(objects), task, model, steps, batch, others)
+    described = setup(Tables(objects), task, model, steps, batch, others)
     contenders = {}
     for name, (optimizer, space) in optimizers.items():
         tables = Tables(objects, {f"optimizer.{key}": dimensions.first(x) for key, x in space.items()})
         contenders[name] = {"chain": tables.optimizer(optimizer), "space": dict(space)}
-    comparison = _made(ComparisonTable, described | {"search": search, "optimizers": contenders})
+    comparison = made(ComparisonTable, described | {"search": search, "optimizers": contenders})
     tunings = comparing.studies(comparison, folder, "compare", f"{COMMAND}lab.compare")
     comparing.require_valid(comparison, tunings)
     comparing.prepare(folder, comparison, tunings, f"{COMMAND}lab.compare", overwrite)
@@ -193,48 +189,7 @@ def compare(
     return Comparison(folder)
 
 
-def find_lr(
-    *,
-    task: Any,
-    model: Any,
-    optimizer: Any,
-    batch: Any,
-    key: str | None = None,
-    low: float = 1e-6,
-    high: float = 10.0,
-    steps: int = 200,
-    out: Path | str | None = None,
-    **more: Any,
-) -> Sweep:
-    """Train with a rising learning rate; where the loss falls fastest is `steepest` of what it gives.
-
-    Args:
-        task: as for `train`; so are
-        model, optimizer, batch: the optimizer has one learning rate, or
-        key: says which, such as `"optimizer.lr.learning_rate"`.
-        low: the first rate.
-        high: the last.
-        steps: rates that are tried, one a step.
-        out: a folder for `rates.csv` and `report.html`, if any.
-        more: as for `train`.
-
-    Raises:
-        InputError: no such rate, or several.
-    """
-    tables = Tables(Objects(Path(out or ".")))
-    described = _setup(tables, task, model, steps, batch, more) | {"optimizer": tables.optimizer(optimizer)}
-    resolved = _made(Config, described)
-    named, limits = probing.rate_of(resolved, key), (low, high, steps)
-    built = experiment.build(probing.with_sweep(resolved, named, *limits), "find_lr")
-    if out is not None:
-        probing.prepare(Path(out))
-    sweep = probing.sweep(built, named, *limits)
-    if out is not None:
-        probing.write(sweep, Path(out), f"{COMMAND}lab.find_lr")
-    return sweep
-
-
-def _setup(tables: Tables, task: Any, model: Any, steps: int, batch: Any, more: dict[str, Any]) -> dict[str, Any]:
+def setup(tables: Tables, task: Any, model: Any, steps: int, batch: Any, more: dict[str, Any]) -> dict[str, Any]:
     """The tables of a setup, from arguments."""
     loop = {name: more[name] for name in more if name in Train.model_fields}
     told = {name: x for name, x in more.items() if name not in loop}
@@ -250,7 +205,7 @@ def _searching(more: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return search, {name: x for name, x in more.items() if name not in names and name != "search_seed"}
 
 
-def _made(table: type[Made], described: dict[str, Any]) -> Made:
+def made(table: type[Made], described: dict[str, Any]) -> Made:
     """The table, or an error in the words of configurations."""
     try:
         return table.model_validate(described, context={"folder": Path()})

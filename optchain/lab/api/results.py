@@ -14,6 +14,7 @@ from optchain.lab.comparison import report as comparison_report
 from optchain.lab.comparison.standings import Standing, standings
 from optchain.lab.comparison.tables import Comparison as ComparisonTable
 from optchain.lab.reports import report
+from optchain.lab.reports.scores import summary
 from optchain.lab.runs import run as runs
 from optchain.lab.runs.config import Config
 from optchain.lab.runs.logs import evaluations, read
@@ -91,7 +92,7 @@ class Run:
         return path
 
     def __repr__(self) -> str:
-        return "\n".join([f"Run({str(self.folder)!r})", *(f"  {line}" for line in report.summary(self._run))])
+        return "\n".join([f"Run({str(self.folder)!r})", *(f"  {line}" for line in summary(self._run))])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,7 +23,7 @@ from optchain.lab.models.tables import AnyModel
 from optchain.lab.runs.config import AnyGradient, AnyTask, Setup
 from optchain.lab.settings.kinds import Kinds
 from optchain.lab.settings.load import explained
-from optchain.lab.settings.own import parameters_of
+from optchain.lab.settings.parameters import parameters_of
 from optchain.lab.settings.table import Table
 
 ROLES: dict[str, Kinds] = {

@@ -12,7 +12,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the scores."""
     from optchain.lab.base.doing import say
-    from optchain.lab.reports.report import score_lines
+    from optchain.lab.reports.scores import score_lines
     from optchain.lab.runs.facts import Facts
     from optchain.lab.runs.run import find
     from optchain.lab.training.evaluate import restore

@@ -73,7 +73,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _trained(built: "Experiment", opened: "Run", renames: dict[str, str | None]) -> int:
     """Train, unless it was done, and report; the exit code."""
-    from optchain.lab.reports.report import summary, write
+    from optchain.lab.reports.report import write
+    from optchain.lab.reports.scores import summary
     from optchain.lab.runs import config
     from optchain.lab.runs.run import BY_HAND
     from optchain.lab.training.train import Trainer

@@ -11,7 +11,8 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from optchain.lab.base.errors import InputError
 from optchain.lab.data.examples import Examples
-from optchain.lab.data.task import Task, are_classes
+from optchain.lab.data.loading import are_classes
+from optchain.lab.data.task import Task
 from optchain.lab.settings.kinds import Kinds
 from optchain.lab.settings.own import Own
 from optchain.lab.settings.table import Fraction, Table

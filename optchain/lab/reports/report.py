@@ -4,19 +4,16 @@ import html
 import json
 from pathlib import Path
 
-from optchain.core.describe import in_columns
 from optchain.lab.base.errors import InputError
 from optchain.lab.base.intervals import scored
 from optchain.lab.reports.configurations import Configuration, configurations, differing
 from optchain.lab.reports.curves import Rows, optimizer_charts, score_chart
 from optchain.lab.reports.page import card, table, tiles, write_page
+from optchain.lab.reports.scores import ending_of, score_rows, short, task_of
 from optchain.lab.runs.config import chain_of
-from optchain.lab.runs.facts import Facts, facts, named
+from optchain.lab.runs.facts import Facts, named
 from optchain.lab.runs.logs import read
 from optchain.lab.runs.run import Run
-from optchain.lab.training.experiment import load_task
-
-Scores = dict[str, dict[str, dict[str, float]]]  # by split, by model, by name
 
 
 def write(runs: list[Run], path: Path) -> None:
@@ -29,7 +26,7 @@ def write(runs: list[Run], path: Path) -> None:
     tasks_named = [named(config.task) for config in configs]
     if len(set(tasks_named)) > 1:
         raise InputError(f"runs of different tasks have no common report: {', '.join(tasks_named)}")
-    task, names = _task(runs[0]), _names(runs)
+    task, names = task_of(runs[0]), _names(runs)
     logs = {name: read(run.folder / "metrics.jsonl") for name, run in zip(names, runs, strict=True)}
     optimum = None if "validation" in task.examples else task.optimum
     charts = [score_chart("loss", logs, log=True, level=optimum), *(score_chart(name, logs) for name in task.metrics)]
@@ -91,71 +88,21 @@ def _means(groups: list[Configuration], task: Facts) -> list[dict[str, str]]:
     return rows
 
 
-def summary(run: Run) -> list[str]:
-    """How a run ended, and its scores, in plain lines."""
-    task, result = _task(run), run.result or {"scores": {}}
-    lines = [_ending(run), *score_lines(task, result["scores"])]
-    if "ensemble" in result:
-        lines += [f"{len(result['snapshots'])} snapshots together:", *score_lines(task, result["ensemble"])]
-    return lines
-
-
-def score_lines(task: Facts, scores: Scores) -> list[str]:
-    """One plain line for each split and model."""
-    named = ("loss", *task.metrics)
-    rows = [[f"{key} {x}" if key in named else x for key, x in row.items()] for row in _score_rows(task, scores)]
-    return in_columns(rows)
-
-
-def _task(run: Run) -> Facts:
-    """What is known of what a run learned."""
-    return facts(run) or Facts.of(load_task(run.config), run.config.metrics)
-
-
 def _names(runs: list[Run]) -> list[str]:
     """The names of the runs' folders, or their paths where two have the same name."""
     names = [run.folder.resolve().name for run in runs]
     return names if len(set(names)) == len(names) else [str(run.folder) for run in runs]
 
 
-def _ending(run: Run) -> str:
-    result = run.result
-    if result is None:
-        return run.ending
-    text = f"{run.ending} at step {result['step']}{f': {cause}' if (cause := result.get('cause')) else ''}"
-    best = result.get("scored_step", result["step"])
-    return text if best == result["step"] else f"{text}, scored at the best step {best}"
-
-
-def _score_rows(task: Facts, scores: Scores) -> list[dict[str, str]]:
-    return [
-        {"split": split, "model": model, "loss": scored(values["loss"])}
-        | {name: _metric(task, name, split, values) for name in task.metrics if name in values}
-        for split in reversed(task.examples)  # the test examples, which took no part in any choice, first
-        for model, values in scores.get(split, {}).items()
-    ]
-
-
-def _metric(task: Facts, name: str, split: str, values: dict[str, float]) -> str:
-    """A metric; a share with the counts behind it."""
-    value, examples = values[name], task.examples[split]
-    counts = f" ({round(value * examples)} of {examples})" if task.is_share(name) else ""
-    return f"{_short(task, name, value)}{counts}"
-
-
-def _short(task: Facts, name: str, value: float) -> str:
-    return f"{100 * value:.2f} %" if task.is_share(name) else scored(value)
-
-
 def _rows(names: list[str], runs: list[Run]) -> list[dict[str, str]]:
     """The rows of the table of results: a run without scores has one that says how it ended."""
     rows = []
     for name, run in zip(names, runs, strict=True):
-        task, first = _task(run), {"run": name, "ending": _ending(run)}
+        task, first = task_of(run), {"run": name, "ending": ending_of(run)}
         optimum = {} if task.optimum is None else {"least possible training loss": f"{task.optimum:.4f}"}
-        scored = _score_rows(task, run.result["scores"] if run.result else {})
+        scored = score_rows(task, run.result["scores"] if run.result else {})
         scored = [{key.replace("_", " "): text for key, text in row.items()} for row in scored]
-        rows += [(first if len(runs) > 1 else {}) | row | optimum for row in scored or [{"ending": _ending(run)}]]
+        rows += [(first if len(runs) > 1 else {}) | row | optimum for row in scored or [{"ending": ending_of(run)}]]
     return rows
 
 
@@ -182,13 +129,13 @@ def _snapshots(names: list[str], runs: list[Run]) -> list[str]:
     """A table of the scores of each snapshot and of all together, for each run that keeps some."""
     parts = []
     for name, run in zip(names, runs, strict=True):
-        result, task = run.result or {}, _task(run)
+        result, task = run.result or {}, task_of(run)
         rows = [
             {"models of": f"step {kept['step']}"} | row
             for kept in result.get("snapshots", [])
-            for row in _score_rows(task, kept["scores"])
+            for row in score_rows(task, kept["scores"])
         ]
-        rows += [{"models of": "all, together"} | row for row in _score_rows(task, result.get("ensemble", {}))]
+        rows += [{"models of": "all, together"} | row for row in score_rows(task, result.get("ensemble", {}))]
         title = "Snapshots" if len(runs) == 1 else f"Snapshots: {name}"
         parts += [f"<h2>{html.escape(title)}</h2>\n{table(rows)}"] if rows else []
     return parts
@@ -218,14 +165,14 @@ def _tiles(run: Run, task: Facts) -> str:
     for model, values in result["scores"].get(held, {}).items():
         of = "" if model == "parameters" else f" of the {model}"
         most += [
-            (_short(task, name, values[name]), f"{held} {name.replace('_', ' ')}{of}")
+            (short(task, name, values[name]), f"{held} {name.replace('_', ' ')}{of}")
             for name in task.metrics
             if name in values
         ]
         most += [(scored(values["loss"]), f"{held} loss{of}")]
     most += [(str(result.get("step", "-")), f"steps of {run.config.train.steps}")]
     most += [(f"{seconds:.2f} s", name) for name, seconds in result["seconds"].items()]
-    return f'<p class="sub">{html.escape(_ending(run))}</p>\n{tiles(most)}'
+    return f'<p class="sub">{html.escape(ending_of(run))}</p>\n{tiles(most)}'
 
 
 def _details(name: str, run: Run, unfold: bool) -> str:

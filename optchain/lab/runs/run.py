@@ -129,7 +129,7 @@ def reopen(folder: Path, resolved: config.Config) -> Run:
     run.require_layout()
     old = run.config
     changes = config.differences(old, resolved)
-    longer = resolved.train.steps > old.train.steps
+    longer = (resolved.train.steps or 0) > (old.train.steps or 0)
     allowed = ("optimizer", "callbacks", "trackers", *(["train.steps:", "train.epochs:"] if longer else []))
     refused = [line for line in changes if not line.startswith(allowed)]
     require_unchanged(folder, refused)

@@ -13,16 +13,15 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pydantic
-import typing_extensions
 from pydantic import BeforeValidator, Field, PlainSerializer, SerializationInfo, ValidationInfo
 
 from optchain.lab.base.errors import InputError
-from optchain.lab.settings.hints import hints_of, is_plain
+from optchain.lab.settings.parameters import is_plain, parameters_of
 from optchain.lab.settings.places import Placed, find, is_place, raised_at, relative
 from optchain.lab.settings.table import Place, Table
+from optchain.lab.settings.values import Dtype, Function, is_protocol_of_calls
 
 LEFT_OUT = object()  # the default of what is not passed on unless the table says it
 PLAIN = bool | int | float | str | list | tuple | dict | None  # defaults that a file may hold, and so shows
@@ -123,30 +122,6 @@ def _table_of(
     return table
 
 
-def parameters_of(target: Any, given: int | tuple[str, ...] = ()) -> dict[str, inspect.Parameter]:
-    """The parameters of an object that a table may set, with their types for annotations."""
-    # A metaclass that says itself how its classes are called, as that of nnx.Module, hides the parameters.
-    hidden = inspect.isclass(target) and type(target).__call__ is not type.__call__
-    called = target.__init__ if hidden else target
-    dataclass = dataclasses.is_dataclass(target) and inspect.isclass(target)
-    kinds = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
-    parameters = {name: p for name, p in inspect.signature(called).parameters.items() if p.kind not in kinds}
-    if hidden:
-        parameters.pop(next(iter(parameters)))
-    names = set(list(parameters)[:given]) if isinstance(given, int) else set(given)
-    hints = hints_of(target if dataclass else _annotated(target))
-    return {name: p.replace(annotation=hints.get(name, p.empty)) for name, p in parameters.items() if name not in names}
-
-
-def _annotated(target: Any) -> Any:
-    """The function whose annotations are those of an object's parameters."""
-    if isinstance(target, functools.partial):
-        return _annotated(target.func)
-    if inspect.isclass(target):
-        return target.__init__
-    return target if inspect.isroutine(target) else type(target).__call__
-
-
 def _field(parameter: inspect.Parameter) -> tuple[Any, Any]:
     """The type and the default of a key."""
     kind, default = typed(parameter.annotation, parameter.default), parameter.default
@@ -176,8 +151,8 @@ def typed(hint: Any, default: Any = inspect.Parameter.empty) -> Any:
         return list[typed(members[0])]
     if origin in (dict, collections.abc.Mapping):
         return dict[str, typed(members[1])]
-    if hint is Callable or origin is collections.abc.Callable or _is_protocol_of_calls(hint):
-        return _Function
+    if hint is Callable or origin is collections.abc.Callable or is_protocol_of_calls(hint):
+        return Function
     if not isinstance(hint, type):
         return hint
     if issubclass(hint, enum.Enum):
@@ -185,7 +160,7 @@ def typed(hint: Any, default: Any = inspect.Parameter.empty) -> Any:
     if issubclass(hint, Path):
         return Place
     if issubclass(hint, np.dtype):
-        return _Dtype
+        return Dtype
     if dataclasses.is_dataclass(hint):
         return Annotated[Any, BeforeValidator(functools.partial(_nested, hint)), PlainSerializer(_dumped)]
     if is_plain(hint):
@@ -216,30 +191,8 @@ def _typed_by(default: Any) -> Any:
     if isinstance(default, bool | int | float | str):
         return type(default)
     if isinstance(default, type) and issubclass(default, np.generic):
-        return _Dtype
-    return _Function if callable(default) else typed(type(default)) if isinstance(default, tuple) else Any
-
-
-def _is_protocol_of_calls(hint: Any) -> bool:
-    return isinstance(hint, type) and typing_extensions.is_protocol(hint) and "__call__" in vars(hint)
-
-
-def _function(value: Any, info: ValidationInfo) -> Placed:
-    if isinstance(value, Placed):
-        return value
-    if not is_place(value):
-        raise ValueError(f"got {value!r}; expected the place of a function, such as 'jax.nn:relu' or 'file.py:name'")
-    try:
-        return find(value, Path(info.context["folder"] if info.context else "."))
-    except InputError as error:
-        raise ValueError(str(error)) from None
-
-
-def _dtype(value: Any) -> Any:
-    try:
-        return jnp.dtype(value)
-    except TypeError:
-        raise ValueError(f"got {value!r}; expected a dtype, such as 'bfloat16'") from None
+        return Dtype
+    return Function if callable(default) else typed(type(default)) if isinstance(default, tuple) else Any
 
 
 def _nested(kind: type, value: Any, info: ValidationInfo) -> Any:
@@ -254,19 +207,9 @@ def _dumped(value: Any, info: SerializationInfo) -> Any:
     return value.model_dump(exclude={"use"}, context=info.context) if isinstance(value, Own) else value
 
 
-def _function_dumped(value: Any, info: SerializationInfo) -> Any:
-    if not isinstance(value, Placed):
-        return value
-    return relative(value.use, info.context["folder"]) if info.context else value.use
-
-
 def _built(value: Any) -> Any:
     if isinstance(value, Own):
         return value.build()
     if isinstance(value, Placed):
         return value.target
     return type(value)(map(_built, value)) if isinstance(value, list | tuple) else value
-
-
-_Function = Annotated[Any, BeforeValidator(_function), PlainSerializer(_function_dumped)]
-_Dtype = Annotated[Any, BeforeValidator(_dtype), PlainSerializer(str)]

@@ -143,7 +143,7 @@ class Train(Table):
     def _fits(self) -> "Train":
         if self.steps is None and self.epochs is None:
             raise ValueError("expected steps or epochs")
-        if not self.is_in_steps:  # checked again when they are known
+        if not self.is_in_steps or self.steps is None:  # checked again when they are known
             return self
         if self.save_every % self.evaluate_every:
             raise ValueError(

@@ -15,7 +15,8 @@ from optchain.core.paths import names_of, nearest
 from optchain.core.walk import main_numbers
 from optchain.lab.base.errors import InputError
 from optchain.lab.data.augment import Augment
-from optchain.lab.data.task import Task, examples_of, made
+from optchain.lab.data.loading import examples_of, made
+from optchain.lab.data.task import Task
 from optchain.lab.models.functional import Model
 from optchain.lab.models.losses import CrossEntropy, Loss, of_classes, resolved
 from optchain.lab.models.metrics import metrics_of

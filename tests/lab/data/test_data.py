@@ -5,7 +5,7 @@ import small_tasks
 from sklearn.datasets import load_digits
 
 from optchain.lab.base.errors import InputError
-from optchain.lab.data import task as data
+from optchain.lab.data import loading as data
 from optchain.lab.data.examples import Examples
 from optchain.lab.models.losses import CrossEntropy, Loss, together
 

@@ -13,7 +13,7 @@ from sklearn.datasets import load_breast_cancer, load_digits
 
 from optchain.lab.base.errors import InputError
 from optchain.lab.data import preprocess
-from optchain.lab.data.task import made
+from optchain.lab.data.loading import made
 from optchain.lab.runs import config
 from optchain.lab.runs import config as tables
 

@@ -8,7 +8,8 @@ import pytest
 import small_runs
 
 from optchain.lab.base.errors import InputError
-from optchain.lab.reports.report import summary, write
+from optchain.lab.reports.report import write
+from optchain.lab.reports.scores import summary
 from optchain.lab.runs import config, run
 from optchain.lab.runs.control import Orders, parse
 from optchain.lab.runs.logs import read

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import small_runs
 
-from optchain.lab.reports.report import summary
+from optchain.lab.reports.scores import summary
 from optchain.lab.training.divergence import not_finite
 
 SETS = ("model.norm='none'", "model.dropout=0.0")

@@ -55,7 +55,7 @@ def _checked(found: Any, name: str) -> Fitted:
     return Fitted(_rowwise(transform, name))
 
 
-def _rowwise(transform: Transform, name: str) -> Transform:
+def _rowwise(transform: Any, name: str) -> Transform:
     """A function of rows that gives as many."""
 
     def checked(rows: np.ndarray) -> np.ndarray:
