@@ -12,7 +12,8 @@ from optchain.inspect.readme import written
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
 
-def test_the_code_runs(capsys, caplog):
+def test_the_code_runs(capsys, caplog, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     scope = {}
     for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
         with jax.numpy_rank_promotion("allow"), jax.log_compiles():  # the first is the reader's own setting
