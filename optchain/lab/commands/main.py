@@ -6,7 +6,19 @@ from types import ModuleType
 
 from optchain.lab.base.doing import say
 from optchain.lab.base.errors import InputError
-from optchain.lab.commands import compare, evaluate, export, find_batch, find_lr, new, predict, report, train, tune
+from optchain.lab.commands import (
+    clean,
+    compare,
+    evaluate,
+    export,
+    find_batch,
+    find_lr,
+    new,
+    predict,
+    report,
+    train,
+    tune,
+)
 from optchain.version import __version__
 
 COMMANDS = {
@@ -20,6 +32,7 @@ COMMANDS = {
     "predict": predict,
     "export": export,
     "report": report,
+    "clean": clean,
 }
 SAID = "Train, tune and compare Flax models with optchain."
 

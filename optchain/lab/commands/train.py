@@ -32,6 +32,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="with --resume and an edited optimizer: a link's new name; OLD= drops it, . is the whole optimizer",
     )
     parser.add_argument("--overwrite", action="store_true", help="remove the run in the folder first")
+    parser.add_argument(
+        "--profile", action="store_true", help="record some steps with JAX's profiler, into the folder `profile`"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -68,20 +71,22 @@ def run(options: argparse.Namespace) -> int:
             opened.say_changed()
         else:
             opened = runs.create(folder, resolved, command_of(options), options.overwrite)
-        return _trained(built, opened, renames)
+        return _trained(built, opened, renames, options.profile)
 
 
-def _trained(built: "Experiment", opened: "Run", renames: dict[str, str | None]) -> int:
+def _trained(built: "Experiment", opened: "Run", renames: dict[str, str | None], profile: bool) -> int:
     """Train, unless it was done, and report; the exit code."""
     from optchain.lab.reports.report import write
     from optchain.lab.reports.scores import summary
     from optchain.lab.runs import config
     from optchain.lab.runs.run import BY_HAND
+    from optchain.lab.training.profiled import ProfiledProgram
     from optchain.lab.training.train import Trainer
 
     done = opened.result is not None and not config.differences(opened.config, built.config)
     done = done and opened.ending != BY_HAND
-    signal = None if done else Trainer(built, opened, renames).train()
+    program = ProfiledProgram(built, opened.folder / "profile") if profile else None
+    signal = None if done else Trainer(built, opened, renames, program).train()
     if signal is not None and opened.result is None:
         return 128 + signal
     write([opened], opened.folder / "report.html")

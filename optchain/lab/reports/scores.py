@@ -4,6 +4,7 @@ from optchain.core.describe import in_columns
 from optchain.lab.base.intervals import scored
 from optchain.lab.runs.facts import Facts, facts
 from optchain.lab.runs.run import Run
+from optchain.lab.training.experiment import load_task
 
 Scores = dict[str, dict[str, dict[str, float]]]  # by split, by model, by name
 
