@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -75,3 +75,12 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+
+@runtime_checkable
+class Source(Protocol):
+    """What has examples, such as a format of data, or a class of the user's."""
+
+    def load(self) -> Examples:
+        """The examples."""
+        ...

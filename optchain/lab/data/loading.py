@@ -10,7 +10,7 @@ import numpy as np
 
 from optchain.lab.base.errors import InputError
 from optchain.lab.data import preprocess
-from optchain.lab.data.examples import Examples
+from optchain.lab.data.examples import Examples, Source
 from optchain.lab.data.preprocess.missing import Impute
 from optchain.lab.data.preprocess.step import Step
 from optchain.lab.data.split import require_varied, split
@@ -27,14 +27,12 @@ def examples_of(table: TaskTable) -> Examples:
     """
     made: Any = table.build() if isinstance(table, Own) else table
     use = getattr(table, "use", type(table).__name__)
-    examples = made if isinstance(made, Examples | tuple) else made.load()
+    examples = made.load() if isinstance(made, Source) else made
     if isinstance(examples, tuple) and len(examples) == 2:
         examples = Examples(*examples)
     if not isinstance(examples, Examples):
-        expected = "Examples, or a pair of inputs and targets"
-        raise InputError(
-            f"task.use: {getattr(table, 'use', table)} gives {type(examples).__name__}; expected {expected}"
-        )
+        expected = "Examples, a pair of inputs and targets, or an object whose load() gives them"
+        raise InputError(f"task.use: {use} gives {type(examples).__name__}; expected {expected}")
     if not len(examples):
         raise InputError(f"task.use: {use} gives no example")
     return examples
