@@ -37,6 +37,10 @@ def objective(search: Search, task: Task) -> Objective:
         InputError: there is no such metric, or it is not said whether a higher one is better.
     """
     first, *others = [_objective(aim, task) for aim in search.aims]
+    for name in (first.name, *(other.name for other in others)):
+        if search.side_by_side and name != "loss" and task.metrics[name].evaluator is not None:
+            cure = "expected search.parallel = 'processes' or 'none'"
+            raise InputError(f"search.objective: {name} gets the model, one run at a time; {cure}")
     return first._replace(others=tuple(others))
 
 
