@@ -103,7 +103,7 @@ def test_what_is_chosen_is_judged_by_whole_runs_with_fresh_seeds(contest):
     for seed in range(2):
         one = config.model_copy(update={"train": config.train.model_copy(update={"seed": seed})})
         carry, *_ = program.run(one, program.start(one), one.train.steps)
-        variables = {"params": carry["params"], "batch_stats": carry["batch_stats"]}
+        variables = {"params": carry["params"], "rest": carry["rest"]}
         losses.append({split: floats(program.evaluate(variables, *program.data[split])) for split in program.data})
     for split in ("validation", "test"):
         for name in ("loss", "accuracy"):
