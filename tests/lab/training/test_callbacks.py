@@ -63,7 +63,10 @@ def test_one_that_fails_ends_the_run_after_saving(tmp_path, file, capsys):
     arguments = ["train", str(file), "--out", str(folder), "--set", "train.checkpoint_every=60"]
     assert main([*arguments, "--set", sets(tmp_path, "broken")]) == 2
     said = capsys.readouterr().err
-    assert f"callbacks.broken: {tmp_path / 'own.py'}:broken: own.py, line 16: KeyError: 'no such thing' (step 20 is saved" in said
+    assert (
+        f"callbacks.broken: {tmp_path / 'own.py'}:broken: own.py, line 16: KeyError: 'no such thing' (step 20 is saved"
+        in said
+    )
     assert small_runs.saved(folder) == [20] and Run(folder).result is None
     assert main([*arguments, "--set", sets(tmp_path, "wrong"), "--resume"]) == 2
     assert "own.py:wrong answered 'stpo'; expected None or 'stop'" in capsys.readouterr().err
