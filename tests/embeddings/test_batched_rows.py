@@ -38,7 +38,7 @@ class Momentum(Sleeps):
         return Slots(decayed(s.mu, self.b, k))
 
 
-momentum = oc.lift(Momentum, "momentum")
+momentum = oc.lift(Momentum, "momentum_of_rows")
 
 
 def tables():
