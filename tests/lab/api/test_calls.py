@@ -65,6 +65,7 @@ def test_models_may_be_given_in_several_ways(name, tmp_path):
     assert made.scores["train"]["accuracy"] > 0.5
 
 
+@pytest.mark.full
 def test_another_process_reads_it_without_the_script(run):
     """A lambda, and a class that this file defines, are in the run's folder."""
     code = f"from optchain import lab; import numpy as np; run = lab.open({str(run.folder)!r})\n"

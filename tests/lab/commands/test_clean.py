@@ -1,5 +1,6 @@
 """What is removed of runs that have ended, and what stays."""
 
+import pytest
 import small_runs
 import small_studies
 
@@ -43,6 +44,7 @@ def test_no_folder_is_named(tmp_path, capsys):
     assert f"{tmp_path / 'none'} is no folder" in capsys.readouterr().err
 
 
+@pytest.mark.full
 def test_steps_are_profiled(tmp_path):
     file, out = small_runs.small(tmp_path, steps=20, every=5), tmp_path / "run"
     assert main(["train", str(file), "--out", str(out), "--profile"]) == 0

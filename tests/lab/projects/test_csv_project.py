@@ -240,6 +240,7 @@ def project(tmp_path):
     return Project(tmp_path / "churn", mine_py=MINE, run_toml=RUN, customers_csv="\n".join(customers()) + "\n")
 
 
+@pytest.mark.full
 def test_it_trains_scores_and_answers(project):
     run = project.train()
     assert np.mean(losses(run)[-10:]) < np.mean(losses(run)[:10])

@@ -221,6 +221,7 @@ def test_what_is_not_frozen_is_trained_beside_it(tmp_path):
     assert not np.array_equal(before["Dense_1"]["kernel"], after["Dense_1"]["kernel"])
 
 
+@pytest.mark.full
 def test_an_adapted_run_is_scored_saved_and_exported_merged(tmp_path, capsys):
     source = small_runs.train(tmp_path, folder="source")
     trainer = small_runs.train(tmp_path, LORA, f"start.run={source.run.folder}")
