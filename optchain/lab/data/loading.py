@@ -38,24 +38,20 @@ def examples_of(table: TaskTable) -> Examples:
     return examples
 
 
-def load(table: TaskTable, steps: dict[str, Step] | None, of_classes: bool | None = None) -> Task:
-    """The task of a configuration.
+def made(
+    examples: Examples, table: TaskTable, steps: dict[str, Step] | None = None, of_classes: bool | None = None
+) -> Task:
+    """The task that examples make.
 
     Args:
+        examples: read already.
         table: the table `[task]`.
         steps: that prepare the inputs, in their order; None for the data's own.
         of_classes: whether the loss takes classes; by the data if left out.
 
     Raises:
-        InputError: the data cannot be read or split, or a step does not apply.
+        InputError: the data cannot be split, or a step does not apply.
     """
-    return made(examples_of(table), table, steps, of_classes)
-
-
-def made(
-    examples: Examples, table: TaskTable, steps: dict[str, Step] | None = None, of_classes: bool | None = None
-) -> Task:
-    """The task that examples make; see `load`."""
     targets, labels = _numbered(examples, are_classes(examples) if of_classes is None else of_classes)
     rows = split(examples, targets, table, stratify=examples.stratify and labels is not None and targets.ndim == 1)
     require_varied(jax.tree.map(lambda x: x[rows["train"]], targets), examples, rows["train"])

@@ -52,11 +52,7 @@ class Setup(Table):
 
 def _counted(links: Any, steps: Any) -> Any:
     """A chain with the number of steps where it says "train.steps"."""
-    if isinstance(links, dict):
-        return {key: _counted(x, steps) for key, x in links.items()}
-    if isinstance(links, list):
-        return [_counted(x, steps) for x in links]
-    return steps if links == STEPS else links
+    return _each(links, lambda x: steps if x == STEPS else x)
 
 
 def placed(links: Any, folder: Path) -> Any:
@@ -75,11 +71,16 @@ def short(links: Any) -> Any:
 
 
 def _with_places(links: Any, change: Callable[[str], str]) -> Any:
+    return _each(links, lambda x: change(x) if is_place(x) else x)
+
+
+def _each(links: Any, change: Callable[[Any], Any]) -> Any:
+    """Nested tables with every value in them changed."""
     if isinstance(links, dict):
-        return {key: _with_places(x, change) for key, x in links.items()}
+        return {key: _each(x, change) for key, x in links.items()}
     if isinstance(links, list):
-        return [_with_places(x, change) for x in links]
-    return change(links) if is_place(links) else links
+        return [_each(x, change) for x in links]
+    return change(links)
 
 
 # Of tables that are not checked, and may hold places: these are kept as whole paths.
