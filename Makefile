@@ -15,7 +15,7 @@ VERSION_TESTS := tests/core tests/control tests/sharding/test_axes.py tests/test
 	tests/inspect/test_catalogue.py
 TEST_PACKAGES := flax orbax-checkpoint scikit-learn chex cloudpickle hypothesis pytest pytest-xdist
 
-.PHONY: install demo test test-all test-oracles test-peers test-slow test-floor test-pythons lint readme stubs benchmarks clean
+.PHONY: install demo test test-all test-oracles test-peers test-slow test-services test-floor test-pythons lint readme stubs benchmarks clean
 
 install: $(VENV)/.installed
 
@@ -31,6 +31,10 @@ $(VENV)/.oracles: $(VENV)/.installed
 
 $(VENV)/.peers: $(VENV)/.installed
 	$(INSTALL) $(EDITABLE) '.[lab,test,peers]'
+	touch $@
+
+$(VENV)/.services: $(VENV)/.installed
+	$(INSTALL) $(EDITABLE) '.[lab,test,postgres,ray]'
 	touch $@
 
 # Train on the handwritten digits; the last line says where the report is.
@@ -57,6 +61,11 @@ test-peers: $(VENV)/.peers
 # What takes more than a minute each.
 test-slow: install
 	$(TEST) -m slow
+
+# Studies on clusters of Ray, and in databases whose servers the machine has installed, such as Debian's package
+# `postgresql`; others are skipped.
+test-services: $(VENV)/.services
+	$(TEST) -rs -m services
 
 # The files in which versions of JAX, Flax and Orbax show, on the oldest ones.
 test-floor: .venv-floor/.installed

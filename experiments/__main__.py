@@ -1,14 +1,33 @@
 """The command line: `python -m experiments claims`; the benchmarks are `python -m experiments.benchmarks`."""
 
+import argparse
 import sys
 
 from experiments.claims import command
-from optchain.lab.commands import main as lab
+from optchain import lab
 
 
 def main(arguments: list[str]) -> int:
     """Run a command; the exit code."""
-    return lab.main(arguments, {"claims": command}, "python -m experiments", "Put claims about tuning to the test.")
+    try:
+        return command.run(parser().parse_args(arguments))
+    except (lab.InputError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:  # where nothing was running that could be saved
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    top = argparse.ArgumentParser(
+        prog="python -m experiments",
+        description="Put claims about tuning to the test.",
+        epilog="Exit codes: 0 done, 2 bad input, 130 and 143 stopped by a signal, after saving.",
+    )
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    command.add_options(commands.add_parser("claims", help=command.__doc__, description=command.__doc__))
+    return top
 
 
 if __name__ == "__main__":

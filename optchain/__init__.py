@@ -18,6 +18,12 @@ from optchain.clipping.qk import clip_qk as clip_qk
 from optchain.clipping.quantile import clip_by_quantile as clip_by_quantile
 from optchain.clipping.value import clip as clip
 from optchain.clipping.zscore import clip_by_zscore as clip_by_zscore
+from optchain.compression.low_bit import low_bit_mean as low_bit_mean
+from optchain.compression.powersgd import powersgd_mean as powersgd_mean
+from optchain.compression.qsgd import qsgd_mean as qsgd_mean
+from optchain.compression.random_k import random_k_mean as random_k_mean
+from optchain.compression.sign import sign_mean as sign_mean
+from optchain.compression.top_k import top_k_mean as top_k_mean
 from optchain.control.accumulate import accumulate as accumulate
 from optchain.control.guard import guard as guard
 from optchain.control.guard import loss_scale as loss_scale
@@ -61,6 +67,7 @@ from optchain.embeddings.value_and_grad import row_value_and_grad as row_value_a
 from optchain.inspect.catalogue import optimizers as optimizers
 from optchain.inspect.config import from_config as from_config
 from optchain.inspect.config import techniques as techniques
+from optchain.inspect.describe import describe as describe
 from optchain.inspect.laws import check_laws as check_laws
 from optchain.inspect.migrate import migrate_state as migrate_state
 from optchain.inspect.reset import reset_state as reset_state
@@ -129,6 +136,9 @@ from optchain.moments.stable_adam import scale_by_stable_adam as scale_by_stable
 from optchain.moments.stddev import scale_by_stddev as scale_by_stddev
 from optchain.moments.variance_reduction import reduce_variance as reduce_variance
 from optchain.moments.yogi import scale_by_yogi as scale_by_yogi
+from optchain.packing.packed import pack as pack
+from optchain.packing.packed import packed as packed
+from optchain.packing.packed_tree import unpack as unpack
 from optchain.presets.attention import muon_clip as muon_clip
 from optchain.presets.classic import adagrad as adagrad
 from optchain.presets.classic import adam as adam
@@ -230,6 +240,13 @@ from optchain.schedules.power_law import power_law as power_law
 from optchain.schedules.rex import rex as rex
 from optchain.schedules.step_decay import step_decay as step_decay
 from optchain.schedules.wsd import wsd as wsd
+from optchain.sharding.distributed import distributed as distributed
+from optchain.sharding.flat import flat as flat
+from optchain.sharding.over import split_over as split_over
+from optchain.sharding.over_axes import over_axes as over_axes
+from optchain.sharding.over_axes import state_specs as state_specs
+from optchain.sharding.owned_state import state_by_owners as state_by_owners
+from optchain.sharding.owned_state import state_by_parameters as state_by_parameters
 from optchain.sharding.shardings import shardings as shardings
 from optchain.sharpness.asam import asam as asam
 from optchain.sharpness.gsam import gsam as gsam
@@ -257,6 +274,6 @@ from optchain.stepsize.scale import scale as scale
 from optchain.stepsize.trust_ratio import scale_by_trust_ratio as scale_by_trust_ratio
 from optchain.stepsize.update_floor import floor_update_ratio as floor_update_ratio
 from optchain.stepsize.update_norm import normalize_by_update_norm as normalize_by_update_norm
-from optchain.storage.precision import lost_updates as lost_updates
 from optchain.storage.precision import precision as precision
+from optchain.storage.stored_params import lost_updates as lost_updates
 from optchain.version import __version__ as __version__

@@ -34,6 +34,7 @@ from optchain.embeddings.value_and_grad import row_value_and_grad as row_value_a
 from optchain.inspect.catalogue import optimizers as optimizers
 from optchain.inspect.config import from_config as from_config
 from optchain.inspect.config import techniques as techniques
+from optchain.inspect.describe import describe as describe
 from optchain.inspect.laws import check_laws as check_laws
 from optchain.inspect.migrate import migrate_state as migrate_state
 from optchain.inspect.reset import reset_state as reset_state
@@ -46,6 +47,8 @@ from optchain.masking.rules import FROZEN as FROZEN
 from optchain.masking.sparse_update import nonzero as nonzero
 from optchain.moments.gauss_newton import gauss_newton_bartlett as gauss_newton_bartlett
 from optchain.moments.hutchinson import hutchinson as hutchinson
+from optchain.packing.packed import pack as pack
+from optchain.packing.packed_tree import unpack as unpack
 from optchain.pruning.bits import pack_bits as pack_bits
 from optchain.pruning.bits import unpack_bits as unpack_bits
 from optchain.pruning.gradual import Gradual
@@ -55,8 +58,12 @@ from optchain.pruning.regrow import Regrow
 from optchain.pruning.schedule import MaskSchedule
 from optchain.pruning.sparsity import sparsity as sparsity
 from optchain.pruning.straight_through import StraightThrough
+from optchain.sharding.over import split_over as split_over
+from optchain.sharding.over_axes import state_specs as state_specs
+from optchain.sharding.owned_state import state_by_owners as state_by_owners
+from optchain.sharding.owned_state import state_by_parameters as state_by_parameters
 from optchain.sharding.shardings import shardings as shardings
-from optchain.storage.precision import lost_updates as lost_updates
+from optchain.storage.stored_params import lost_updates as lost_updates
 from optchain.typing import Mask, Number
 from optchain.version import __version__ as __version__
 
@@ -164,6 +171,7 @@ def outer_nesterov(
     every: int,
     momentum: Number = 0.9,
     learning_rate: Number = 0.7,
+    axis: str | Sequence[str] | None = None,
 ) -> Transform:
     r"""Lets a transformation run for some steps, takes the way back as a gradient, and steps by Nesterov's momentum.
 
@@ -172,30 +180,39 @@ def outer_nesterov(
         \Delta = \phi - \theta, \; v \leftarrow \mu v + \Delta, \; \phi \leftarrow \phi - \eta (\Delta + \mu v), \;
         \theta \leftarrow \phi \quad\text{every } k \text{ steps}
 
-    The parameters are :math:`\theta`; `averaged_params(state)` gives :math:`\phi`. It is DiLoCo with one worker; with
-    several, average the parameters over the workers before each k-th step is handed on. Without momentum and with a
-    rate below 1 it is `lookahead`.
+    The parameters are :math:`\theta`; `averaged_params(state)` gives :math:`\phi`. Without momentum and with a rate
+    below 1 it is `lookahead`.
+
+    With an `axis` it is DiLoCo: along this axis of a mesh, inside `jax.shard_map`, each device is a worker that steps
+    parameters of its own on gradients of its own, and :math:`\Delta` is the mean over the workers. They meet in this
+    one mean every k steps, and leave with the same parameters. What `tx` computes across a parameter it computes of the
+    worker's own; what stands around would decide for all workers by the gradients of one, and is refused if it looks
+    across entries. The outer weights, their momentum and the count are the same at all workers, `inner` and the metrics
+    are each worker's.
 
     Args:
         tx: any transformation, with its learning rate.
         every: k, steps of `tx` for each outer one, at least 1; 500 in the paper.
         momentum: :math:`\mu`, in [0, 1); the number `outer.momentum.decay`.
         learning_rate: :math:`\eta`, or a schedule of the outer steps; the number `outer.lr.learning_rate`.
+        axis: the name of a mesh axis, or several, along which each device is a worker; also the `axis_name` of
+            `jax.vmap`. None is one worker.
 
     Metrics: `outer_nesterov.count`, steps since the last outer one, and those of the outer chain.
 
     Shapes and dtypes: any; the outer parameters and their momentum are like the parameter, in float32 or wider.
 
-    Differs from the paper: one worker.
+    Differs from the paper: nothing.
 
     Raises:
-        ValueError: a number out of its range.
+        ValueError: a number out of its range, or an `axis` that is no name; at `update`, a call where no such axis is.
 
     References:
         Douillard et al., 2023, Algorithm 1 (DiLoCo). https://arxiv.org/abs/2311.08105
 
     >>> import optchain as oc
     >>> tx = oc.outer_nesterov(oc.adamw(1e-3), every=50)
+    >>> tx = oc.outer_nesterov(oc.adamw(1e-3), every=500, axis="worker")
     """
 
 def polyak_average(start: Number = 0.0, every: Number = 1.0, *, mask: Mask | None = None) -> Transform:
@@ -397,7 +414,7 @@ def clip_by_global_norm(max_norm: Number, *, mask: Mask | None = None) -> Transf
     infinity makes the norm non-finite, which the metric shows, and spoils the updates: refusing such a step is a
     guard's business. A norm beyond the largest number, 3.4e38 in float32, is infinite, and clips to 0; on TPUs, which
     have no wider range to add the squares in, one above the root of that, 1.8e19.
-    Within `shard_map` it is the norm of the shard.
+    Within `shard_map` it is that of the whole tree under `over_axes`.
 
     Differs from the paper: nothing.
 
@@ -596,7 +613,246 @@ def clip_by_zscore(
     >>> tx = oc.chain(oc.clip_by_zscore(), oc.adamw(1e-3))
     """
 
-def accumulate(tx: optax.GradientTransformation, every: Number, rows: int | None = None) -> Transform:
+def low_bit_mean(bits: int = 8, axis: str | tuple[str, ...] | None = None, *, mask: Mask | None = None) -> Transform:
+    r"""Averages gradients and residuals over devices, each of which adds up one part; what is sent are low-bit codes.
+
+    .. math::
+        x_i = g_i + e_i, \qquad q_i = Q(x_i), \qquad m = \frac 1 N \sum_{i=1}^N q_i, \qquad u = Q(m), \qquad
+        e_i \leftarrow x_i - q_i + N (m - u) \text{ at the entries that device } i \text{ adds up}
+
+    on each device i of N, for each leaf. :math:`Q` rounds to even levels, 127 or 7 of each sign, of the largest entry
+    of its block of at most 512. Device i receives its part of all :math:`q_j`, adds them up in float32, and sends the
+    mean in a code again. Both errors are fed back: the mean over the devices of all that has been sent and of
+    :math:`e_i` is that of the gradients.
+
+    Fields:
+        bits: of a level with its sign, 8 or 4.
+        axis: the name of a mesh axis, or a tuple of several, along which each device has gradients of its own; also the
+            `axis_name` of `jax.vmap`. None is one device, which sends to itself.
+
+    What is sent: the codes of a leaf once to the devices that add them up and once back, regardless of their number:
+    a quarter of what a mean of float32 sends with 8 bits, an eighth with 4. A leaf so small that codes and scales would
+    take more room than it is sent whole.
+
+    Shapes and dtypes: any; the slot `residual` is like the parameter, in float32 or wider, and begins at 0. With an
+    axis it has a first axis of devices: see `oc.state_specs`. Entries of g up to 1e37.
+
+    Raises:
+        ValueError: other bits; at `update`, a call where no such axis is, or gradients that have been summed over it.
+
+    Differs from the paper: it has no residuals, and no second code, because each device needs its part alone there.
+
+    References:
+        Wang et al., 2023 (qgZ). https://arxiv.org/abs/2306.10209
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.low_bit_mean(axis="data"), oc.sgd(0.1))
+    """
+
+def powersgd_mean(
+    rank: int = 4,
+    axis: str | tuple[str, ...] | None = None,
+    seed: int | jax.Array = 0,
+    *,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Averages gradients and residuals over devices in factors of low rank, by one step of power iteration.
+
+    .. math::
+        X_i = G_i + E_i, \qquad P = \mathrm{QR}\Big(\frac 1 N \sum_i X_i V\Big), \qquad R_i = X_i^T P, \qquad
+        R = \frac 1 N \sum_i R_i, \\
+        u = P R^T, \qquad E_i \leftarrow X_i - P R_i^T, \qquad V_j \leftarrow R_j / \|R_j\|
+
+    on each device i of N, for each matrix. The columns of :math:`P` are orthogonal, those of :math:`V` have length 1.
+
+    Fields:
+        rank: columns of both factors, at least 1.
+        axis: the name of a mesh axis, or a tuple of several, along which each device has gradients of its own; also the
+            `axis_name` of `jax.vmap`. None is one device, which sends to itself.
+        seed: of the normal numbers that :math:`V` begins with, a whole number or a key of `jax.random`, which may be
+            traced; the same on all devices.
+
+    What is sent: a sum over the devices for each of both factors, `rank` numbers for each row and each column. Vectors
+    are sent whole, and so is a matrix that has no more entries than its factors.
+
+    Shapes and dtypes: matrices, and vectors; other leaves need `as_matrices`, `over_layers`, or a mask that leaves them
+    out, which sends them whole. The slot `residual` is like the parameter, in float32 or wider, and begins at 0. With
+    an axis it has a first axis of devices: see `oc.state_specs`. The slot `right` has `rank` numbers for each column
+    of a matrix that is sent in factors. Entries of g up to 1e36.
+
+    Raises:
+        ValueError: a rank below 1; at `update`, a call where no such axis is, or gradients that have been summed over
+            it.
+
+    Differs from the paper: columns of :math:`V` have length 1, which changes no result, and one that would be 0 stays
+    as it was. Of two readings of Algorithm 2, a device remembers what it has not sent itself, and not what the mean
+    leaves out of its gradient; the sum over the devices is the same.
+
+    References:
+        Vogels et al., 2019, Algorithms 1 and 2. https://arxiv.org/abs/1905.13727
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.powersgd_mean(rank=4, axis="data"), oc.sgd(0.1))
+    """
+
+def qsgd_mean(
+    bits: int = 4,
+    axis: str | tuple[str, ...] | None = None,
+    seed: int | jax.Array = 0,
+    *,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Averages over devices what each sends: gradient and residual, rounded at random to levels of a few bits.
+
+    .. math::
+        x_i = g_i + e_i, \qquad s_i = \operatorname{sign}(x_i) \frac{\|x_i\|_\infty}{L} \xi(L |x_i| / \|x_i\|_\infty),
+        \qquad u = \frac 1 N \sum_{i=1}^N s_i, \qquad e_i \leftarrow x_i - s_i
+
+    on each device i of N, for each block of 512 entries of a leaf. :math:`\xi` rounds up or down with the probability
+    that makes it exact on average; L is 7 for 4 bits and 127 for 8.
+
+    Fields:
+        bits: of a level with its sign, 4 or 8.
+        axis: the name of a mesh axis, or a tuple of several, along which each device has gradients of its own; also the
+            `axis_name` of `jax.vmap`. None is one device, which sends to itself.
+        seed: of the rounding, a whole number or a key of `jax.random`, which may be traced. It is a hash of seed,
+            count, device and element.
+
+    What is sent: the levels, two of 4 bits in a byte, and one float32 for each block, of each device to every other
+    one. That is less than a mean of whole leaves sends for up to 15 devices with 4 bits and 7 with 8; `low_bit_mean`
+    sends as much regardless of their number. A leaf whose levels and scales would take more room than it is sent whole.
+
+    Shapes and dtypes: any; the slot `residual` is like the parameter, in float32 or wider, and begins at 0. With an
+    axis it has a first axis of devices: see `oc.state_specs`. Entries of g up to 1e37.
+
+    Raises:
+        ValueError: other bits; at `update`, a call where no such axis is, or gradients that have been summed over it.
+
+    Differs from the paper: what rounding has left out is fed back. The scale of a block is its largest entry in the
+    place of its norm, so that the residual of an entry is always below one level. Levels have a fixed number of bits
+    in the place of Elias codes.
+
+    References:
+        Alistarh et al., 2016, section 3. https://arxiv.org/abs/1610.02132
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.qsgd_mean(bits=4, axis="data"), oc.sgd(0.1))
+    """
+
+def random_k_mean(
+    density: float,
+    axis: str | tuple[str, ...] | None = None,
+    seed: int | jax.Array = 0,
+    *,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Averages over devices what each sends: random entries, the same on all, of its gradient and what it kept back.
+
+    .. math::
+        x_i = g_i + e_i, \qquad s_i = x_i \text{ at k random places}, \qquad
+        u = \frac 1 N \sum_{i=1}^N s_i, \qquad e_i \leftarrow x_i - s_i
+
+    on each device i of N, for each leaf. The places are other ones in each step.
+
+    Fields:
+        density: the part of the entries that is sent, in (0, 1]; k is rounded to a whole number of at least 1.
+        axis: the name of a mesh axis, or a tuple of several, along which each device has gradients of its own; also the
+            `axis_name` of `jax.vmap`. None is one device, which sends to itself.
+        seed: of the places, a whole number or a key of `jax.random`, which may be traced; the same on all devices. They
+            are a hash of seed, count and element.
+
+    What is sent: a sum of k values over the devices, regardless of their number; all know the places.
+
+    Shapes and dtypes: any; the slot `residual` is like the parameter, in float32 or wider, and begins at 0. With an
+    axis it has a first axis of devices: see `oc.state_specs`. Entries of g up to 1e37.
+
+    Raises:
+        ValueError: a density out of its range; at `update`, a call where no such axis is, or gradients that have been
+            summed over it.
+
+    Differs from the paper: the learning rate is not part of what is compressed; let it stand before this link for that.
+    The paper's devices draw places of their own.
+
+    References:
+        Stich et al., 2018, Algorithm 2. https://arxiv.org/abs/1809.07599
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.random_k_mean(0.05, axis="data"), oc.sgd(0.1))
+    """
+
+def sign_mean(axis: str | tuple[str, ...] | None = None, *, mask: Mask | None = None) -> Transform:
+    r"""Averages over devices what each sends: a bit for each entry, the sign, and one scale, of gradient and residual.
+
+    .. math::
+        x_i = g_i + e_i, \qquad s_i = \frac{\|x_i\|_1}{n} \operatorname{sign}(x_i), \qquad
+        u = \frac 1 N \sum_{i=1}^N s_i, \qquad e_i \leftarrow x_i - s_i
+
+    on each device i of N, for each leaf of n entries.
+
+    Fields:
+        axis: the name of a mesh axis, or a tuple of several, along which each device has gradients of its own; also the
+            `axis_name` of `jax.vmap`. None is one device, which sends to itself.
+
+    What is sent: n/8 bytes and one float32 of each device to every other one. A mean of whole leaves sends up to 8
+    bytes for each entry, regardless of the number of devices: from 64 devices on this is more. A leaf of one entry is
+    sent whole.
+
+    Shapes and dtypes: any; the slot `residual` is like the parameter, in float32 or wider, and begins at 0. With an
+    axis it has a first axis of devices: see `oc.state_specs`. Entries of g up to 1e37.
+
+    Raises:
+        ValueError: at `update`, a call where no such axis is, or gradients that have been summed over it.
+
+    Differs from the paper: the learning rate is not part of what is compressed; let it stand before this link for that.
+    The sign of 0 is 1, because there is no third value of a bit; the error is as large.
+
+    References:
+        Karimireddy et al., 2019, Algorithms 1 and 2. https://arxiv.org/abs/1901.09847
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.sign_mean(axis="data"), oc.sgd(0.1))
+    """
+
+def top_k_mean(density: float, axis: str | tuple[str, ...] | None = None, *, mask: Mask | None = None) -> Transform:
+    r"""Averages over devices what each sends: the largest entries of its gradient and of what it has not sent before.
+
+    .. math::
+        x_i = g_i + e_i, \qquad s_i = \operatorname{top}_k(x_i), \qquad
+        u = \frac 1 N \sum_{i=1}^N s_i, \qquad e_i \leftarrow x_i - s_i
+
+    on each device i of N, for each leaf, where entries compete by their magnitude.
+
+    Fields:
+        density: the part of the entries that is sent, in (0, 1]; k is rounded to a whole number of at least 1.
+        axis: the name of a mesh axis, or a tuple of several, along which each device has gradients of its own; also the
+            `axis_name` of `jax.vmap`. None is one device, which sends to itself.
+
+    What is sent: k values and k int32 places of each device to every other one. That is less than a mean of whole
+    leaves sends as long as `density` is below 1/N. A leaf of which more than half would be sent is sent whole.
+
+    Shapes and dtypes: any; the slot `residual` is like the parameter, in float32 or wider, and begins at 0. With an
+    axis it has a first axis of devices: see `oc.state_specs`. It sorts each leaf. Entries of g up to 1e37.
+
+    Raises:
+        ValueError: a density out of its range; at `update`, a call where no such axis is, or gradients that have been
+            summed over it.
+
+    Differs from the paper: the learning rate is not part of what is compressed; let it stand before this link for that.
+
+    References:
+        Stich et al., 2018, Algorithm 2. https://arxiv.org/abs/1809.07599
+        Karimireddy et al., 2019, Algorithm 2. https://arxiv.org/abs/1901.09847
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.top_k_mean(0.01, axis="data"), oc.clip_by_global_norm(1.0), oc.sgd(0.1))
+    """
+
+def accumulate(
+    tx: optax.GradientTransformation,
+    every: Number,
+    rows: int | None = None,
+    over: str | Sequence[str] | None = None,
+) -> Transform:
     r"""Steps once every few micro-batches, on the mean of their gradients.
 
     .. math::
@@ -611,6 +867,7 @@ def accumulate(tx: optax.GradientTransformation, every: Number, rows: int | None
         every: micro-batches for each step, at least 1, or a schedule of the steps made; rounded to a whole number.
         rows: where `tx` is `optchain.rows`, the look-ups of a micro-batch in a table, at most: room is made for `every`
             times as many, and `every` is constant.
+        over: the name of a mesh axis, or several, along which each device has gradients of its own.
 
     `update` and `oc.apply` take the extra arguments
 
@@ -625,15 +882,28 @@ def accumulate(tx: optax.GradientTransformation, every: Number, rows: int | None
 
     Through `oc.apply` a micro-batch costs a test of its gradients and the addition; `update` writes zeros besides.
 
+    On a mesh, gradients of a micro-batch that is spread over devices are summed over these before they come here: one
+    reduction for each micro-batch. With `over`, inside `jax.shard_map`, each device adds the gradients of its own parts
+    instead, and nothing is sent until the step, which begins with one reduction of each gradient and of the weights:
+
+        def micro(carry, x):  # x: this device's part of a micro-batch
+            params, state = carry
+            grads = jax.grad(loss)(jax.lax.pcast(params, "data", to="varying"), x)  # else JAX would reduce them
+            return oc.apply(tx, grads, state, params), None
+
+    Each part counts as a micro-batch: it has a `weight` of its own, and is left out by itself if it is not finite.
+    `tx` and the parameters are the same on all devices. Begin inside `shard_map` too, with the specs that
+    `oc.state_specs(tx, params, specs)` gives; outside of it, one device accumulates alone.
+
     Metrics: `accumulate.micro`, `accumulate.emitted`, `accumulate.dropped`, `accumulate.every`.
 
     Shapes and dtypes: any; the running mean is like the parameters, in float32 or wider; so is that of a `hessian`,
-    where something reads it.
+    where something reads it. With `over` these have an axis of devices in front, of which each device has one.
 
     Raises:
-        ValueError: `every` below 1; `rows` where nothing takes them; a technique that reads what has no mean, unless
-            `every` is 1; while tracing, more look-ups than `rows`, gradients of single examples, or a function where a
-            transformation of optax may call it.
+        ValueError: `every` below 1; `rows` where nothing takes them, or with `over`; a technique that reads what has no
+            mean, unless `every` is 1; while tracing, more look-ups than `rows`, gradients of single examples, a
+            function where a transformation of optax may call it, or with `over` gradients that are reduced already.
 
     >>> import optchain as oc
     >>> tx = oc.accumulate(oc.adamw(1e-3), every=8)
@@ -933,7 +1203,8 @@ def keep_params_nonnegative(*, mask: Mask | None = None) -> Transform:
     Fields: none.
 
     Shapes and dtypes: any. It reads the parameters: `update` without them is an error. An entry that is stopped gets
-    the update -p, so that it is exactly 0 after `apply_updates`.
+    the update -p, so that it is exactly 0 after `apply_updates`; within `rows` one that begins below 0 stays as it is
+    until a step touches its row.
 
     Differs from the paper: nothing.
 
@@ -984,7 +1255,8 @@ def keep_params_in_range(low: Number, high: Number, *, mask: Mask | None = None)
         high: h, in the units of the parameter, any finite number; where it is below `low` it is what counts.
 
     Shapes and dtypes: any. It reads the parameters: `update` without them is an error. An entry that begins outside the
-    interval is brought to its edge by the first step. In low precision the edge is met within one rounding.
+    interval is brought to its edge by the first step, within `rows` by the first one that touches its row. In low
+    precision the edge is met within one rounding.
 
     Differs from the paper: nothing.
 
@@ -3128,6 +3400,43 @@ def scale_by_yogi(
 
     References:
         Zaheer et al., 2018, Algorithm 2. Adaptive Methods for Nonconvex Optimization, NeurIPS 31
+    """
+
+def packed(tx: optax.GradientTransformation, axis: str | None = None) -> Transform:
+    """Steps parameters of equal treatment together: a thousand small leaves are a few large arrays.
+
+    A step of many small leaves is slow to compile and to run, because each leaf brings some arrays and some kernels of
+    its own. Within `packed` leaves lie in buffers: side by side in a flat array where everything in `tx` is elementwise
+    for them, stacked with others of their shape where something looks at rows, matrices or whole leaves (a stack is
+    stepped as `over_layers` steps layers). Leaves that masks, groups, layers or matrix views treat differently lie
+    apart. One that is called by its name (for its random numbers) lies alone. The updates are those of `tx`.
+
+    It pays fully where the parameters are packed too: `pack` makes them so, the model is called with `unpack(params)`,
+    gradients come packed by themselves, and nothing is taken apart but for the model. With a plain tree only the slots
+    are packed, and each step copies gradients and parameters into buffers and back.
+
+    Args:
+        tx: a technique, or chains and groups of techniques. Wrappers stand outside: `guard(packed(tx))`; so do
+            techniques that look at each leaf by itself.
+        axis: a mesh axis along which the parameters are copies of one another: flat buffers are padded and split over
+            it, slots (ZeRO-1) and packed parameters (ZeRO-3) too; none without a mesh, or in a `shard_map` over it.
+
+    Shapes and dtypes: as for `tx`; its slots are tables of buffers, or packed as the parameters are. Names of numbers,
+    masks and metrics are as without `packed`. Checkpoints keep `unpack(params)` and `state_by_parameters(tx, state,
+    params)`, whose `"inner"` goes on without `packed` as well; `state_by_owners` packs it again.
+
+    Raises:
+        ValueError: what cannot be packed, by name; at `update` a state of other buffers.
+
+    References:
+        Rajbhandari et al., 2020, section 5.1 (partitioning of flat buffers). https://arxiv.org/abs/1910.02054
+
+    >>> import jax
+    >>> import optchain as oc
+    >>> tx = oc.packed(oc.adamw(1e-3))
+    >>> params = oc.pack(tx, {"kernel": jax.numpy.ones((2, 3)), "bias": jax.numpy.zeros(3)})
+    >>> loss = lambda params: (oc.unpack(params)["kernel"] ** 2).sum()
+    >>> params, state = oc.apply(tx, jax.grad(loss)(params), tx.init(params), params)
     """
 
 def muon_clip(
@@ -5849,6 +6158,128 @@ def wsd(peak: Number, warmup: Number, total: Number, decay: Number, end: Number 
     [0.0, 0.5, 1.0, 1.0, 0.5, 0.0, 0.0]
     """
 
+def distributed(tx: optax.GradientTransformation, axis: str | Sequence[str]) -> Transform:
+    r"""Steps each matrix as a whole on one device along a mesh axis, its owner, instead of on all of them.
+
+    What looks across a matrix (`scale_by_muon`, `scale_by_soap`, ...) multiplies it over and over. On a mesh each
+    device does all of that, or sends parts of it in every product. Here the matrices of one shape, after layers and
+    views, are a stack of L that is dealt out to the N devices along `axis`: gradients go to the owners, each steps its
+    own :math:`\lceil L / N \rceil` matrices, and the updates go back to the layout of the parameters. Nothing is sent
+    within a step of the technique, and slots stay with their owners.
+
+    Where the matrices are split over one mesh axis, that is one all-to-all for a stack in each direction, and one more
+    pair for each further axis; where each device has them all, one gather on the way back. Shapes that occur less than
+    N times are spread over the owners, and skipped by the others.
+
+    Everything else in `tx` is as before, and the updates are. The result is `tx` with the declaration in each link:
+    nothing is wrapped. `guard`, `accumulate`, `precision`, `groups` may stand within or around.
+
+    Args:
+        tx: a transformation with links that look across matrices.
+        axis: the name of a mesh axis, or several, whose devices together are the owners. Parameters bring their mesh;
+            without one, all matrices have one owner.
+
+    Shapes and dtypes: as for `tx`. A slot is not a tree like the parameters, but a table of stacks by the shape of the
+    matrices and the number of owners, `{"64x128@8": f32[8,64,128]}`, split over the owners and padded to a multiple of
+    them: a stack of 3 holds room for 8 on 8 devices. Its layout is that of `oc.shardings`, which does not see into
+    transformations of optax: put these inside a chain. Checkpoints keep `state_by_parameters`, with which any mesh goes
+    on.
+
+    Raises:
+        ValueError: no link looks across matrices, or one has owners already; at `init` and `update`, a mesh without
+            this axis, a call inside `shard_map` over it, a state for another number of owners.
+
+    References:
+        Liu et al., 2025, section 2.3 (a distributed Muon). https://arxiv.org/abs/2502.16982
+
+    >>> import optchain as oc
+    >>> tx = oc.distributed(oc.muon(0.02), axis="fsdp")
+    """
+
+def flat(tx: optax.GradientTransformation, axis: str, min_size: int = 16384) -> Transform:
+    r"""Steps parameters that no axis of a mesh divides as flat arrays, of which each device has its share.
+
+    `shardings(tx, params, over=axis)` splits the state of what has an axis that the mesh axis divides. A vector, or a
+    matrix of 1001 x 333 on 8 devices, has none that `split_over` splits: its slots are whole on each device. Within
+    `flat` such a leaf is raveled, padded with zeros to a multiple of the devices along `axis`, and split over them. So
+    are its slots, for good; the new parameter is gathered once a step, in its own dtype. The updates are those of `tx`.
+
+    That is right for what is elementwise. A leaf that any link mixes (by its norm, by rows, as a matrix), draws random
+    numbers for, or reads an extra argument for, stays as it is; so does one without slots, one that an axis divides,
+    and one in a box of Flax that names its axes. Masks and layers are asked about the parameters in their own shapes.
+
+    Args:
+        tx: a technique, or a chain of techniques. A norm over all leaves may be among them, because zeros add nothing
+            to it. `guard`, `accumulate`, `groups` and `precision` stand outside: `guard(flat(tx, axis))`.
+        axis: the name of a mesh axis along which the parameters are copies of one another, usually that of the data.
+            Parameters bring their mesh; without one, and inside a `shard_map` over it, nothing is flat.
+        min_size: leaves with fewer entries stay as they are, because each gather costs a round of messages.
+
+    Shapes and dtypes: as for `tx`. The slots of a flat leaf of n entries on N devices have the shape
+    :math:`(N \lceil n / N \rceil,)` and the layout that `oc.shardings` says. `state_by_parameters` gives the state with
+    the parameters' shapes, which checkpoints keep and one device goes on with; `state_by_owners` takes it to a mesh.
+
+    Raises:
+        ValueError: a link that is not a technique of optchain, or that depends on how many entries there are; at `init`
+            and `update` a mesh without this axis.
+
+    References:
+        Rajbhandari et al., 2020, section 5.1 (the partitioning). https://arxiv.org/abs/1910.02054
+
+    >>> import optchain as oc
+    >>> tx = oc.guard(oc.flat(oc.adamw(1e-3), axis="data"))
+    """
+
+def over_axes(
+    tx: optax.GradientTransformation,
+    axes: str | Sequence[str],
+    specs: Mapping[str, Any] | None = None,
+) -> Transform:
+    """Lets a transformation inside `jax.shard_map` step shards as the whole arrays would be stepped.
+
+    Inside `shard_map` each device has a shard of a parameter. Elementwise techniques are right on shards; what a
+    technique computes across entries (norms, means, the largest entry, whether all are finite) would be that of the
+    shard, and is an error. Here it is computed over the named mesh axes as well, so that the step on shards is the step
+    on whole arrays. A leaf that is the same on all devices is counted once.
+
+    - Sums, norms, means, maxima, and whether all is finite: a collective of one number, or of one for each row, for
+      each that the technique takes; the global norm is one `psum` of a scalar.
+    - Noise, random masks: a hash of the place in the whole array.
+    - Matrix techniques, those that sort (`clip_by_quantile`, `keep_top_k`), views of `as_matrices`, and rules of your
+      own that do not say `on_shards`: each leaf is gathered, stepped whole by all devices, and cut again, where an axis
+      is split that the technique looks across. `distributed`, outside of `shard_map`, shares that work.
+    - Refused by name: pruning by `sparse`, line searches, `precision` with random rounding, slots of low precision or
+      `watch`, gradients of rows, `distributed`, and rules of the whole tree that do not say `on_shards`.
+
+    The state is that of `tx`: counts, metrics and one number for a parameter are the same on all devices, and slots are
+    split as the axes of the parameter that they follow. `oc.state_specs` says how, for `in_specs` and `out_specs`.
+    Outside of `shard_map` this is `tx`. Transformations of optax within `tx` may be elementwise; one that looks across
+    the entries of a shard is refused.
+
+    Args:
+        tx: a transformation of optchain.
+        axes: the name of a mesh axis, or several, over which leaves are split. A leaf that varies over other axes is
+            still an error where a technique looks across its entries.
+        specs: how leaves are split, `PartitionSpec`s by patterns on paths, of which the first that matches decides, as
+            in `shard_map(in_specs=...)`. Without one, a leaf that varies over these axes is split along its first axis.
+
+    Shapes and dtypes: any, in parts of equal size.
+
+    Raises:
+        ValueError: a name that is not that of a mesh axis, or a table that is not of specs; at `init` and `update`, a
+            `shard_map` over other axes or with `check_vma=False`, a spec that does not fit its leaf, a scalar extra
+            argument that differs between devices, a technique that is refused.
+
+    >>> import jax
+    >>> import optchain as oc
+    >>> mesh = jax.make_mesh((8,), ("x",), (jax.sharding.AxisType.Auto,))
+    >>> tx = oc.over_axes(oc.chain(oc.clip_by_global_norm(1.0), oc.sgd(1.0)), "x")
+    >>> update = lambda g: tx.update(g, tx.init(g))[0]
+    >>> step = jax.jit(jax.shard_map(update, mesh=mesh, in_specs=jax.P("x"), out_specs=jax.P("x")))
+    >>> float(jax.numpy.linalg.norm(step(jax.numpy.ones(64))).round(4))
+    1.0
+    """
+
 def asam(tx: optax.GradientTransformation, rho: Number = 0.5, eta: float = 0.01) -> Transform:
     r"""Gives a transformation the gradient at the worst parameters nearby, where near is relative to their size.
 
@@ -6683,11 +7114,14 @@ def normalize_by_update_norm(scale_factor: Number = 1.0, eps: Number = 1e-06, *,
 def precision(
     tx: optax.GradientTransformation,
     params: str = "nearest",
-    slots: str = "float32",
+    slots: str | Mapping[str, str] = "float32",
     seed: int | jax.Array = 0,
     watch: bool = False,
+    *,
+    min_size: int = 4096,
+    mask: Mask | None = None,
 ) -> Transform:
-    """Stores parameters narrower than float32, and slots, so that small updates are not lost.
+    r"""Stores parameters narrower than float32, and slots, so that small updates are not lost.
 
     The wrapped transformation computes in float32, on the parameters as exactly as they are known. What it leads to is
     stored, for parameters in bfloat16 or float16, by
@@ -6695,32 +7129,61 @@ def precision(
     - `"nearest"`: rounding, as without this wrapper: an update below half a unit in the last place is lost;
     - `"stochastic"`: rounding up or down at random, exact on average (bfloat16 only, no memory);
     - `"kahan"`: rounding, the remainder kept in a second array of the same dtype and added at the next step;
-    - `"master"`: rounding, from a float32 copy in the state.
+    - `"master"`: rounding, from a float32 copy in the state;
+    - `"split"`: the same numbers as from a master, bit for bit, of which the state holds only the 16 bits that bfloat16
+      lacks (bfloat16 only, 2 bytes);
+    - `"split8"`: 8 of these bits, rounded up or down at random, exact on average (bfloat16 only, 1 byte).
 
-    It is the outermost wrapper, or stands within other wrappers of optchain: a chain hands its links float32
-    parameters. `oc.apply` stores exactly this. `update` returns the float32 step there, which `optax.apply_updates`
-    lands on the same value wherever float32 can express it; what it misses the next step corrects.
+    The slots of techniques, float32 otherwise, are stored in fewer bits by `slots`. In codes, blocks of 128 entries
+    along the last axis (64 with 4 bits) have one float32 scale, the largest magnitude, and each entry a whole level:
+
+    .. math::
+        x \approx \pm s \, (n / n_{max})^2 \text{ (means, sums)}, \quad
+        x \approx s \, (n / n_{max})^4 \text{ (squares)}
+
+    0 stays exactly 0, and a positive square stays positive. Each technique declares what its slots are, and the number
+    of bits is the least that the kind bears, at least that which is asked for: means 8 bits, or 4 where it only
+    divides by a root; squares 8 or 4; sums of squares 8; drifts, among them a mean whose decay is above 0.99 or not a
+    constant, 16. All others (bases, factors, scalars, copies, signed curvature, averages of parameters) stay in
+    float32. With `"int8"` the state of Adam takes 2.06 bytes a parameter, with `"int4"` 1.13; 4 bits change what
+    training does. A large leaf of an elementwise technique is decoded, stepped and encoded one part after another.
+
+    Where only slots are stored in codes, nothing is wrapped: the result is `tx` with the declaration in each link. A
+    slot in the state is then `{"codes": tree, "scales": tree}`. Otherwise it is the outermost wrapper, or stands within
+    other wrappers of optchain: a chain hands its links float32 parameters. `oc.apply` stores exactly this. `update`
+    returns the float32 step there, which `optax.apply_updates` lands on the same value wherever float32 can express it;
+    what it misses the next step corrects.
 
     Args:
         tx: any transformation.
-        params: one of the four words above.
-        slots: "float32", or "bfloat16" with stochastic rounding for every array in the state of `tx` that has axes.
+        params: one of the six words above.
+        slots: "float32"; "bfloat16" with stochastic rounding for every array in the state of `tx` that has axes;
+            "int16", "int8" or "int4" for every slot that bears a code; or a table of these words by slots' names,
+            `{"mu": "int8", "nu": "bfloat16"}`, where a slot that does not bear its word is an error.
         seed: of the random bits, a whole number or a key of `jax.random`, which may be traced. They are a hash of seed,
             step, path and element: the same however arrays are sharded.
         watch: count the entries whose update would round to nothing, as the metric `precision.lost`; one more pass.
+        min_size: slots with fewer entries stay in float32, where codes or a table are asked for; at least 0.
+        mask: the leaves whose slots stay in float32, see `optchain.core.mask.select`.
 
-    Shapes and dtypes: any; parameters in float32 are stored as usual.
+    Shapes and dtypes: any; parameters in float32 are stored as usual, and so are slots in float64. A last axis of less
+    than 32 entries is merged with the one before it, but not with the first. Blocks are cut where the leaf is whole: on
+    a mesh, a layout that cuts blocks costs communication, and a leaf is stepped whole, as matrices are everywhere.
 
     Differs from the paper: the compensation of Kahan is that of the stored parameter alone, with no running error of
-    the compensation itself.
+    the compensation itself. Codes are closed forms, where Dettmers et al. have tables, whose search takes ten times as
+    long, and blocks are shorter.
 
     Raises:
-        ValueError: an unknown word, or a seed that is neither a whole number nor a key.
+        ValueError: an unknown word, or a seed that is neither a whole number nor a key; by name, a slot that there is
+            not or that does not bear the word; a link whose matrices have owners (`distributed`), or whose slots are
+            stored already; while tracing, a state in other formats.
 
     References:
         Zamirai et al., 2020, Algorithms 2 and 3. https://arxiv.org/abs/2010.06192
         Micikevicius et al., 2017, section 3.1 (master weights). https://arxiv.org/abs/1710.03740
+        Dettmers et al., 2021, section 2 (block-wise 8-bit slots). https://arxiv.org/abs/2110.02861
 
     >>> import optchain as oc
-    >>> tx = oc.precision(oc.adamw(1e-3), params="stochastic", slots="bfloat16")
+    >>> tx = oc.precision(oc.adamw(1e-3), params="split", slots="int8")
     """

@@ -38,6 +38,16 @@ def strict():
 
 
 @pytest.fixture(autouse=True)
+def own_settings_of_jax():
+    """What a test sets in JAX ends with it: a command that it runs in this process may set what it likes."""
+    before = dict(jax.config.values)
+    yield
+    for name, value in jax.config.values.items():
+        if value != before[name]:
+            jax.config.update(name, before[name])
+
+
+@pytest.fixture(autouse=True)
 def own_trace_counts():
     """chex counts traces by the name of a function, across tests."""
     chex.clear_trace_counter()

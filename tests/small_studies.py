@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from optchain.lab.runs import config
+from optchain.lab.tuning import working
 from optchain.lab.tuning.programs import Programs
 from optchain.lab.tuning.report import write as write
 from optchain.lab.tuning.tables import Study
@@ -61,7 +62,7 @@ def tuning(folder: Path, name: str = "out", programs: Programs | None = PROGRAMS
 def searched(folder: Path, name: str = "out", programs: Programs | None = PROGRAMS, **texts: str) -> Tuning:
     """A small study all of whose trials have been run."""
     found = tuning(folder, name, programs, **texts)
-    found.search()
+    working.search(found)
     return found
 
 

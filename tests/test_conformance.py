@@ -18,8 +18,9 @@ from tiers import one_of_each
 
 import optchain as oc
 from optchain.core.holes import is_hole
-from optchain.core.numbers import numbers
-from optchain.sharding.axes import followed
+from optchain.core.numbers import numbers, statics
+from optchain.core.rule import core_of
+from optchain.sharding.axes import Follows, Stacked, followed
 
 every_technique = pytest.mark.parametrize("name", TECHNIQUES)
 # What holds for each link holds for a chain of them: the presets' own tests and laws see them together.
@@ -118,7 +119,8 @@ def test_a_schedule_drives_any_number(name):
 
 def floats(name):
     """The numbers among the arguments of a technique's example."""
-    return {key: x for key, x in REGISTERED[name].example.items() if isinstance(x, float)}
+    fixed = statics(RULES[name]) if name in RULES else {}
+    return {key: x for key, x in REGISTERED[name].example.items() if isinstance(x, float) and key not in fixed}
 
 
 @pytest.mark.parametrize("name", one_of_each([name for name in TECHNIQUES if floats(name)], kind))
@@ -153,7 +155,7 @@ def test_core_ndim_by_perturbation(name):
     changed = jax.tree.map(lambda x, y: jnp.asarray(x != y), a, b)
     touched = {jax.tree_util.keystr(path) for path, x in jax.tree.leaves_with_path(changed) if x.any()}
     assert touched and all("kernel" in path for path in touched)
-    allowed = {0: np.s_[1:2, 2:3], 1: np.s_[1:2], 2: np.s_[:], None: np.s_[:]}[rule.core_ndim]
+    allowed = {0: np.s_[1:2, 2:3], 1: np.s_[1:2], 2: np.s_[:], None: np.s_[:]}[core_of(rule, 2)]
     outside = np.ones((4, 3), bool)
     outside[allowed] = False
     assert not any((x & outside).any() for x in jax.tree.leaves(changed) if x.shape == (4, 3))
@@ -182,17 +184,21 @@ def test_map_params_and_shardings(name):
     layouts = oc.shardings(tx, params)
     state = jax.jit(tx.init, out_shardings=layouts)(params)
     for x, follows in zip(jax.tree.leaves(state, is_leaf=is_hole), followed(tx, state, params), strict=True):
-        if follows is not None and 0 in follows.axes:
+        if isinstance(follows, Follows) and 0 in follows.axes:
             along = [None] * follows.axes.index(0) + ["x"]
             assert x.sharding.is_equivalent_to(jax.NamedSharding(mesh, jax.P(*along)), x.ndim)
         elif not is_hole(x):  # matrices that do not follow the rows are split too, where their sides can be
-            parts = 4 if x.ndim >= 2 and any(n % 4 == 0 for n in x.shape) else 1
+            is_split = isinstance(follows, Stacked) or (x.ndim >= 2 and any(n % 4 == 0 for n in x.shape))
+            parts = 4 if is_split else 1
             assert math.prod(x.sharding.shard_shape(x.shape)) * parts == x.size
     updates, after = jax.jit(functools.partial(updated, tx), out_shardings=(rows, layouts))(grads, state, params)
     local, g = jax.tree.map(np.asarray, (params, grads))
     # Inverse roots multiply rounding.
     rtol = 1e-5 if getattr(getattr(tx.link, "rule", None), "core_ndim", 0) == 2 else 1e-6
-    chex.assert_trees_all_close((updates, after), updated(tx, g, tx.init(local), local), rtol=rtol, atol=1e-7)
+    expected, alone = updated(tx, g, tx.init(local), local)
+    chex.assert_trees_all_close(updates, expected, rtol=rtol, atol=1e-7)
+    held = [oc.state_by_parameters(tx, *pair) for pair in ((after, params), (alone, local))]
+    chex.assert_trees_all_close(*held, rtol=rtol, atol=1e-7)
     tagged = optax.tree.map_params(tx, lambda _: "slot", state, transform_non_params=lambda _: "other")
     assert set(jax.tree.leaves(tagged)) <= {"slot", "other"}
 

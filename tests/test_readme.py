@@ -12,6 +12,7 @@ from optchain.inspect.readme import written
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
 
+@pytest.mark.full
 def test_the_code_runs(capsys, caplog, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     scope = {}

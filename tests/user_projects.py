@@ -15,6 +15,14 @@ from small_runs import start, wait_for
 from optchain.lab.commands.main import main
 from optchain.lab.runs.logs import read
 
+RATE = '"optimizer.lr.learning_rate" = { use = "log", low = 1e-3, high = 1e-1 }'  # what most studies search for
+CONTENDER = """
+    [optimizers.{name}]
+    chain.{name} = {{ use = "{use}" }}
+    chain.lr = {{ use = "scale_by_learning_rate", learning_rate = 1e-2 }}
+    space."lr.learning_rate" = {{ use = "log", low = 1e-3, high = 1e-1 }}
+"""
+
 
 class Said(NamedTuple):
     """What a command printed, and its exit code."""
@@ -51,12 +59,11 @@ class Project:
 
     def command(self, *arguments: object) -> Said:
         """Run the command line in this process, which forgets the project's modules again."""
-        out, err, known = io.StringIO(), io.StringIO(), list(sys.path)
+        out, err = io.StringIO(), io.StringIO()
         try:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
                 code = main([str(argument) for argument in arguments])
         finally:
-            sys.path[:] = known
             for name, module in list(sys.modules.items()):
                 if str(getattr(module, "__file__", "")).startswith(str(self.folder)):
                     del sys.modules[name]
@@ -123,9 +130,11 @@ def study(run: str, search: str, space: str) -> str:
 
 
 def comparison(run: str, search: str, **optimizers: str) -> str:
-    """The configuration of a comparison: that of a run without its optimizer, and optimizers by name."""
+    """The configuration of a comparison: that of a run without its optimizer, and optimizers by name, each a technique
+    with a learning rate that is searched for."""
     shared = textwrap.dedent(run).partition("\n[optimizer")[0]
-    return "\n".join([shared, "[search]", *map(textwrap.dedent, [search, *optimizers.values()])])
+    contenders = [CONTENDER.format(name=name, use=use) for name, use in optimizers.items()]
+    return "\n".join([shared, "[search]", *map(textwrap.dedent, [search, *contenders])])
 
 
 def require_resumed(project: Project, *sets: str) -> None:

@@ -1,10 +1,13 @@
 """The command line: `python -m experiments.benchmarks step`, `... loop` and more."""
 
 import argparse
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
 RUNS = Path("runs/benchmarks")
+LOWBIT = ("bytes", "time", "parity", "growth")
+DEVICES = {"laws": 2, "mesh": 8, "distributed": 8, "compression": 8, "executions": 2}  # those that ask for virtual ones
 OVERHEADS = ("calls", "equations", "trace", "eager", "import")
 
 
@@ -76,6 +79,68 @@ def parser() -> argparse.ArgumentParser:
     laws.add_argument("--laws", nargs="*", default=[], help="laws such as shard_map; all if left out")
     laws.add_argument("--out", type=Path, default=RUNS / "laws.jsonl", help="file to append the rows to")
 
+    executions = commands.add_parser(
+        "executions", help="which technique runs in which execution: the page of it", formatter_class=shown
+    )
+    executions.add_argument(
+        "--only", nargs="*", default=[], help="techniques to run again; what is missing if left out"
+    )
+    executions.add_argument("--columns", nargs="*", default=[], help="executions to run again, such as owners")
+    executions.add_argument("--page", type=Path, default=Path("docs/executions.md"), help="file to write")
+    executions.add_argument("--out", type=Path, default=RUNS / "executions.jsonl", help="file to append cells to")
+
+    mesh = commands.add_parser(
+        "mesh", help="one run on one device, on several, and by several processes", formatter_class=shown
+    )
+    mesh.add_argument("--steps", type=positive, default=200, help="of a run")
+    mesh.add_argument("--out", type=Path, default=RUNS / "mesh.jsonl", help="file to append the rows to")
+
+    distributed = commands.add_parser(
+        "distributed", help="matrices by owners: arithmetic, messages and state a device", formatter_class=shown
+    )
+    distributed.add_argument("--width", type=positive, default=64, help="of the square matrices")
+    distributed.add_argument("--layers", type=positive, default=12, help="of the transformer")
+    distributed.add_argument("--steps", type=positive, default=20, help="of its training")
+    distributed.add_argument("--only", nargs="*", default=[], help="names of techniques; all if left out")
+    distributed.add_argument("--out", type=Path, default=RUNS / "distributed.jsonl", help="file to append the rows to")
+
+    lowbit = commands.add_parser(
+        "lowbit", help="slots in codes, split parameters: bytes, temporaries, time, training", formatter_class=shown
+    )
+    lowbit.add_argument("sections", nargs="*", help=f"of {', '.join(LOWBIT)}; all if left out")
+    lowbit.add_argument("--parameters", type=positive, default=2**24, help="size of the matrix")
+    lowbit.add_argument("--repeats", type=positive, default=10, help="rounds")
+    lowbit.add_argument("--steps", type=positive, default=800, help="of training; of displacements a quarter")
+    lowbit.add_argument("--seeds", type=positive, default=3, help="of training, from 0")
+    lowbit.add_argument("--batch", type=positive, default=16, help="examples of a step of training")
+    lowbit.add_argument("--only", nargs="*", default=[], help="ways of storing, or techniques, of one section")
+    lowbit.add_argument("--out", type=Path, default=RUNS / "lowbit.jsonl", help="file to append the rows to")
+    compression = commands.add_parser(
+        "compression", help="means of which a part is sent: bytes of a step and accuracy", formatter_class=shown
+    )
+    compression.add_argument("--steps", type=several, default=300, help="of a run")
+    compression.add_argument("--seeds", type=several, default=6, help="runs of each mean, side by side")
+    compression.add_argument("--only", nargs="*", default=[], help="names of techniques; all if left out")
+    compression.add_argument("--out", type=Path, default=RUNS / "compression.jsonl", help="file to append the rows to")
+
+    packed = commands.add_parser(
+        "packed", help="many leaves in few arrays: compile and step time, alone and in training", formatter_class=shown
+    )
+    packed.add_argument("--leaves", type=positive, default=1000, help="of each tree of small leaves")
+    packed.add_argument("--layers", type=positive, default=24, help="of the transformer, with 16 leaves each")
+    packed.add_argument("--width", type=positive, default=64, help="of the transformer")
+    packed.add_argument("--repeats", type=positive, default=10, help="rounds of ten steps")
+    packed.add_argument("--out", type=Path, default=RUNS / "packed.jsonl", help="file to append the rows to")
+
+    growth = commands.add_parser(
+        "growth", help="seconds of a trial with the workers, of a step with the devices and the data",
+        formatter_class=shown,
+    )  # fmt: skip
+    growth.add_argument("--trials", type=positive, default=8, help="of a study; another has three times as many")
+    growth.add_argument("--steps", type=positive, default=500, help="between the two evaluations of a run")
+    growth.add_argument("--rows", type=several, nargs="+", default=[10**4, 10**5, 10**6, 10**7], help="of the data")
+    growth.add_argument("--out", type=Path, default=RUNS / "growth.jsonl", help="file to append the rows to")
+
     sweep = commands.add_parser(
         "sweep", help="a sweep of learning rates: compiled for each, once, in lanes, by the tuner, in torch",
         formatter_class=shown,
@@ -122,52 +187,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     import jax
 
     jax.config.update("jax_enable_compilation_cache", False)  # or the compile times would be those of reading a file
-    if args.benchmark == "step":
-        from experiments.benchmarks import step
-
-        sizes = args.parameters, args.layers, args.width
-        if args.all:
-            path = step.every(*sizes, args.leaves, args.repeats, args.only, args.out.with_stem("step_all"))
-        else:
-            path = step.run(*sizes, args.repeats, args.out)
-    elif args.benchmark == "control":
-        from experiments.benchmarks import control
-
-        path = control.run(args.parameters, args.width, args.repeats, args.out)
-    elif args.benchmark == "matrices":
-        from experiments.benchmarks import matrices
-
-        path = matrices.run(args.layers, args.width, args.repeats, args.out)
-    elif args.benchmark == "rows":
-        from experiments.benchmarks import rows
-
-        path = rows.run(args.rows, args.width, args.ids, args.repeats, args.out)
-    elif args.benchmark == "masks":
-        from experiments.benchmarks import masks
-
-        path = masks.run(args.parameters, args.repeats, args.out)
-    elif args.benchmark == "overhead":
+    options = vars(args)
+    name = options.pop("benchmark")
+    if name in DEVICES:
+        jax.config.update("jax_num_cpu_devices", DEVICES[name])
+    if name == "overhead":
         jax.config.update("jax_platforms", "cpu")  # what Python does is the same everywhere; a device would hide it
-        from experiments.benchmarks import overhead
-
-        path = overhead.run(args.repeats, args.only, args.out)
-    elif args.benchmark == "laws":
-        jax.config.update("jax_num_cpu_devices", 2)  # one of the laws is about sharding
-        from experiments.benchmarks import laws
-
-        path = laws.run(args.only, args.laws, args.out)
-    elif args.benchmark == "sweep":
-        from experiments.benchmarks import sweep
-
-        path = sweep.run(args.rates, args.every, args.evaluations, args.repeats, args.out)
-    elif args.benchmark == "search":
-        from experiments.benchmarks import search
-
-        path = search.run(args.studies, args.trials, args.every, args.fresh, args.pruner, args.out)
-    else:
-        from experiments.benchmarks import loop
-
-        path = loop.run(args.steps, args.batch, args.repeats, args.out)
+    module = importlib.import_module(f"experiments.benchmarks.{name}")
+    run = module.run
+    if name == "step" and options.pop("all"):
+        run = module.every
+        options["out"] = args.out.with_stem("step_all")
+    elif name == "step":
+        del options["only"], options["leaves"]
+    path = run(**options)
     print(f"rows appended to {path}")
 
 

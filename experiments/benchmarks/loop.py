@@ -17,6 +17,8 @@ from experiments.benchmarks import record
 from experiments.benchmarks.contenders import no_torch
 from experiments.benchmarks.timing import compile_timed, interleaved
 from experiments.tasks.digits import digits as scans
+
+# One chunk of the trainer's loop is timed, without the trainer.
 from optchain.lab.data.augment import Augment
 from optchain.lab.data.batches import batches
 from optchain.lab.data.loading import made

@@ -1,5 +1,6 @@
 """What a search finds in as many steps of training as every other: the digits MLP, four numbers of its optimizer."""
 
+import functools
 import statistics
 import tempfile
 from collections.abc import Sequence
@@ -15,10 +16,9 @@ from rich.progress import track
 from experiments.benchmarks import record
 from experiments.benchmarks.contenders import no_torch
 from experiments.benchmarks.searcher import Searcher, created
-from optchain.lab.base.errors import InputError
-from optchain.lab.base.intervals import interval
-from optchain.lab.reports.charts import COLORS, forest, logarithmic, svg
-from optchain.lab.reports.page import table, write_page
+from optchain import lab
+
+# What the tuner does in a step of its lanes is what is set beside one another here, so it is driven from within.
 from optchain.lab.runs.config import Config
 from optchain.lab.tuning.lanes import Lanes
 from optchain.lab.tuning.programs import Programs
@@ -26,7 +26,6 @@ from optchain.lab.tuning.tables import Study
 
 SAMPLERS, PRUNED = ("random", "quasi_random", "tpe", "gp"), ("random", "tpe", "gp")
 EVALUATIONS = 9  # in a full trial: three rungs, each three times the one before
-WIDE = (11.2, 5.2)  # inches
 SPACE: dict[str, Any] = {
     "optimizer.lr.peak": {"use": "log", "low": 1e-5, "high": 1.0},
     "optimizer.adam.b1": {"use": "float", "low": 0.0, "high": 0.99},
@@ -125,7 +124,7 @@ def require_chosen(searchers: list[Searcher]) -> None:
     for searcher in searchers:
         if not searcher.chosen:
             endings = ", ".join(searcher.endings) or "none ended"
-            raise InputError(
+            raise lab.InputError(
                 f"{searcher.method}, seed {searcher.study.search.seed}: no trial finished ({endings}); "
                 "expected more --trials"
             )
@@ -195,10 +194,10 @@ def summary(results: list[record.Row]) -> list[record.Row]:
                 "method": method,
                 "trials": statistics.fmean(study["trials"] for study in studies),
                 "own_loss": statistics.fmean(study["own_loss"] for study in studies),
-                "validation_loss": str(interval([study["validation_loss"] for study in studies])),
-                "behind_random": "-" if method == "random" else str(interval(behind)),
-                "test_loss": str(interval([study["test_loss"] for study in studies])),
-                "test_accuracy": str(interval([study["test_accuracy"] for study in studies])),
+                "validation_loss": str(lab.interval([study["validation_loss"] for study in studies])),
+                "behind_random": "-" if method == "random" else str(lab.interval(behind)),
+                "test_loss": str(lab.interval([study["test_loss"] for study in studies])),
+                "test_accuracy": str(lab.interval([study["test_accuracy"] for study in studies])),
                 "thinking_s": statistics.fmean(study["thinking_s"] for study in studies),
             }
         )
@@ -209,17 +208,17 @@ def draw(
     searchers: list[Searcher], quality: dict[str, Scores], budget: int, standings: list[record.Row], path: Path
 ) -> None:
     """Write a page with the charts and the table."""
+    page = lab.Page("What searches find in as many steps")
     title = "Validation loss, on fresh seeds, of the best configuration so far: mean over the studies"
-    curves = svg(title, "steps of all trials together", lambda axes: _curves(axes, searchers, quality, budget), WIDE)
+    curves = functools.partial(_curves, searchers=searchers, quality=quality, budget=budget)
+    page.chart(title, "steps of all trials together", curves, log=True)
     ends = {
         method: [so_far(searcher, budget, quality) for searcher in searchers if searcher.method == method]
         for method in dict.fromkeys(searcher.method for searcher in searchers)
     }
-    title = "At the end: each study, the mean and its 95 % interval"
-    end = forest(title, "validation loss", [(method, losses, interval(losses)) for method, losses in ends.items()])
-    rows = [{name.replace("_", " "): record.cell(value) for name, value in row.items()} for row in standings]
-    body = [f'<div class="chart">{chart}</div>' for chart in (curves, end)] + [table(rows)]
-    write_page(path, "What searches find in as many steps", body)
+    page.forest("At the end: each study, the mean and its 95 % interval", "validation loss", ends)
+    page.table([{name.replace("_", " "): record.cell(value) for name, value in row.items()} for row in standings])
+    page.write(path)
 
 
 def _curves(axes: Axes, searchers: list[Searcher], quality: dict[str, Scores], budget: int) -> None:
@@ -231,15 +230,14 @@ def _curves(axes: Axes, searchers: list[Searcher], quality: dict[str, Scores], b
         steps = sorted(
             {budget, *(chosen.step for searcher in group for chosen in searcher.chosen if chosen.step >= first)}
         )
-        intervals = [interval([so_far(searcher, step, quality) for searcher in group]) for step in steps]
+        intervals = [lab.interval([so_far(searcher, step, quality) for searcher in group]) for step in steps]
         middle = np.array([x.mean for x in intervals])
         sampler, _, pruner = method.partition(", ")
-        style: Any = {"color": COLORS[SAMPLERS.index(sampler)], "linestyle": "--" if pruner else "-"}
+        style: Any = {"color": f"C{SAMPLERS.index(sampler)}", "linestyle": "--" if pruner else "-"}
         axes.step(steps, middle, where="post", label=method, linewidth=1.5, **style)
         lowest.append(np.nanmin(middle))
         highest.append(middle[max(0, np.searchsorted(steps, budget / 5, "right") - 1)])  # what comes before is steep
     axes.set_ylim(0.95 * min(lowest), 1.05 * np.nanmax(highest))
-    logarithmic(axes)
     axes.legend(fontsize=8)
 
 

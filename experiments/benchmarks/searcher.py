@@ -1,16 +1,18 @@
 """One study of a method: its trials one after the other in a lane, and what it has chosen so far."""
 
 import math
+import threading
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
 
+# What proposes and ends trials is what is compared: it is the tuner's own, in other lanes than a study's.
 from optchain.lab.runs.config import Config
 from optchain.lab.runs.run import Run
 from optchain.lab.tuning import storage
-from optchain.lab.tuning.claims import Claim
+from optchain.lab.tuning.claim import Claim
 from optchain.lab.tuning.lanes import Lane, Lanes
 from optchain.lab.tuning.objective import Objective
 from optchain.lab.tuning.sampler import Seeded
@@ -53,7 +55,7 @@ class Searcher:
         began = time.perf_counter()
         trial = self.optuna_study.ask()
         folder = self.folder / f"{trial.number:04d}"
-        self.claim = Claim(self.study, self.optuna_study, trial, folder, Objective("loss", 1))
+        self.claim = Claim(self.study, self.optuna_study, trial, folder, Objective("loss", 1), threading.RLock())
         self.seconds += time.perf_counter() - began
         (config,) = self.claim.configs()
         lanes.begin(created(folder), config, self)

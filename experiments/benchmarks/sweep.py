@@ -1,10 +1,7 @@
 """A sweep of learning rates over the digits MLP, run in every way there is: the seconds of each, from its description
 to its results."""
 
-import contextlib
-import csv
 import functools
-import io
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -13,12 +10,13 @@ from typing import Any
 
 import jax
 import numpy as np
-import tomli_w
 
 from experiments.benchmarks import record
 from experiments.benchmarks.contenders import no_torch
 from experiments.benchmarks.timing import interleaved
-from optchain.lab.commands import main as command_line
+from optchain import lab
+
+# Each way of running a study that the tuner has is timed beside it, part by part.
 from optchain.lab.runs.config import Config
 from optchain.lab.runs.run import Run
 from optchain.lab.training.evaluate import counted
@@ -26,7 +24,7 @@ from optchain.lab.training.experiment import build, load_task
 from optchain.lab.training.program import Program
 from optchain.lab.training.scoring import models
 from optchain.lab.tuning import space
-from optchain.lab.tuning.claims import seed_of
+from optchain.lab.tuning.claim import seed_of
 from optchain.lab.tuning.lanes import Lanes
 from optchain.lab.tuning.tables import Study
 
@@ -170,17 +168,11 @@ def validation_loss(run: Run) -> float:
 
 
 def tuned(search: dict[str, Any], study: Study, folder: Path) -> list[float]:
-    """The command, with all that it writes down."""
-    path, out = folder / "sweep.toml", folder / "study"
-    table = study.model_dump(exclude_none=True)
-    path.write_text(tomli_w.dumps(table | {"search": table["search"] | search}))
-    with contextlib.redirect_stderr(io.StringIO()) as said, contextlib.redirect_stdout(io.StringIO()):
-        code = command_line.main(["tune", str(path), "--out", str(out)])
-    if code:
-        raise RuntimeError(f"tune ended with exit code {code}:\n{said.getvalue()}")
-    with (out / "trials.csv").open() as file:
-        rows = sorted(csv.DictReader(file), key=lambda row: int(row["trial"]))
-    return [float(row["score"]) for row in rows]
+    """The tuner, with all that it writes down."""
+    changes = {f"search.{name}": x for name, x in search.items()}
+    tuned = lab.Configuration(study.model_dump(exclude_none=True), changes, source="sweep").tune(folder, quiet=True)
+    tuned.report()
+    return [trial["score"] for trial in tuned.trials]
 
 
 def torch_loop(study: Study, _: Path) -> list[float]:

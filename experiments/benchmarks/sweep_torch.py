@@ -1,16 +1,22 @@
 """The sweep without this library: Optuna's grid over a plain loop of torch's."""
 
+from typing import Any
+
 import optuna
 import torch
-
-from optchain.lab.data.task import Split
-from optchain.lab.settings.train import Train
 
 CLASSES = 10
 
 
-def losses(rates: list[float], splits: dict[str, Split], hidden: int, table: Train) -> list[float]:
-    """The last validation losses of an MLP trained by Adam, by rate."""
+def losses(rates: list[float], splits: dict[str, Any], hidden: int, table: Any) -> list[float]:
+    """The last validation losses of an MLP trained by Adam, by rate.
+
+    Args:
+        rates: the learning rates.
+        splits: pairs of inputs and targets by name, as a task of the lab has them.
+        hidden: the width.
+        table: the numbers `steps`, `batch` and `evaluate_every`.
+    """
     inputs, targets, held_inputs, held_targets = (
         tensor
         for name in ("train", "validation")

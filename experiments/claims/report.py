@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from experiments.claims.tables import Claim, Verdict
 from experiments.claims.verdict import Arm, Finding, verdict
-from optchain.lab.reports.charts import forest
-from optchain.lab.reports.page import card, table, write_page
+from optchain import lab
 
 MARKS = {"holds": "✓", "holds in part": "~", "does not hold": "✗"}
 
@@ -21,7 +20,7 @@ class Tried(NamedTuple):
     findings: Sequence[Finding]
     seconds: float
     command: str
-    left_out: Sequence[str] = ()  # arms whose sampler is not installed
+    left_out: Sequence[str] = ()  # arms that need what is not installed
 
     @property
     def verdict(self) -> Verdict:
@@ -29,18 +28,19 @@ class Tried(NamedTuple):
         return verdict(self.findings)
 
 
-def write(tried: Sequence[Tried], path: Path, surroundings: str) -> None:
+def write(tried: Sequence[Tried], path: Path) -> None:
     """Write the report as one HTML file that needs nothing else."""
-    body = [
-        '<p class="sub">Every arm is tuned by as many trials as the others of its claim, unless it says otherwise, and '
-        "its best is run anew with fresh seeds, the same for all arms. A check is seen, or its contrary, where the "
-        "95 % interval of the paired differences leaves no doubt; else it is undecided. A claim holds if all checks "
-        "are seen, in part if some are, and does not hold if none is.</p>",
-        table([_row(result) for result in tried]),
-        *(part for result in tried for part in _section(result)),
-        f"<footer>{html.escape(surroundings)}</footer>",
-    ]
-    write_page(path, "A claim about tuning" if len(tried) == 1 else f"{len(tried)} claims about tuning", body)
+    page = lab.Page("A claim about tuning" if len(tried) == 1 else f"{len(tried)} claims about tuning")
+    page.text(
+        "Every arm is tuned by as many trials as the others of its claim, unless it says otherwise, and its best is "
+        "run again with fresh seeds, the same for all arms. A check is seen, or its contrary, where the 95 % interval "
+        "of the paired differences leaves no doubt; else it is undecided. A claim holds if all checks are seen, in "
+        "part if some are, and does not hold if none is."
+    )
+    page.table([_row(result) for result in tried])
+    for result in tried:
+        _add_section(page, result)
+    page.write(path)
 
 
 def lines_of(tried: Sequence[Tried]) -> list[str]:
@@ -64,7 +64,7 @@ def _row(result: Tried) -> dict[str, str]:
     }
 
 
-def _section(result: Tried) -> list[str]:
+def _add_section(page: lab.Page, result: Tried) -> None:
     claim = result.claim
     scores = list(dict.fromkeys(["test loss", *(check.score for check in claim.checks)]))
     arms = [
@@ -86,28 +86,21 @@ def _section(result: Tried) -> list[str]:
         }
         for finding in result.findings
     ]
-    charts = [
-        forest(
-            f"{score}: fresh runs, mean, 95 % interval",
-            score,
-            [(arm.name.replace("_", " "), arm.values(score), arm.mean(score)) for arm in result.arms.values()],
-        )
-        for score in scores
-    ]
-    return [
-        f"<h2>{html.escape(claim.id)}: {html.escape(claim.statement)}</h2>",
-        f"<p><b>{MARKS[result.verdict]} {result.verdict}</b>, expected: {claim.expected}. "
-        f"{html.escape(claim.because)}</p>",
-        f"<p>{html.escape(_left_out(result).capitalize())}.</p>" if result.left_out else "",
-        table(checks),
-        table(arms),
-        *(f'<div class="chart">{chart}</div>' for chart in charts),
-        f"<details><summary>How to repeat it</summary>{card(result.command)}</details>",
-    ]
+    verdict = f"<b>{MARKS[result.verdict]} {result.verdict}</b>, expected: {claim.expected}"
+    page.heading(f"{claim.id}: {claim.statement}")
+    page.html(f"<p>{verdict}. {html.escape(claim.because)}</p>")
+    if result.left_out:
+        page.text(f"{_left_out(result).capitalize()}.")
+    page.table(checks)
+    page.table(arms)
+    for score in scores:
+        values = {arm.name.replace("_", " "): arm.values(score) for arm in result.arms.values()}
+        page.forest(f"{score}: fresh runs, mean, 95 % interval", score, values)
+    page.code(result.command, "How to repeat it")
 
 
 def _left_out(result: Tried) -> str:
-    return f"left out, for its sampler is not installed: {', '.join(result.left_out)}"
+    return f"left out, because what it needs is not installed: {', '.join(result.left_out)}"
 
 
 def _wanted(finding: Finding) -> str:

@@ -1,30 +1,35 @@
 """The tables of a claim: what is said, what is run, and what would show it."""
 
+import importlib.util
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
 from pydantic import Field, PositiveInt
 
-from optchain.lab.runs.config import Config, with_values
-from optchain.lab.settings.table import Name, Table
-from optchain.lab.tuning.dimensions import AnyDimension
-from optchain.lab.tuning.sampler import lacks
-from optchain.lab.tuning.tables import Search, Study
+from optchain import lab
 
 Verdict = Literal["holds", "holds in part", "does not hold"]
+STRICT = pydantic.ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
-class Arm(Table):
+class Arm(pydantic.BaseModel):
     """One side of a comparison: the configuration with other values, tuned over a space if it has one."""
 
+    model_config = STRICT
+
     set: dict[str, Any] = {}  # by dotted key of the configuration; a whole table may be replaced
-    space: dict[str, AnyDimension] = {}
+    space: dict[str, Any] = {}
     search: dict[str, Any] = {}  # other values of the search
-    leaks: bool = False  # whether inputs are prepared by what is learned from all rows, held out ones too
+    needs: str | None = None  # a module, without which the arm is left out
 
 
-class Check(Table):
+class Check(pydantic.BaseModel):
     """Something that would be seen if the claim were true, judged by the 95 % interval over the fresh seeds."""
+
+    model_config = STRICT
 
     says: str
     arm: str
@@ -44,47 +49,80 @@ class Check(Table):
         return self
 
 
-class Claim(Config):
-    """A claim, the configuration on which it is tried, and the arms that are compared."""
+class Claim(pydantic.BaseModel):
+    """A claim, and the arms that are compared. All other tables are the configuration on which it is tried."""
+
+    model_config = STRICT | {"extra": "allow"}
 
     id: str = Field(pattern="^[A-Z][0-9]+$")
     statement: str  # the claim
     expected: Verdict
     because: str  # why that is expected
     quick: bool = False  # whether it belongs to the subset that takes a minute
-    search: Search
     studies: PositiveInt = 1  # seeds of the search, where the search itself is what is compared
     splits: bool = False  # whether each study also has a split of its own
-    arms: dict[Name, Arm] = Field(min_length=1)
+    arms: dict[str, Arm] = Field(min_length=1)
     checks: list[Check] = Field(min_length=1)
 
     @pydantic.model_validator(mode="after")
     def _arms_exist(self) -> "Claim":
-        from optchain.core.paths import nearest
-
         for i, check in enumerate(self.checks):
             for name in filter(None, (check.arm, check.than)):
                 if name not in self.arms:
-                    raise ValueError(f"checks[{i}]: arm {name!r}; {nearest(name, self.arms)}")
+                    raise ValueError(f"checks[{i}]: got arm {name!r}; expected one of {', '.join(self.arms)}")
         return self
 
     def feasible(self) -> "Claim":
-        """The claim without the arms whose sampler needs a library that is not installed, and without their checks."""
+        """The claim without the arms that need a module that is not installed, and without their checks."""
         arms = {
             name: arm
             for name, arm in self.arms.items()
-            if lacks(arm.search.get("sampler", self.search.sampler)) is None
+            if arm.needs is None or importlib.util.find_spec(arm.needs) is not None
         }
         checks = [check for check in self.checks if {check.arm, check.than or check.arm} <= set(arms)]
         return self.model_copy(update={"arms": arms, "checks": checks})
 
-    def study(self, name: str, seed: int) -> Study:
-        """The study of an arm: of one point, where it has no space."""
+    def all_studies(self, path: Path, changes: Mapping[str, Any]) -> dict[str, list[lab.Configuration]]:
+        """The studies of every arm.
+
+        Args:
+            path: of the claim, relative to whose folder its files are.
+            changes: other values of the configuration, by dotted key.
+
+        Raises:
+            InputError: naming the arm and the dotted key.
+        """
+        return {name: self.studies_of(name, path, changes) for name in self.arms}
+
+    def studies_of(self, name: str, path: Path, changes: Mapping[str, Any]) -> list[lab.Configuration]:
+        """The studies of an arm, see `all_studies`: without a space, where it has none."""
         arm = self.arms[name]
-        table = self.model_dump(include=set(Config.model_fields))
-        table["task"]["seed"] += seed * self.splits
-        search = self.search.model_dump() | {"seed": self.search.seed + seed} | arm.search
-        if search["sampler"] == "grid":
-            search["trials"] = None
-        space = {key: value.model_dump() for key, value in arm.space.items()}
-        return Study.model_validate(with_values(table, arm.set) | {"search": search, "space": space})
+        tables = {**(self.model_extra or {}), "space": arm.space}
+        changes = {**changes, **arm.set, **{f"search.{key}": x for key, x in arm.search.items()}}
+        if changes.get("search.sampler") == "grid":
+            changes["search.trials"] = None  # a grid has its own number
+        first = lab.Configuration(tables, changes, folder=path.parent, source=f"{path}: arms.{name}")
+        search, task = (first.tables[table].get("seed", 0) for table in ("search", "task"))
+        return [
+            first.changed({"search.seed": search + i, "task.seed": task + i * self.splits}) for i in range(self.studies)
+        ]
+
+
+def read(path: Path) -> Claim:
+    """The claim in a file.
+
+    Raises:
+        InputError: naming the file, the key, what was found and what was expected.
+    """
+    try:
+        return Claim.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except pydantic.ValidationError as error:
+        raise lab.InputError("\n".join(f"{path}: {_said(problem)}" for problem in error.errors())) from None
+    except ValueError as error:
+        raise lab.InputError(f"{path}: {error}") from None
+
+
+def _said(problem: Any) -> str:
+    """A problem that pydantic has found, in a line; without what was found where that is a whole table."""
+    key, found, said = ".".join(map(str, problem["loc"])), problem["input"], problem["msg"]
+    return ": ".join(filter(None, [key, said if isinstance(found, dict) else f"got {found!r}; {said}"]))

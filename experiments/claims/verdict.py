@@ -5,12 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from experiments.claims.tables import Check, Claim, Verdict
-from optchain.core.paths import nearest
-from optchain.lab.base.errors import InputError
-from optchain.lab.base.intervals import Interval, interval
-from optchain.lab.data.task import Task
-from optchain.lab.runs.run import Run
-from optchain.lab.training.evaluate import scores_of
+from optchain import lab
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +14,7 @@ class Arm:
 
     name: str
     best: str  # the values that were chosen, in words
-    fresh: Sequence[Sequence[Run]]  # of each study, in the same order of seeds for every arm
+    fresh: Sequence[Sequence[lab.Run]]  # of each study, in the same order of seeds for every arm
 
     def values(self, score: str) -> list[float]:
         """A score of each fresh run; of several studies, the mean of each one's fresh runs. NaN where it diverged."""
@@ -28,9 +23,9 @@ class Arm:
         studies = [[x for run in runs if not math.isnan(x := value(run, score))] for runs in self.fresh]
         return [sum(xs) / len(xs) if xs else math.nan for xs in studies]
 
-    def mean(self, score: str) -> Interval:
+    def mean(self, score: str) -> lab.Interval:
         """Its mean over the runs that did not diverge."""
-        return interval([x for x in self.values(score) if not math.isnan(x)])
+        return lab.interval([x for x in self.values(score) if not math.isnan(x)])
 
     @property
     def diverged(self) -> int:
@@ -43,25 +38,26 @@ class Finding:
     """What was seen of one check."""
 
     check: Check
-    measured: Interval  # the mean of the arm, or by how much it is higher than the other
+    measured: lab.Interval  # the mean of the arm, or by how much it is higher than the other
     outcome: str  # seen, the contrary, or undecided
 
 
-def require_scores(claim: Claim, arm: str, task: Task) -> None:
-    """All checks of an arm, which learns a task, are of scores that its runs have, or an error names the nearest."""
-    names = [
-        f"{split} {name}"
-        for split in task.splits
-        for name in ("loss", *(name.replace("_", " ") for name in task.metrics))
-    ]
+def require_scores(claim: Claim, arm: str, study: lab.Configuration) -> None:
+    """All checks of an arm are of scores that the runs of its study have.
+
+    Raises:
+        InputError: naming the check, its score, and those that there are.
+    """
+    metrics = ["loss", *(name.replace("_", " ") for name in study.task.metrics)]
+    names = [f"{split} {metric}" for split in study.task.splits for metric in metrics]
+    valid = [*names, "gap", "steps", "seconds", "diverged"]
     for i, check in enumerate(claim.checks):
-        if arm in (check.arm, check.than) and check.score not in (
-            valid := [*names, "gap", "steps", "seconds", "diverged"]
-        ):
-            raise InputError(f"checks[{i}]: score {check.score!r}; {nearest(check.score, valid)}")
+        if arm in (check.arm, check.than) and check.score not in valid:
+            expected = f"expected one of {', '.join(valid)}"
+            raise lab.InputError(f"{study.source}: checks[{i}]: got score {check.score!r}; {expected}")
 
 
-def value(run: Run, score: str) -> float:
+def value(run: lab.Run, score: str) -> float:
     """A score of a run; NaN if it was not scored because it diverged."""
     result = run.result or {}
     match score:
@@ -72,19 +68,19 @@ def value(run: Run, score: str) -> float:
         case "seconds":
             return result["seconds"]["training"]
         case "gap":
-            return scores_of(result, "test").get("loss", math.nan) - scores_of(result, "train").get("loss", math.nan)
+            return value(run, "test loss") - value(run, "train loss")
     split, _, metric = score.partition(" ")
-    return scores_of(result, split).get(metric.replace(" ", "_"), math.nan)
+    return run.scores.get(split, {}).get(metric.replace(" ", "_"), math.nan)
 
 
 def judged(check: Check, arms: Mapping[str, Arm]) -> Finding:
     """Hold a check against the runs."""
     mine = arms[check.arm].values(check.score)
     if check.than is None:
-        measured = interval([x for x in mine if not math.isnan(x)])
+        measured = lab.interval([x for x in mine if not math.isnan(x)])
         return Finding(check, measured, _side(check.relation, measured, check.value or 0.0))
     pairs = zip(mine, arms[check.than].values(check.score), strict=True)
-    measured = interval([a - b for a, b in pairs if not (math.isnan(a) or math.isnan(b))])
+    measured = lab.interval([a - b for a, b in pairs if not (math.isnan(a) or math.isnan(b))])
     return Finding(check, measured, _difference(check, measured))
 
 
@@ -94,7 +90,7 @@ def verdict(findings: Sequence[Finding]) -> Verdict:
     return "holds" if seen == len(findings) else "holds in part" if seen else "does not hold"
 
 
-def _difference(check: Check, measured: Interval) -> str:
+def _difference(check: Check, measured: lab.Interval) -> str:
     low, high = _ends(measured)
     if check.relation == "equal":
         margin = check.margin or 0.0
@@ -104,13 +100,13 @@ def _difference(check: Check, measured: Interval) -> str:
     return _side({"higher": "above", "lower": "below"}[check.relation], measured, 0.0)
 
 
-def _side(relation: str, measured: Interval, at: float) -> str:
+def _side(relation: str, measured: lab.Interval, at: float) -> str:
     low, high = _ends(measured)
     above, below = low > at, high < at
     return "seen" if (above if relation == "above" else below) else _contrary(below if relation == "above" else above)
 
 
-def _ends(measured: Interval) -> tuple[float, float]:
+def _ends(measured: lab.Interval) -> tuple[float, float]:
     half = math.inf if math.isnan(measured.half) else measured.half  # one number says nothing of how sure it is
     return measured.mean - half, measured.mean + half
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from optchain.core.around import Around, Held
+from optchain.core.branch import cond
 from optchain.core.lift import technique
 from optchain.core.numbers import Number, Range, checked, whole
 from optchain.core.routing import Given
@@ -41,6 +42,10 @@ class Lookahead(Around):
     def shown(self, own: dict[str, Any]) -> dict[str, Any]:
         return {"count": own["count"]}
 
+    def way(self, slow: Any, fast: Any) -> Any:
+        """The way back from the fast weights, which the slow step takes for a gradient."""
+        return jax.tree.map(jnp.subtract, slow, fast)
+
     def modify(self, updates: Any, state: Any, params: Any, routed: dict[str, Given]) -> tuple[Any, dict[str, Any]]:
         new, inner = self.inner_step(updates, state, params, routed)
         own = state[self.name]
@@ -50,7 +55,7 @@ class Lookahead(Around):
 
         def synchronized(slow: Any, other: Held, inner: Any) -> Any:
             fast = jax.tree.map(jnp.add, params, new)
-            way = jax.tree.map(jnp.subtract, slow, fast)
+            way = self.way(slow, fast)
             moved, other = self.other_step(self.slot, way, {"others": {self.slot: other.state}}, slow, routed)
             slow = jax.tree.map(jnp.add, slow, moved)
             if self.restarts:
@@ -61,7 +66,7 @@ class Lookahead(Around):
         due = count >= self.every
         # What no branch changes does not pass through the `cond`.
         kept = inner if self.restarts else None
-        moved, slow, other, kept = jax.lax.cond(
+        moved, slow, other, kept = cond(
             due,
             synchronized,
             lambda slow, other, inner: (new, slow, other, inner),

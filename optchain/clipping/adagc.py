@@ -51,6 +51,7 @@ class NormHistoryClip:
     warmup_steps: Static[int] = 100
 
     core_ndim = None
+    on_shards = True
     example = {"warmup_steps": 1}
 
     def init(self, p):

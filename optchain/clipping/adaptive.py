@@ -43,6 +43,7 @@ class AdaptiveClip:
     axis: Static[int | tuple[int, ...] | None] = None
 
     core_ndim = None
+    on_shards = True
     needs_params = True
     example = {"clipping": 0.1}
 

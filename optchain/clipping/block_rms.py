@@ -32,6 +32,7 @@ class BlockRmsClip:
     threshold: Positive
 
     core_ndim = None
+    on_shards = True
     example = {"threshold": 0.5}
 
     def update(self, g, s, p, t):

@@ -26,7 +26,7 @@ class GlobalNormClip(Rests):
     infinity makes the norm non-finite, which the metric shows, and spoils the updates: refusing such a step is a
     guard's business. A norm beyond the largest number, 3.4e38 in float32, is infinite, and clips to 0; on TPUs, which
     have no wider range to add the squares in, one above the root of that, 1.8e19.
-    Within `shard_map` it is the norm of the shard.
+    Within `shard_map` it is that of the whole tree under `over_axes`.
 
     Differs from the paper: nothing.
 
@@ -37,6 +37,7 @@ class GlobalNormClip(Rests):
     max_norm: Positive
 
     core_ndim = None
+    on_shards = True
     ignores_zeros = True
     metrics = ("norm", "scale")
     example = {"max_norm": 1.0}

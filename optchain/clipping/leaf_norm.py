@@ -28,6 +28,7 @@ class LeafNormClip:
     max_norm: Positive
 
     core_ndim = None
+    on_shards = True
     example = {"max_norm": 1.0}
 
     def update(self, g, s, p, t):

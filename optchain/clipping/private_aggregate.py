@@ -20,6 +20,7 @@ from optchain.core.paths import map_named, named_leaves, names_of
 from optchain.core.routing import Given
 from optchain.core.rule import rule
 from optchain.core.seeds import key_of
+from optchain.core.whole import drawn
 
 
 class PerExample(Joint):
@@ -123,6 +124,7 @@ class PrivateAggregate:
     batch_size: Static[float | None] = None
 
     core_ndim = None
+    on_shards = True
     metrics = ("clipped",)
     # Without noise, which depends on the path, stacked layers are updated as layers of their own.
     example = {"l2_norm_clip": 1.0, "noise_multiplier": 0.0}
@@ -151,7 +153,7 @@ class PrivateAggregate:
         std = self.noise_multiplier * self.l2_norm_clip
 
         def noised(leaf: str, x: jax.Array) -> jax.Array:
-            draw = jax.random.normal(self._key(leaf, t), x.shape, x.dtype)
+            draw = drawn(lambda shape: jax.random.normal(self._key(leaf, t), shape, x.dtype), leaf, x)
             return self.mean(x + std * draw, examples)
 
         return map_named(noised, total)

@@ -17,7 +17,9 @@ from optchain.core.numerics import wide
 from optchain.core.paths import matches, named_leaves, names_of, nearest
 from optchain.core.rule import rule
 from optchain.core.runner import Now, Runner
+from optchain.core.spread import across
 from optchain.core.transform import Transform, transform
+from optchain.core.whole import largest_over
 
 Heads = Mapping[str, int]  # from patterns on paths to the axis that counts heads
 
@@ -64,7 +66,7 @@ class QKClip(Runner):
                 # In this form an update of a head within the bound passes exactly.
                 g = factor * g + (factor - 1) * p.astype(g.dtype)
             new.append(g)
-        largest = [jnp.max(x) for x in modules.values()]
+        largest = [largest_over(jnp.max(x), across(x)) for x in modules.values()]
         return treedef.unflatten(new), {}, {"max_logit": jnp.max(jnp.stack(largest))}
 
     def _axes(self, tree: Any) -> dict[str, tuple[int, float]]:

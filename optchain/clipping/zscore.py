@@ -61,6 +61,7 @@ class ZScoreClip:
     warmup_steps: Static[int] = 25
 
     core_ndim = None
+    on_shards = True
     metrics = ("norm", "scale")
     example = {"warmup_steps": 1}
 

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from optchain.core.branch import cond
 from optchain.core.door import require_shapes, widened
 from optchain.core.extras import KNOWN
 from optchain.core.holes import holed
@@ -88,9 +89,7 @@ def with_means(owner: str, means: dict[str, Any], given: Given, then: Callable[[
         return with_means(owner, rest, given, then)
     if last is None:
         averaged = given.with_extra(**{name: kept["mean"]})
-        return jax.lax.cond(
-            seen, lambda: with_means(owner, rest, averaged, then), lambda: with_means(owner, rest, given, then)
-        )
+        return cond(seen, lambda: with_means(owner, rest, averaged, then), lambda: with_means(owner, rest, given, then))
     x = _fitted(owner, name, last, kept["mean"])
     mean = jax.tree.map(lambda mean, x: jnp.where(seen, mean, x), kept["mean"], x)
     return with_means(owner, rest, given.with_extra(**{name: mean}), then)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from optchain.control.rejection import NONE, REASONS, first_spoiled
+from optchain.core.branch import cond
 from optchain.core.gate import Gate, Routed, Take
 from optchain.core.lift import technique
 from optchain.core.numbers import Range, checked, whole
@@ -45,6 +46,7 @@ class Guard(Gate):
     name = "guard"
     reads = ("value",)
     mixes = True
+    on_shards = True
 
     def begin(self, params: Any) -> dict[str, Any]:
         own = {name: jnp.zeros((), jnp.int32) for name in ("accepted", "rejected", "streak", "reason")}
@@ -82,7 +84,7 @@ class Guard(Gate):
             leaf = first_spoiled(grads)
             return nothing, inner, leaf if output is None else jnp.where(leaf == NONE, output, leaf)
 
-        result, inner, leaf = jax.lax.cond(ok, accept, reject, state["inner"])
+        result, inner, leaf = cond(ok, accept, reject, state["inner"])
         after = {
             "accepted": own["accepted"] + ok.astype(jnp.int32),
             "rejected": own["rejected"] + (~ok).astype(jnp.int32),

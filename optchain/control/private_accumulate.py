@@ -19,6 +19,7 @@ from optchain.control.extra_means import (
 )
 from optchain.control.micro_batches import is_full, is_one, micro_batches
 from optchain.core.around import Held
+from optchain.core.branch import cond
 from optchain.core.door import widened
 from optchain.core.gate import Gate, Routed, Take
 from optchain.core.lift import technique
@@ -48,6 +49,7 @@ class PrivateAccumulate(Gate):
     name = "differentially_private_accumulate"
     reads = ("emit",)
     mixes = True
+    on_shards = True
     needs_params = True
 
     def others(self) -> dict[str, Any]:
@@ -90,7 +92,7 @@ class PrivateAccumulate(Gate):
             return with_means(self.name, extras, given, lambda given: take(mean, inner, given))
 
         # Whether a step is made depends on no gradient: what is left out, or not, would tell of it.
-        result, inner = jax.lax.cond(full, emit, lambda inner: (nothing, inner), state["inner"])
+        result, inner = cond(full, emit, lambda inner: (nothing, inner), state["inner"])
         after = {
             "micro": jnp.where(full, 0, micro),
             "emitted": own["emitted"] + full.astype(jnp.int32),

@@ -10,7 +10,9 @@ import numpy as np
 from optchain.core.holes import is_hole
 from optchain.core.paths import names_of
 from optchain.core.row_gradient import is_row_gradient
+from optchain.core.spread import across
 from optchain.core.states import kept
+from optchain.core.whole import largest_over
 
 # What `guard.reason` says of the last step: the index of the first reason that applies.
 REASONS = (
@@ -41,7 +43,12 @@ def first_spoiled(tree: Any, spoiled: Callable[[jax.Array], jax.Array] = has_spo
     for i, x in reversed(list(enumerate(leaves))):
         if not _is_hole(x):
             index = jnp.where(spoiled(_numbers(x)), i, index)
-    return index
+    over = {name for x in leaves if not _is_hole(x) for name in across(_numbers(x))}
+    if not over:
+        return index
+    none = len(leaves)  # so that of the devices' first ones the least is the first
+    least = -largest_over(-jnp.where(index == NONE, none, index), tuple(sorted(over)))
+    return jnp.where(least == none, NONE, least)
 
 
 def rejection(state: Any, params: Any) -> str | None:

@@ -1,5 +1,6 @@
 """Which axes of its parameter each slot follows: what a rule declares of one array, through layers and views."""
 
+import math
 from typing import Any
 
 import jax
@@ -10,7 +11,9 @@ from optchain.core.gather import laid_out, names_of
 from optchain.core.parts import Parts
 from optchain.core.views import View
 
-Axes = tuple[int | None, ...]  # for each axis of a slot the axis of its parameter that it follows, None for no axis
+# For each axis of a slot the axis of its parameter that it follows, None for no axis, or the names of mesh axes for one
+# that has an entry for each device along them.
+Axes = tuple[int | tuple[str, ...] | None, ...]
 
 
 def slot_axes(owner: str, rule: Any, form: Form, p: Any) -> dict[str, Axes]:
@@ -28,13 +31,13 @@ def slot_axes(owner: str, rule: Any, form: Form, p: Any) -> dict[str, Axes]:
     outer, seen = places[: form.shown_depth], jax.ShapeDtypeStruct(shown[form.shown_depth :], jnp.float32)
     followed = {}
     for slot, (dims, axes) in _declared(owner, rule, seen).items():
-        through = (*outer, *(None if i is None else places[form.shown_depth + i] for i in axes))
+        through = (*outer, *(places[form.shown_depth + i] if isinstance(i, int) else i for i in axes))
         if form.view is not None and (*shown[: form.shown_depth], *dims) == shown:  # the slot has the parameter's shape
             if axes == tuple(range(seen.ndim)):
                 through = tuple(range(len(shape)))
             else:
                 through = tuple(through[places.index(i)] if i in places else None for i in range(len(shape)))
-        followed[slot] = (*range(depth), *(None if i is None else depth + i for i in through))
+        followed[slot] = (*range(depth), *(depth + i if isinstance(i, int) else i for i in through))
     return followed
 
 
@@ -61,7 +64,8 @@ def following(slots: Any, axes: dict[str, Axes], p: jax.Array) -> Any:
     if not slots:
         return slots
     spec, arrays = jax.typeof(p).sharding.spec, slots._asdict()
-    names = {slot: along(spec, axes[slot], arrays[slot].shape, p.shape) for slot in axes}
+    sizes = jax.typeof(p).sharding.mesh.shape
+    names = {slot: _known(along(spec, axes[slot], arrays[slot].shape, p.shape), sizes) for slot in axes}
     return slots._replace(**{slot: laid_out(arrays[slot], p, map(entry, names[slot])) for slot in axes})
 
 
@@ -73,17 +77,30 @@ def along(entries: Any, axes: Axes, shape: tuple[int, ...], whole: tuple[int, ..
 
     Args:
         entries: a name, several or None for each axis of the parameter.
-        axes: those that the slot follows.
+        axes: those that the slot follows, or names of mesh axes.
         shape: of the slot.
         whole: the shape of the parameter.
     """
     left = [*map(names_of, entries), *[()] * (len(whole) - len(entries))]
     layout: list[tuple[str, ...]] = []
     for i in axes:
-        layout.append(() if i is None else left[i])
+        layout.append(left[i] if isinstance(i, int) else i or ())
         left = [tuple(name for name in names if name not in layout[-1]) for names in left]
     in_place = [i is None and len(shape) == len(whole) and shape[j] == whole[j] for j, i in enumerate(axes)]
     return [left[j] if in_place[j] else names for j, names in enumerate(layout)]
+
+
+def even(layout: list[tuple[str, ...]], shape: tuple[int, ...], sizes: Any) -> list[tuple[str, ...]]:
+    """The names of the axes of an array without those that would split an axis unevenly, such as one of few blocks."""
+    return [
+        names if n % math.prod(sizes[name] for name in names) == 0 else ()
+        for names, n in zip(_known(layout, sizes), shape, strict=True)
+    ]
+
+
+def _known(layout: list[tuple[str, ...]], sizes: Any) -> list[tuple[str, ...]]:
+    """The names of the axes of an array without those that its mesh does not have."""
+    return [tuple(name for name in names if name in sizes) for names in layout]
 
 
 def entry(names: tuple[str, ...]) -> Any:
@@ -93,7 +110,7 @@ def entry(names: tuple[str, ...]) -> Any:
 
 def _declared(owner: str, rule: Any, p: Any) -> dict[str, tuple[tuple[int, ...], Axes]]:
     """The shape of each slot of one array and the axes that it follows, as the rule sees the array."""
-    slots = jax.eval_shape(rule.init, p)
+    slots = jax.eval_shape(lambda p: rule.init(p), p)  # a function of its own: nothing that JAX keeps by the rule
     shapes = {name: x.shape for name, x in (slots._asdict() if slots else {}).items() if x is not None}
     declared, names = dict(rule.axes(p)), getattr(slots, "_fields", ())
     for name in declared.keys() - set(names):
@@ -101,7 +118,7 @@ def _declared(owner: str, rule: Any, p: Any) -> dict[str, tuple[tuple[int, ...],
     table = {name: (shape, tuple(declared.get(name, axes_by_shape(shape, p.shape)))) for name, shape in shapes.items()}
     for name, (shape, axes) in table.items():
         pairs = zip(axes, shape, strict=False)
-        if len(axes) != len(shape) or not all(i is None or p.shape[i : i + 1] == (n,) for i, n in pairs):
+        if len(axes) != len(shape) or any(isinstance(i, int) and p.shape[i : i + 1] != (n,) for i, n in pairs):
             problem = f"the slot {name!r} of shape {shape} is declared to follow the axes {axes}"
             raise ValueError(f"{owner}: {problem} of an array of shape {p.shape}")
     return table

@@ -34,6 +34,8 @@ class Definition:
     reads: tuple[str, ...] = ()  # names of the extra arguments that it reads
     made_by: Call | None = None  # the call of a technique that made it; none of what has been changed since
     mixes = False  # whether an entry of what it makes depends on other entries, or on where it stands among them
+    collects: tuple[str, ...] = ()  # mesh axes along which the gradients that it receives differ, to be averaged by it
+    on_shards = False  # whether one that mixes makes of shards, under `over_axes`, what it makes of whole arrays
 
     def children(self) -> dict[str, Any]:
         """The transformations within this one by the prefix of their numbers' names; the prefix `""` adds none."""

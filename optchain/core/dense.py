@@ -2,25 +2,27 @@
 
 import dataclasses
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from optchain.core.axes import Axes, following, slot_axes
+from optchain.core.axes import Axes, following
 from optchain.core.batches import batched
 from optchain.core.boxes import Boxes, boxes_of
 from optchain.core.definition import Result
 from optchain.core.factors import factors_of, multiplied
 from optchain.core.form import PLAIN, Form, forms
 from optchain.core.gather import is_explicit, layout
-from optchain.core.holes import HOLE, is_hole
+from optchain.core.keeping import AS_THEY_ARE, Keeping
 from optchain.core.law import Law, plain
 from optchain.core.layers import depths
 from optchain.core.numbers import seeds
-from optchain.core.paths import named_leaves, names_of
-from optchain.core.rule import KEPT_BY_THE_LINK, core_of
+from optchain.core.paths import matches, named_leaves, names_of
 from optchain.core.runner import Now, Runner
+from optchain.core.shard_law import WHOLE, Shard
+from optchain.core.slots import shapes_of, slots_of
+from optchain.core.spread import SPREAD
 from optchain.core.views import Views
 
 
@@ -29,61 +31,80 @@ class Dense(Runner):
     """Runs a rule on each leaf by itself, in the form that its layers and its matrix view give it."""
 
     views: Views = dataclasses.field(default_factory=dict)
+    storage: Keeping = AS_THEY_ARE
+
+    @property
+    def on_shards(self) -> bool:
+        return not self.storage.in_codes  # a leaf is gathered where the rule needs it whole; blocks of codes are not
 
     @functools.cached_property
     def mixes(self) -> bool:
-        return self.rule.core_ndim != 0 or bool(seeds(type(self.rule)))
+        return self.rule.core_ndim != 0 or bool(seeds(type(self.rule))) or self.storage.in_codes
 
     def slots(self, rule: Any, params: Any) -> dict[str, Any]:
         depths(self.layers, params)  # a wrong declaration is an error for an elementwise rule too
         leaves, treedef = jax.tree.flatten(params)
-        rows = [form.over(rule.init)(p) for form, p in zip(self._forms(params), leaves, strict=True)]
+        shards, seen = self._shards(params)
+        triples = zip(shards, self._forms(seen), leaves, strict=True)
+        rows = [shard.slots(self.name, rule, form, p) for shard, form, p in triples]
         rows = [row if isinstance(row, jax.Array) else row or () for row in rows]
-        boxes, explicit = boxes_of(treedef), any(map(is_explicit, leaves))
-        if boxes is None and not explicit:
-            return self._columns(rows, treedef)
-        axes = self.axes(params)
-        if explicit:
-            rows = [following(row, table, p) for row, table, p in zip(rows, axes, leaves, strict=True)]
-        columns = self._columns(rows, treedef)
+        if any(map(is_explicit, leaves)):
+            triples = zip(rows, self._slot_axes(params), leaves, strict=True)
+            rows = [following(row, table, p) for row, table, p in triples]
+        rows = self.storage.first(self.name, params, rows)
+        boxes = boxes_of(treedef)
         if boxes is None:
-            return columns
-        return {slot: boxes.named(tree, [table.get(slot) for table in axes], leaves) for slot, tree in columns.items()}
+            return self.storage.kept(self.Slots._fields, rows, treedef)
+        axes = self.axes(params)
+        named = lambda key, tree: boxes.named(tree, [x.get(key) for x in axes], leaves)  # noqa: E731
+        return self.storage.kept(self.Slots._fields, rows, treedef, named)
 
     def run(self, rule: Any, updates: Any, slots: Any, params: Any, now: Now) -> Result:
         gs, treedef = jax.tree.flatten(updates)
         ps = [None] * len(gs) if params is None else treedef.flatten_up_to(params)
         boxes = boxes_of(treedef)
-        olds = self._rows(slots, treedef, boxes)
+        olds = self.rows(slots, treedef, boxes)
         extras = [{}] * len(gs)
         if now.trees:
             columns = zip(*map(treedef.flatten_up_to, now.trees.values()), strict=True)
             extras = [dict(zip(now.trees, column, strict=True)) for column in columns]
         rows = list(zip(gs, olds, ps, extras, strict=True))
-        if now.given.factors or now.given.around or "path" in rule.extras:
-            made = [law(*row) for law, row in zip(self._own_laws(rule, updates, now), rows, strict=True)]
+        given = now.given
+        if given.factors or given.around or self.storage.in_codes or "path" in rule.extras or SPREAD.get() is not None:
+            laws = self._own_laws(rule, updates, params, now)
+            us, news = self.checked([law(*row) for law, row in zip(laws, rows, strict=True)], rows, updates)
         else:
             shared = functools.cache(lambda dtype: self.law(rule, dtype, now))
-            made = self._made(rule, [shared(g.dtype) for g in gs], updates, rows)
-        us, news = self._checked(made, rows, updates)
-        columns = self._columns(news, treedef) if slots else {}
+            us, news = self.checked(self._made(rule, [shared(g.dtype) for g in gs], updates, rows), rows, updates)
+        if not slots:
+            return treedef.unflatten(us), {}, {}
+        boxed = None
         if boxes is not None:
-            columns = {slot: boxes.put_as(slots[slot], tree) for slot, tree in columns.items()}
-        return treedef.unflatten(us), columns, {}
+            trees = self.storage.trees(self.name, slots)
+            boxed = lambda key, tree: boxes.put_as(trees[key], tree)  # noqa: E731
+        return treedef.unflatten(us), self.storage.kept(self.Slots._fields, news, treedef, boxed), {}
 
     def axes(self, params: Any) -> list[dict[str, Axes]]:
-        """For each parameter with slots, the axes that each slot of it follows."""
+        """For each parameter with slots, the axes that each array of them follows, by the names of `trees`."""
         rule, _ = self._at(jnp.zeros((), jnp.int32), {})
         pairs = zip(self._forms(params), jax.tree.leaves(params), strict=True)
-        return [slot_axes(self.name, rule, form, p) for form, p in pairs]
+        shapes = [shapes_of(rule, form, p) for form, p in pairs]
+        return self.storage.axes(params, shapes, self._slot_axes(params))
 
     def law(self, rule: Any, dtype: Any, now: Now) -> Law:
         """The law of one leaf of a dtype, for one array."""
         return plain(rule, dtype, now)
 
     @functools.cached_property
-    def _Slots(self) -> type[Any]:
+    def Slots(self) -> type[Any]:
+        """The NamedTuple of the rule's slots."""
         return slots_of(self._at(jnp.zeros((), jnp.int32), {})[0])
+
+    def _slot_axes(self, params: Any) -> list[dict[str, Axes]]:
+        rule, _ = self._at(jnp.zeros((), jnp.int32), {})
+        shards, seen = self._shards(params)
+        triples = zip(shards, self._forms(seen), jax.tree.leaves(params), strict=True)
+        return [shard.axes(self.name, rule, form, p) for shard, form, p in triples]
 
     def _made(self, rule: Any, laws: list[Law], updates: Any, rows: list[Any]) -> list[tuple[Any, Any]]:
         """The update and the slots of each leaf, where leaves of one dtype have one law."""
@@ -97,18 +118,36 @@ class Dense(Runner):
         keys = [(row[0].shape, row[0].dtype, layout(row[0]), form) for row, form in zip(rows, shapes, strict=True)]
         return batched(laws, rows, keys)
 
-    def _own_laws(self, rule: Any, updates: Any, now: Now) -> list[Law]:
+    def _own_laws(self, rule: Any, updates: Any, params: Any, now: Now) -> list[Law]:
         """The law of each leaf, where it is the leaf's own."""
         laws = []
-        for (leaf, g), form in zip(named_leaves(updates), self._forms(updates), strict=True):
+        shards, seen = self._shards(updates, params)
+        for shard, form, (leaf, g) in zip(shards, self._forms(seen), named_leaves(updates), strict=True):
             leaf_rule = multiplied(self.name, rule, factors_of(now.given.factors, leaf), leaf)
             hers = now
             if "path" in rule.extras:
                 hers = dataclasses.replace(now, scalars={**now.scalars, "path": leaf})
             law = self.law(leaf_rule, g.dtype, hers)
             law = law if form is PLAIN else form.around(law)
-            laws.append(law if now.given.around is None else now.given.around(law, leaf_rule, leaf, g, form))
+            law = law if now.given.around is None else now.given.around(law, leaf_rule, leaf, g, form)
+            law = shard.around(law, self.name, leaf_rule, form)
+            laws.append(self.storage.around(law, self, leaf_rule, leaf, form, now))
         return laws
+
+    def _shards(self, tree: Any, *others: Any) -> tuple[list[Shard], Any]:
+        """How the law meets each leaf, of which a device may have a shard (`over_axes`), and what it sees of them."""
+        here = SPREAD.get()
+        if here is None or not self.mixes:
+            return [WHOLE] * jax.tree.structure(tree).num_leaves, tree
+        treedef = jax.tree.structure(tree)
+        columns = [treedef.flatten_up_to(other) for other in others if other is not None]
+        shards, seen = [], []
+        for i, ((leaf, x), depth) in enumerate(zip(named_leaves(tree), depths(self.layers, tree), strict=True)):
+            split = here.split(leaf, x, *(column[i] for column in columns))
+            viewed = any(matches(leaf, pattern) for pattern in self.views)
+            shards.append(Shard.of(self.rule, split, x.ndim, depth, viewed))
+            seen.append(shards[-1].seen(x))
+        return shards, treedef.unflatten(seen)
 
     def _forms(self, tree: Any) -> list[Form]:
         """The form of each leaf; an elementwise rule sees all as they are."""
@@ -117,44 +156,17 @@ class Dense(Runner):
         rule = self._at(jnp.zeros((), jnp.int32), {})[0] if self.views else self.rule
         return forms(self.name, rule, self.layers, self.views, tree)
 
-    def _rows(self, slots: dict[str, Any], treedef: Any, boxes: Boxes | None) -> list[Any]:
+    def rows(self, slots: dict[str, Any], treedef: Any, boxes: Boxes | None) -> list[Any]:
         """The slots of each leaf, None for one that it does not have."""
-        Slots = self._Slots
+        Slots = self.Slots
         if slots.keys() != set(Slots._fields):
             raise ValueError(f"{self.name}: the state has the slots {sorted(slots)}, expected {sorted(Slots._fields)}")
         if not slots:
             return [Slots()] * treedef.num_leaves
-        columns = [self._column(name, slots[name], treedef, boxes) for name in Slots._fields]
-        for i, column in enumerate(columns):
-            if type(HOLE) in set(map(type, column)):
-                columns[i] = [None if is_hole(x) else x for x in column]
-        return list(map(Slots, *columns))
+        columns = self.storage.columns(self.name, slots, treedef, boxes)
+        return list(map(Slots, *map(columns.__getitem__, Slots._fields)))
 
-    def _column(self, slot: str, tree: Any, treedef: Any, boxes: Boxes | None) -> list[Any]:
-        """The arrays of one slot in the order of the updates."""
-        try:
-            return treedef.flatten_up_to(tree) if boxes is None else boxes.contents(tree)
-        except ValueError:
-            raise self._unheld(slot, tree, treedef.unflatten(range(treedef.num_leaves))) from None
-
-    def _unheld(self, slot: str, tree: Any, updates: Any) -> ValueError:
-        """Which leaf has a slot and no update, or the other way round."""
-        held, given = (set(names_of(x)) for x in (tree, updates))
-        leaf = next(iter(sorted(held ^ given)), "")
-        state = "held" if leaf in held else "not held"
-        problem = (
-            f"the slot {slot!r} is {state} for leaf {leaf!r}, which is {'left out' if leaf in held else 'there'} now"
-        )
-        return ValueError(f"{self.name}: {problem}; update with the structure that init had, and with the parameters")
-
-    def _columns(self, rows: list[Any], treedef: Any) -> dict[str, Any]:
-        """The slots as trees by name, with a hole where a leaf does not have one."""
-        columns = {}
-        for i, name in enumerate(self._Slots._fields):
-            columns[name] = treedef.unflatten([HOLE if row[i] is None else row[i] for row in rows])
-        return columns
-
-    def _checked(self, made: list[Any], rows: list[Any], updates: Any) -> tuple[list[Any], list[Any]]:
+    def checked(self, made: list[Any], rows: list[Any], updates: Any) -> tuple[list[Any], list[Any]]:
         """The updates and slots, which have the shapes that came in, in the dtypes that came in."""
         us, rest = [], []
         # No call for a leaf that is as it should be: this runs for every leaf of every link.
@@ -181,18 +193,3 @@ class Dense(Runner):
         leaf = names_of(updates)[i]
         expected, shapes = (jax.tree.map(jnp.shape, (u, tuple(s))) for u, s in (row[:2], result))
         return ValueError(f"{self.name} turns leaf {leaf!r} and its slots {expected} into {shapes}")
-
-
-class NoSlots(NamedTuple):
-    """The slots of a rule that remembers nothing."""
-
-
-def slots_of(rule: Any) -> type[Any]:
-    """The NamedTuple of a rule's slots."""
-    slots = jax.eval_shape(rule.init, jax.ShapeDtypeStruct((1,) * (core_of(rule, 2) or 0), jnp.float32))
-    if slots != () and not hasattr(slots, "_fields"):
-        made = type(slots).__name__
-        raise ValueError(f"{type(rule).__name__}.init must return a NamedTuple of arrays or (), got {made}")
-    for name in set(getattr(slots, "_fields", ())) & set(KEPT_BY_THE_LINK):
-        raise ValueError(f"{type(rule).__name__}: no slot can be called {name!r}, which the link keeps; rename it")
-    return type(slots) if slots else NoSlots

@@ -17,8 +17,11 @@ from optchain.core.transform import definition_of
 from optchain.core.walk import walk
 
 HEADER = ("link", "technique", "hyperparameters", "slots", "bytes/param")
+SIDE = 128  # of the matrix that bytes are measured on
+IN_CODES = ("codes", "scales")  # what holds a slot that is stored in a code
 WIDTH = 120  # columns of the table
 NARROWEST = 16  # a cell is not broken into narrower parts
+HIDDEN_IF_EMPTY = ("mask", "layers", "views", "storage")
 HIDDEN = ("rule", "name", "links", "rules", "inner")  # fields with rows of their own, or none
 
 
@@ -128,8 +131,8 @@ def _fields(link: Any) -> str:
     rule = arguments.get("rule")
     numbers = {field.name: getattr(rule, field.name) for field in dataclasses.fields(rule)} if rule is not None else {}
     fields = {name: x for name, x in (numbers | arguments).items() if name not in HIDDEN and not _is_transformation(x)}
-    fields = {name: x for name, x in fields.items() if name not in ("mask", "layers", "views") or x not in (None, {})}
-    return " ".join(f"{name}={shown(value)}" for name, value in fields.items())
+    texts = {name: shown(x) for name, x in fields.items() if name not in HIDDEN_IF_EMPTY or x not in (None, {})}
+    return " ".join(f"{name}={text}" for name, text in texts.items() if text or name not in HIDDEN_IF_EMPTY)
 
 
 def _is_transformation(x: Any) -> bool:
@@ -138,8 +141,11 @@ def _is_transformation(x: Any) -> bool:
 
 def _own_slots(link: Any) -> tuple[str, str]:
     """The slots of a definition, without those of what stands within it, which has rows of its own."""
-    declared = {field.name for field in dataclasses.fields(link)} & {"mask", "layers"}
-    bare = dataclasses.replace(link, **dict.fromkeys(declared))
+    fields = {field.name: getattr(link, field.name) for field in dataclasses.fields(link)}
+    changes: dict[str, Any] = dict.fromkeys(fields.keys() & {"mask", "layers"})
+    if "storage" in fields:
+        changes["storage"] = fields["storage"].bare()  # the matrix is stored as large leaves of any name are
+    bare = dataclasses.replace(link, **changes)
     # Where children stand within, only the own arrays are asked for: they may know just the leaves of their own model.
     return _slots(bare.begin if link.children() else bare.start, link.name if not link.children() else None)
 
@@ -147,7 +153,7 @@ def _own_slots(link: Any) -> tuple[str, str]:
 def _slots(start: Any, key: str | None) -> tuple[str, str]:
     """Names of the slots and their bytes for each parameter, measured on one float32 matrix."""
     try:
-        state = jax.eval_shape(start, {"w": jax.ShapeDtypeStruct((32, 32), jnp.float32)})
+        state = jax.eval_shape(start, {"w": jax.ShapeDtypeStruct((SIDE, SIDE), jnp.float32)})
     except (TypeError, ValueError, KeyError, AttributeError):
         return "?", "?"  # it knows only the leaves of its own model
     slots = [(path, x) for path, x in jax.tree.leaves_with_path(state if key is None else state[key]) if x.ndim]
@@ -155,5 +161,6 @@ def _slots(start: Any, key: str | None) -> tuple[str, str]:
         [str(getattr(key, "name", getattr(key, "key", ""))) for key in path if str(getattr(key, "key", "")) != "w"]
         for path, _ in slots
     ]
-    size = sum(np.prod(x.shape) * x.dtype.itemsize for _, x in slots) / 32**2
+    size = sum(np.prod(x.shape) * x.dtype.itemsize for _, x in slots) / SIDE**2
+    names = [[key for key in keys if key not in IN_CODES] for keys in names]
     return " ".join(dict.fromkeys(keys[-1] for keys in names if keys)), f"{size:g}"

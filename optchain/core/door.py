@@ -16,6 +16,7 @@ from optchain.core.holes import HOLE, folded, holed, is_hole, merged, spread
 from optchain.core.numerics import wide
 from optchain.core.paths import named_leaves, names_of, nearest
 from optchain.core.row_gradient import is_row_gradient
+from optchain.core.together import Together, require_taken
 
 WIDE = {jnp.dtype(name) for name in ("float32", "float64")}
 PLAIN = WIDE | {jnp.dtype(name) for name in ("bfloat16", "float16")}
@@ -30,6 +31,8 @@ class Door:
     """
 
     def __init__(self, definition: Any, params: Any, updates: Any) -> None:
+        if isinstance(params, Together) or isinstance(updates, Together):
+            require_taken(definition, params, updates)
         self._given, self._outside = updates, (params, updates)
         self._stays: frozenset[int] = frozenset()  # leaves that come out as they are
         self.unmovable: tuple[tuple[str, Any], ...] = ()  # leaves that are asked to move and cannot, with the gradient

@@ -4,6 +4,10 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+
 from optchain.core.paths import nearest
 from optchain.core.transform import ours, transform
 from optchain.core.walk import definitions, walk
@@ -54,3 +58,8 @@ def require_taken(definition: Any, given: Iterable[str]) -> None:
         meant = MEANT.get(name) or next(iter(difflib.get_close_matches(name, [*taken, *KNOWN], 1, LIKE)), None)
         near = f"did you mean {meant!r}?" if meant else nearest(name, taken) if taken else "it reads none"
         raise ValueError(f"{definition.name} takes no extra argument {name!r}; {near}")
+
+
+def is_number(x: Any) -> bool:
+    """Whether an extra argument is one number for all leaves, of Python, NumPy or JAX."""
+    return isinstance(x, (int, float, jax.Array, np.ndarray, np.generic)) and jnp.ndim(x) == 0

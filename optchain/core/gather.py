@@ -30,11 +30,11 @@ def laid_out(x: jax.Array, other: Any, spec: Any) -> jax.Array:
     if jax.typeof(x).sharding.spec == layout:
         return x
     # Arrays bring their own mesh: no context need name it.
-    mesh = _mesh_of(x) if jax.typeof(other).sharding.mesh.empty else _mesh_of(other)
+    mesh = mesh_of(x) if jax.typeof(other).sharding.mesh.empty else mesh_of(other)
     return jax.sharding.reshard(x, jax.NamedSharding(mesh, layout))
 
 
-def _mesh_of(x: jax.Array) -> Any:
+def mesh_of(x: jax.Array) -> Any:
     """The mesh of an array, with its devices where they are known."""
     of = x.sharding if isinstance(x, jax.Array) and not isinstance(x, Tracer) else None
     return of.mesh if isinstance(of, jax.NamedSharding) else jax.typeof(x).sharding.mesh

@@ -32,6 +32,10 @@ class Joint(Runner):
 
     mixes = True
 
+    @property
+    def on_shards(self) -> bool:
+        return self.rule.on_shards
+
     def slots(self, rule: Any, params: Any) -> dict[str, Any]:
         slots = rule.init(params)
         return slots._asdict() if slots else {}

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from optchain.core.gather import mesh_of
 from optchain.core.holes import is_hole
 from optchain.core.paths import named_leaves, names_of
 
@@ -48,4 +49,6 @@ def require_shapes_of_init(definition: Any, state: Any, params: Any) -> None:
             leaf = f"leaf {max(ends, key=len)!r}" if ends else "the parameter"
             problem = f"{path!r} has {shape} in the state, but {made.shape} for {leaf} as it is now"
             cure = "carry over what fits with migrate_state, or start again with tx.init(params)"
+            if any(mesh_of(p).shape for p in jax.tree.leaves(params) if isinstance(p, jax.Array)):
+                cure += "; that of another mesh goes by state_by_parameters there and state_by_owners here"
             raise ValueError(f"{definition.name}: {problem}; {cure}")

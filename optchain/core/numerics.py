@@ -1,4 +1,4 @@
-"""Arithmetic shared by the rules; every reduction is made in float32 or wider."""
+"""Arithmetic shared by the rules; every reduction is made in float32 or wider, and of whole arrays (`whole.py`)."""
 
 import functools
 import operator
@@ -8,6 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+from optchain.core.spread import SPREAD, across
+from optchain.core.whole import added_over, grouped, whole_size
 
 try:
     from jax import enable_x64
@@ -84,22 +87,26 @@ def over_root(x: jax.Array, square: jax.Array, eps: Any, eps_in_sqrt: bool = Fal
 
 def norm(x: jax.Array, axes: tuple[int, ...] | None = None) -> jax.Array:
     """The Euclidean norm of one array, or those along some axes, which stay with length 1."""
-    return _root_of_squares((x,), axes, 1)
+    return _root_of_squares((x,), axes, 1, (across(x, axes),))
 
 
 def rms(x: jax.Array) -> jax.Array:
     """The root mean square of one array; 0 of an empty one."""
-    return _root_of_squares((x,), None, max(x.size, 1))
+    return _root_of_squares((x,), None, max(whole_size(x), 1), (across(x),))
 
 
 def global_norm(tree: Any) -> jax.Array:
     """The Euclidean norm of all leaves together, in the widest of their dtypes or float32; 0 for an empty tree."""
     leaves = jax.tree.leaves(tree)
-    return _root_of_squares(tuple(leaves), None, 1) if leaves else jnp.zeros((), jnp.float32)
+    over = () if SPREAD.get() is None else tuple(map(across, leaves))
+    return _root_of_squares(tuple(leaves), None, 1, over) if leaves else jnp.zeros((), jnp.float32)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2))
-def _root_of_squares(arrays: tuple[jax.Array, ...], axes: tuple[int, ...] | None, count: int) -> jax.Array:
+Over = tuple[tuple[str, ...], ...]  # of each array the mesh axes that it is summed over
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2, 3))
+def _root_of_squares(arrays: tuple[jax.Array, ...], axes: tuple[int, ...] | None, count: int, over: Over) -> jax.Array:
     """The root of the sum of all squares over `count`, in float32 or wider, without overflow or underflow.
 
     The squares of float32 are added in float64, which can hold them: this costs no second pass, as a division by the
@@ -110,16 +117,27 @@ def _root_of_squares(arrays: tuple[jax.Array, ...], axes: tuple[int, ...] | None
     with enable_x64(True):
         inside = dtype if jax.default_backend() == "tpu" else jnp.float64
         sums = [jnp.sum(jnp.square(lax.convert_element_type(x, inside)), axes, keepdims=bool(axes)) for x in arrays]
-        total = functools.reduce(operator.add, sums)
+        total = _over_devices(sums, over) if over else functools.reduce(operator.add, sums)
         return lax.convert_element_type(jnp.sqrt(total if count == 1 else total / count), dtype)
 
 
 @_root_of_squares.defjvp
-def _along(axes: tuple[int, ...] | None, count: int, primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+def _along(
+    axes: tuple[int, ...] | None, count: int, over: Over, primals: Any, tangents: Any
+) -> tuple[jax.Array, jax.Array]:
     """The derivative, the unit array along which the norm grows; 0 where the norm is 0."""
-    root = _root_of_squares(*primals, axes, count)
+    root = _root_of_squares(*primals, axes, count, over)
     pairs = [(x.astype(root.dtype), dx.astype(root.dtype)) for x, dx in zip(primals[0], tangents[0], strict=True)]
-    return root, added(jnp.sum(quotient(x, root) * dx, axes, keepdims=bool(axes)) for x, dx in pairs) / count
+    sums = [jnp.sum(quotient(x, root) * dx, axes, keepdims=bool(axes)) for x, dx in pairs]
+    return root, _over_devices(sums, over) / count
+
+
+def _over_devices(sums: list[jax.Array], over: Over) -> jax.Array:
+    """The sum of sums, of which each is taken over mesh axes of its own; in float64 where one of them is."""
+    if not any(over):
+        return added(sums)
+    groups = grouped(zip(over, sums, strict=True))
+    return added(added_over(added(xs), names) for names, xs in groups.items())
 
 
 def added(numbers: Iterable[jax.Array]) -> jax.Array:
@@ -159,8 +177,11 @@ def quotient(a: Any, b: jax.Array) -> jax.Array:
 def all_finite(tree: Any) -> jax.Array:
     """Whether no entry of any leaf is NaN or infinite."""
     # The sum is as fast as a reduction gets; finite entries make it infinite only near the largest number of all.
-    sums = [jnp.sum(wide(x)) for x in jax.tree.leaves(tree)]
-    return jnp.stack([jnp.isfinite(x) for x in sums]).all() if sums else jnp.ones((), bool)
+    leaves = jax.tree.leaves(tree)
+    over, finite = map(across, leaves), [jnp.isfinite(jnp.sum(wide(x))) for x in leaves]
+    groups = {names: jnp.stack(xs).all() for names, xs in grouped(zip(over, finite, strict=True)).items()}
+    finite = [x if not names else added_over((~x).astype(jnp.int32), names) == 0 for names, x in groups.items()]
+    return functools.reduce(operator.and_, finite) if finite else jnp.ones((), bool)
 
 
 def clip_factor(norm: jax.Array, max_norm: Any) -> jax.Array:

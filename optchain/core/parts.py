@@ -37,8 +37,8 @@ class Parts:
         """A function of one part as one of the leaf; its arguments are arrays like it, trees of them, or slots."""
 
         def through(*args: Any) -> Any:
-            columns = zip(*map(self._apart, args), strict=True)
-            return self._together([function(*column) for column in columns])
+            columns = zip(*map(self.apart, args), strict=True)
+            return self.together([function(*column) for column in columns])
 
         return through
 
@@ -46,8 +46,8 @@ class Parts:
         """Whether a slot of these shapes has the leaf's shape."""
         return shapes == self.view.shown
 
-    def _apart(self, arg: Any) -> list[Any]:
-        """What each part has of an argument."""
+    def apart(self, arg: Any) -> list[Any]:
+        """What each part has of an argument: an array like the leaf, a tree of them, or slots."""
         leaves, treedef = jax.tree.flatten(arg)
         if not leaves:
             return [arg] * len(self.view.parts)
@@ -71,14 +71,14 @@ class Parts:
         pieces = zip(shapes, itertools.pairwise(ends), strict=True)
         return [None if shape is None else x[a:b].reshape(shape) for shape, (a, b) in pieces]
 
-    def _together(self, results: list[Any]) -> Any:
+    def together(self, results: list[Any]) -> Any:
         """One result for the leaf from those of the parts: slots, an array, or a pair of an array and slots."""
         first = results[0]
         if _is_slots(first):
             columns = zip(zip(*results, strict=True), self.slots, strict=True)
             return type(first)(*(self._slot_together(xs, shapes) for xs, shapes in columns))
         if isinstance(first, tuple):
-            return tuple(map(self._together, map(list, zip(*results, strict=True))))
+            return tuple(map(self.together, map(list, zip(*results, strict=True))))
         return self.view.back(results)
 
     def _slot_together(self, xs: tuple[Any, ...], shapes: Shapes) -> Any:

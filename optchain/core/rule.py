@@ -6,6 +6,7 @@ from typing import Any, Protocol, TypeVar, dataclass_transform
 
 import jax
 
+from optchain.core.kinds import Kind
 from optchain.core.numbers import ranges, seeds, statics
 
 T = TypeVar("T")
@@ -31,10 +32,15 @@ class Rule(Protocol):
         batched: whether leaves of one shape run as one stacked call.
         any_rank: whether a law of rows accepts arrays of any rank.
         metrics: names of the scalars that a law of the whole tree computes anyway (`Joint` only).
+        kinds: for each slot that may be stored in a code, what it is: see `optchain.core.kinds`.
         example: arguments for fields without a default, with which the technique can be tried.
         rate_power: 1 for a step of the size of its learning rate, 1/2 for one in proportion to the gradient too: leaves
             may then have learning rates of their own, see `optchain.core.joint` (`Joint` only). None: all have one.
         ignores_zeros: whether the update of an entry does not depend on how many zeros stand elsewhere (`Joint` only).
+        on_shards: whether all that the law computes across entries comes from functions that compute it of the whole
+            array where each device has a shard, under `over_axes`: `norm`, `rms`, `global_norm`, `dot`, `random_bits`
+            and those of `optchain.core.whole` (`whole_sum`, `whole_shape`, ...). Else the leaf is gathered for it,
+            and a law of the whole tree is refused.
     """
 
     core_ndim: int | None | Callable[[int], int | None]
@@ -45,7 +51,9 @@ class Rule(Protocol):
     metrics: tuple[str, ...]
     rate_power: float | None
     ignores_zeros: bool
+    on_shards: bool
     example: Mapping[str, Any]
+    kinds: Mapping[str, Kind]
 
     def init(self, p: jax.Array) -> Any:
         """The slots of one parameter: a NamedTuple of arrays (None for a slot that it does not have), or `()`."""
@@ -72,7 +80,9 @@ DEFAULTS: dict[str, Any] = {
     "metrics": (),
     "rate_power": None,
     "ignores_zeros": False,
+    "on_shards": False,
     "example": {},
+    "kinds": {},
     "init": lambda self, p: (),
     "axes": lambda self, p: {},
 }

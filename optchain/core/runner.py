@@ -6,10 +6,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from optchain.core.definition import Definition, Result
 from optchain.core.door import require_shapes, widened
+from optchain.core.extras import is_number
 from optchain.core.holes import holed, merged, part
 from optchain.core.layers import Layers
 from optchain.core.mask import Mask, chooses, select
@@ -71,12 +71,15 @@ class Runner(Definition):
     def metrics(self) -> dict[str, Any]:
         return self._at(jnp.zeros((), jnp.int32), {})[1] | dict.fromkeys(self.rule.metrics, 0.0)
 
+    def chosen(self, params: Any) -> Any:
+        """The parameters with holes for those that the mask leaves out."""
+        return params if self.mask is None else part(params, select(self.mask, params, self.layers))
+
     def start(self, params: Any) -> dict[str, Any]:
         params = widened(params)
         rule, _ = self._at(jnp.zeros((), jnp.int32), {})
         seen = {name: nothing_seen(widest(params)) for name in means(type(self.rule))}
-        chosen = params if self.mask is None else part(params, select(self.mask, params, self.layers))
-        return {self.name: self._state(jnp.zeros((), jnp.int32), seen, self.slots(rule, chosen))}
+        return {self.name: self._state(jnp.zeros((), jnp.int32), seen, self.slots(rule, self.chosen(params)))}
 
     def step(self, updates: Any, state: Any, params: Any, given: Given) -> Result:
         self.require_state(state)
@@ -121,20 +124,11 @@ class Runner(Definition):
             x = now.given.asked(name, self.name)
             if x is None:
                 scalars[name] = None
-            elif isinstance(x, (int, float, jax.Array, np.ndarray, np.generic)) and jnp.ndim(x) == 0:
+            elif is_number(x):
                 scalars[name] = wide(jnp.asarray(x))
             else:
-                trees[name] = self._fitted(name, x, updates)
+                trees[name] = widened(fitted(self.name, name, x, updates))
         return dataclasses.replace(now, trees=trees, scalars=scalars)
-
-    def _fitted(self, name: str, tree: Any, updates: Any) -> Any:
-        """An extra argument with the leaves, holes and shapes of the updates, or an error that names the first leaf."""
-        try:
-            fitted = widened(holed(tree, updates))
-        except ValueError:
-            fitted = tree
-        require_shapes(self.name, updates, fitted, f"values of {name}")
-        return fitted
 
     def _require_movable(self, unmovable: tuple[tuple[str, Any], ...]) -> None:
         """This technique leaves out all leaves that no law can move."""
@@ -142,3 +136,13 @@ class Runner(Definition):
             if self.mask is None or chooses(self.mask, leaf, g):
                 cure = "leave it out with a mask, a group or a gradient of None"
                 raise ValueError(f"{self.name}: leaf {leaf!r} is {g.dtype}, expected a real floating dtype; {cure}")
+
+
+def fitted(owner: str, name: str, tree: Any, updates: Any) -> Any:
+    """An extra argument with the leaves, holes and shapes of the updates, or an error that names the first leaf."""
+    try:
+        tree = holed(tree, updates)
+    except ValueError:
+        pass  # the leaf that differs is named below
+    require_shapes(owner, updates, tree, f"values of {name}")
+    return tree

@@ -11,6 +11,9 @@ import jax
 from jax.sharding import get_abstract_mesh
 
 from optchain.core.paths import path_of
+from optchain.core.spread import copies, spread, varying
+
+OUTSIDE = "step outside of shard_map"
 
 
 def require_whole(link: Any, updates: Any, params: Any) -> None:
@@ -23,19 +26,19 @@ def require_whole(link: Any, updates: Any, params: Any) -> None:
     """
     if not get_abstract_mesh().manual_axes:
         return
-    for tree, kind in ((updates, "update"), (params, "parameter")):
+    here = spread()
+    named = set() if here is None else set(here.axes)
+    for tree, kind, apart in ((updates, "update", link.collects), (params, "parameter", ())):
         for path, x in jax.tree.leaves_with_path(link.within(tree)):
-            axes = sorted(map(str, varying(x)))
+            found = varying(x) - copies() - {*apart}
+            if found & named and not link.on_shards:
+                problem = f"under over_axes leaf {path_of(path)!r} is split over {sorted(map(str, found & named))}"
+                raise ValueError(f"{link.name}: {problem}, and this technique has no law for shards; {OUTSIDE}")
+            axes = sorted(map(str, found - named))
             if axes:
                 over = f"the mesh ax{'i' if len(axes) == 1 else 'e'}s {', '.join(map(repr, axes))}"
                 problem = f"inside shard_map the {kind} of leaf {path_of(path)!r} varies over {over}"
                 reason = "so a device has a shard, and this technique looks across entries or draws by their place"
+                cure = f"wrap it in oc.over_axes(tx, {tuple(axes) if len(axes) > 1 else axes[0]!r}), {OUTSIDE}, or"
                 mean = f"average the gradients of parts of a batch first, jax.lax.pmean(grads, {tuple(axes)})"
-                raise ValueError(f"{link.name}: {problem}, {reason}; step outside of shard_map, or {mean}")
-
-
-def varying(x: Any) -> frozenset[Any]:
-    """The mesh axes over which an array inside `shard_map` is another on each device."""
-    aval = jax.typeof(x)
-    manual = getattr(aval, "manual_axis_type", None)
-    return aval.vma if manual is None else manual.varying  # as older versions of JAX call it
+                raise ValueError(f"{link.name}: {problem}, {reason}; {cure} {mean}")

@@ -9,6 +9,7 @@ import optax
 from jax.core import Tracer
 
 from optchain.core.door import no_rows, rounded_sum, widened
+from optchain.core.foreign import require_elementwise
 from optchain.core.misfit import require_same_shapes
 from optchain.core.paths import named_leaves
 from optchain.core.row_gradient import is_row_gradient
@@ -144,7 +145,9 @@ def _optax_update(tx: Any, updates: Any, state: Any, params: Any, given: Any) ->
     for leaf, g in given.unmovable:
         if jax.numpy.iscomplexobj(g):
             raise ValueError(f"leaf {leaf!r} is {g.dtype}: optchain moves real parameters; use optax alone for it")
-    new, after = forwarding(tx).update(updates, state, params, **given.forwarded(state))
+    extra = given.forwarded(state)
+    require_elementwise(lambda *trees: forwarding(tx).update(*trees, **extra), updates, state, params)
+    new, after = forwarding(tx).update(updates, state, params, **extra)
     require_same_shapes(state, after)
     return widened(new), after, {}
 

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from optchain.core.numerics import added, wide
+from optchain.core.spread import across
+from optchain.core.whole import added_over, grouped, largest_over
 
 
 def widest(tree: Any) -> Any:
@@ -15,12 +17,23 @@ def widest(tree: Any) -> Any:
 
 def total(tree: Any) -> jax.Array:
     """The sum of all entries of all leaves, in float32 or wider; 0 for an empty tree."""
-    return added(jnp.sum(wide(x)) for x in jax.tree.leaves(tree))
+    leaves = jax.tree.leaves(tree)
+    groups = grouped((across(x), jnp.sum(wide(x))) for x in leaves)
+    return added(added_over(added(xs), names) for names, xs in groups.items())
 
 
 def dot(a: Any, b: Any) -> jax.Array:
     """The inner product of two trees of the same structure."""
     return total(jax.tree.map(lambda x, y: wide(x) * wide(y), a, b))
+
+
+def max_abs(tree: Any) -> jax.Array:
+    """The largest magnitude of any entry; 0 for an empty tree."""
+    leaves = jax.tree.leaves(tree)
+    widest = jnp.result_type(*leaves) if leaves else jnp.float32
+    groups = grouped((across(x), jnp.max(jnp.abs(x), initial=0).astype(widest)) for x in leaves)
+    numbers = [largest_over(jnp.max(jnp.stack(xs)), names) for names, xs in groups.items()]
+    return jnp.max(jnp.stack(numbers)) if numbers else jnp.zeros(())
 
 
 def norm1(tree: Any) -> jax.Array:

@@ -34,6 +34,7 @@ class MaxNorm:
     max_norm: Positive
 
     core_ndim = None
+    on_shards = True
     needs_params = True
     example = {"max_norm": 1.0}
 

@@ -19,7 +19,8 @@ class NonNegativeParameters(Rests):
     Fields: none.
 
     Shapes and dtypes: any. It reads the parameters: `update` without them is an error. An entry that is stopped gets
-    the update -p, so that it is exactly 0 after `apply_updates`.
+    the update -p, so that it is exactly 0 after `apply_updates`; within `rows` one that begins below 0 stays as it is
+    until a step touches its row.
 
     Differs from the paper: nothing.
 

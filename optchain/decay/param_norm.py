@@ -43,6 +43,7 @@ class ConstantNorm:
     """
 
     core_ndim = None
+    on_shards = True
     needs_params = True
 
     def init(self, p):

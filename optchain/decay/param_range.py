@@ -23,7 +23,8 @@ class ParameterRange(Rests):
         high: h, in the units of the parameter, any finite number; where it is below `low` it is what counts.
 
     Shapes and dtypes: any. It reads the parameters: `update` without them is an error. An entry that begins outside the
-    interval is brought to its edge by the first step. In low precision the edge is met within one rounding.
+    interval is brought to its edge by the first step, within `rows` by the first one that touches its row. In low
+    precision the edge is met within one rounding.
 
     Differs from the paper: nothing.
 

@@ -13,6 +13,7 @@ from optchain.core.routing import Given
 from optchain.core.rule import rule
 from optchain.core.transform import Transform, transform
 from optchain.core.walk import numbers_of
+from optchain.core.whole import whole_size, whole_sum
 from optchain.moments.adam import scale_by_adam
 
 
@@ -21,12 +22,13 @@ class Alignment:
     """Zeroes the entries of one array that disagree with the gradient, and scales up the rest."""
 
     core_ndim = None
+    on_shards = True
     extras = ("gradient",)
 
     def update(self, g, s, p, t, gradient):
         agrees = g * jnp.sign(gradient) > 0
         # The sum, not the mean, so that an array without an agreeing entry gives zeros.
-        scale = g.size / (jnp.sum(agrees, dtype=g.dtype) + 1)
+        scale = whole_size(g) / (whole_sum(agrees.astype(g.dtype)) + 1)
         return jnp.where(agrees, scale * g, 0), s
 
 
@@ -38,6 +40,7 @@ class Cautious(Around):
 
     name = "cautious"
     mixes = True
+    on_shards = True
 
     def others(self) -> dict[str, Any]:
         return {"alignment": self.alignment}

@@ -13,6 +13,7 @@ from optchain.core.numerics import norm
 from optchain.core.routing import Given
 from optchain.core.rule import rule
 from optchain.core.transform import Transform, transform
+from optchain.core.whole import whole_max
 from optchain.moments.adam import scale_by_adam
 from optchain.stepsize.scale import scale
 
@@ -22,11 +23,12 @@ class Rescaling:
     """Gives one array the norm of another."""
 
     core_ndim = None
+    on_shards = True
     extras = ("magnitude",)
 
     def update(self, g, s, p, t, magnitude):
         # By the largest entry first: the squares of tiny or huge entries leave the range of float32.
-        u, m = (jnp.max(jnp.abs(x), initial=0) for x in (g, magnitude))
+        u, m = (whole_max(jnp.abs(x)) for x in (g, magnitude))
         g, magnitude = (x / jnp.where(largest == 0, 1, largest) for x, largest in ((g, u), (magnitude, m)))
         length = norm(g).astype(g.dtype)
         return g * (m * norm(magnitude).astype(g.dtype) / jnp.where(length == 0, 1, length)), s
@@ -41,6 +43,7 @@ class Graft(Around):
 
     name = "graft"
     mixes = True
+    on_shards = True
 
     def others(self) -> dict[str, Any]:
         return {"magnitude": self.magnitude, "rescaling": self.rescaling}

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optchain.core.kinds import mean
 from optchain.core.lift import lift
 from optchain.core.numbers import Decay, NonNegative
 from optchain.core.numerics import ema
@@ -38,6 +39,7 @@ class GrokfastEma:
 
     alpha: Decay = 0.98
     lamb: NonNegative = 2.0
+    kinds = {"mu": mean("alpha")}
 
     def init(self, p):
         return Mean(jnp.zeros_like(p))

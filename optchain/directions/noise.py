@@ -38,6 +38,7 @@ class Noise:
     key: Seed = 0
 
     extras = ("path",)
+    on_shards = True
     example = {"eta": 0.01, "gamma": 0.55, "key": 0}
 
     def update(self, g, s, p, t, path):

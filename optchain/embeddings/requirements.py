@@ -10,6 +10,7 @@ from optchain.core.chain import Chain
 from optchain.core.dense import Dense
 from optchain.core.joint import Joint
 from optchain.core.mask import select
+from optchain.core.paths import named_leaves
 from optchain.core.rule import core_of
 from optchain.core.transform import definition_of
 from optchain.core.walk import walk
@@ -42,6 +43,16 @@ def require_rows(tx: Any, mode: str) -> None:
         if problem:
             raise ValueError(f"rows: link {name!r} {problem}")
         shrinking = name if _shrinks(link.rule) else shrinking
+
+
+def require_codes_of_rows(tx: Any, params: Any, tables: list[bool]) -> None:
+    """No row of a table shares a code's scale with others (`precision`), or an error names the table."""
+    for name, link in links(tx):
+        shared = link.storage.in_one_axis(params) if isinstance(link, Dense) else set()
+        for (leaf, _), is_table in zip(named_leaves(params), tables, strict=True):
+            if is_table and leaf in shared:
+                problem = f"stores slots of {leaf!r}, which has one axis, in blocks of several rows"
+                raise ValueError(f"rows: link {name!r} {problem}; leave it in float32, precision(..., mask={leaf!r})")
 
 
 def shrinks(tx: Any) -> bool:

@@ -20,7 +20,7 @@ from optchain.core.row_gradient import RowGradient, is_row_gradient
 from optchain.core.transform import Transform, ours, takes, transform
 from optchain.core.walk import definitions
 from optchain.embeddings.catch_up import CatchUp
-from optchain.embeddings.requirements import are_tables, require_rows
+from optchain.embeddings.requirements import are_tables, require_codes_of_rows, require_rows
 from optchain.embeddings.touched import Touched, touched
 from optchain.stepsize.scale import scale
 
@@ -40,7 +40,7 @@ class Rows(Around):
         return frozenset({"rows"})
 
     def begin(self, params: Any) -> dict[str, Any]:
-        are_tables(self.tables, params)  # so that a pattern that matches nothing is an error at once
+        require_codes_of_rows(self.inner, params, are_tables(self.tables, params))
         return {}
 
     def step(self, updates: Any, state: Any, params: Any, given: Given) -> Result:

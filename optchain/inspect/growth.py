@@ -23,7 +23,7 @@ def misfits(tx: Any, state: Any, params: Any, old: dict[int, tuple[str, tuple[in
         old: the names of slots that are larger now and their shapes before, by the number of the leaf in the state.
     """
     now, leaves, ps = _followed(tx, state, params), jax.tree.leaves(state), named_leaves(params)
-    grown: dict[int, dict[tuple[int | None, int], str]] = {}
+    grown: dict[int, dict[tuple[Any, int], str]] = {}
     for i, (name, shape) in old.items():
         follows = now[i] or Follows(-1, (None,) * len(shape))
         for axis, n, m in zip(follows.axes, shape, np.shape(leaves[i]), strict=True):
@@ -48,7 +48,7 @@ def misfits(tx: Any, state: Any, params: Any, old: dict[int, tuple[str, tuple[in
             yield f"{path} has grown {sizes}, and {name} follows other axes than before; {CURE}"
 
 
-def _followed(tx: Any, state: Any, params: Any) -> list[Follows | None]:
+def _followed(tx: Any, state: Any, params: Any) -> list[Any]:
     """What each leaf of the state follows."""
     held = jax.tree.leaves(state, is_leaf=is_hole)
     return [x for x, leaf in zip(followed(tx, state, params), held, strict=True) if not is_hole(leaf)]

@@ -8,6 +8,7 @@ import jax
 
 from optchain.core.walk import definitions
 from optchain.inspect.carry import Carried, carry, clocks, names
+from optchain.inspect.converted import Conversion
 from optchain.inspect.earlier_weight import with_weights
 from optchain.inspect.entries import Entry, entries, entries_within
 from optchain.inspect.from_0_1 import from_0_1
@@ -15,6 +16,10 @@ from optchain.inspect.from_optax import from_optax
 from optchain.inspect.growth import misfits
 from optchain.inspect.nested import nested
 from optchain.inspect.pairing import numbered, pair, target, unclear
+from optchain.packing.packed_state import without_packing
+from optchain.packing.packed_tree import is_packed, unpack
+from optchain.sharding.distributed import without_owners
+from optchain.sharding.owned_state import state_by_owners
 
 SHOWN = 12  # names in a line of the report
 # Techniques that stand within a wrapper regardless of its arguments, and only count.
@@ -35,17 +40,19 @@ class Report:
     renamed: tuple[tuple[str, str], ...]
     continued: tuple[tuple[str, int], ...]  # counts that were set so that schedules go on where they were
     grown: tuple[tuple[str, tuple[int, ...]], ...]  # arrays that are larger now, with their shapes before
+    converted: tuple[tuple[str, str, str], ...]  # slots that are in another format now, from which and to which
 
     @property
     def changed(self) -> bool:
         """Whether the chain holds anything else than before."""
-        return bool(self.created or self.dropped or self.renamed or self.continued or self.grown)
+        return bool(self.created or self.dropped or self.renamed or self.continued or self.grown or self.converted)
 
     def __str__(self) -> str:
         rows = {
             "kept": [_shown(name) for name in self.kept],
             "renamed": [f"{_shown(old)} -> {_shown(new)}" for old, new in self.renamed],
             "grown": [f"{name} from {list(shape)}" for name, shape in self.grown],
+            "converted": [f"{name} from {before} to {after}" for name, before, after in self.converted],
             "created": [_shown(name) for name in self.created],
             "dropped": [_shown(name) for name in self.dropped],
             "continued": [f"{name} at {count}" for name, count in self.continued],
@@ -58,11 +65,12 @@ def migrate_state(
 ) -> tuple[Any, Report]:
     """Carry the state of a running chain over to an edited one, by name; anything ambiguous is an error.
 
-    A link that both chains have keeps its arrays bit for bit, wherever it now stands; a new one starts from its own
-    beginning (its own count is 0), one that is gone is dropped. Names are dotted paths of links. Wrappers
-    (`accumulate`, `guard`, `precision`, `groups`) have no part in them, so that links keep their names when they are
-    wrapped or unwrapped; a chain within a chain has. Schedules go on where they were: a new `accumulate`, `guard` or
-    outer chain takes over the count that the links within have read.
+    A link that both chains have keeps its arrays bit for bit, wherever it now stands, but for slots and masters that
+    `precision` keeps in another format now: they are decoded and encoded, and are as exact as the coarser format. A new
+    one starts from its own beginning (its own count is 0), one that is gone is dropped. Names are dotted paths of
+    links. Wrappers (`accumulate`, `guard`, `precision`, `groups`) have no part in them, so that links keep their names
+    when they are wrapped or unwrapped; a chain within a chain has. Schedules go on where they were: a new `accumulate`,
+    `guard` or outer chain takes over the count that the links within have read.
 
     Args:
         old: the state of the earlier chain, or of an optax transformation, live or restored from Orbax, msgpack
@@ -98,6 +106,10 @@ def migrate_state(
     else changed. Name your links. In a state of optax, which of the techniques with the same fields made it: Adam,
     AdaBelief and Yogi look the same.
 
+    Where `tx` has owners (`distributed`) or packs leaves (`packed`), the old state is one by parameters, as
+    `state_by_parameters` makes it, or one of a transformation without either; the new one is by owners, on the mesh of
+    `params`, and packed.
+
     A state of version 0.1 is read too. It does not say which techniques it is of: a link that is another technique
     with the same slots goes on, and the weight that means have seen is found from the link's count and the decays of
     `tx`, for a schedule those of the steps that the link has counted. Of what stands within optax's wrappers, only
@@ -127,37 +139,40 @@ def migrate_state(
     kept       (chain), adam, decay, lr
     created    (guard)
     """
-    leaves, treedef = jax.tree.flatten_with_path(tx.init(params))
+    plain, together = without_packing(without_owners(tx)), params
+    params = unpack(params) if is_packed(params) else params
+    leaves, treedef = jax.tree.flatten_with_path(plain.init(params))
     after, renames = entries(treedef.unflatten(range(len(leaves)))), renames or {}
     before = entries_within(from_0_1(nested(old), after, renames))
     if not before:
         raise ValueError("migrate_state: the old state holds no arrays")
-    before, of_optax, problems = from_optax(before, after, list(definitions(tx)), renames)
+    before, of_optax, problems = from_optax(before, after, list(definitions(plain)), renames)
     pairs, wrong = pair(before, after, renames)
     named = {name: entry for name, entry in before.items() if name not in of_optax}
     problems += [*wrong, *numbered(named, after, renames), *unclear(named, after, pairs, renames)]
     if not pairs and not problems and after and any(target(name, renames) is not None for name in before):
         held, expected = _described(before), _described(after)
         problems.append(f"nothing of the old state would be kept: it holds {held}; expected {expected}")
-    carried = Carried()
+    carried, conversion = Carried(), Conversion(plain, params, leaves)
     for new, name in pairs.items():
-        earlier = with_weights(before[name], after[new], tx, leaves)
-        carry(carried, earlier, after[new], leaves, is_named=name in renames)
+        earlier = with_weights(before[name], after[new], plain, leaves)
+        carry(carried, conversion.of(earlier, after[new]), after[new], leaves, is_named=name in renames)
     continued = clocks(before, after, pairs, leaves, carried)
-    problems += carried.problems
+    problems += [*conversion.problems, *carried.problems]
     if carried.grown:
         fresh = treedef.unflatten([x for _, x in leaves])
-        problems += misfits(tx, fresh, params, carried.grown)
+        problems += misfits(plain, fresh, params, carried.grown)
     if problems:
         raise ValueError("migrate_state: " + "\n  ".join(problems))
     state = treedef.unflatten([carried.values.get(i, x) for i, (_, x) in enumerate(leaves)])
-    return state, Report(
+    return state_by_owners(tx, state, together), Report(
         kept=tuple(new for new, name in pairs.items() if new == name),
         created=(*_without(after, pairs), *carried.created),
         dropped=(*_without(before, set(pairs.values())), *carried.dropped),
         renamed=tuple((name, new) for new, name in pairs.items() if new != name),
         continued=tuple(continued),
         grown=tuple(carried.grown.values()),
+        converted=tuple((name, *formats) for name, formats in conversion.done.items()),
     )
 
 

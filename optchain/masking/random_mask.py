@@ -40,6 +40,7 @@ class RandomMask:
     seed: Seed = 0
 
     extras = ("path",)
+    on_shards = True
     example = {"density": 1.0}  # the laws compare leaves of other paths, which have other random numbers
 
     def update(self, g, s, p, t, path):

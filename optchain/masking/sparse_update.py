@@ -84,5 +84,14 @@ def sparse_update(tx: Transform, indicator: Indicator = nonzero, lazy: bool = Fa
     if not callable(indicator):
         raise ValueError(f"sparse_update: indicator must be a function of (gradient, parameter), got {indicator!r}")
     return transform(
-        SparseUpdate(link.rule, f"sparse_{link.name}", link.mask, link.layers, link.views, indicator, lazy)
+        SparseUpdate(
+            link.rule,
+            f"sparse_{link.name}",
+            link.mask,
+            link.layers,
+            link.views,
+            link.storage,
+            indicator=indicator,
+            lazy=lazy,
+        )
     )

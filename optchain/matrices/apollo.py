@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optchain.core.kinds import SQUARE, mean
 from optchain.core.lift import lift
 from optchain.core.mask import is_kernel
 from optchain.core.numbers import Mean, NonNegative, Positive, Seed, Static, whole
@@ -79,6 +80,7 @@ class Apollo:
 
     core_ndim = 2
     batched = True
+    kinds = {"mu": mean("b1", least=8), "nu": SQUARE}
     example = {"rank": 2, "mask": is_kernel}
 
     def init(self, p):

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optchain.core.kinds import DRIFT
 from optchain.core.lift import lift
 from optchain.core.mask import is_kernel
 from optchain.core.numbers import Decay, Seed, Static, whole
@@ -66,6 +67,7 @@ class Dion:
 
     core_ndim = 2
     batched = True
+    kinds = {"mu": DRIFT}
     example = {"rank": 2, "mask": is_kernel}
 
     def init(self, p):

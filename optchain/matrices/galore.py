@@ -6,6 +6,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optchain.core.branch import cond
+from optchain.core.kinds import SQUARE, mean
 from optchain.core.lift import lift
 from optchain.core.mask import is_kernel
 from optchain.core.numbers import Mean, NonNegative, Positive, Static, whole
@@ -68,6 +70,7 @@ class GaLore:
 
     core_ndim = 2
     batched = True
+    kinds = {"mu": mean("b1", least=8), "nu": SQUARE}
     example = {"rank": 2, "mask": is_kernel}
     public_name = "scale_by_galore"
 
@@ -88,7 +91,7 @@ class GaLore:
     def within(self, wide, s, t, seen):
         """The new slots, the projected gradient, and Adam's step there, of a matrix with no more rows than columns."""
         due = jnp.mod(t - 1, self.update_proj_gap) == 0
-        projector = jax.lax.cond(due, leading, same, wide, s.projector)
+        projector = cond(due, leading, same, wide, s.projector)
         low = projector.T @ wide
         mu, nu = ema(low, s.mu, self.b1), ema(square(low), s.nu, self.b2)
         step = over_rotated_root(mu / seen.b1, nu / seen.b2, self.eps, (0,))

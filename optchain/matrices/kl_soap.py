@@ -5,6 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optchain.core.branch import cond
+from optchain.core.kinds import SQUARE, mean
 from optchain.core.lift import lift
 from optchain.core.mask import is_kernel
 from optchain.core.numbers import Mean, NonNegative, Positive, Static, whole
@@ -93,6 +95,7 @@ class KLSOAP:
 
     core_ndim = 2
     batched = True
+    kinds = {"mu": mean("b1", least=8), "nu": SQUARE}
     example = {"mask": is_kernel}
 
     def init(self, p):
@@ -117,7 +120,7 @@ class KLSOAP:
         first = t == 1
         sample = jnp.where(first, 0, g)
         sides = (s.left, s.right)
-        bases = jax.lax.cond(first, first_bases, same_bases, products(g, g, sides), (s.left_basis, s.right_basis))
+        bases = cond(first, first_bases, same_bases, products(g, g, sides), (s.left_basis, s.right_basis))
         turned = rotated(g, *bases)
         by_row, by_column = self._inverse(s.left_values)[:, None], self._inverse(s.right_values)[None]
         half_right = rotated(g, None, bases[1]) * sqrt(by_column)
@@ -134,7 +137,7 @@ class KLSOAP:
         mean_square = nu / jnp.where(first, 1, seen.b2 - nu_missed)
         u = rotated_back(over_rotated_root(mean, mean_square, self.eps, turned_sides(bases)), *bases)
         due = (jnp.mod(t - 1, self.every) == 0) & (t > 1)
-        left_basis, right_basis = jax.lax.cond(due, next_bases, same_bases, (left, right), bases)
+        left_basis, right_basis = cond(due, next_bases, same_bases, (left, right), bases)
         return u, Moments(mu, nu, left, right, left_basis, right_basis, left_values, right_values, mu_missed, nu_missed)
 
     def _inverse(self, values):

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optchain.core.branch import cond
+from optchain.core.kinds import mean
 from optchain.core.lift import lift
 from optchain.core.mask import is_kernel
 from optchain.core.numbers import Mean, Positive, Seed, Static, whole
@@ -68,6 +70,7 @@ class Kron:
 
     core_ndim = 2
     batched = True
+    kinds = {"mu": mean("b1", least=8)}
     example = {"mask": is_kernel}
 
     def init(self, p):
@@ -85,7 +88,7 @@ class Kron:
         mean = mu / seen.b1
         due = jnp.mod(t - 1, self.every) == 0  # of all layers at once: a `cond` of each would make both branches
         key = jax.random.fold_in(key_of(self.seed), t.astype(jnp.int32))
-        left, right = jax.lax.cond(due, fitted, same, mean, s.left, s.right, key, self.precond_lr)
+        left, right = cond(due, fitted, same, mean, s.left, s.right, key, self.precond_lr)
         u = applied(applied(mean, left, right), left.T, right.T)
         return u * clip_factor(rms(u), 1.1), Factors(mu, left, right)
 

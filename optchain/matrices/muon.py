@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optchain.core.kinds import mean
 from optchain.core.lift import lift
 from optchain.core.mask import is_kernel
 from optchain.core.numbers import Decay, NonNegative, Static
@@ -79,6 +80,7 @@ class Muon:
 
     core_ndim = 2
     batched = True
+    kinds = {"mu": mean("beta", least=8)}
     example = {"mask": is_kernel}
 
     def init(self, p):

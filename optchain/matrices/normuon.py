@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optchain.core.kinds import SQUARE, mean
 from optchain.core.lift import lift
 from optchain.core.mask import is_kernel
 from optchain.core.numbers import Decay, NonNegative, Static
@@ -62,6 +63,7 @@ class NorMuon:
 
     core_ndim = 2
     batched = True
+    kinds = {"mu": mean("b1", least=8), "nu": SQUARE}
     example = {"mask": is_kernel}
 
     def init(self, p):

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optchain.core.kinds import mean
 from optchain.core.lift import lift
 from optchain.core.mask import is_kernel
 from optchain.core.numbers import Decay, Positive, Static
@@ -65,6 +66,7 @@ class Scion:
 
     core_ndim = property(lambda self: CORES.get(self.norm, 2))
     batched = True
+    kinds = {"mu": mean("b", least=8)}
     example = {"mask": is_kernel}
 
     def init(self, p):

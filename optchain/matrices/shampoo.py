@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optchain.core.branch import cond
 from optchain.core.lift import lift
 from optchain.core.mask import is_kernel
 from optchain.core.numbers import Fraction, NonNegative, Positive, Static, whole
@@ -97,7 +98,7 @@ class Shampoo:
         left, right = moment(s.left, "kia,kja->kij"), moment(s.right, "kai,kaj->kij")
         exponent = 2 * self.exponent if left is None or right is None else self.exponent
         due, old = jnp.mod(t - 1, self.every) == 0, (s.left_root, s.right_root)
-        left_root, right_root = jax.lax.cond(due, roots, same, (left, right), old, exponent, self.eps)
+        left_root, right_root = cond(due, roots, same, (left, right), old, exponent, self.eps)
         u = blocks if left_root is None else left_root @ blocks
         u = u if right_root is None else u @ right_root
         return joined(u, g.shape, *self._sizes(g)), Preconditioners(left, right, left_root, right_root)

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optchain.core.branch import cond
+from optchain.core.kinds import SQUARE, mean
 from optchain.core.lift import lift
 from optchain.core.mask import is_kernel
 from optchain.core.numbers import Mean, NonNegative, Static, whole
@@ -85,6 +87,7 @@ class SOAP:
 
     core_ndim = 2
     batched = True
+    kinds = {"mu": mean("b1", least=8), "nu": SQUARE}
     example = {"mask": is_kernel}
 
     def init(self, p):
@@ -110,7 +113,7 @@ class SOAP:
         left = None if left is None or s.left is None else ema(left, s.left, self.b2)
         right = None if right is None or s.right is None else ema(right, s.right, self.b2)
         sides = (left, right)
-        bases = jax.lax.cond(first, first_bases, same_bases, sides, (s.left_basis, s.right_basis))
+        bases = cond(first, first_bases, same_bases, sides, (s.left_basis, s.right_basis))
         mu, nu = ema(sample, s.mu, self.b1), ema(square(rotated(sample, *bases)), s.nu, self.b2)
         mu_missed = jnp.where(first, 1 - self.b1, self.b1 * s.mu_missed)
         nu_missed = jnp.where(first, 1 - self.b2, self.b2 * s.nu_missed)
@@ -118,7 +121,7 @@ class SOAP:
         mean_square = nu / jnp.where(first, 1, seen.b2 - nu_missed)
         u = rotated_back(over_rotated_root(mean, mean_square, self.eps, turned_sides(bases)), *bases)
         due = (jnp.mod(t - 1, self.every) == 0) & (t > 1)
-        left_basis, right_basis = jax.lax.cond(due, next_bases, same_bases, sides, bases)
+        left_basis, right_basis = cond(due, next_bases, same_bases, sides, bases)
         return u, Moments(mu, nu, left, right, left_basis, right_basis, mu_missed, nu_missed)
 
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optchain.core.kinds import SQUARE, mean
 from optchain.core.lift import lift
 from optchain.core.numbers import Decay, Mean, NonNegative
 from optchain.core.numerics import ema, quotient, sqrt, square
@@ -49,6 +50,7 @@ class Acprop:
     b2: Mean = 0.999
     eps: NonNegative = 1e-16
     eps_root: NonNegative = 1e-16
+    kinds = {"mu": mean("b1"), "nu": SQUARE}
 
     def init(self, p):
         return WeightedMoments(jnp.zeros_like(p), jnp.zeros_like(p), jnp.zeros((), p.dtype))

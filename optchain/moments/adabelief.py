@@ -4,6 +4,7 @@ from dataclasses import KW_ONLY
 
 import jax.numpy as jnp
 
+from optchain.core.kinds import SQUARE, mean
 from optchain.core.lift import lift
 from optchain.core.numbers import Mean, NonNegative, Static
 from optchain.core.numerics import ema, quotient, sqrt, square
@@ -43,6 +44,7 @@ class AdaBelief:
     eps_root: NonNegative = 1e-16
     _: KW_ONLY
     nesterov: Static[bool] = False
+    kinds = {"mu": mean("b1"), "nu": SQUARE}
 
     def init(self, p):
         return Moments(jnp.zeros_like(p), jnp.zeros_like(p))

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from optchain.core.kinds import SQUARE, SUM, mean
 from optchain.core.lift import lift
 from optchain.core.numbers import Mean, NonNegative, Positive, Static
 from optchain.core.numerics import ema, root, square
@@ -48,6 +49,7 @@ class AdaBound:
     gamma: Positive = 1e-3
     bias_correction: Static[bool] = True
     amsgrad: Static[bool] = False
+    kinds = {"mu": mean("b1"), "nu": SQUARE, "nu_max": SUM}
 
     def init(self, p):
         moments = Moments(jnp.zeros_like(p), jnp.zeros_like(p))

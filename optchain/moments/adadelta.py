@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optchain.core.kinds import SUM
 from optchain.core.lift import lift
 from optchain.core.numbers import Decay, NonNegative
 from optchain.core.numerics import ema, quotient, sqrt, square
@@ -39,6 +40,9 @@ class Adadelta(Sleeps):
 
     rho: Decay = 0.9
     eps: NonNegative = 1e-6
+    # Like sums, of at least 8 bits: the updates make e_x and e_x the updates, and with the errors of 4 bits both grow
+    # without bound.
+    kinds = {"e_g": SUM, "e_x": SUM}
 
     def init(self, p):
         return Squares(jnp.zeros_like(p), jnp.zeros_like(p))

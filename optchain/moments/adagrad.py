@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optchain.core.kinds import SUM
 from optchain.core.lift import lift
 from optchain.core.numbers import NonNegative, Static
 from optchain.core.numerics import over_root, square
@@ -41,6 +42,7 @@ class Adagrad(Rests):
     eps: NonNegative = 1e-7
     _: KW_ONLY
     eps_in_sqrt: Static[bool] = True
+    kinds = {"sum_of_squares": SUM}
 
     def init(self, p):
         return SumOfSquares(jnp.full_like(p, self.initial_accumulator_value))

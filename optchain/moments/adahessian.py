@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optchain.core.kinds import SQUARE, mean
 from optchain.core.lift import lift
 from optchain.core.numbers import Decay, Fraction, Mean, Positive
 from optchain.core.numerics import ema, square
@@ -54,6 +55,7 @@ class AdaHessian:
     hessian_power: Fraction = 1.0
 
     extras = ("hessian",)
+    kinds = {"mu": mean("b1"), "nu": SQUARE}
 
     def init(self, p):
         return SquaredCurvature(jnp.zeros_like(p), jnp.zeros_like(p), jnp.zeros((), p.dtype))

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optchain.core.kinds import SQUARE, mean
 from optchain.core.lift import lift
 from optchain.core.numbers import Mean, NonNegative
 from optchain.core.numerics import ema, over_root, square
@@ -44,6 +45,7 @@ class Adam(Sleeps):
     b2: Mean = 0.999
     eps: NonNegative = 1e-8
     eps_root: NonNegative = 0.0
+    kinds = {"mu": mean("b1"), "nu": SQUARE}
 
     def init(self, p):
         return Moments(jnp.zeros_like(p), jnp.zeros_like(p))

@@ -4,11 +4,13 @@ import math
 
 import jax.numpy as jnp
 
+from optchain.core.kinds import SQUARE, mean
 from optchain.core.lift import lift
 from optchain.core.numbers import Mean, NonNegative, Static
 from optchain.core.numerics import bounded, ema, over_root, square
 from optchain.core.paths import nearest
 from optchain.core.rule import rule
+from optchain.core.whole import whole_shape, whole_sum
 from optchain.moments.adam import Moments
 
 BLOCKS = ("leaf", "row", "column")
@@ -56,6 +58,8 @@ class AdamMini:
     block: Static[str] = "leaf"
 
     core_ndim = None
+    on_shards = True
+    kinds = {"mu": mean("b1"), "nu": SQUARE}
 
     def __post_init__(self):
         if self.block not in BLOCKS:
@@ -82,8 +86,8 @@ class AdamMini:
 
     def mean(self, x):
         """The mean of each block; 0 where there is nothing."""
-        axes = self.across(x)
-        return jnp.sum(x, axes) / max(1, math.prod(x.shape[axis] for axis in axes))
+        axes, shape = self.across(x), whole_shape(x)
+        return whole_sum(x, axes) / max(1, math.prod(shape[axis] for axis in axes))
 
 
 scale_by_adam_mini = lift(AdamMini, "scale_by_adam_mini")

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from optchain.core.kinds import mean
 from optchain.core.lift import lift
 from optchain.core.numbers import Decay, Mean, NonNegative
 from optchain.core.numerics import ema, quotient
@@ -36,6 +37,7 @@ class Adamax(Sleeps):
     b1: Mean = 0.9
     b2: Decay = 0.999
     eps: NonNegative = 1e-8
+    kinds = {"mu": mean("b1")}
 
     def init(self, p):
         return Moments(jnp.zeros_like(p), jnp.zeros_like(p))

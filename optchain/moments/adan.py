@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optchain.core.kinds import SQUARE, mean
 from optchain.core.lift import lift
 from optchain.core.numbers import Mean, NonNegative
 from optchain.core.numerics import ema, over_root, square
@@ -53,6 +54,7 @@ class Adan:
     b3: Mean = 0.99
     eps: NonNegative = 1e-8
     eps_root: NonNegative = 0.0
+    kinds = {"mu": mean("b1"), "delta": mean("b2"), "nu": SQUARE}
 
     def init(self, p):
         return Differences(*(jnp.zeros_like(p) for _ in Differences._fields))

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optchain.core.kinds import DRIFT, SQUARE, mean
 from optchain.core.lift import lift
 from optchain.core.numbers import Decay, Mean, NonNegative
 from optchain.core.numerics import ema, over_root, square
@@ -53,6 +54,7 @@ class Ademamix:
     alpha: NonNegative = 6.0
     eps: NonNegative = 1e-8
     eps_root: NonNegative = 0.0
+    kinds = {"mu": mean("b1"), "slow": DRIFT, "nu": SQUARE}
 
     def init(self, p):
         return TwoMeans(jnp.zeros_like(p), jnp.zeros_like(p), jnp.zeros_like(p))

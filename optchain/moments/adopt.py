@@ -4,6 +4,7 @@ from dataclasses import KW_ONLY
 
 import jax.numpy as jnp
 
+from optchain.core.kinds import SQUARE, mean
 from optchain.core.lift import lift
 from optchain.core.numbers import Decay, Positive, Static
 from optchain.core.numerics import ema, root, square
@@ -43,6 +44,7 @@ class Adopt:
     _: KW_ONLY
     nesterov: Static[bool] = False
     use_clipping: Static[bool] = True
+    kinds = {"mu": mean("b1"), "nu": SQUARE}
 
     def init(self, p):
         return Moments(jnp.zeros_like(p), jnp.zeros_like(p))

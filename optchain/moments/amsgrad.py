@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optchain.core.kinds import SQUARE, SUM, mean
 from optchain.core.lift import lift
 from optchain.core.numbers import Mean, NonNegative, Static
 from optchain.core.numerics import ema, over_root, square
@@ -54,6 +55,7 @@ class Amsgrad(Sleeps):
     _: KW_ONLY
     bias_correction_mu: Static[bool] = True
     bias_correction_nu: Static[bool] = True
+    kinds = {"mu": mean("b1"), "nu": SQUARE, "nu_max": SUM}
 
     def init(self, p):
         return MaxMoments(jnp.zeros_like(p), jnp.zeros_like(p), jnp.zeros_like(p))

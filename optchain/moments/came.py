@@ -5,10 +5,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optchain.core.kinds import SQUARE, mean
 from optchain.core.lift import lift
 from optchain.core.numbers import Decay, Positive, Static, whole
 from optchain.core.numerics import ema, rms, root, square
 from optchain.core.rule import rule
+from optchain.core.whole import whole_shape
 from optchain.moments.factored import factor_axes, means, over_factored_root, two_largest
 
 
@@ -68,22 +70,24 @@ class Came:
     min_dim_size_to_factor: Static[int] = 2
 
     core_ndim = None
+    on_shards = True
+    kinds = {"mu": mean("b1", least=8), "nu": SQUARE}
 
     def __post_init__(self):
         whole("scale_by_came", "min_dim_size_to_factor", self.min_dim_size_to_factor, 1)
 
     def init(self, p):
-        zeros, axes = jnp.zeros_like(p), two_largest(p.shape, self.min_dim_size_to_factor)
+        zeros, axes = jnp.zeros_like(p), two_largest(whole_shape(p), self.min_dim_size_to_factor)
         if axes is None:
             return Confidence(zeros, None, None, jnp.zeros_like(p), None, None)
         return Confidence(zeros, *means(zeros, axes), None, *means(zeros, axes))
 
     def axes(self, p):
-        factors = factor_axes(p.ndim, two_largest(p.shape, self.min_dim_size_to_factor))
+        factors = factor_axes(p.ndim, two_largest(whole_shape(p), self.min_dim_size_to_factor))
         return factors | {name.replace("nu", "residual"): axes for name, axes in factors.items()}
 
     def update(self, g, s, p, t):
-        g_square, axes = square(g) + self.eps, two_largest(g.shape, self.min_dim_size_to_factor)
+        g_square, axes = square(g) + self.eps, two_largest(whole_shape(g), self.min_dim_size_to_factor)
         if axes is None:
             nu = ema(g_square, s.nu, self.b2)
             mu = ema(self.clipped(g / root(nu)), s.mu, self.b1)

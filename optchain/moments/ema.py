@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 
 from optchain.core import numerics
+from optchain.core.kinds import mean
 from optchain.core.lift import lift
 from optchain.core.numbers import Mean, Static
 from optchain.core.rule import rule
@@ -33,6 +34,7 @@ class Ema(Sleeps):
     decay: Mean
     debias: Static[bool] = True
 
+    kinds = {"mu": mean("decay")}
     example = {"decay": 0.9}
 
     def init(self, p):

@@ -6,10 +6,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optchain.core.kinds import SQUARE
 from optchain.core.lift import lift
 from optchain.core.numbers import Decay, Fraction, Positive, Static, whole
 from optchain.core.numerics import ema, root, square
 from optchain.core.rule import rule
+from optchain.core.whole import whole_mean, whole_shape
 
 MOST = 1e37  # of a mean of squares that is divided by: the reciprocal of a larger number is 0 on CPU
 Axes = tuple[int, int]  # of the columns' means and of the rows' means
@@ -29,7 +31,7 @@ def two_largest(shape: tuple[int, ...], least: int) -> Axes | None:
 
 def means(x: jax.Array, axes: Axes) -> tuple[jax.Array, jax.Array]:
     """The mean of each row, over the second axis, and of each column, over the first; x is at least 0."""
-    return jnp.minimum(jnp.mean(x, axes[1]), MOST), jnp.minimum(jnp.mean(x, axes[0]), MOST)
+    return jnp.minimum(whole_mean(x, axes[1]), MOST), jnp.minimum(whole_mean(x, axes[0]), MOST)
 
 
 def factor_axes(ndim: int, axes: Axes | None) -> dict[str, tuple[int, ...]]:
@@ -42,15 +44,14 @@ def factor_axes(ndim: int, axes: Axes | None) -> dict[str, tuple[int, ...]]:
 
 def over_factored_root(g: jax.Array, row: jax.Array, col: jax.Array, axes: Axes) -> jax.Array:
     """The quotient of g and the root of the product of its factors, `row col / mean(row)`."""
-    first, second = axes[0] - (axes[0] > axes[1]), axes[1] - (axes[1] > axes[0])  # where they stand in `row` and `col`
+    row, col = jnp.expand_dims(row, axes[1]), jnp.expand_dims(col, axes[0])
     # In units of their means, which cancel: a derivative has squares of divisors, which may be as small as the root of
     # eps, and the product of both factors may leave the range of float32.
-    centers = (jnp.mean(x, axis, keepdims=True) for x, axis in ((row, first), (col, second)))
+    centers = (whole_mean(x, axis, keepdims=True) for x, axis in ((row, axes[0]), (col, axes[1])))
     unit, across = (jax.lax.stop_gradient(jnp.minimum(center, MOST)) for center in centers)
     share = row / unit
-    share = share / jnp.mean(share, first, keepdims=True)
-    part = g / jnp.expand_dims(root(across), axes[0])
-    return part / jnp.expand_dims(root(share), axes[1]) / jnp.expand_dims(root(col / across), axes[0])
+    share = share / whole_mean(share, axes[0], keepdims=True)
+    return g / root(across) / root(share) / root(col / across)
 
 
 @rule
@@ -94,6 +95,8 @@ class FactoredRms:
     max_decay: Fraction = 1.0
 
     core_ndim = None
+    on_shards = True
+    kinds = {"nu": SQUARE}
     example = {"min_dim_size_to_factor": 2}
 
     def __post_init__(self):
@@ -117,7 +120,7 @@ class FactoredRms:
 
     def _factors(self, x) -> Axes | None:
         """The axes of the factors; None where there are none."""
-        return two_largest(x.shape, self.min_dim_size_to_factor) if self.factored else None
+        return two_largest(whole_shape(x), self.min_dim_size_to_factor) if self.factored else None
 
 
 scale_by_factored_rms = lift(FactoredRms, "scale_by_factored_rms")

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optchain.core.kinds import DRIFT, SUM
 from optchain.core.lift import lift
 from optchain.core.numbers import NonNegative, Positive
 from optchain.core.numerics import root, square
@@ -55,6 +56,7 @@ class Ftrl(Rests):
     l2: NonNegative = 0.0
 
     needs_params = True
+    kinds = {"z": DRIFT, "n": SUM}
     example = {"learning_rate": 0.1, "l1": 0.01, "l2": 0.01}
 
     def init(self, p):

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from optchain.core.kinds import SQUARE, mean
 from optchain.core.lift import lift
 from optchain.core.numbers import Mean, NonNegative
 from optchain.core.numerics import ema, over_root, square
@@ -36,6 +37,7 @@ class LaProp(Sleeps):
     b1: Mean = 0.9
     b2: Mean = 0.999
     eps: NonNegative = 1e-15
+    kinds = {"mu": mean("b1"), "nu": SQUARE}
 
     def init(self, p):
         return Moments(jnp.zeros_like(p), jnp.zeros_like(p))

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optchain.core.kinds import mean
 from optchain.core.lift import lift
 from optchain.core.numbers import Decay, Range, Static, checked
 from optchain.core.numerics import ema, second_ema
@@ -55,6 +56,7 @@ class Lion(Sleeps):
     _: KW_ONLY
     mode: Static[str] = "hard"
     smooth_beta: Static[float] = 1.0
+    kinds = {"mu": mean("b2", least=8)}
 
     def init(self, p):
         checked("scale_by_lion", "smooth_beta", self.smooth_beta, Range("(0, inf)"))

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optchain.core.kinds import DRIFT, SUM
 from optchain.core.lift import lift
 from optchain.core.numbers import Decay, NonNegative, Positive
 from optchain.core.numerics import TINY, square
@@ -48,6 +49,7 @@ class Madgrad:
     eps: Positive = 1e-6
 
     needs_params = True
+    kinds = {"sum": DRIFT, "sum_of_squares": SUM}
     example = {"learning_rate": 0.01}
 
     def init(self, p):

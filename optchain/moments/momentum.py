@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optchain.core.kinds import mean
 from optchain.core.lift import lift
 from optchain.core.numbers import Decay, Static
 from optchain.core.rule import rule
@@ -38,6 +39,7 @@ class Momentum(Sleeps):
     decay: Decay
     nesterov: Static[bool] = False
 
+    kinds = {"trace": mean("decay")}
     example = {"decay": 0.9}
 
     def init(self, p):

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optchain.core.kinds import SQUARE, mean
 from optchain.core.lift import lift
 from optchain.core.numbers import Decay, Fraction, Mean, NonNegative
 from optchain.core.numerics import ema, over_root, square
@@ -56,6 +57,7 @@ class Nadam:
     _: KW_ONLY
     warmup: Fraction = 0.0
     momentum_decay: NonNegative = 0.004
+    kinds = {"mu": mean("b1"), "nu": SQUARE}
 
     def init(self, p):
         return WeightedMoments(jnp.zeros_like(p), jnp.zeros_like(p), jnp.zeros((), p.dtype))

@@ -5,10 +5,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optchain.core.kinds import mean
 from optchain.core.lift import lift
 from optchain.core.numbers import Decay, NonNegative
-from optchain.core.numerics import LARGEST, ema, over_root, square
+from optchain.core.numerics import bounded, ema, over_root, square
 from optchain.core.rule import rule
+from optchain.core.whole import whole_sum
 
 
 class LeafMoments(NamedTuple):
@@ -49,7 +51,9 @@ class NovoGrad:
     weight_decay: NonNegative = 0.0
 
     core_ndim = None
+    on_shards = True
     needs_params = True
+    kinds = {"mu": mean("b1")}
 
     def init(self, p):
         return LeafMoments(jnp.zeros_like(p), jnp.zeros((), p.dtype))
@@ -58,7 +62,7 @@ class NovoGrad:
         return {"nu": ()}
 
     def update(self, g, s, p, t):
-        total = jnp.minimum(jnp.sum(square(g)), LARGEST[g.dtype])
+        total = bounded(whole_sum(square(g)))
         nu = jnp.where(t == 1, total, ema(total, s.nu, self.b2))
         mu = self.b1 * s.mu + over_root(g, nu, self.eps, eps_root=self.eps_root) + self.weight_decay * p
         return mu, LeafMoments(mu, nu)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import jax.numpy as jnp
 
+from optchain.core.kinds import SQUARE, SUM, mean
 from optchain.core.lift import lift
 from optchain.core.numbers import Mean, NonNegative, Range, Scalar, Static
 from optchain.core.numerics import root
@@ -49,6 +50,7 @@ class Padam(Sleeps):
     eps: NonNegative = 1e-8
     bias_correction_mu: Static[bool] = True
     bias_correction_nu: Static[bool] = True
+    kinds = {"mu": mean("b1"), "nu": SQUARE, "nu_max": SUM}
 
     def init(self, p):
         return MaxMoments(jnp.zeros_like(p), jnp.zeros_like(p), jnp.zeros_like(p))

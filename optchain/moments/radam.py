@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import jax
 import jax.numpy as jnp
 
+from optchain.core.kinds import SQUARE, mean
 from optchain.core.lift import lift
 from optchain.core.numbers import Mean, NonNegative, Range, Scalar, Static
 from optchain.core.numerics import ema, over_root, square
@@ -65,6 +66,7 @@ class Radam(Sleeps):
     threshold: Annotated[Scalar, Range("[4, inf)")] = 5.0
     _: KW_ONLY
     nesterov: Static[bool] = False
+    kinds = {"mu": mean("b1"), "nu": SQUARE}
 
     def init(self, p):
         return Moments(jnp.zeros_like(p), jnp.zeros_like(p))

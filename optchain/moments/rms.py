@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optchain.core.kinds import SQUARE
 from optchain.core.lift import lift
 from optchain.core.numbers import Mean, NonNegative, Static
 from optchain.core.numerics import ema, over_root, square
@@ -45,6 +46,7 @@ class Rms(Sleeps):
     initial_scale: NonNegative = 0.0
     eps_in_sqrt: Static[bool] = True
     bias_correction: Static[bool] = False
+    kinds = {"nu": SQUARE}
 
     def init(self, p):
         return MeanSquare(jnp.full_like(p, self.initial_scale))

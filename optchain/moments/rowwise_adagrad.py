@@ -5,10 +5,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optchain.core.kinds import SUM
 from optchain.core.lift import lift
 from optchain.core.numbers import NonNegative
 from optchain.core.numerics import bounded, over_root, square
 from optchain.core.rule import rule
+from optchain.core.whole import whole_mean
 from optchain.embeddings.sleep import Rests
 
 
@@ -43,7 +45,9 @@ class RowwiseAdagrad(Rests):
     eps: NonNegative = 1e-8
 
     core_ndim = 1
+    on_shards = True
     any_rank = True
+    kinds = {"sum_of_squares": SUM}
 
     def init(self, p):
         return RowSum(jnp.full(p.shape[:-1], self.initial_accumulator_value, p.dtype))
@@ -52,7 +56,7 @@ class RowwiseAdagrad(Rests):
         return {"sum_of_squares": tuple(range(p.ndim - 1))}
 
     def update(self, g, s, p, t):
-        total = bounded(s.sum_of_squares + jnp.mean(square(g), axis=-1 if g.ndim else None))
+        total = bounded(s.sum_of_squares + whole_mean(square(g), -1 if g.ndim else None))
         divisor = jnp.expand_dims(total, -1) if g.ndim else total
         return over_root(g, divisor, self.eps), RowSum(total)
 

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from optchain.core.kinds import mean
 from optchain.core.lift import lift
 from optchain.core.numbers import Decay
 from optchain.core.numerics import ema
@@ -29,6 +30,7 @@ class Signum(Sleeps):
     """
 
     beta: Decay = 0.9
+    kinds = {"mu": mean("beta", least=8)}
 
     def init(self, p):
         return FirstMoment(jnp.zeros_like(p))

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from optchain.core.kinds import SQUARE, mean
 from optchain.core.lift import lift
 from optchain.core.numbers import Decay, Mean, NonNegative
 from optchain.core.numerics import ema, over_root, square
@@ -39,6 +40,7 @@ class SimplifiedAdemamix:
     alpha: NonNegative = 0.0
     eps: NonNegative = 1e-8
     eps_root: NonNegative = 0.0
+    kinds = {"mu": mean("b1"), "nu": SQUARE}
 
     def init(self, p):
         return Moments(jnp.zeros_like(p), jnp.zeros_like(p))

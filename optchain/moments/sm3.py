@@ -10,6 +10,7 @@ from optchain.core.lift import lift
 from optchain.core.numbers import Fraction, NonNegative
 from optchain.core.numerics import over_root, square
 from optchain.core.rule import rule
+from optchain.core.whole import whole_max
 
 
 class Cover(NamedTuple):
@@ -48,6 +49,7 @@ class Sm3:
     eps: NonNegative = 1e-8
 
     core_ndim = None
+    on_shards = True
 
     def init(self, p):
         zeros = jnp.zeros_like(p)
@@ -71,7 +73,7 @@ class Sm3:
 
 def bounds(nu: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The largest entry of each row and of each column."""
-    return jnp.max(nu, -1, initial=0), jnp.max(nu, tuple(range(nu.ndim - 1)), initial=0)
+    return whole_max(nu, -1), whole_max(nu, tuple(range(nu.ndim - 1)))
 
 
 scale_by_sm3 = lift(Sm3, "scale_by_sm3")

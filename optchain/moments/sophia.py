@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optchain.core.kinds import mean
 from optchain.core.lift import lift
 from optchain.core.numbers import Decay, Positive
 from optchain.core.numerics import ema
@@ -54,6 +55,7 @@ class Sophia:
     clip_threshold: Positive = 1.0
 
     extras = ("hessian",)
+    kinds = {"mu": mean("b1", least=8)}
 
     def init(self, p):
         return Curvature(jnp.zeros_like(p), jnp.zeros_like(p))

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from optchain.core.kinds import SQUARE, mean
 from optchain.core.lift import lift
 from optchain.core.numbers import Mean, NonNegative, Positive
 from optchain.core.numerics import ema, over_root, rms, root, square
@@ -42,7 +43,9 @@ class StableAdam:
     weight_decay: NonNegative = 0.0
 
     core_ndim = None
+    on_shards = True
     needs_params = True
+    kinds = {"mu": mean("b1"), "nu": SQUARE}
 
     def init(self, p):
         return Moments(jnp.zeros_like(p), jnp.zeros_like(p))

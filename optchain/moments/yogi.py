@@ -4,6 +4,7 @@ from dataclasses import KW_ONLY
 
 import jax.numpy as jnp
 
+from optchain.core.kinds import SQUARE, mean
 from optchain.core.lift import lift
 from optchain.core.numbers import Mean, NonNegative, Static
 from optchain.core.numerics import ema, over_root, square
@@ -47,6 +48,7 @@ class Yogi(Sleeps):
     initial_accumulator_value: NonNegative = 1e-6
     _: KW_ONLY
     bias_correction: Static[bool] = True
+    kinds = {"mu": mean("b1"), "nu": SQUARE}
 
     def init(self, p):
         return Moments(jnp.zeros_like(p), jnp.full_like(p, self.initial_accumulator_value))

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from optchain.core.branch import cond
 from optchain.core.layers import Layers, depths
 from optchain.core.mask import Mask, select
 from optchain.core.numbers import Scalar, Seed
@@ -61,7 +62,7 @@ class Choice:
             total = sum(jax.tree.leaves(changed), jnp.zeros((), jnp.float32))
             return {"masks": masks, "sparsity": _sparsity(masks), "changed": total}
 
-        return jax.lax.cond(due, renewed_masks, lambda: still)
+        return cond(due, renewed_masks, lambda: still)
 
     def _chosen(self, masks: Any, params: Any, grads: Any, t: Any, choose: Choose) -> Any:
         """The masks that the schedule makes of the old ones."""

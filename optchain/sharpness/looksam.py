@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from optchain.core.branch import cond
 from optchain.core.door import like
 from optchain.core.lift import technique
 from optchain.core.numbers import Number, Range, at, checked, whole
@@ -40,7 +41,7 @@ class LookSam(Sam):
             _, size = normalized(grads)
             return plus(grads, jnp.asarray(at(self.alpha, step), size.dtype) * size, own["flat"]), own["flat"]
 
-        gradients, flat = jax.lax.cond(own["count"] % self.k == 0, computed, reused)
+        gradients, flat = cond(own["count"] % self.k == 0, computed, reused)
         return gradients, {"flat": flat}
 
 

@@ -15,7 +15,7 @@ from optchain.core.numbers import Number, Range, at, checked
 from optchain.core.numerics import global_norm, incremented, wide
 from optchain.core.routing import Given
 from optchain.core.transform import Transform, transform
-from optchain.core.trees import dot
+from optchain.core.trees import dot, max_abs
 from optchain.stepsize.scale import scale
 
 
@@ -30,6 +30,7 @@ class Sam(Around):
 
     name = "sam"
     mixes = True
+    on_shards = True
     needs_params = True
     reads = ("grad_fn",)
 
@@ -101,12 +102,6 @@ def perpendicular(tree: Any, other: Any) -> Any:
 def plus(tree: Any, number: Any, other: Any) -> Any:
     """The tree and a multiple of another, each leaf in its own dtype."""
     return jax.tree.map(lambda x, y: x + jnp.asarray(number, x.dtype) * y.astype(x.dtype), tree, other)
-
-
-def max_abs(tree: Any) -> jax.Array:
-    """The largest magnitude of any entry; 0 for an empty tree."""
-    leaves = [jnp.max(jnp.abs(x), initial=0) for x in jax.tree.leaves(tree)]
-    return jnp.max(jnp.stack([x.astype(jnp.result_type(*leaves)) for x in leaves])) if leaves else jnp.zeros(())
 
 
 @technique(tx=scale(-0.1))

@@ -2,6 +2,7 @@
 
 from optchain.core.lift import lift
 from optchain.core.rule import rule
+from optchain.core.whole import whole_mean
 
 
 @rule
@@ -30,9 +31,10 @@ class Centralize:
     """
 
     core_ndim = None
+    on_shards = True
 
     def update(self, g, s, p, t):
-        return g - g.mean(axis=tuple(range(g.ndim - 1)), keepdims=True) if g.ndim > 1 else g, s
+        return g - whole_mean(g, tuple(range(g.ndim - 1)), keepdims=True) if g.ndim > 1 else g, s
 
 
 centralize = lift(Centralize, "centralize")

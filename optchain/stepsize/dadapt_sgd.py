@@ -60,6 +60,7 @@ class DAdaptSGD:
     estim_lr0: Positive = 1e-6
 
     core_ndim = None
+    on_shards = True
     rate_power = 0.5
     metrics = ("d",)
 

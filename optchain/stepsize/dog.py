@@ -56,6 +56,7 @@ class DistanceOverGradients:
     eps: NonNegative = 1e-8
 
     core_ndim = None
+    on_shards = True
     rate_power = 0.5
     metrics = ("distance", "step")
 

@@ -53,6 +53,7 @@ class DistanceOverWeightedGradients:
     eps: NonNegative = 1e-4
 
     core_ndim = None
+    on_shards = True
     rate_power = 0.5
     metrics = ("distance", "step")
 

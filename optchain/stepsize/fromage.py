@@ -37,6 +37,7 @@ class FromageStep:
     min_norm: NonNegative = 0.0
 
     core_ndim = None
+    on_shards = True
     needs_params = True
     example = {"learning_rate": 0.01}
 

@@ -29,6 +29,7 @@ class Hypergradient(Around):
 
     name = "hypergradient"
     mixes = True
+    on_shards = True
 
     def begin(self, params: Any) -> dict[str, Any]:
         return {"rate": scalar(self.learning_rate, params), "last": jax.tree.map(jnp.zeros_like, params)}

@@ -41,6 +41,7 @@ class LayerwiseRate:
     eps: NonNegative = 0.0
 
     core_ndim = None
+    on_shards = True
     needs_params = True
 
     def update(self, g, s, p, t):

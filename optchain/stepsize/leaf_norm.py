@@ -33,6 +33,7 @@ class LeafNorm:
     eps: NonNegative = 1e-6
 
     core_ndim = None
+    on_shards = True
 
     def update(self, g, s, p, t):
         return g * unit_factor(norm(g), self.scale_factor, self.eps), s

@@ -31,6 +31,7 @@ class Mechanic(Around):
 
     name = "mechanize"
     mixes = True
+    on_shards = True
     needs_params = True
 
     def begin(self, params: Any) -> dict[str, Any]:

@@ -63,6 +63,7 @@ class MomentumModel:
     adapt_lower_bound: Static[bool] = False
 
     core_ndim = None
+    on_shards = True
     needs_params = True
     extras = ("value",)
     metrics = ("step", "bound")

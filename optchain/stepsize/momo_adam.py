@@ -70,6 +70,7 @@ class AdamModel:
     adapt_lower_bound: Static[bool] = False
 
     core_ndim = None
+    on_shards = True
     needs_params = True
     extras = ("value",)
     metrics = ("step", "bound")

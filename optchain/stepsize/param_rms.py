@@ -30,6 +30,7 @@ class ParameterRms:
     min_scale: Positive = 1e-3
 
     core_ndim = None
+    on_shards = True
     needs_params = True
 
     def update(self, g, s, p, t):

@@ -46,6 +46,7 @@ class PolyakStep:
     variant: Static[str] = "sps"
 
     core_ndim = None
+    on_shards = True
     extras = ("value",)
     metrics = ("step",)
 

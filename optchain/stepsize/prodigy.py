@@ -81,6 +81,7 @@ class Prodigy:
     bias_correction: Static[bool] = False
 
     core_ndim = None
+    on_shards = True
     rate_power = 1.0
     needs_params = True
     metrics = ("d",)

@@ -35,6 +35,7 @@ class UpdateFloor:
     min_ratio: NonNegative
 
     core_ndim = None
+    on_shards = True
     needs_params = True
     example = {"min_ratio": 0.1}
 

@@ -38,6 +38,7 @@ class UpdateNorm:
     eps: NonNegative = 1e-6
 
     core_ndim = None
+    on_shards = True
     metrics = ("norm",)
 
     def update(self, g, s, p, t):

@@ -7,23 +7,24 @@ import jax
 import jax.numpy as jnp
 
 from optchain.core.seeds import words_of
+from optchain.core.whole import index
 
 _ODD = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D)  # multipliers of xxHash32, which mix every bit of a word into the others
 
 
-def random_bits(shape: tuple[int, ...], seed: Any, step: Any, path: str) -> jax.Array:
+def random_bits(shape: tuple[int, ...], seed: Any, step: Any, path: str, first: Any = 0) -> jax.Array:
     """32 random bits for each element: a hash of the seed, the step, the leaf's path and the element's index.
 
-    Under `jit` the index is that in the whole array, so that the bits are the same however it is sharded; within
-    `shard_map` it is that in the shard.
+    Of a part of an array, `first` is the index of its first element.
+
+    Under `jit`, and within `shard_map` in the law of a leaf under `over_axes`, the index is that in the whole array, so
+    that the bits are the same however it is sharded; elsewhere within `shard_map` it is that in the shard.
     """
-    index = jnp.zeros(shape, jnp.uint32)
-    for axis, size in enumerate(shape):
-        index = index * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
+    place = index(shape) + jnp.asarray(first).astype(jnp.uint32)
     key = jnp.uint32(zlib.crc32(path.encode()))
     for word in (*words_of(seed), jnp.asarray(step).astype(jnp.uint32)):
         key = _mixed(key ^ word)
-    return _mixed(index * jnp.uint32(_ODD[0]) ^ key)
+    return _mixed(place * jnp.uint32(_ODD[0]) ^ key)
 
 
 def stochastic_round(x: jax.Array, bits: jax.Array) -> jax.Array:

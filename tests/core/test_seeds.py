@@ -32,6 +32,9 @@ DRAWING = {
     "dion": lambda seed: oc.dion(0.1, rank=2, seed=seed),
     "kron": lambda seed: oc.kron(0.1, seed=seed),
     "precision": lambda seed: oc.precision(oc.adam(0.013), params="stochastic", slots="bfloat16", seed=seed),
+    "random_k_mean": lambda seed: oc.random_k_mean(0.5, seed=seed),
+    "qsgd_mean": lambda seed: oc.qsgd_mean(bits=4, seed=seed),
+    "powersgd_mean": lambda seed: oc.powersgd_mean(rank=1, seed=seed),
     "sparse": lambda seed: oc.sparse(oc.sgd(0.1), 0.5, score="random", seed=seed),
 }
 # What they draw is what the technique draws that they consist of.

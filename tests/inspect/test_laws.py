@@ -96,6 +96,25 @@ def impure(u, s, p=None, **extra):
     return jax.tree.map(lambda g: g + COUNT[0], u), s
 
 
+@rule
+class Centered:
+    """It says that it is right on shards, and takes the mean of the shard."""
+
+    core_ndim = None
+    on_shards = True
+
+    def update(self, g, s, p, t):
+        return g - jnp.mean(g), s
+
+
+@rule
+class Leveled:
+    """It says that it is elementwise, and takes the mean of the leaf."""
+
+    def update(self, g, s, p, t):
+        return g - jnp.mean(g), s
+
+
 def half(params):
     return jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.bfloat16), params)
 
@@ -180,6 +199,7 @@ BREAKERS = {
         lambda p: {"devices": jnp.asarray(len(p["kernel"].devices()))},
     ),
     "shard_map": mapped(lambda g: g - jnp.mean(g)),
+    "over_axes": oc.lift(Centered, "centered")(),
     "boxes": made(lambda u, s, p=None, **e: ({name: jax.tree.leaves(x)[0] for name, x in u.items()}, s)),
     "keys_of_members": made(draws_once, lambda p: {"key": jax.random.key(0)}),
     "avals_float32": made(grows),
@@ -223,6 +243,7 @@ BREAKERS = {
     "checkpoint_msgpack": made(lambda u, s, p=None, **e: (u, s), lambda p: {1: jnp.zeros(()), "1": jnp.ones(())}),
     "extra_arguments_forwarded": made(refuses),
     "guarded": made(lambda u, s, p=None, **e: (u, u), half),
+    "packed_leaves": oc.lift(Leveled, "leveled")(),
     "checkpoint_orbax": made(lambda u, s, p=None, **e: (u, s), lambda p: {"name": "a word"}),
     "explicit_mesh": made(
         lambda u, s, p=None, **e: (u, jax.tree.map(jnp.ones_like, u)),

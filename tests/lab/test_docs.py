@@ -1,6 +1,7 @@
 """The guide of the lab runs as it stands."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from optchain.lab.commands.main import main
 from optchain.lab.runs import run
+from optchain.lab.settings.mesh import Mesh
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "lab.md").read_text()
 
@@ -67,3 +69,27 @@ def test_the_code_runs(project):
     exec(compile(code, "lab.md", "exec"), scope)
     assert scope["study"].best["model.width"] in (8, 16) and len(scope["study"].trials) == 4
     assert set(scope["run"].predict(scope["x"][:3])["class"]) <= {"yes", "no"}
+
+
+@pytest.mark.full
+def test_the_loop_over_configurations_runs(project):
+    (project / "train.toml").write_text(blocks("toml")[0])
+    (code,) = [code for code in blocks("python") if code.startswith("from")]
+    scope = {}
+    exec(compile(code, "lab.md", "exec"), scope)
+    assert {name: len(xs) for name, xs in scope["losses"].items()} == {"batch 16": 3, "batch 64": 3}
+    assert "<svg" in (project / "runs" / "batches.html").read_text()
+
+
+def test_the_table_of_a_mesh_is_one():
+    (text,) = (block for block in blocks("toml") if block.startswith("[mesh]"))
+    assert Mesh.model_validate(tomllib.loads(text)["mesh"]).fsdp == 4
+
+
+@pytest.mark.full
+def test_a_stream_is_read(project):
+    text = '[task]\nuse = "scans.py:scans"\n[model]\nhidden = [4]\n[preprocess]\n'
+    text += "[train]\nsteps = 60\nbatch = 16\n[optimizer.adam]\nuse = 'adam'\nlearning_rate = 0.03\n"
+    (project / "train.toml").write_text(text)
+    assert main(["train", "train.toml", "--out", "run"]) == 0
+    assert run.find(project / "run").result["scores"]["validation"]["parameters"]["accuracy"] > 0.8

@@ -1,6 +1,7 @@
 """The rooms of the lab: each imports only those before it, and says what it is for."""
 
 import ast
+import graphlib
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,38 @@ def test_a_room_imports_only_those_before_it(room):
     assert sources
     for source in sources:
         assert set(rooms_of(source)) <= before, f"{source} imports from {set(rooms_of(source)) - before}"
+
+
+def test_ray_is_imported_within_functions_only():
+    """So that no command imports it, unless a study's trials run there; `own_cluster.py` is a program of its own."""
+    for source in LAB.rglob("*.py"):
+        for node in ast.parse(source.read_text()).body:
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert "ray" not in {name.partition(".")[0] for name in modules}, source
+
+
+def run_time_imports(source):
+    """The modules that a file imports when it is run, also those within functions, but not for types alone."""
+    nodes = [ast.parse(source.read_text())]
+    for node in nodes:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            yield node.module
+        nodes += ast.iter_child_nodes(node)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_modules_of_a_room_import_each_other_in_a_circle(room):
+    sources = {
+        ".".join(source.relative_to(LAB.parents[1]).with_suffix("").parts): source
+        for source in (LAB / room).rglob("*.py")
+        if source.name != "__init__.py"
+    }
+    graph = {name: set(run_time_imports(source)) & sources.keys() for name, source in sources.items()}
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
 def test_every_folder_is_a_room():

@@ -58,3 +58,9 @@ def test_without_eps_nothing_moves(entries):
     """The first update is 0, and so are all that are measured by it; not NaN where there never was a gradient."""
     for u in jax.tree.leaves(run(oc.scale_by_adadelta(eps=0.0), entries).updates):
         assert np.all(np.asarray(u) == 0)
+
+
+def test_its_squares_bear_8_bits_and_not_4():
+    with pytest.raises(ValueError, match="the slot 'e_x' of scale_by_adadelta is a sum and bears int8, not int4"):
+        oc.precision(oc.scale_by_adadelta(), slots={"e_x": "int4"})
+    assert str(oc.precision(oc.scale_by_adadelta(), slots="int4").link.storage) == "e_g:int8 e_x:int8"

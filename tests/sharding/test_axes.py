@@ -25,13 +25,16 @@ OF_FULL_RANK = {
     "scale_by_soap, one side": "tall",
     "scale_by_soap, other side": "wide",
 }
+# Of a vector, which is sent whole, nothing is ever left.
+SENT_IN_PARTS = {"powersgd_mean": "tall"}
 # Laws that depend on the order of an axis: which of them, and why.
 ORDERED = {
     "scale_by_kron": "the factors are triangular, and fitted with random numbers that stay where they are",
     "scale_by_apollo": "the random sketch of the shorter axis stays as it is",
 }
+DRAWN_BY_PLACE = {"qsgd_mean", "random_k_mean"}  # an entry has the random number of its place
 # A first value that is not a function of the parameter alone.
-RANDOM_START = {"scale_by_dion": "the right factor begins with random numbers"}
+RANDOM_START = dict.fromkeys(("scale_by_dion", "powersgd_mean"), "the right factor begins with random numbers")
 VARIANTS = {
     "scale_by_adam_mini, rows": lambda: oc.scale_by_adam_mini(block="row"),
     "scale_by_adam_mini, columns": lambda: oc.scale_by_adam_mini(block="column"),
@@ -55,8 +58,9 @@ def made(name):
 
 def shapes_of(name, tx):
     """The shapes that a technique takes."""
-    if name in OF_FULL_RANK:
-        return {"w": SHAPES[OF_FULL_RANK[name]]}
+    one = {**OF_FULL_RANK, **SENT_IN_PARTS}.get(name)
+    if one is not None:
+        return {"w": SHAPES[one]}
     law = tx.link.rule
     return {
         name: shape
@@ -130,7 +134,7 @@ def test_declared_axes_are_permuted_and_no_others(name):
     params = drawn(0, shapes_of(name, tx))
     assert params, "no shape is left to see anything in"
     for axis in range(max(p.ndim for p in params.values())):
-        if tx.link.name not in ORDERED:
+        if tx.link.name not in {*ORDERED, *DRAWN_BY_PLACE}:
             require_the_axes(tx, {key: p for key, p in params.items() if p.ndim > axis}, axis)
 
 

@@ -60,6 +60,7 @@ def require_a_step(tx):
     assert types(jax.jit(tx.init)(sharded)) == types(state)
     found = step_of(tx, donate_argnums=(0, 1))(sharded, state, placed(grads))
     assert types(found) == before
+    found, expected = ((stepped, oc.state_by_parameters(tx, held, stepped)) for stepped, held in (found, expected))
     for (path, x), y in zip(jax.tree.leaves_with_path(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-4, err_msg=jax.tree_util.keystr(path))
 

@@ -20,7 +20,7 @@ class Finding:
     """What came of one law.
 
     `outcome` is "holds", "broken", "exempt" (broken, as the table of exceptions says of a technique) or "skipped" (not
-    applicable); `reason` says why it does not hold.
+    applicable); `reason` says why it does not hold, or is the error of what is refused, as the law allows.
     """
 
     law: str
@@ -59,6 +59,10 @@ class Broken(Exception):
 
 class Skipped(Exception):
     """A law cannot be checked here; the message says why."""
+
+
+class Refused(Exception):
+    """A law holds because what it runs is an error that says what does not fit; the message is that of the error."""
 
 
 Law = Callable[[Any, Any], None]
@@ -106,6 +110,8 @@ def _found(name: str, check: Law, tx: Any, params: Any) -> Finding:
         check(tx, params)
     except Skipped as reason:
         return Finding(name, statement, SKIPPED, str(reason))
+    except Refused as error:
+        return Finding(name, statement, HELD, str(error).splitlines()[0])
     except Exception as error:  # noqa: BLE001  # a law may be broken in any way
         text = str(error) if isinstance(error, Broken) else f"{type(error).__name__}: {error}"
         exempt = exemption(name, tx)

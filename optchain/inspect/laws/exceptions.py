@@ -3,6 +3,7 @@
 SUMS = "adds numbers as large as the gradient, and a sum of two overflows; finite to 1e37"
 GRAM = "multiplies entries of the gradient, which is finite for entries up to 1e18, as its docstring says"
 MATRIX = "adds products of entries of the gradient and of orthogonal columns; finite to 1e36, as its docstring says"
+LEVELS = "rounds to levels, and a small change of the gradient takes some entry to the next one"
 SLOPES = "multiplies the gradients of two steps, which is finite for entries up to 1e18"
 
 
@@ -20,13 +21,14 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     },
     "one_gradient_of_1e37": _LARGE,
     "one_gradient_of_3e38": _LARGE
-    | _each("scale_by_galore scale_by_apollo scale_by_dion scale_by_fira", MATRIX)
+    | _each("scale_by_galore scale_by_apollo scale_by_dion scale_by_fira powersgd_mean", MATRIX)
     | _each(
         "trace add_decayed_weights add_cautious_decayed_weights decay_to_init asam centralize reduce_variance", SUMS
     )
     | _each("scale_by_acprop scale_by_optimistic_gradient scale_by_param_block_rms floor_update_ratio", SUMS),
     "tiny_norms": {"scale_by_shampoo": "products of entries below 1e-19 are 0, and its update is the gradient there"},
-    "derivatives": {"lbfgs": "its line search is a loop of unknown length, which has no reverse-mode derivative"},
+    "derivatives": {"lbfgs": "its line search is a loop of unknown length, which has no reverse-mode derivative"}
+    | _each("low_bit_mean qsgd_mean", LEVELS),
     "size_of_state": {"lbfgs": "keeps `memory_size` differences of parameters and of gradients, as it says"},
     "forgotten_extra_arguments": {"guard": "checks the loss where it is given one, and asks for it with `max_value`"},
 }

@@ -1,5 +1,6 @@
 """Meshes: parameters may be laid out over devices in any way, and stand in boxes that say how."""
 
+import functools
 from typing import Any
 
 import jax
@@ -8,8 +9,11 @@ from jax.sharding import AxisType
 
 from optchain.core.transform import ours
 from optchain.core.walk import definitions
-from optchain.inspect.laws.check import Broken, Skipped, law
+from optchain.inspect.laws.check import Broken, Refused, Skipped, law
 from optchain.inspect.laws.steps import compiled, every_extra, gradients, require_close, take_step
+from optchain.sharding.over_axes import over_axes as spread_over
+from optchain.sharding.over_axes import state_specs
+from optchain.sharding.owned_state import state_by_parameters
 
 SHAPES = {"kernel": (4, 2), "bias": (4,)}
 
@@ -44,7 +48,9 @@ def auto_mesh(tx: Any, params: Any) -> None:
         return jax.device_put(x, jax.NamedSharding(mesh, jax.P("x") if split else jax.P()))
 
     over, gs = jax.tree.map(laid_out, params), jax.tree.map(laid_out, grads)
-    require_close("the result ", compiled(tx)((over, tx.init(over)), gs), expected, rtol=1e-4, atol=1e-5)
+    pairs = (compiled(tx)((over, tx.init(over)), gs), over), (expected, params)
+    results = [(stepped, state_by_parameters(tx, state, ps)) for (stepped, state), ps in pairs]
+    require_close("the result ", *results, rtol=1e-4, atol=1e-5)
 
 
 @law
@@ -68,9 +74,42 @@ def shard_map(tx: Any, params: Any) -> None:
     except ValueError as error:
         names = [link.name for _, link in definitions(tx)] if ours(tx) else [""]
         if any(name in str(error) for name in names):
-            return
+            raise Refused(str(error)) from None
         raise
     require_close("the parameters", inside(whole, grads), steps(whole, grads), rtol=1e-5)
+
+
+@law
+def over_axes(tx: Any, params: Any) -> None:
+    """Under `oc.over_axes` three steps on shards are those on whole arrays, or an error that names the technique."""
+    del params
+    if not ours(tx):
+        raise Skipped("it is not a transformation of optchain")
+    mesh = _mesh(AxisType.Auto)
+    # Split along its rows, along its columns, and the same on both devices, which is to be counted once.
+    specs = {"kernel": jax.P("x"), "turned": jax.P(None, "x"), "bias": jax.P("x"), "same": jax.P()}
+    shapes = {**SHAPES, "turned": (3, 4), "same": (3, 2)}
+    whole = {name: jax.random.normal(jax.random.key(i), shape) for i, (name, shape) in enumerate(shapes.items())}
+    grads = [jax.tree.map(lambda g: g.at[:2].multiply(100), gradients(whole, seed)) for seed in range(3)]
+
+    def steps(tx: Any, params: Any, grads: Any) -> Any:
+        # In a loop, to which the first state must be of the type of the others.
+        stacked = jax.tree.map(lambda *gs: jnp.stack(gs), *grads)
+        start = (params, tx.init(params))
+        return jax.lax.scan(lambda carry, gs: (take_step(tx, carry, gs), None), start, stacked)[0]
+
+    try:
+        inner = spread_over(tx, "x", {"turned": specs["turned"]})
+        run = functools.partial(steps, inner)
+        out = (specs, state_specs(tx, whole, specs))
+        inside = jax.jit(jax.shard_map(run, mesh=mesh, in_specs=(specs, [specs] * 3), out_specs=out))
+        traced = inside.trace(whole, grads)
+    except ValueError as error:
+        if any(link.name in str(error) and "over_axes" in str(error) for _, link in definitions(tx)):
+            raise Refused(str(error)) from None
+        raise
+    result, expected = traced.lower().compile()(whole, grads), jax.jit(functools.partial(steps, tx))(whole, grads)
+    require_close("the result ", result, expected, rtol=1e-4, atol=1e-5)
 
 
 @jax.tree_util.register_pytree_node_class

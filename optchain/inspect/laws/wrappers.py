@@ -9,7 +9,7 @@ import optax
 from optchain.control.accumulate import accumulate
 from optchain.control.extra_means import require_means
 from optchain.control.guard import guard
-from optchain.inspect.laws.check import law
+from optchain.inspect.laws.check import Refused, law
 from optchain.inspect.laws.steps import (
     compiled,
     every_extra,
@@ -20,6 +20,9 @@ from optchain.inspect.laws.steps import (
     take_step,
     with_every_extra,
 )
+from optchain.packing.packed import pack, packed
+from optchain.packing.packed_tree import unpack
+from optchain.sharding.owned_state import state_by_owners, state_by_parameters
 
 
 @law
@@ -56,8 +59,8 @@ def accumulation(tx: Any, params: Any) -> None:
     """Equal micro-batches accumulated are one step; what reads something of one batch that has no mean is refused."""
     try:
         require_means("accumulate", tx)
-    except ValueError:
-        return
+    except ValueError as error:
+        raise Refused(str(error)) from None
     grads, wrapped = gradients(params), accumulate(tx, 2)
     functions = dict.fromkeys(name for name, x in every_extra().items() if callable(x))
     carry, step = (params, wrapped.init(params)), jax.jit(lambda c, g: take_step(wrapped, c, g, **functions))
@@ -75,6 +78,34 @@ def guarded(tx: Any, params: Any) -> None:
     after, state = jax.jit(lambda c, g: take_step(wrapped, c, g))(start, bad)
     require_close("the parameters", after, params, 0, 0)
     require_close("the state ", state["inner"], start[1]["inner"], 0, 0)
+
+
+@law
+def packed_leaves(tx: Any, params: Any) -> None:
+    """With packed parameters three steps are the same, and the state can be taken apart and packed again; or an error
+    says what cannot be packed."""
+    try:
+        inner = packed(tx)
+        together = pack(inner, params)
+    except ValueError as error:
+        if not str(error).startswith("pack"):
+            raise
+        raise Refused(str(error)) from None
+    grads = [gradients(params, seed) for seed in range(3)]
+
+    def steps(tx: Any, params: Any, grads: Any) -> Any:
+        stacked = jax.tree.map(lambda *gs: jnp.stack(gs), *grads)
+        return jax.lax.scan(lambda carry, gs: (take_step(tx, carry, gs), None), (params, tx.init(params)), stacked)[0]
+
+    @jax.jit
+    def both(params: Any, together: Any, grads: Any) -> Any:
+        buffers, state = steps(inner, together, [pack(inner, gs) for gs in grads])
+        back = state_by_owners(inner, state_by_parameters(inner, state, buffers), buffers)
+        return steps(tx, params, grads)[0], unpack(buffers), state, back
+
+    alone, unpacked, state, back = both(params, together, grads)
+    require_close("packed parameters ", unpacked, alone, rtol=1e-4)
+    require_close("the state, taken apart and back, ", back, state, 0, 0)
 
 
 @law

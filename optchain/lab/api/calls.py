@@ -11,20 +11,17 @@ from optchain.lab.api import dimensions
 from optchain.lab.api.objects import Objects
 from optchain.lab.api.results import Comparison, Run, Study
 from optchain.lab.api.tables import Tables
+from optchain.lab.api.training import train_in
 from optchain.lab.base.errors import InputError
 from optchain.lab.base.signals import Interrupted
 from optchain.lab.comparison import compare as comparing
 from optchain.lab.comparison.tables import Comparison as ComparisonTable
-from optchain.lab.runs import config as configs
-from optchain.lab.runs import run as runs
 from optchain.lab.runs.config import Config
-from optchain.lab.runs.writer import sole_writer
 from optchain.lab.settings.load import explained
 from optchain.lab.settings.table import Table
 from optchain.lab.settings.train import Train
 from optchain.lab.training import experiment
-from optchain.lab.training.progress import Quiet
-from optchain.lab.training.train import Trainer
+from optchain.lab.tuning import working
 from optchain.lab.tuning.tables import Search
 from optchain.lab.tuning.tables import Study as StudyTable
 from optchain.lab.tuning.tune import Tuning
@@ -38,7 +35,7 @@ def train(
     task: Any,
     model: Any,
     optimizer: Any,
-    steps: int,
+    steps: int | None = None,
     batch: Any,
     out: Path | str,
     overwrite: bool = False,
@@ -51,11 +48,12 @@ def train(
 
     Args:
         task: `Arrays`, `Examples`, a function or an object whose `load()` gives some, or a table such as
-            `{"use": "csv", "path": "data.csv", "target": "price"}`.
+            `{"use": "csv", "path": "data.csv", "target": "price"}`. In any table `use` may be the object itself.
         model: a module of flax.linen, its class, or a function that makes it; of nnx its class or a function of `rngs`.
             A parameter `outputs` or `task` is given what the task says.
-        optimizer: a chain, a transformation of optax, or a function without arguments that makes one.
-        steps: of training.
+        optimizer: a chain, a transformation of optax, a function without arguments that makes one, or the table of a
+            chain, `{"adam": {"use": "scale_by_adam"}, ...}`.
+        steps: of training; or say `epochs`.
         batch: examples a step.
         out: the run's folder.
         overwrite: whether a run in the folder is removed first.
@@ -74,21 +72,9 @@ def train(
     tables = Tables(objects)
     resolved = made(Config, setup(tables, task, model, steps, batch, more) | {"optimizer": tables.optimizer(optimizer)})
     built = experiment.build(resolved, "train")
-    exists = (folder / "config.json").is_file() and not overwrite
-    if not exists:
-        runs.require_place(folder, overwrite)
-    with sole_writer(folder):
-        command = f"{COMMAND}lab.train"
-        if exists:
-            opened = runs.reopen(folder, resolved)
-        else:
-            opened = runs.create(folder, resolved, command, overwrite)
-        objects.write()
-        done = opened.result is not None and not configs.differences(opened.config, resolved)
-        if not done or opened.ending == runs.BY_HAND:
-            signal = Trainer(built, opened, display=Quiet() if quiet else None).train()
-            if signal is not None:
-                print("interrupted; the same call goes on from there", file=sys.stderr)
+    signal = train_in(folder, built, f"{COMMAND}lab.train", overwrite=overwrite, quiet=quiet, created=objects.write)
+    if signal is not None:
+        print("interrupted; the same call goes on from there", file=sys.stderr)
     return Run(folder)
 
 
@@ -126,15 +112,16 @@ def tune(
     folder = Path(out)
     objects = Objects(folder)
     tables = Tables(objects, {key: dimensions.first(x) for key, x in space.items()})
-    search, others = _searching(more)
+    search, others = _searching(tables, more)
     described = setup(tables, task, model, steps, batch, others) | {"optimizer": tables.optimizer(optimizer)}
-    study = made(StudyTable, described | {"search": search, "space": dict(space)})
+    study = made(StudyTable, described | {"search": search, "space": tables.placed("space", dict(space))})
     tuning = Tuning(study, folder, "tune", f"{COMMAND}lab.tune")
     tuning.require_valid()
     tuning.prepare(overwrite)
     objects.write()
     try:
-        tuning.search(quiet)
+        tuning.invite()
+        working.search(tuning, quiet)
         tuning.finish()
     except Interrupted:
         print("interrupted; the same call goes on from there", file=sys.stderr)
@@ -145,10 +132,11 @@ def compare(
     *,
     task: Any,
     model: Any,
-    optimizers: Mapping[str, tuple[Any, Mapping[str, Any]]],
+    optimizers: Mapping[str, tuple[Any, Mapping[str, Any]] | dict[str, Any]],
     steps: int,
     batch: Any,
     out: Path | str,
+    target: float | None = None,
     overwrite: bool = False,
     **more: Any,
 ) -> Comparison:
@@ -157,7 +145,9 @@ def compare(
     Args:
         task: as for `train`; so are
         model, steps, batch, out, overwrite:
-        optimizers: by name a function that makes one, and the space of its arguments, `{"rate": log(1e-4, 1e-1)}`.
+        optimizers: by name a function that makes one, and the space of its arguments, `{"rate": log(1e-4, 1e-1)}`; or a
+            table, `{"chain": ..., "space": ...}`.
+        target: the validation score whose time is told; the mean of the worst optimizer if left out.
         more: as for `tune`.
 
     Returns:
@@ -168,13 +158,18 @@ def compare(
     """
     folder = Path(out)
     objects = Objects(folder)
-    search, others = _searching(more)
+    search, others = _searching(Tables(objects), more)
     described = setup(Tables(objects), task, model, steps, batch, others)
     contenders = {}
-    for name, (optimizer, space) in optimizers.items():
+    for name, contender in optimizers.items():
+        if isinstance(contender, dict):
+            contenders[name] = Tables(objects).placed(f"optimizers.{name}", contender)
+            continue
+        optimizer, space = contender
         tables = Tables(objects, {f"optimizer.{key}": dimensions.first(x) for key, x in space.items()})
-        contenders[name] = {"chain": tables.optimizer(optimizer), "space": dict(space)}
-    comparison = made(ComparisonTable, described | {"search": search, "optimizers": contenders})
+        contenders[name] = {"chain": tables.optimizer(optimizer), "space": tables.placed("space", dict(space))}
+    described |= {"search": search, "optimizers": contenders, "target": target}
+    comparison = made(ComparisonTable, described)
     tunings = comparing.studies(comparison, folder, "compare", f"{COMMAND}lab.compare")
     comparing.require_valid(comparison, tunings)
     comparing.prepare(folder, comparison, tunings, f"{COMMAND}lab.compare", overwrite)
@@ -189,17 +184,17 @@ def compare(
     return Comparison(folder)
 
 
-def setup(tables: Tables, task: Any, model: Any, steps: int, batch: Any, more: dict[str, Any]) -> dict[str, Any]:
+def setup(tables: Tables, task: Any, model: Any, steps: int | None, batch: Any, more: dict[str, Any]) -> dict[str, Any]:
     """The tables of a setup, from arguments."""
     loop = {name: more[name] for name in more if name in Train.model_fields}
     told = {name: x for name, x in more.items() if name not in loop}
     return tables.setup({"task": task, "model": model, **told}) | {"train": {"steps": steps, "batch": batch, **loop}}
 
 
-def _searching(more: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _searching(tables: Tables, more: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the table `[search]` takes of some arguments, and the others."""
     names = set(Search.model_fields) - {"seed"}
-    search = {name: x for name, x in more.items() if name in names}
+    search = {name: tables.placed(f"search.{name}", x) for name, x in more.items() if name in names}
     if "search_seed" in more:
         search["seed"] = more["search_seed"]
     return search, {name: x for name, x in more.items() if name not in names and name != "search_seed"}

@@ -7,7 +7,7 @@ from typing import Any
 
 from optchain.lab.api.identity import identity
 from optchain.lab.base.errors import InputError
-from optchain.lab.settings import places
+from optchain.lab.settings import modules, places
 from optchain.lab.settings.places import Placed
 
 FOLDER = "objects"  # of a run, a study or a comparison, for what has no place of its own
@@ -72,4 +72,4 @@ def place_of(target: Any) -> str | None:
         return None
     file = inspect.getsourcefile(sys.modules[module])
     beside = file is not None and Path(file).parent == Path(sys.path[0] or ".").resolve()
-    return f"{file}:{name}" if beside or module.startswith(places.__name__) else f"{module}:{name}"
+    return f"{file}:{name}" if beside or module.startswith(modules.__name__) else f"{module}:{name}"

@@ -18,6 +18,7 @@ from optchain.lab.reports.scores import summary
 from optchain.lab.runs import run as runs
 from optchain.lab.runs.config import Config
 from optchain.lab.runs.logs import evaluations, read
+from optchain.lab.training import export
 from optchain.lab.training.evaluate import Trained, counted, restore, scores_of
 from optchain.lab.tuning import report as tuning_report
 from optchain.lab.tuning import space, tune
@@ -44,6 +45,11 @@ class Run:
     def ending(self) -> str:
         """How it ended, in words; `unfinished` while it has not."""
         return self._run.ending
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """What `result.json` says: `ending`, `step`, `seconds` and more; None while the run has not ended."""
+        return self._run.result
 
     @property
     def scores(self) -> dict[str, dict[str, float]]:
@@ -84,6 +90,22 @@ class Run:
                 raise InputError(f"predict: got {str(inputs)!r}; the inputs of this task are arrays, expected some")
             inputs = read_file(Path(inputs))
         return self.trained.answers(inputs)
+
+    def export(self, file: Path | str, overwrite: bool = False) -> Path:
+        """Write its model to one file; the file.
+
+        Args:
+            file: `.safetensors` or `.npz` for the parameters by path, which `start` reads back; `.zip` for all that
+                answers raw inputs with jax and numpy alone: `sys.path.insert(0, "flowers.zip")`, `import flowers`,
+                `flowers.predict(inputs)`.
+            overwrite: whether the file is replaced if there is one.
+
+        Raises:
+            InputError: the file is there, has another ending, or cannot hold the model.
+        """
+        export.require_place(Path(file), overwrite)
+        export.write(Path(file), self.trained)
+        return Path(file)
 
     def report(self) -> Path:
         """Write the report; its file."""

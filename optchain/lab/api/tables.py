@@ -17,6 +17,7 @@ from optchain.lab.api.objects import Objects, place_of
 from optchain.lab.base.errors import InputError
 from optchain.lab.data.augment import AnyAugment
 from optchain.lab.data.examples import Examples
+from optchain.lab.data.stream import Stream
 from optchain.lab.models.losses import AnyLoss
 from optchain.lab.models.metrics import AnyMetric
 from optchain.lab.models.tables import AnyModel
@@ -64,7 +65,7 @@ class Tables:
             elif name in ROLES:
                 tables[name] = self._table(name, value, name)
             else:
-                tables[name] = value
+                tables[name] = self.placed(name, value)
         unknown = [name for name in tables if name not in Setup.model_fields]
         if unknown:
             raise InputError(f"{unknown[0]}: unknown argument; {nearest(unknown[0], Setup.model_fields)}")
@@ -74,7 +75,7 @@ class Tables:
         """The table of a task: arrays, examples, a function or an object that gives some, a table, or a dict."""
         if isinstance(task, Arrays):
             return self._own("task", task.load, "task", task.held_out)
-        if isinstance(task, Examples):
+        if isinstance(task, Examples | Stream):
             return self._own("task", functools.partial(_same, task), "task", {})
         if not isinstance(task, Table | dict | str) and not callable(task):
             return self._own("task", task.load, "task", {})
@@ -87,7 +88,7 @@ class Tables:
             InputError: it is none of these.
         """
         if isinstance(optimizer, dict):
-            return optimizer
+            return self.placed("optimizer", optimizer)
         if isinstance(optimizer, optax.GradientTransformation):
             try:
                 return oc.to_config(optimizer, place=place_of)
@@ -102,12 +103,20 @@ class Tables:
         self._require_all("optimizer", list(parameters), required, values)
         return {"use": placed.use, **values}
 
+    def placed(self, path: str, value: Any) -> Any:
+        """Nested tables, in which each object, such as a class under `use`, has become its place."""
+        if isinstance(value, dict):
+            return {name: self.placed(path, x) for name, x in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.placed(path, x) for x in value]
+        return self.objects.place(path.replace(".", "-"), value).use if callable(value) else value
+
     def _table(self, role: str, value: Any, path: str) -> Any:
-        """The table of an object in a role: of a name, a dict or a table as it is."""
+        """The table of an object in a role: of a name, a dict or a table."""
         if isinstance(value, str):
             return {"use": value}
         if isinstance(value, Table | dict):
-            return value
+            return self.placed(path, value)
         if role == "model":
             value = _maker(value)
         if not callable(value):

@@ -43,7 +43,12 @@ class Interval:
 
 
 def interval(values: Sequence[float]) -> Interval:
-    """The mean of independent numbers and its confidence interval."""
+    """The mean of independent numbers and its 95 % confidence interval, by Student's t.
+
+    Args:
+        values: such as the same score of several runs. With fewer than two, or one that is not finite, the mean has no
+            interval.
+    """
     if not values:
         return Interval(math.nan, math.nan)
     if len(values) == 1 or not all(map(math.isfinite, values)):  # such as a score that was not made, or is undefined

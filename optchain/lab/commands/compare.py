@@ -19,6 +19,7 @@ def run(options: argparse.Namespace) -> int:
     from optchain.lab.comparison.report import lines_of, write
     from optchain.lab.comparison.tables import Comparison
     from optchain.lab.runs import config
+    from optchain.lab.runs.run import Run
 
     comparison = config.load(options.config, options.sets, Comparison)
     folder, command, done = folder_of(options), command_of(options), []
@@ -26,6 +27,7 @@ def run(options: argparse.Namespace) -> int:
     # All are built before anything is removed or run: a misspelled name is not to be found after an hour.
     compare.require_valid(comparison, tunings)
     compare.prepare(folder, comparison, tunings, command, options.overwrite)
+    Run(folder).say_changed()
     try:
         for name in compare.perform(comparison, tunings):
             done.append(name)

@@ -5,8 +5,9 @@ import sys
 from types import ModuleType
 
 from optchain.lab.base.doing import say
-from optchain.lab.base.errors import InputError
+from optchain.lab.base.errors import InputError, LostError
 from optchain.lab.commands import (
+    as_python,
     clean,
     compare,
     evaluate,
@@ -18,6 +19,7 @@ from optchain.lab.commands import (
     report,
     train,
     tune,
+    worker,
 )
 from optchain.version import __version__
 
@@ -25,12 +27,14 @@ COMMANDS = {
     "new": new,
     "train": train,
     "tune": tune,
+    "worker": worker,
     "compare": compare,
     "find-lr": find_lr,
     "find-batch": find_batch,
     "evaluate": evaluate,
     "predict": predict,
     "export": export,
+    "as-python": as_python,
     "report": report,
     "clean": clean,
 }
@@ -48,6 +52,9 @@ def main(
     except (InputError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
+    except LostError as error:
+        print(error, file=sys.stderr)
+        return error.code
     except KeyboardInterrupt:  # before the first step or after the last: there is nothing to save
         return 130
 
@@ -59,8 +66,8 @@ def parser(
     top = argparse.ArgumentParser(
         prog=program,
         description=said,
-        epilog="Exit codes: 0 done, 2 bad input, 3 the loss diverged or no trial finished, "
-        "130 and 143 stopped by a signal, after saving.",
+        epilog="Exit codes: 0 done, 2 bad input, 3 the loss diverged or no trial finished, 4 another process of the "
+        "run is gone, 5 the database of the study went away, 130 and 143 stopped by a signal, after saving.",
     )
     top.add_argument("--version", action="version", version=f"{program} {__version__}")
     subparsers = top.add_subparsers(required=True, metavar="COMMAND", dest="name")

@@ -19,6 +19,8 @@ def run(options: argparse.Namespace) -> int:
     """Search, run the best with fresh seeds, and report; the exit code."""
     from optchain.lab.base.signals import Interrupted
     from optchain.lab.runs import config
+    from optchain.lab.runs.run import Run
+    from optchain.lab.tuning import working
     from optchain.lab.tuning.report import lines_of, write
     from optchain.lab.tuning.tables import Study
     from optchain.lab.tuning.tune import Tuning
@@ -30,8 +32,10 @@ def run(options: argparse.Namespace) -> int:
     tuning = Tuning(study, folder, str(options.config), command_of(options))
     tuning.require_valid()
     tuning.prepare(options.overwrite)
+    Run(folder).say_changed()
+    tuning.invite()
     try:
-        tuning.search()
+        working.search(tuning)
         tuning.finish()
     except Interrupted as interrupted:
         print(f"stopped; {goes_on(options)}", file=sys.stderr)

@@ -1,5 +1,6 @@
 """The charts of a comparison."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -28,12 +29,12 @@ def charts(comparison: Comparison, ranked: list[Standing], name: str) -> list[st
         ranked: the standings, at least one.
         name: of the score, in words.
     """
-    style = {standing.name: _style(i) for i, standing in enumerate(ranked)}
+    style = styles(comparison.optimizers)  # the same for any standings
     seeds = comparison.search.fresh
     return [
         forest(f"validation {name} of {seeds} fresh seeds, mean and 95 % interval", f"validation {name}",
                [(standing.name, [x.score("validation", standing.objective.name) for x in standing.finished],
-                 standing.result) for standing in ranked]),
+                 standing.result) for standing in ranked], [style[standing.name]["color"] for standing in ranked]),
         *(
             svg(f"validation {name} against {label}: mean of the fresh seeds, 95 % interval", label,
                 lambda axes, x=x: _curves(axes, ranked, style, x), WIDE, f"validation {name}")
@@ -42,15 +43,23 @@ def charts(comparison: Comparison, ranked: list[Standing], name: str) -> list[st
         *(
             svg(f"best validation {name} so far against {label}{_kind(comparison, ranked)}", label,
                 lambda axes, x=x: _budget(axes, ranked, style, x), WIDE, f"validation {name}")
-            for label, x in (("trials", "trials"), ("seconds of training and compiling", "seconds"))
+            for label, x in (("trials", "trials"), ("seconds of compiling, training and evaluating", "seconds"))
         ),
         svg(f"validation {name} of every trial along the first dimension; the best is filled", _numbers(comparison),
             lambda axes: _tuning(axes, ranked, style), WIDE, f"validation {name}"),
     ]  # fmt: skip
 
 
-def _style(i: int) -> dict[str, Any]:
-    return {"color": COLORS[i % len(COLORS)], "linestyle": DASHES[i // len(COLORS) % len(DASHES)], "linewidth": 1.5}
+def styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """How the curve of each optimizer is drawn, by name, in all charts of all reports.
+
+    Args:
+        names: of the optimizers, in the order of the configuration.
+    """
+    return {
+        name: {"color": COLORS[i % len(COLORS)], "linestyle": DASHES[i // len(COLORS) % len(DASHES)], "linewidth": 1.5}
+        for i, name in enumerate(names)
+    }
 
 
 def _numbers(comparison: Comparison) -> str:
@@ -88,9 +97,7 @@ def _curves(axes: Axes, ranked: list[Standing], style: dict[str, Any], x: str) -
 def _budget(axes: Axes, ranked: list[Standing], style: dict[str, Any], x: str) -> None:
     """The best of so many trials, or of so many seconds."""
     scores, sign = [], ranked[0].objective.sign
-    finished = [
-        sign * trial.score for standing in ranked for trial in standing.outcome.ended if trial.state == "finished"
-    ]
+    finished = [sign * trial.score for standing in ranked for trial in standing.outcome.ended if trial.counts]
     for standing in ranked:
         # By the worst of all, or an optimizer of which little finished would be ahead.
         worst = sign * max(finished) if finished else None

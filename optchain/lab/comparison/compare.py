@@ -14,7 +14,7 @@ from optchain.lab.runs.logs import write_table
 from optchain.lab.runs.run import Run
 from optchain.lab.runs.writer import remove
 from optchain.lab.training.experiment import build
-from optchain.lab.tuning import report
+from optchain.lab.tuning import report, working
 from optchain.lab.tuning.outcome import Fresh, fresh, outcome
 from optchain.lab.tuning.tune import Tuning
 
@@ -77,7 +77,8 @@ def perform(comparison: Comparison, tunings: dict[str, Tuning]) -> Iterator[str]
     for name, kept in tunings.items():
         tuning = dataclasses.replace(kept)  # what it compiles and loads goes when the next one begins
         print(f"{name}:", file=sys.stderr, flush=True)
-        tuning.search()
+        tuning.invite()
+        working.search(tuning)
         tuning.finish()
         if comparison.optimizers[name].default:
             tuning.fresh(tuning.study.config({}), DEFAULT)

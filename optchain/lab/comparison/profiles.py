@@ -7,15 +7,17 @@ import html
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from optchain.lab.base.errors import InputError
 from optchain.lab.comparison import compare
+from optchain.lab.comparison.charts import styles
 from optchain.lab.comparison.standings import standings, target_of
-from optchain.lab.reports.charts import COLORS, svg
-from optchain.lab.reports.page import table, write_page
+from optchain.lab.reports.charts import svg
+from optchain.lab.reports.page import page_of, table, write_page
 from optchain.lab.runs import facts
 
 Costs = dict[str, dict[str, float]]  # by comparison, by optimizer; infinite where it never reached the target
@@ -29,10 +31,10 @@ def write(folders: Sequence[Path], path: Path) -> list[str]:
     Raises:
         InputError: fewer than two optimizers are in all of them.
     """
-    steps, seconds = {}, {}
+    steps, seconds, names = {}, {}, {}
     for folder in folders:
         comparison, tunings = compare.reopened(folder)
-        ranked = standings(tunings)
+        ranked, names = standings(tunings), names | dict.fromkeys(comparison.optimizers)
         target = target_of(ranked, comparison.target)
         name = f"{facts.named(comparison.task)}: {folder.resolve().name}"
         name = name if name not in steps else str(folder)
@@ -46,13 +48,13 @@ def write(folders: Sequence[Path], path: Path) -> list[str]:
     body = [
         f'<p class="sub">{html.escape(_how(len(steps), left))}</p>',
         *(
-            f'<div class="chart">{_chart(what, costs, common)}</div>'
+            f'<div class="chart">{_chart(what, costs, common, styles(names))}</div>'
             for what, costs in (("steps", steps), ("seconds of training", seconds))
         ),
         f"<h2>Steps to the target</h2>\n{table(_rows(steps, common, '{:g}'))}",
         f"<h2>Seconds of training to the target</h2>\n{table(_rows(seconds, common, '{:.2f}'))}",
     ]
-    write_page(path, f"{len(common)} optimizers on {len(steps)} tasks", body)
+    write_page(path, page_of(f"{len(common)} optimizers on {len(steps)} tasks", body))
     first = {name: profile(steps, common)[name](1.0) for name in common}
     return [f"{name}: the fewest steps on {100 * share:.0f} % of the tasks" for name, share in first.items()]
 
@@ -79,17 +81,15 @@ def profile(costs: Costs, names: Sequence[str]) -> dict[str, Profile]:
     return {name: Profile(ratios) for name, ratios in factors.items()}
 
 
-def _chart(what: str, costs: Costs, names: Sequence[str]) -> str:
+def _chart(what: str, costs: Costs, names: Sequence[str], style: dict[str, dict[str, Any]]) -> str:
     profiles = profile(costs, names)
     ends = [r for curve in profiles.values() for r in curve.ratios if math.isfinite(r)]
     end = ROOM * max(ends, default=1.0)
 
     def draw(axes: Axes) -> None:
-        for i, (name, curve) in enumerate(profiles.items()):
+        for name, curve in profiles.items():
             at = np.unique([1.0, *curve.ratios[np.isfinite(curve.ratios)], end])
-            style = ("-", "--", ":", "-.")[i // len(COLORS) % 4]
-            axes.step(at, [curve(x) for x in at], where="post", label=name, color=COLORS[i % len(COLORS)],
-                      linestyle=style, linewidth=1.8)  # fmt: skip
+            axes.step(at, [curve(x) for x in at], where="post", label=name, **style[name])
         axes.set_xlim(1.0, end)
         axes.set_ylim(-0.02, 1.04)
         axes.set_ylabel("share of tasks", color="#52606d")

@@ -12,10 +12,11 @@ from optchain.lab.comparison.charts import charts
 from optchain.lab.comparison.paired import holm
 from optchain.lab.comparison.standings import Standing, standings, target_of
 from optchain.lab.comparison.tables import Comparison
-from optchain.lab.reports.page import card, notes, table, write_page
+from optchain.lab.reports.page import card, notes, page_of, table, write_page
 from optchain.lab.runs.config import chain_of
 from optchain.lab.runs.facts import named
 from optchain.lab.runs.run import Run
+from optchain.lab.training.seconds import bound, total
 from optchain.lab.tuning import space
 from optchain.lab.tuning.outcome import mean
 from optchain.lab.tuning.samplers import name_of
@@ -28,6 +29,19 @@ ADAM, SGD = {"adam", "adamw", "scale_by_adam"}, {"sgd", "momentum", "nesterov", 
 
 def write(comparison: Comparison, tunings: dict[str, Tuning], folder: Path) -> list[Standing]:
     """Write `report.html` in the folder of a comparison; the standings that it shows."""
+    text, ranked = page(comparison, tunings, folder)
+    write_page(folder / "report.html", text)
+    return ranked
+
+
+def page(comparison: Comparison, tunings: dict[str, Tuning], folder: Path) -> tuple[str, list[Standing]]:
+    """The report of a comparison, and the standings that it shows; nothing is written.
+
+    Args:
+        comparison: what is compared.
+        tunings: the study of each optimizer, by its name.
+        folder: of the comparison.
+    """
     ranked, run = standings(tunings), Run(folder)
     name = _score(ranked)
     seeds = comparison.search.fresh
@@ -37,7 +51,7 @@ def write(comparison: Comparison, tunings: dict[str, Tuning], folder: Path) -> l
         f"<h2>Standings</h2>\n{table(rows_of(ranked))}",
         f'<p class="sub">{html.escape(_tests(ranked, seeds))}</p>',
         f"<h2>Cost</h2>\n{table(costs_of(ranked, comparison))}",
-        f'<p class="sub">{html.escape(_target(ranked, comparison))} On {html.escape(run.surroundings)}.</p>',
+        f'<p class="sub">{html.escape(_target(ranked, comparison))} Machine: {html.escape(run.surroundings)}.</p>',
         "<h2>Curves</h2>",
         *(f'<div class="chart">{figure}</div>' for figure in charts(comparison, ranked, name)),
         "<h2>Studies</h2>",
@@ -51,8 +65,7 @@ def write(comparison: Comparison, tunings: dict[str, Tuning], folder: Path) -> l
         card(tomli_w.dumps(comparison.model_dump(exclude_none=True))),
         "</details>",
     ]
-    write_page(folder / "report.html", f"{named(comparison.task)}: {len(ranked)} optimizers compared", body)
-    return ranked
+    return page_of(f"{named(comparison.task)}: {len(ranked)} optimizers compared", body), ranked
 
 
 def rows_of(ranked: list[Standing]) -> list[dict[str, str]]:
@@ -103,8 +116,7 @@ def costs_of(ranked: list[Standing], comparison: Comparison) -> list[dict[str, s
             "trials": str(len(standing.outcome.ended)),
             "steps": f"{standing.steps:,}",
             "examples": f"{standing.steps * batch:,}" if isinstance(batch, int) else "by its policy",
-            "training": f"{standing.seconds('training'):.1f} s",
-            "compiling": f"{standing.seconds('compiling'):.1f} s",
+            **{name: f"{seconds:.1f} s" for name, seconds in standing.seconds.items()},
         }
         for standing in ranked
     ]
@@ -165,7 +177,7 @@ def _how(comparison: Comparison, ranked: list[Standing]) -> str:
     return (
         f"{len(ranked)} optimizers, each tuned by {trials} trials{budget} ({sampler}), with "
         f"the same seed for the n-th trial of all; the best of each run anew with {search.fresh} fresh seeds, the same "
-        f"for all, and judged by these alone. Every run {train.steps} steps of {train.policy} examples. The best has "
+        f"for all, and judged by these alone. Every run {train.length}. The best has "
         f"the best validation {_score(ranked)}; the test examples were scored by the fresh runs only."
     )
 
@@ -184,7 +196,8 @@ def _target(ranked: list[Standing], comparison: Comparison) -> str:
     whose = "as configured" if comparison.target is not None else "the mean of the last in the standings"
     return (
         f"Target: a validation {_score(ranked)} of {scored(target)}, {whose}; the median over the fresh seeds of the "
-        "first evaluation that reached it, in steps and in seconds of training."
+        "first evaluation that reached it, in steps and in seconds of training. Of all optimizers together, "
+        f"{bound(total(standing.seconds for standing in ranked)) or 'nothing has taken any time yet'}."
     )
 
 
@@ -222,4 +235,4 @@ def _link(standing: Standing) -> str:
 def _chain(standing: Standing) -> str:
     study, winner = standing.tuning.study, standing.outcome.winner
     values = {} if winner is None else winner.schedule or space.values(winner.labels, study.space)
-    return f"<h3>{html.escape(standing.name)}</h3>{card(str(chain_of(study.config(values))))}"
+    return f"<h3>{html.escape(standing.name)}</h3>{card(str(chain_of(standing.tuning.in_steps(study.config(values)))))}"

@@ -7,6 +7,7 @@ import statistics
 from optchain.lab.base.intervals import Interval
 from optchain.lab.comparison.compare import DEFAULT
 from optchain.lab.comparison.paired import Paired, paired
+from optchain.lab.training.seconds import total
 from optchain.lab.tuning.objective import Objective
 from optchain.lab.tuning.outcome import Fresh, Outcome, fresh, mean, outcome
 from optchain.lab.tuning.tune import Tuning
@@ -74,9 +75,10 @@ class Standing:
         """Of all trials and fresh runs."""
         return sum(trial.steps for trial in self.outcome.ended) + sum(x.result["step"] for x in self._anew)
 
-    def seconds(self, name: str) -> float:
-        """Of compiling or training, for all trials and fresh runs."""
-        return self.outcome.seconds[name] + sum(run.result["seconds"][name] for run in self._anew)
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Of all trials and fresh runs, by what they were spent on."""
+        return total([self.outcome.seconds, *(run.result["seconds"] for run in self._anew)])
 
     @property
     def _anew(self) -> list[Fresh]:

@@ -23,7 +23,7 @@ def batches(key: jax.Array, seen: jax.Array, steps: int, batch: int, size: int) 
 
 
 def balanced_batches(
-    key: jax.Array, step: jax.Array, steps: int, batch: int, targets: jax.Array, classes: int
+    key: jax.Array, seen: jax.Array, steps: int, batch: int, targets: jax.Array, classes: int
 ) -> jax.Array:
     """Batches as those of `batches` in which the classes take turns: none has more than one row more than another.
 
@@ -32,18 +32,12 @@ def balanced_batches(
 
     Args:
         key: a random key, the same for a whole run.
-        step: the first step, from 0; may be traced.
+        seen: the examples before, from 0; may be traced.
         steps: how many steps, static.
-        batch: examples a step.
+        batch: examples per step, static.
         targets: the class of each row.
         classes: how many there are, static.
     """
-    by_class = jnp.argsort(targets, stable=True)
     counts = jax.nn.one_hot(targets, classes, dtype=jnp.int32).sum(0)
-    first = jnp.cumsum(counts) - counts
-
-    def rows(step: jax.Array) -> jax.Array:
-        turn = (step * batch % classes + jnp.arange(batch)) % classes
-        return by_class[first[turn] + jax.random.randint(jax.random.fold_in(key, step), (batch,), 0, counts[turn])]
-
-    return jax.vmap(rows)(step + jnp.arange(steps))
+    by_class = order.ByClass(jnp.argsort(targets, stable=True), jnp.cumsum(counts) - counts, counts)
+    return order.balanced(order.seed_of(key), seen, steps * batch, by_class, jnp).reshape(steps, batch)

@@ -3,13 +3,25 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
 
 from optchain.lab.base.errors import InputError
 from optchain.lab.data.preprocess.step import Step
+from optchain.lab.data.standalone.columns import Columns
+from optchain.lab.data.standalone.texts import Texts
+
+
+class Reader(NamedTuple):
+    """What reads raw inputs, where they are no arrays."""
+
+    read: Callable[[Path], Any]  # those in a file
+    encode: Columns | Texts  # those in memory: columns by name, or texts
+
+    def __call__(self, path: Path) -> Any:
+        return self.read(path)
 
 
 @dataclasses.dataclass(frozen=True)

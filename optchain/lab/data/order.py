@@ -10,7 +10,7 @@ References:
 """
 
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -48,6 +48,31 @@ def rows(seed: Array, first: Array | int, count: int, size: int, xp: ModuleType)
     half = max(1, ((size - 1).bit_length() + 1) // 2)
     walked = _walked_by_jax if xp is jnp else _walked_by_numpy
     return walked(places, keys, size, half).astype(xp.int32)
+
+
+class ByClass(NamedTuple):
+    """The rows of each class, one class after the other."""
+
+    rows: Array  # i32[rows]
+    first: Array  # of each class, where its rows begin
+    counts: Array  # of each class, which needs a row
+
+
+def balanced(seed: Array, first: Array | int, count: int, by_class: ByClass, xp: ModuleType) -> Array:
+    """The rows at positions where the classes take turns, as i32[count], each drawn from its class with replacement.
+
+    Args:
+        seed: u32, the same for a whole run; may be traced.
+        first: the first position, from 0 to 2**32 - count; may be traced.
+        count: how many positions, static.
+        by_class: the rows.
+        xp: `numpy` or `jax.numpy`, which computes them.
+    """
+    positions = xp.asarray(first, xp.uint32) + xp.arange(count, dtype=xp.uint32)
+    turns = (positions % np.uint32(len(by_class.counts))).astype(xp.int32)
+    drawn = _mixed(_mixed(positions + np.uint32(GOLDEN)) ^ xp.asarray(seed, xp.uint32))
+    counts = xp.asarray(by_class.counts, xp.uint32)[turns]
+    return by_class.rows[by_class.first[turns] + (drawn % counts).astype(xp.int32)]
 
 
 def _permuted(numbers: Array, keys: Array, half: int) -> Array:

@@ -24,6 +24,7 @@ class TaskTable(Table):
     test: Held = 0
     folds: Annotated[int, Field(ge=2)] | None = None  # parts of what is not for the test, one of which validates
     fold: NonNegativeInt | None = None  # that part
+    workers: NonNegativeInt = 0  # processes that read a stream; a thread if 0
     stratify: bool | None = None  # each class as often in every split; where the targets are classes if left out
 
     @model_validator(mode="after")

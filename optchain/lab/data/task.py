@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from optchain.lab.data.counted import Counted
+from optchain.lab.data.preprocess.step import Transform
+
 
 class Split(NamedTuple):
     """Some of the examples, one row for each in every array."""
@@ -35,16 +38,32 @@ class Scale(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
+class Streamed:
+    """The training examples of a task that are read when a step needs them.
+
+    Args:
+        size: how many there are.
+        read: the prepared examples of some numbers, from 0; called from another thread, or in another process.
+        workers: processes that read; 0 for a thread.
+    """
+
+    size: int
+    read: Callable[[np.ndarray], Split]
+    workers: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
 class Task:
     """What is learned: examples that are split and prepared, and what is known of them."""
 
-    splits: dict[str, Split]  # "train", and "validation" and "test" unless they are empty
+    splits: dict[str, Split]  # "train", or a sample of it, and "validation" and "test" unless they are empty
     rows: dict[str, np.ndarray]  # of each split, in the data set as it is before the split
     labels: Sequence[Any] | None  # of the classes, of which the targets are numbers; None if they are none
     outputs: int | None  # that a model answers with; None if that is the model's own business
     shape: tuple[int, ...] | None  # of a raw example that is one array: that of images, or the number of features
     prepare: Callable[[Any], Any]  # from raw inputs to the network's
     read: Callable[[Path], Any] | None = None  # raw inputs from a file; None if it holds rows of plain numbers
+    steps: dict[str, Transform] | None = None  # by which one array is prepared; None if no step applies
     imputes: bool = False  # whether raw rows may miss values
     scale: Scale | None = None
     ids: int | None = None  # that the inputs are numbers of, where a table has a row for each
@@ -52,6 +71,13 @@ class Task:
     names: tuple[str, ...] = ()  # of the targets
     loss: Any = None  # a `models.losses.Loss`: what an answer costs
     metrics: dict[str, Any] = dataclasses.field(default_factory=dict)  # of `models.metrics.Metric`; the first is shown
+    stream: Streamed | None = None  # where training examples are read from; None if the split holds them all
+    counted: Counted | None = None  # the classes of a stream, if there are any
+
+    @property
+    def size(self) -> int:
+        """How many examples are trained on."""
+        return self.splits["train"].size if self.stream is None else self.stream.size
 
     @property
     def features(self) -> int:

@@ -37,6 +37,9 @@ class Computed:
     def whole(self, params: Any, rest: Any) -> tuple[Any, Any]:
         return self.model.whole(params, rest)
 
+    def names(self, inputs: Any) -> dict[str, tuple[Any, ...]]:
+        return self.model.names(inputs)
+
     def _apply(self, params: Any, rest: Any, inputs: Any, key: jax.Array | None, train: bool) -> tuple[Any, Any, Any]:
         if self.dtype is None:
             return self.model.apply(params, rest, inputs, key, train)

@@ -40,6 +40,9 @@ class Frozen:
     def whole(self, params: Any, rest: Any) -> tuple[Any, Any]:
         return self.model.whole(merged(params, rest["frozen"]), rest["rest"])
 
+    def names(self, inputs: Any) -> dict[str, tuple[Any, ...]]:
+        return self.model.names(inputs)
+
     def bound(self, rest: Any) -> "tuple[Bound, Any, Callable[[Any], Any]]":
         """The model of the trained parameters alone, the rest that changes, and what puts the frozen ones back."""
         frozen = rest["frozen"]
@@ -86,13 +89,29 @@ def merged(trained: Any, frozen: Any) -> Any:
 
 
 def _part(tree: Any, chosen: set[str], path: str = "") -> Any:
-    """What is chosen of a tree of dictionaries, without branches that have nothing."""
+    """What is chosen of a tree of dictionaries, without branches that have nothing; None stands in every part.
+
+    Raises:
+        InputError: of a list only some arrays are chosen.
+    """
     parts = {}
     for name, x in tree.items():
         below = f"{path}{name}"
         if isinstance(x, dict):
             inner = _part(x, chosen, f"{below}/")
             parts |= {name: inner} if inner else {}
-        elif below in chosen or any(leaf.startswith(f"{below}/") for leaf in chosen):
+        elif x is None or _is_chosen(x, chosen, below):
             parts[name] = x
     return parts
+
+
+def _is_chosen(x: Any, chosen: set[str], path: str) -> bool:
+    """Whether an array is chosen, or a list with all of its arrays."""
+    names = [f"{path}/{name}" if name else path for name in names_of(x)]
+    own = [name for name in names if name in chosen]
+    if own and len(own) < len(names):
+        other = next(name for name in names if name not in chosen)
+        raise InputError(
+            f"train.freeze: freezes only one of {own[0]!r} and {other!r}; expected all of {path!r} or none"
+        )
+    return bool(own)

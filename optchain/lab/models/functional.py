@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from optchain.core.paths import map_named
+from optchain.core.paths import map_named, named_leaves
 from optchain.lab.base.errors import InputError
 
 # What a module calls the argument that says whether it trains, and the value of it that means that it does.
@@ -50,6 +50,10 @@ class Model(Protocol):
 
     def whole(self, params: Any, rest: Any) -> tuple[Any, Any]:
         """The parameters and the rest of the module itself."""
+        ...
+
+    def names(self, inputs: Any) -> dict[str, tuple[Any, ...]]:
+        """The names that the module gives the axes of its parameters, by path, of those that have any."""
         ...
 
 
@@ -107,6 +111,11 @@ class Linen:
     def whole(self, params: Any, rest: Any) -> tuple[Any, Any]:
         return params, rest
 
+    def names(self, inputs: Any) -> dict[str, tuple[Any, ...]]:
+        init = lambda *args, **more: self.module.init(_streams(jax.random.key(0)), *args, **more)  # noqa: E731
+        made: Any = jax.eval_shape(lambda inputs: _Call(self.module)(init, inputs, True), inputs)
+        return _named(nn.get_partition_spec(made.get("params", {})))
+
     def apply(
         self, params: Any, rest: Any, inputs: Any, key: jax.Array | None = None, train: bool = False
     ) -> tuple[Any, Any, Any]:
@@ -138,6 +147,10 @@ class Nnx:
     def whole(self, params: Any, rest: Any) -> tuple[Any, Any]:
         return params, rest
 
+    def names(self, inputs: Any) -> dict[str, tuple[Any, ...]]:
+        made = nnx.eval_shape(lambda: self._made(jax.random.key(0)))
+        return _named(nnx.to_pure_dict(nnx.get_partition_spec(nnx.split(made, nnx.Param, ...)[1])))
+
     def apply(
         self, params: Any, rest: Any, inputs: Any, key: jax.Array | None = None, train: bool = False
     ) -> tuple[Any, Any, Any]:
@@ -153,8 +166,13 @@ class Nnx:
         )
         return outputs, nnx.to_pure_dict(after), 0.0
 
+    def _made(self, key: jax.Array) -> nnx.Module:
+        # Names of axes need no mesh here: the layout of the run places what is made.
+        with nnx.use_eager_sharding(False):
+            return self.make(nnx.Rngs(key))
+
     def _parts(self, key: jax.Array, train: bool) -> tuple[Any, ...]:
-        module = self.make(nnx.Rngs(key))
+        module = self._made(key)
         module.train() if train else module.eval()
         return _Call(module), *nnx.split(module, *FILTERS)
 
@@ -180,6 +198,12 @@ def functional(made: Any) -> Model:
 def _with(given: dict[str, jax.Array] | None, tree: Any) -> Any:
     """A tree with the leaves that are given, by path."""
     return map_named(lambda path, x: given.get(path, x), tree) if given else tree
+
+
+def _named(specs: Any) -> dict[str, tuple[Any, ...]]:
+    """The specifications of parameters that name any axis, by path."""
+    named = named_leaves(specs, is_leaf=lambda x: isinstance(x, jax.P))
+    return {path: tuple(spec) for path, spec in named if isinstance(spec, jax.P) and any(spec)}
 
 
 def _streams(key: jax.Array) -> dict[str, jax.Array]:

@@ -63,6 +63,9 @@ class Lora:
     def whole(self, params: Any, rest: Any) -> tuple[Any, Any]:
         return self.model.whole(self._merged(params), rest)
 
+    def names(self, inputs: Any) -> dict[str, tuple[Any, ...]]:
+        return self.model.names(inputs)
+
     def _merged(self, params: Any) -> Any:
         """The parameters of the model itself."""
         added = dict(named_leaves(params[LORA]))

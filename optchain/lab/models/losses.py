@@ -11,7 +11,10 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from optchain.lab.base.errors import InputError
 from optchain.lab.data.examples import Examples
-from optchain.lab.data.loading import are_classes
+from optchain.lab.data.numbers import are_classes
+from optchain.lab.data.positioned import FileArray
+from optchain.lab.data.standalone.answers import Answers
+from optchain.lab.data.stream import Stream
 from optchain.lab.data.task import Task
 from optchain.lab.settings.kinds import Kinds
 from optchain.lab.settings.own import Own
@@ -60,10 +63,10 @@ class CrossEntropy(LossTable):
     def of(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """The plain loss of each example."""
         if outputs.size == targets.size:
-            return _mean(optax.losses.sigmoid_binary_cross_entropy(outputs.reshape(targets.shape), targets))
+            return mean_of_each(optax.losses.sigmoid_binary_cross_entropy(outputs.reshape(targets.shape), targets))
         # One-hot, because the gradient with integer labels is a scatter, which is slow on a CPU.
         wanted = jax.nn.one_hot(targets, outputs.shape[-1])
-        return _mean(optax.losses.softmax_cross_entropy(outputs, wanted))
+        return mean_of_each(optax.losses.softmax_cross_entropy(outputs, wanted))
 
     @property
     def changes(self) -> list[str]:
@@ -77,7 +80,7 @@ class _OfNumbers(LossTable):
 
     def of(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """The loss of each example."""
-        return _mean(self._cost(alike(outputs, targets) - targets))
+        return mean_of_each(self._cost(alike(outputs, targets) - targets))
 
     def _cost(self, errors: jax.Array) -> jax.Array:
         raise NotImplementedError
@@ -146,10 +149,10 @@ class Loss:
 
     def _own(self, outputs: Any, targets: Any) -> jax.Array:
         """What a function of the user's says, for each example or for the batch."""
-        return _mean(jnp.asarray(self.table.build(outputs, targets)))
+        return mean_of_each(jnp.asarray(self.table.build(outputs, targets)))
 
 
-def resolved(table: Any, examples: Examples) -> Any:
+def resolved(table: Any, examples: Examples | Stream) -> Any:
     """The table of the loss that is meant, where the data are to say it."""
     if not isinstance(table, OfData):
         return table
@@ -157,18 +160,21 @@ def resolved(table: Any, examples: Examples) -> Any:
     return LOSSES[name].model_validate(table.model_dump() | {"use": name})
 
 
-def of_classes(table: Any, examples: Examples) -> bool:
+def of_classes(table: Any, examples: Examples | Stream) -> bool:
     """Whether the targets become numbers of classes for a loss.
 
     Those of a function of the user's stay as they are where they are whole numbers that are no classes' from 0 on.
     """
     if not isinstance(table, Own):
-        wanted, kind = isinstance(table, CrossEntropy), np.asarray(examples.targets).dtype.kind
-        if not wanted and (examples.labels is not None or kind in "OSUb"):
+        wanted, named = isinstance(table, CrossEntropy), examples.labels is not None
+        kind = "" if named else np.asarray(examples.targets).dtype.kind
+        if not wanted and (named or kind in "OSUb"):
             raise InputError(f"loss.use: got {table.use!r}, but the targets are classes; expected 'cross_entropy'")
-        if wanted and kind == "f" and examples.labels is None and not np.all(np.mod(examples.targets, 1) == 0):
+        if wanted and kind == "f" and not np.all(np.mod(examples.targets, 1) == 0):
             raise InputError("loss.use: got 'cross_entropy', but the targets are real numbers; expected 'squared'")
         return wanted
+    if isinstance(examples.targets, FileArray):  # which are numbers of labels
+        return True
     targets = np.asarray(examples.targets)
     if targets.dtype.kind in "iu":
         return bool(np.array_equal(np.unique(targets), np.arange(targets.max() + 1)))
@@ -184,39 +190,25 @@ def alike(outputs: Any, targets: Any) -> Any:
     return outputs.reshape(targets.shape)
 
 
-def _mean(losses: jax.Array) -> jax.Array:
-    """Of each example, over what it consists of."""
-    return losses.reshape(len(losses), -1).mean(-1) if losses.ndim > 1 else losses
+def mean_of_each(values: jax.Array) -> jax.Array:
+    """The mean of each example's values; one number for each example stays what it is."""
+    return values.reshape(len(values), -1).mean(-1) if values.ndim > 1 else values
+
+
+def answers_of(loss: Loss, task: Task) -> Answers:
+    """What becomes of outputs: the class and how probable it is, or numbers in their own units."""
+    return Answers(
+        labels=None if task.labels is None else np.asarray(task.labels).tolist(),
+        logits=isinstance(loss.table, CrossEntropy),
+        names=list(task.names),
+        mean=None if task.scale is None else np.asarray(task.scale.mean),
+        deviation=None if task.scale is None else np.asarray(task.scale.deviation),
+    )
 
 
 def answers(loss: Loss, task: Task, outputs: Any) -> dict[str, np.ndarray]:
-    """Columns with what outputs say: the class and how probable it is, or numbers in their own units."""
-    outputs, names = np.asarray(outputs), task.names
-    said: dict[str, np.ndarray] = {}
-    if task.labels is not None:
-        called = names[0] if names else "class"
-        if isinstance(loss.table, CrossEntropy):
-            return _classes(outputs, task, called)
-        names = ()  # what the outputs mean is the business of the user's loss: they are shown too
-        if outputs.ndim > 1 and outputs.shape[-1] == len(task.labels):
-            outputs = outputs.reshape(len(outputs), -1, len(task.labels))[:, -1]
-            said = {called: np.asarray(task.labels)[outputs.argmax(-1)]}
-    numbers = outputs.reshape(len(outputs), -1)
-    if task.scale is not None:
-        numbers = task.scale.own(numbers)
-    called = names if len(names) == numbers.shape[1] else [f"output_{i}" for i in range(numbers.shape[1])]
-    return said | {name: numbers[:, i] for i, name in enumerate(called)}
-
-
-def _classes(outputs: np.ndarray, task: Task, name: str) -> dict[str, np.ndarray]:
-    labels = np.asarray(task.labels)
-    if outputs.ndim > 2:  # of a sequence, what follows its end
-        outputs = outputs[:, -1]
-    if outputs.ndim == 1 or outputs.shape[-1] == 1:
-        logits = outputs.reshape(len(outputs))
-        return {name: labels[(logits > 0).astype(int)], "probability": 1 / (1 + np.exp(-np.abs(logits)))}
-    likely = np.exp(outputs - outputs.max(-1, keepdims=True))
-    return {name: labels[outputs.argmax(-1)], "probability": likely.max(-1) / likely.sum(-1)}
+    """Columns with what outputs say."""
+    return answers_of(loss, task)(np.asarray(outputs))
 
 
 def together(loss: Loss, outputs: jax.Array) -> jax.Array:

@@ -11,7 +11,7 @@ from pydantic import PositiveInt
 
 from optchain.lab.base.errors import InputError
 from optchain.lab.data.task import Task
-from optchain.lab.models.losses import CrossEntropy, alike
+from optchain.lab.models.losses import CrossEntropy, alike, mean_of_each
 from optchain.lab.settings.kinds import Kinds
 from optchain.lab.settings.own import Own
 from optchain.lab.settings.table import Name, Table
@@ -35,7 +35,7 @@ class Accuracy(MetricTable):
 
     def of(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """Of each example."""
-        return _mean(chosen(outputs, targets) == targets)
+        return mean_of_each((chosen(outputs, targets) == targets).astype(jnp.float32))
 
 
 class TopK(MetricTable):
@@ -48,7 +48,7 @@ class TopK(MetricTable):
     def of(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """Of each example."""
         right = jnp.take_along_axis(outputs, targets[..., None], -1)
-        return _mean((outputs > right).sum(-1) < self.k)
+        return mean_of_each(((outputs > right).sum(-1) < self.k).astype(jnp.float32))
 
 
 class F1(MetricTable):
@@ -98,7 +98,7 @@ class AbsoluteError(MetricTable):
 
     def of(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """Of each example."""
-        return _mean(jnp.abs(alike(outputs, targets) - targets))
+        return mean_of_each(jnp.abs(alike(outputs, targets) - targets))
 
 
 class SquaredError(MetricTable):
@@ -110,7 +110,7 @@ class SquaredError(MetricTable):
 
     def of(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """Of each example."""
-        return _mean(jnp.square(alike(outputs, targets) - targets))
+        return mean_of_each(jnp.square(alike(outputs, targets) - targets))
 
 
 class R2(MetricTable):
@@ -233,8 +233,3 @@ def _ranked(scores: jax.Array, positive: jax.Array) -> jax.Array:
     ranks = (jnp.searchsorted(order, scores, "left") + jnp.searchsorted(order, scores, "right") + 1) / 2
     many, few = positive.sum(), (~positive).sum()
     return ((ranks * positive).sum() - many * (many + 1) / 2) / (many * few)
-
-
-def _mean(scores: jax.Array) -> jax.Array:
-    """Of each example, over what it consists of."""
-    return scores.reshape(len(scores), -1).mean(-1).astype(jnp.float32)

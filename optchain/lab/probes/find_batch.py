@@ -45,7 +45,7 @@ class Noise:
 def measure(built: Experiment, limit: int) -> list[Measured]:
     """Double the batch until its steps do not fit into so many bytes, or it is as large as the training set."""
     sizes, size = [], 1
-    while size <= len(built.task.splits["train"][0]):
+    while size <= built.task.size:
         say(f"batch {size}: compiling and timing")
         sizes.append(_measured(_with_batch(built, size), size, limit))
         if sizes[-1].seconds is None:

@@ -19,7 +19,7 @@ from optchain.lab.base.doing import say
 from optchain.lab.base.errors import InputError
 from optchain.lab.base.files import is_taken, naming
 from optchain.lab.reports.charts import COLORS, svg
-from optchain.lab.reports.page import card, tiles, write_page
+from optchain.lab.reports.page import card, page_of, tiles, write_page
 from optchain.lab.runs.config import Config, with_values
 from optchain.lab.settings.load import flat
 from optchain.lab.training.experiment import Experiment
@@ -172,7 +172,7 @@ def write(sweep: Sweep, folder: Path, command: str) -> None:
         (f"{sweep.lowest:.2g}", "the rate with the lowest loss"),
     ]
     body = [tiles(rates), f'<div class="chart">{figure}</div>', "<h2>How to repeat it</h2>", card(command)]
-    write_page(folder / "report.html", "Learning-rate range test", body)
+    write_page(folder / "report.html", page_of("Learning-rate range test", body))
 
 
 def _draw(axes: Axes, sweep: Sweep) -> None:

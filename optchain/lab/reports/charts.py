@@ -3,6 +3,7 @@
 import html
 import io
 import math
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +17,9 @@ from optchain.lab.base.intervals import Interval
 
 APART = 0.25  # of a chart's diagonal, between the marks of a curve
 COLORS = ("#1f5fa8", "#d9661f", "#2f8f5b", "#8a4fb0", "#b3323f", "#5b6570")
+FEW = 8  # entries of a legend within a chart
+HANDLE, LINE = 0.6, 0.18  # inches: of a legend beside its text, and from one entry to the next below
+LETTERS, NARROW = 10, 15  # of a title and of a legend on an inch
 POINTS = 1500  # of a curve: more cannot be told apart at this size
 Curve = tuple[list[float], list[float]]
 STYLE: Any = {
@@ -66,12 +70,24 @@ def chart(
     return svg(title, "step", draw, ylabel=title if ylabel is None else ylabel)
 
 
-def forest(title: str, xlabel: str, rows: Sequence[tuple[str, Sequence[float], Interval]]) -> str:
-    """Names one below the other, each with its scores, their mean and its interval, as an `<svg>` element."""
+def forest(
+    title: str,
+    xlabel: str,
+    rows: Sequence[tuple[str, Sequence[float], Interval]],
+    colors: Sequence[str] = COLORS,
+) -> str:
+    """Names one below the other, each with its scores, their mean and its interval, as an `<svg>` element.
+
+    Args:
+        title: what is shown.
+        xlabel: what the scores are.
+        rows: names, scores, and their means.
+        colors: of the rows in their order; after the last comes the first again.
+    """
 
     def draw(axes: Axes) -> None:
         for i, (_, scores, mean) in enumerate(rows):
-            color = COLORS[i % len(COLORS)]
+            color = colors[i % len(colors)]
             axes.plot(scores, [i] * len(scores), "o", color=color, alpha=0.35, markersize=4)
             if len(scores):
                 half = 0 if math.isnan(mean.half) else mean.half
@@ -90,7 +106,8 @@ def svg(
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.add_subplot()
         draw(axes)
-        axes.set_title(title, loc="left", fontweight="bold", color="#1f2933")
+        _move_legend(figure, axes)
+        axes.set_title(textwrap.fill(title, int(LETTERS * size[0])), loc="left", fontweight="bold", color="#1f2933")
         axes.set_xlabel(xlabel, color="#52606d")
         if ylabel:
             axes.set_ylabel(ylabel, color="#52606d")
@@ -99,6 +116,19 @@ def svg(
         FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
         text = buffer.getvalue()
         return text[text.index("<svg") :]
+
+
+def _move_legend(figure: Figure, axes: Axes) -> None:
+    """Put a legend of many entries below the chart, which becomes taller by it: within it would cover the curves."""
+    handles, labels = axes.get_legend_handles_labels()
+    legend = axes.get_legend()
+    if legend is None or len(labels) <= FEW:
+        return
+    legend.remove()
+    width, height = figure.get_size_inches()
+    columns = max(1, int(width / (HANDLE + max(map(len, labels)) / NARROW)))
+    figure.set_size_inches(width, height + LINE * math.ceil(len(labels) / columns))
+    figure.legend(handles, labels, fontsize=8, loc="outside lower left", ncols=columns)
 
 
 def hovered(text: str, titles: dict[str, str]) -> str:

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 from optchain.lab.base.intervals import Interval, interval
+from optchain.lab.reports.charts import COLORS
 from optchain.lab.runs.config import Config
 from optchain.lab.runs.run import Run
 from optchain.lab.settings.load import flat
@@ -45,6 +46,12 @@ def configurations(runs: dict[str, Run]) -> list[Configuration]:
             groups.append(same := Configuration(values, {}))
         same.runs[name] = run
     return groups
+
+
+def colors_of(groups: list[Configuration]) -> dict[str, str]:
+    """The color of each run, by name: one for each configuration, or for each run where there is one configuration."""
+    alike = [list(group.runs) for group in groups] if len(groups) > 1 else [[name] for name in groups[0].runs]
+    return {name: COLORS[i % len(COLORS)] for i, names in enumerate(alike) for name in names}
 
 
 def differing(groups: list[Configuration]) -> list[dict[str, str]]:

@@ -8,19 +8,33 @@ from optchain.lab.runs.logs import evaluations
 Rows = list[dict[str, Any]]
 
 
-def score_chart(name: str, logs: dict[str, Rows], log: bool = False, level: float | None = None) -> str:
+def score_chart(
+    name: str,
+    logs: dict[str, Rows],
+    log: bool = False,
+    level: float | None = None,
+    colors: dict[str, str] | None = None,
+) -> str:
     """The chart of the loss or of a metric: of each training batch faintly, and of each evaluation.
 
-    One run has a color for each evaluated split and model, several runs have one color each.
+    One run has a color for each evaluated split and model.
+
+    Args:
+        name: of the loss or the metric.
+        logs: of each run, by name.
+        log: a logarithmic axis.
+        level: the least possible value, if it is known.
+        colors: of several runs, by name; if left out, one for each.
     """
+    colors = colors or _each(logs)
     curves = []
     for i, (run, rows) in enumerate(logs.items()):
-        faint = COLORS[-1] if len(logs) == 1 else COLORS[i % len(COLORS)]
+        faint = COLORS[-1] if len(logs) == 1 else colors[run]
         label = "training batches" if len(logs) == 1 else ""
         curves.append({"points": points(rows, name), "label": label, "color": faint, "faint": True})
         for j, key in enumerate(_evaluated(rows, name)):
             what = key.removesuffix(f"_{name}").replace("_", ", ")
-            label, color = (what, COLORS[j]) if len(logs) == 1 else (f"{run}: {what}", COLORS[i % len(COLORS)])
+            label, color = (what, COLORS[j]) if len(logs) == 1 else (f"{run}: {what}", colors[run])
             scores = points(evaluations(rows), key)
             several = {"dashed": j > 0, "mark": i / len(logs)} if len(logs) > 1 else {}
             curves.append({"points": scores, "label": label, "color": color, **several})
@@ -28,23 +42,29 @@ def score_chart(name: str, logs: dict[str, Rows], log: bool = False, level: floa
     return chart(name.replace("_", " "), curves, log, optimum, changes(logs))
 
 
-def optimizer_charts(logs: dict[str, Rows]) -> list[str]:
+def optimizer_charts(logs: dict[str, Rows], colors: dict[str, str] | None = None) -> list[str]:
     """Learning rates of all runs in one chart, their sparsities in one, where they vary the sizes of their batches in
-    one, and the norms of each run's links in one."""
+    one, and the norms of each run's links in one.
+
+    Args:
+        logs: of each run, by name.
+        colors: of several runs, by name; if left out, one for each.
+    """
+    colors = colors or _each(logs)
     rates, sparsities, sizes, norms = [], [], [], []
-    for i, (run, rows) in enumerate(logs.items()):
+    for run, rows in logs.items():
         table = [row["optimizer"] | {"step": row["step"]} for row in rows if "optimizer" in row]
         table += evaluations(rows)
         names = sorted({name for row in table for name in row})
         for j, name in enumerate(name for name in names if name.endswith("learning_rate")):
-            label, color = (name, COLORS[j % len(COLORS)]) if len(logs) == 1 else (run, COLORS[i % len(COLORS)])
+            label, color = (name, COLORS[j % len(COLORS)]) if len(logs) == 1 else (run, colors[run])
             rates.append({"points": points(table, name), "label": label, "color": color, "dashed": j > 0})
         for name in (name for name in names if name.endswith("sparse.sparsity")):
-            label, color = (name, COLORS[0]) if len(logs) == 1 else (run, COLORS[i % len(COLORS)])
+            label, color = (name, COLORS[0]) if len(logs) == 1 else (run, colors[run])
             sparsities.append({"points": points(table, name), "label": label, "color": color})
         size = points(rows, "batch")
         if len(set(size[1])) > 1:
-            label, color = ("", COLORS[0]) if len(logs) == 1 else (run, COLORS[i % len(COLORS)])
+            label, color = ("", COLORS[0]) if len(logs) == 1 else (run, colors[run])
             sizes.append({"points": size, "label": label, "color": color})
         watched = [name for name in names if name.endswith((".norm", ".out_norm"))]
         curves = [
@@ -69,6 +89,11 @@ def points(rows: Rows, name: str) -> tuple[list[int], list[float]]:
     """The steps and the values of a column, in the order of the steps."""
     pairs = sorted({row["step"]: row[name] for row in rows if row.get(name) is not None}.items())
     return [step for step, _ in pairs], [value for _, value in pairs]
+
+
+def _each(logs: dict[str, Rows]) -> dict[str, str]:
+    """A color for each run."""
+    return {run: COLORS[i % len(COLORS)] for i, run in enumerate(logs)}
 
 
 def _evaluated(rows: Rows, name: str) -> list[str]:

@@ -6,18 +6,36 @@ from pathlib import Path
 
 from optchain.lab.base.errors import InputError
 from optchain.lab.base.intervals import scored
-from optchain.lab.reports.configurations import Configuration, configurations, differing
+from optchain.lab.reports.configurations import Configuration, colors_of, configurations, differing
 from optchain.lab.reports.curves import Rows, optimizer_charts, score_chart
-from optchain.lab.reports.page import card, table, tiles, write_page
+from optchain.lab.reports.page import card, page_of, table, tiles, write_page
 from optchain.lab.reports.scores import ending_of, score_rows, short, task_of
 from optchain.lab.runs.config import chain_of
 from optchain.lab.runs.facts import Facts, named
-from optchain.lab.runs.logs import read
+from optchain.lab.runs.logs import evaluations, read
 from optchain.lab.runs.run import Run
+from optchain.lab.training.evaluate import counted
+from optchain.lab.training.seconds import of_row
 
 
 def write(runs: list[Run], path: Path) -> None:
     """Write the report of runs of one task to a file.
+
+    Args:
+        runs: whose report it is, ended or not.
+        path: of the file.
+
+    Raises:
+        InputError: the runs are of different tasks.
+    """
+    write_page(path, page(runs))
+
+
+def page(runs: list[Run]) -> str:
+    """The report of runs of one task; nothing is written.
+
+    Args:
+        runs: whose report it is, ended or not.
 
     Raises:
         InputError: the runs are of different tasks.
@@ -27,13 +45,15 @@ def write(runs: list[Run], path: Path) -> None:
     if len(set(tasks_named)) > 1:
         raise InputError(f"runs of different tasks have no common report: {', '.join(tasks_named)}")
     task, names = task_of(runs[0]), _names(runs)
+    groups = configurations(dict(zip(names, runs, strict=True)))
+    colors = colors_of(groups)
     logs = {name: read(run.folder / "metrics.jsonl") for name, run in zip(names, runs, strict=True)}
     optimum = None if "validation" in task.examples else task.optimum
-    charts = [score_chart("loss", logs, log=True, level=optimum), *(score_chart(name, logs) for name in task.metrics)]
-    figures = "".join(f'<div class="chart">{svg}</div>' for svg in charts + optimizer_charts(logs))
-    groups = configurations(dict(zip(names, runs, strict=True)))
+    charts = [score_chart("loss", logs, log=True, level=optimum, colors=colors)]
+    charts += [score_chart(name, logs, colors=colors) for name in task.metrics]
+    figures = "".join(f'<div class="chart">{svg}</div>' for svg in charts + optimizer_charts(logs, colors))
     body = [
-        *(_differences(groups) if len(runs) > 1 else [_tiles(runs[0], task)]),
+        *(_differences(groups) if len(runs) > 1 else [_tiles(runs[0], task, logs[names[0]])]),
         *_result(names, runs, groups, task),
         *_snapshots(names, runs),
         *_sparsities(names, runs),
@@ -43,7 +63,7 @@ def write(runs: list[Run], path: Path) -> None:
         *(_details(name, run, unfold=len(runs) == 1) for name, run in zip(names, runs, strict=True)),
     ]
     title = f"{tasks_named[0]}: {names[0] if len(runs) == 1 else ', '.join(names)}"
-    write_page(path, title, body)
+    return page_of(title, body)
 
 
 def _differences(groups: list[Configuration]) -> list[str]:
@@ -158,11 +178,14 @@ def _changes(logs: dict[str, Rows]) -> list[str]:
     return parts
 
 
-def _tiles(run: Run, task: Facts) -> str:
-    """The numbers that matter most, large."""
-    result = run.result or {"scores": {}, "seconds": {}}
+def _tiles(run: Run, task: Facts, rows: Rows) -> str:
+    """The numbers that matter most, large; the seconds of a run that has not ended are those at its last evaluation."""
+    result, evaluated = run.result or {"scores": {}}, evaluations(rows)
+    spent = result.get("seconds") or (of_row(evaluated[-1]) if evaluated else {})
     held, most = task.held_out("test"), []
-    for model, values in result["scores"].get(held, {}).items():
+    scores = result["scores"].get(held, {})
+    for model in sorted(scores, key=lambda model: model != counted(scores)):  # first the one that answers
+        values = scores[model]
         of = "" if model == "parameters" else f" of the {model}"
         most += [
             (short(task, name, values[name]), f"{held} {name.replace('_', ' ')}{of}")
@@ -170,8 +193,10 @@ def _tiles(run: Run, task: Facts) -> str:
             if name in values
         ]
         most += [(scored(values["loss"]), f"{held} loss{of}")]
-    most += [(str(result.get("step", "-")), f"steps of {run.config.train.steps}")]
-    most += [(f"{seconds:.2f} s", name) for name, seconds in result["seconds"].items()]
+    most += [
+        (str(result.get("step", evaluated[-1]["step"] if evaluated else "-")), f"steps of {run.config.train.steps}")
+    ]
+    most += [(f"{x:.2f} s", name) for name, x in spent.items()]
     return f'<p class="sub">{html.escape(ending_of(run))}</p>\n{tiles(most)}'
 
 

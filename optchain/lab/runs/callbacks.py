@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
+from optchain.lab.base import processes
 from optchain.lab.base.errors import InputError
 from optchain.lab.settings.kinds import Kinds
 from optchain.lab.settings.table import Name, Table
@@ -29,11 +30,15 @@ class Callback(Protocol):
 
 
 def observed(callbacks: dict[str, Any], row: dict[str, Any], folder: Path) -> bool:
-    """Call all callbacks; whether one of them ends the run.
+    """Call all callbacks, in the first process; whether one of them ends the run.
 
     Raises:
         InputError: naming the table and the place of one that raised something or answered something else.
     """
+    return processes.of_first(lambda: _observed(callbacks, row, folder))
+
+
+def _observed(callbacks: dict[str, Any], row: dict[str, Any], folder: Path) -> bool:
     stops = False
     for name, table in callbacks.items():
         try:

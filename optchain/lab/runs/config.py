@@ -22,6 +22,7 @@ from optchain.lab.runs.callbacks import AnyCallbacks
 from optchain.lab.settings import load as reading
 from optchain.lab.settings.kinds import Kinds
 from optchain.lab.settings.load import Loaded, flat
+from optchain.lab.settings.mesh import Mesh
 from optchain.lab.settings.places import absolute, is_place, relative, target
 from optchain.lab.settings.start import Start
 from optchain.lab.settings.table import Name, Table
@@ -48,6 +49,7 @@ class Setup(Table):
     callbacks: AnyCallbacks = {}  # what sees each evaluation
     trackers: AnyTrackers = {}  # where else the run writes its rows
     lora: LoraTable | None = None  # matrices that are adapted by others of a low rank
+    mesh: Mesh | None = None  # the devices that compute it together; the first one if left out
 
 
 def _counted(links: Any, steps: Any) -> Any:
@@ -57,20 +59,21 @@ def _counted(links: Any, steps: Any) -> Any:
 
 def placed(links: Any, folder: Path) -> Any:
     """Tables whose places, relative to a folder, are whole paths."""
-    return _with_places(links, lambda use: absolute(use, folder))
+    return with_places(links, lambda use: absolute(use, folder))
 
 
 def relative_to(links: Any, folder: Path) -> Any:
     """Tables whose places, whole paths, are relative to a folder."""
-    return _with_places(links, lambda use: relative(use, folder))
+    return with_places(links, lambda use: relative(use, folder))
 
 
 def short(links: Any) -> Any:
     """Tables whose places have only the names of their files, to be shown."""
-    return _with_places(links, lambda use: use.rpartition("/")[2])
+    return with_places(links, lambda use: use.rpartition("/")[2])
 
 
-def _with_places(links: Any, change: Callable[[str], str]) -> Any:
+def with_places(links: Any, change: Callable[[str], str]) -> Any:
+    """Tables in which every text that is a place is changed."""
     return _each(links, lambda x: change(x) if is_place(x) else x)
 
 

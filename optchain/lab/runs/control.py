@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from optchain.lab.base import processes
 from optchain.lab.settings.load import flat
 
 Say = Callable[[str], None]
@@ -36,7 +37,11 @@ class Control:
         self.content: bytes | str | None = None  # that was read last
 
     def read(self) -> Orders | None:
-        """What the file says; None if it says what it said before, or what cannot be done."""
+        """What the file says to the first process; None if it says what it said before, or what cannot be done."""
+        orders = processes.of_first(lambda: (orders := self._read()) and dataclasses.asdict(orders))
+        return None if orders is None else Orders(**orders)
+
+    def _read(self) -> Orders | None:
         content = self._content()
         if content == self.content:
             return None

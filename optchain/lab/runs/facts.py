@@ -23,7 +23,7 @@ class Facts:
     def of(cls, task: Task, metrics: dict[str, Any] | None) -> Self:
         """The facts of a task, and of the tables of its metrics."""
         uses = {name: name if metrics is None else metrics[name].use for name in task.metrics}
-        return cls({name: part.size for name, part in task.splits.items()}, uses, task.optimum)
+        return cls({name: part.size for name, part in task.splits.items()} | {"train": task.size}, uses, task.optimum)
 
     @property
     def shown(self) -> str | None:

@@ -29,6 +29,19 @@ class Run:
     process writes to it; and `control.toml` if the user writes one."""
 
     folder: Path
+    kept: Path | None = (
+        None  # the folder of checkpoints and snapshots where several processes share it; its own if None
+    )
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return (self.kept or self.folder) / "checkpoints"
+
+    @property
+    def snapshots(self) -> Path:
+        """The folder of the snapshots."""
+        return (self.kept or self.folder) / "snapshots"
 
     @property
     def config(self) -> config.Config:
@@ -63,9 +76,11 @@ class Run:
 
     def describe(self, command: str, table: Table) -> None:
         """Write down the command, when and where it began, the versions, the layout of states and the machine, and the
-        user's objects in the table that is run."""
+        user's objects in the table that is run; of a study that continues they are those with which it began."""
+        known = self.about.get("objects") if (self.folder / "run.json").is_file() else None
+        objects = sources(table, self.folder) if known is None else known
         about = {"command": command, **provenance(), "versions": versions(), "state_layout": STATE_LAYOUT}
-        self.write("run.json", about | {"machine": machine(), "objects": sources(table, self.folder)})
+        self.write("run.json", about | {"machine": machine(), "objects": objects})
 
     def say_changed(self) -> None:
         """Say which of the user's files have changed since the run began, if any."""
@@ -118,8 +133,8 @@ def reopen(folder: Path, resolved: config.Config) -> Run:
 
     Only `train.steps` may have grown since, and with it `train.epochs`: the steps made are then the first steps of the
     longer run too, because all that the optimizer's schedules know is in the optimizer's table. And the optimizer may
-    have changed: its state is then carried over from the checkpoint, see `resume`. So may callbacks and trackers, which
-    do not take part in what is computed.
+    have changed: its state is then carried over from the checkpoint, see `resume`. So may callbacks, trackers and the
+    mesh, which do not decide what is computed.
 
     Raises:
         InputError: the folder holds no run, one of another configuration, or one whose checkpoints another version of
@@ -130,7 +145,7 @@ def reopen(folder: Path, resolved: config.Config) -> Run:
     old = run.config
     changes = config.differences(old, resolved)
     longer = (resolved.train.steps or 0) > (old.train.steps or 0)
-    allowed = ("optimizer", "callbacks", "trackers", *(["train.steps:", "train.epochs:"] if longer else []))
+    allowed = ("optimizer", "callbacks", "trackers", "mesh", *(["train.steps:", "train.epochs:"] if longer else []))
     refused = [line for line in changes if not line.startswith(allowed)]
     require_unchanged(folder, refused)
     return run

@@ -27,9 +27,7 @@ def load(path: Path | str, table: type[Loaded], sets: list[str] | None = None) -
     Raises:
         InputError: naming the file, the dotted key, what was found, and the nearest valid name.
     """
-    path, data = Path(path), _read(Path(path))
-    for text in sets or []:
-        _override(data, text)
+    path, data = Path(path), read(path, sets)
     try:
         return table.model_validate(data, context={"folder": path.parent})
     except pydantic.ValidationError as error:
@@ -43,6 +41,22 @@ def load(path: Path | str, table: type[Loaded], sets: list[str] | None = None) -
             )
             lines.append(": ".join(filter(None, [source, dotted, problem])))
         raise InputError("\n".join(lines)) from None
+
+
+def read(path: Path | str, sets: list[str] | None = None) -> dict[str, Any]:
+    """What a file says, with overrides; nothing is checked.
+
+    Args:
+        path: the file.
+        sets: overrides, see `load`.
+
+    Raises:
+        InputError: the file cannot be read, or an override not be made.
+    """
+    data = _read(Path(path))
+    for text in sets or []:
+        _override(data, text)
+    return data
 
 
 def problems(error: pydantic.ValidationError) -> list[tuple[str, str]]:
@@ -95,29 +109,49 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _override(data: dict[str, Any], text: str) -> None:
-    (*parents, last), value = _assigned(text)
-    table = data
-    for depth, name in enumerate(parents, 1):
-        table = table.setdefault(name, {})
-        if not isinstance(table, dict):
-            raise InputError(f"--set {text}: {'.'.join(parents[:depth])} is {table!r}, no table")
+    names, value = _assigned(text)
     try:
-        table[last] = tomllib.loads(f"value = {value}")["value"]
+        put(data, names, tomllib.loads(f"value = {value}")["value"], f"--set {text}")
     except tomllib.TOMLDecodeError:
-        table[last] = value
+        put(data, names, value, f"--set {text}")
+
+
+def put(tables: dict[str, Any], names: list[str], value: Any, source: str) -> None:
+    """Change a value of nested tables, or add it.
+
+    Args:
+        tables: to be changed.
+        names: of the tables on the way, and of the value.
+        value: the new one.
+        source: of the change, to name in errors.
+
+    Raises:
+        InputError: what is on the way is not a table.
+    """
+    for depth, name in enumerate(names[:-1], 1):
+        tables = tables.setdefault(name, {})
+        if not isinstance(tables, dict):
+            raise InputError(f"{source}: {'.'.join(names[:depth])} is {tables!r}, no table")
+    tables[names[-1]] = value
+
+
+def names_of(key: str) -> list[str] | None:
+    """The names in a dotted key, written as in TOML: a quoted one keeps its dots. None if it is not such a key."""
+    try:
+        table, names = tomllib.loads(f"{key} = true"), []
+    except tomllib.TOMLDecodeError:
+        return None
+    while isinstance(table, dict):
+        ((name, table),) = table.items()
+        names.append(name)
+    return names
 
 
 def _assigned(text: str) -> tuple[list[str], str]:
     """The parts of an override's key, and its value."""
     for at in (i for i, letter in enumerate(text) if letter == "="):  # a quoted key may hold some
-        try:
-            table, names = tomllib.loads(f"{text[:at]} = true"), []
-        except tomllib.TOMLDecodeError:
-            continue
-        while isinstance(table, dict):
-            ((name, table),) = table.items()
-            names.append(name)
-        return names, text[at + 1 :].strip()
+        if (names := names_of(text[:at])) is not None:
+            return names, text[at + 1 :].strip()
     raise InputError(
         f'--set {text}: expected dotted.key=value, such as optimizer.lr.peak=1e-3, or space."model.width"={{...}}'
     )

@@ -1,27 +1,18 @@
 """Objects by place: `file.py:Name`, from the folder of the configuration, or `package.module:Name`; or `file.pkl:role`,
-which the lab writes for what has no other place.
+which the lab writes for what has no other place."""
 
-This module poses as a package whose modules are users' files: the module of a file is called by its path, so that what
-is pickled by name is found again in any process in which optchain is installed.
-"""
-
-import ast
-import hashlib
 import importlib
-import importlib.abc
 import importlib.util
-import sys
-from collections.abc import Collection, Sequence
-from importlib.machinery import ModuleSpec
+import re
+from collections.abc import Collection
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
 from optchain.core.paths import nearest
 from optchain.lab.base.errors import InputError
+from optchain.lab.settings import modules
 from optchain.lab.settings.table import relative_path
-
-__path__: list[str] = []
 
 
 class Placed(NamedTuple):
@@ -55,7 +46,7 @@ def relative(use: str, folder: Path) -> str:
 def find(use: str, folder: Path) -> Placed:
     """The object at a place.
 
-    A file that was changed since it was last asked for is read anew.
+    A file that was changed since it was last asked for is read again, and so are those that import it from beside it.
 
     Args:
         use: the place.
@@ -82,7 +73,7 @@ def find(use: str, folder: Path) -> Placed:
     file = Path(module.__file__ or "")
     # A module beside the configuration is a file of it, which is found from elsewhere too.
     beside = path is None and file.suffix == ".py" and file.parent == folder.resolve()
-    return Placed(f"{file if beside else path or place}:{name}", target, _files(module))
+    return Placed(f"{file if beside else path or place}:{name}", target, modules.files_of(module))
 
 
 def remember(path: Path, target: Any) -> None:
@@ -124,21 +115,18 @@ def raised_at(error: BaseException, files: Collection[str]) -> str:
             at = f"{Path(frame.tb_frame.f_code.co_filename).name}, line {frame.tb_lineno}: "
         frame = frame.tb_next
     lines = [line for line in str(error).splitlines() if not line.startswith("See https://docs.jax.dev")]
-    return f"{at}{type(error).__name__}: {' '.join(lines)}"
+    return f"{at}{type(error).__name__}: {_short(' '.join(lines))}"
 
 
 def _module(use: str, place: str, path: Path | None, folder: Path) -> ModuleType:
     if path is None:
-        fullname = place
-        _search(folder)
+        fullname = _by_name(place, folder.resolve())
     else:
-        fullname = _called(path)
+        fullname = modules.called(path)
         if not path.is_file():
             there = sorted(other.name for other in path.parent.glob("*.py")) if path.parent.is_dir() else []
             raise InputError(f"got {use!r}; there is no file {path}; {nearest(path.name, there)}")
-        known = sys.modules.get(fullname)
-        if known is not None and vars(known)["__hash_of_file__"] != _hash(path.read_bytes()):
-            del sys.modules[fullname]
+    modules.forget_changed(fullname)
     try:
         return importlib.import_module(fullname)
     except InputError as error:
@@ -146,33 +134,23 @@ def _module(use: str, place: str, path: Path | None, folder: Path) -> ModuleType
     except ModuleNotFoundError as error:
         if path is None and error.name and f"{fullname}.".startswith(f"{error.name}."):
             where = f"installed or in {folder.resolve()}"
-            raise InputError(f"got {use!r}; there is no module {error.name!r}, {where}") from None
+            raise InputError(f"got {use!r}; there is no module {_short(error.name)!r}, {where}") from None
         raise InputError(_raised(error, use, path)) from error
     except (Exception, SystemExit) as error:
         raise InputError(_raised(error, use, path)) from error
 
 
-def _called(path: Path) -> str:
-    """The name of the module of a file."""
-    return f"{__name__}.{path.stem}__{path.as_posix().encode().hex()}"
+def _by_name(name: str, folder: Path) -> str:
+    """The name under which the module that a dotted name means is imported: one of the folder comes first."""
+    own, top = modules.beside(name, folder), name.partition(".")[0]
+    installed = importlib.util.find_spec(top) if own is not None else None
+    is_that = installed is not None and modules.file_of(str(own)) == Path(installed.origin or "").resolve()
+    return name if own is None or is_that else own
 
 
-def _hash(source: bytes) -> str:
-    return hashlib.sha256(source).hexdigest()
-
-
-def _search(folder: Path) -> None:
-    """Find modules in a folder too: last of all, so that they stand before nothing that is installed."""
-    if str(folder.resolve()) not in sys.path:
-        sys.path.append(str(folder.resolve()))
-
-
-def _files(module: ModuleType) -> dict[str, str]:
-    """The hashes of a module's file and of what it imported from beside it."""
-    if "__hash_of_file__" in vars(module):
-        return {str(module.__file__): vars(module)["__hash_of_file__"], **vars(module)["__beside__"]}
-    file = getattr(module, "__file__", None)
-    return {file: _hash(Path(file).read_bytes())} if file else {}
+def _short(text: str) -> str:
+    """A text in which the modules of users' files have the names that the user knows."""
+    return re.sub(rf"{re.escape(modules.__name__)}\.(\w+?)__[0-9a-f]+\b", r"\1", text)
 
 
 def _raised(error: BaseException, use: str, path: Path | None) -> str:
@@ -182,52 +160,6 @@ def _raised(error: BaseException, use: str, path: Path | None) -> str:
         if path is not None and frame.tb_frame.f_code.co_filename == str(path):
             line = frame.tb_lineno
         frame = frame.tb_next
-    return f"got {use!r}; {path or 'it'}{f', line {line}' if line else ''}: {type(error).__name__}: {error}"
-
-
-class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds the module of a file by its name."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        package, _, name = fullname.rpartition(".")
-        if package != __name__ or "__" not in name:
-            return None
-        file = bytes.fromhex(name.rpartition("__")[2]).decode()
-        spec = importlib.util.spec_from_file_location(fullname, file, loader=self)
-        if spec is not None:
-            spec.cached = None  # a file that is written anew within the second and is as long would be a stale one
-        return spec
-
-    def create_module(self, spec: ModuleSpec) -> None:
-        return None
-
-    def exec_module(self, module: ModuleType) -> None:
-        path = Path(str(module.__file__))
-        source = path.read_bytes()
-        _search(path.parent)
-        exec(compile(source, str(path), "exec"), vars(module))
-        vars(module).update(__hash_of_file__=_hash(source), __beside__=_beside(source, path.parent))
-
-
-def _beside(source: bytes, folder: Path) -> dict[str, str]:
-    """The hashes of the files beside a file that it imports, which must be those that were imported."""
-    names = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module.partition(".")[0])
-    hashes = {}
-    for name in sorted(names & sys.modules.keys()):
-        files = [file for file in (folder / f"{name}.py", folder / name / "__init__.py") if file.is_file()]
-        if files:
-            imported = sys.modules[name].__file__
-            if imported is None or Path(imported).resolve() != files[0].resolve():
-                raise InputError(f"import {name} gave {imported}, and not {files[0]}; rename one of them")
-            hashes[str(files[0])] = _hash(files[0].read_bytes())
-    return hashes
-
-
-sys.meta_path.insert(0, _Finder())
+    return (
+        f"got {use!r}; {path or 'it'}{f', line {line}' if line else ''}: {type(error).__name__}: {_short(str(error))}"
+    )

@@ -162,6 +162,25 @@ class Train(Table):
         """Whether everything is a number of steps, so that the number of training examples is not needed."""
         return self.steps is not None and self.evaluate_every != "epoch"
 
+    @property
+    def last_step(self) -> int:
+        """The number of steps, once it is known: see `in_steps`."""
+        if self.steps is None:
+            raise ValueError(f"got epochs = {self.epochs}; expected steps")
+        return self.steps
+
+    @property
+    def is_in_epochs(self) -> bool:
+        """Whether the length and the evaluations are counted in epochs."""
+        return self.steps is None and self.evaluate_every == "epoch"
+
+    @property
+    def length(self) -> str:
+        """How long it trains on how many examples at once, in words."""
+        if self.steps is not None:
+            return f"{self.steps} steps of {self.policy} examples"
+        return f"{self.epochs} epochs in batches of {self.policy} examples"
+
     def in_steps(self, examples: int) -> "Train":
         """The table with the steps of its epochs, for a number of training examples.
 

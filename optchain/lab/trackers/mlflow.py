@@ -3,7 +3,7 @@
 import time
 
 from optchain.lab.trackers.tables import MLflow
-from optchain.lab.trackers.tracker import About, Values
+from optchain.lab.trackers.tracker import About, Values, library
 
 MOST = 500  # metrics in one call, of which a store takes 1,000
 LONGEST = 500  # characters of a parameter
@@ -13,16 +13,14 @@ class Writer:
     """Writes a run into a store, by default an SQLite file, because MLflow no longer writes to folders."""
 
     def __init__(self, table: MLflow, about: About) -> None:
-        from mlflow import MlflowClient
-        from mlflow.entities import Metric, Param
-
-        self.metric, uri = Metric, table.uri or f"sqlite:///{about.folder.resolve() / 'mlflow.db'}"
-        self.client, self.waiting, self.step = MlflowClient(tracking_uri=uri), [], about.step
+        entities = library("mlflow.entities")
+        self.metric, uri = entities.Metric, table.uri or f"sqlite:///{about.folder.resolve() / 'mlflow.db'}"
+        self.client, self.waiting, self.step = library("mlflow").MlflowClient(tracking_uri=uri), [], about.step
         found = self.client.get_experiment_by_name(table.experiment)
         number = self.client.create_experiment(table.experiment) if found is None else found.experiment_id
         self.id = self.client.create_run(number, run_name=about.name).info.run_id
         for key, x in about.config.items():
-            self.client.log_batch(self.id, params=[Param(key.replace("'", ""), str(x)[:LONGEST])])
+            self.client.log_batch(self.id, params=[entities.Param(key.replace("'", ""), str(x)[:LONGEST])])
 
     def log(self, step: int, values: Values) -> None:
         self.step, now = max(step, self.step), int(1000 * time.time())

@@ -3,18 +3,17 @@
 import json
 
 from optchain.lab.trackers.tables import TensorBoard
-from optchain.lab.trackers.tracker import About, Values
+from optchain.lab.trackers.tracker import About, Values, library
 
 
 class Writer:
     """Writes scalars, and the configuration and the ending as texts."""
 
     def __init__(self, table: TensorBoard, about: About) -> None:
-        from tensorboardX import SummaryWriter
-
         folder = table.folder / about.name if table.folder else about.folder / "tensorboard"
         # What an earlier session wrote after the step that this one continues from is not shown.
-        self.writer = SummaryWriter(str(folder), purge_step=about.step + 1 if about.step else None)
+        writer = library("tensorboardX").SummaryWriter
+        self.writer = writer(str(folder), purge_step=about.step + 1 if about.step else None)
         self.writer.add_text("configuration", f"```\n{json.dumps(about.config, indent=2)}\n```", about.step)
         self.step = about.step
 

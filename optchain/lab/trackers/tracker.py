@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
+from optchain.lab.base import processes
 from optchain.lab.settings.load import flat
 from optchain.lab.trackers.tables import require_installed
 
@@ -27,6 +28,15 @@ class Tracker(Protocol):
         ...
 
 
+def library(name: str) -> Any:
+    """A library, or a module of it, of which type checkers know nothing where it is not installed.
+
+    Args:
+        name: as after `import`.
+    """
+    return importlib.import_module(name)
+
+
 class About:
     """What a tracker is told at the start."""
 
@@ -37,12 +47,14 @@ class About:
 
 
 class Trackers:
-    """The trackers of a run. One that raises is named, and left out from then on: the run does not depend on it."""
+    """The trackers of a run, of several processes those of the first. One that raises is named, and left out from then
+    on: the run does not depend on it."""
 
     def __init__(self, tables: dict[str, Any], about: About, say: Callable[[str], None]) -> None:
         require_installed(tables)
-        self.say, self.trackers = say, {}
-        for name, table in tables.items():
+        self.say = say
+        self.trackers: dict[str, Tracker] = {}
+        for name, table in tables.items() if processes.is_first() else ():
             self._try(name, lambda name=name, table=table: self._start(name, table, about))
 
     def _start(self, name: str, table: Any, about: About) -> None:

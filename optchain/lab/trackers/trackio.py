@@ -1,15 +1,14 @@
 """trackio; each session of a run is one of theirs, in the group of the run's name."""
 
 from optchain.lab.trackers.tables import Trackio
-from optchain.lab.trackers.tracker import About, Values
+from optchain.lab.trackers.tracker import About, Values, library
 
 
 class Writer:
     """Writes a run into the folder of trackio."""
 
     def __init__(self, table: Trackio, about: About) -> None:
-        import trackio
-
+        trackio = library("trackio")
         self.run = trackio.init(project=table.project, group=about.name, config=about.config)
         self.step = about.step
         self.finish = trackio.finish

@@ -1,16 +1,14 @@
 """Weights & Biases; each session of a run is one of theirs, in the group of the run's name."""
 
 from optchain.lab.trackers.tables import Wandb
-from optchain.lab.trackers.tracker import About, Values
+from optchain.lab.trackers.tracker import About, Values, library
 
 
 class Writer:
     """Writes a run into the folder of ours."""
 
     def __init__(self, table: Wandb, about: About) -> None:
-        import wandb
-
-        self.run = wandb.init(
+        self.run = library("wandb").init(
             project=table.project,
             name=about.name,
             group=about.name,

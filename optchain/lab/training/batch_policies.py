@@ -93,9 +93,14 @@ class Measured(Policy):
         return {"noise_scale": noise_scale.noise_scale(state)}
 
 
-POLICIES = {"fixed": Policy, "random": Drawn, "growing": Scheduled, "noise_scale": Measured}
+POLICIES: dict[type[train.Batch], type[Policy]] = {
+    train.Fixed: Policy,
+    train.RandomSizes: Drawn,
+    train.Growing: Scheduled,
+    train.NoiseScale: Measured,
+}
 
 
 def build(table: train.Train) -> Policy:
     """The policy that a configuration describes."""
-    return POLICIES[table.policy.use](table.policy)
+    return POLICIES[type(table.policy)](table.policy)

@@ -9,9 +9,11 @@ from typing import Any
 import orbax.checkpoint as ocp
 
 import optchain as oc
-from optchain.lab.base.errors import InputError
+from optchain.lab.base import processes
+from optchain.lab.base.errors import InputError, first_line
 from optchain.lab.runs.config import placed, relative_to
 from optchain.lab.training.chunk import Carry
+from optchain.lab.training.empty import with_empty, without_empty
 from optchain.lab.training.scoring import models
 
 LONG = 200  # characters of a cause; some hold the whole specification of an array
@@ -34,7 +36,7 @@ class Checkpoints:
         """Write a checkpoint of the step in `progress`, unless there is one."""
         if progress["step"] == self.manager.latest_step():
             return
-        state, run = {"carry": _saved(carry), "best": best}, self.folder.parent
+        state, run = without_empty({"carry": _saved(carry), "best": best}), self.folder.parent
         told = {name: relative_to(x, run) if name == "optimizer" else x for name, x in progress.items()}
         args = ocp.args.Composite(state=ocp.args.StandardSave(state), progress=ocp.args.JsonSave(told))
         self.manager.save(progress["step"], args=args)
@@ -65,34 +67,33 @@ class Checkpoints:
 
     def cut(self, step: int) -> None:
         """Set aside those after a step, which could not be read: into the folder `damaged` beside them."""
-        for later in (saved for saved in self.manager.all_steps() if saved > step):
+        processes.of_first(lambda: self._set_aside([saved for saved in self.manager.all_steps() if saved > step]))
+        self.manager.reload()
+
+    def _set_aside(self, steps: list[int]) -> None:
+        for later in steps:
             place = self.folder.with_name("damaged") / str(later)
             shutil.rmtree(place, ignore_errors=True)
             place.parent.mkdir(exist_ok=True)
             (self.folder / str(later)).rename(place)
-        self.manager.reload()
 
     def _restored(self, step: int, fresh: Callable[[dict[str, Any]], Carry]) -> tuple[Carry, Any, dict[str, Any]]:
         progress = self._read(step, progress=ocp.args.JsonRestore())["progress"]
         if "optimizer" in progress:  # as it is not in that of a population
             progress["optimizer"] = placed(progress["optimizer"], self.folder.parent)
         like = fresh(progress)
-        template = ocp.args.StandardRestore({"carry": _saved(like), "best": models(like)})
-        state = self._read(step, state=template)["state"]
+        whole = {"carry": _saved(like), "best": models(like)}
+        read = self._read(step, state=ocp.args.StandardRestore(without_empty(whole)))["state"]
+        state = with_empty(read, whole)
         opt_state = oc.unpack_bits(state["carry"]["opt_state"], oc.without_metrics(like["opt_state"]))
         opt_state = oc.with_metrics(opt_state, like["opt_state"])
         return state["carry"] | {"opt_state": opt_state}, state["best"], progress
-
-    def _with_links(self, progress: dict[str, Any], change: Callable[[Any, Path], Any]) -> dict[str, Any]:
-        """The progress with other places in the optimizer's table, where it has one; that of a population has none."""
-        links = {name: change(x, self.folder.parent) for name, x in progress.items() if name == "optimizer"}
-        return progress | links
 
     def _read(self, step: int, **items: Any) -> Any:
         try:
             return self.manager.restore(step, args=ocp.args.Composite(**items))
         except Exception as error:  # of many kinds: files that are missing, cut off, or hold something else
-            first, *_ = str(error).splitlines() or [""]
+            first = first_line(error)
             raise _Damaged(f"{type(error).__name__}: {first[:LONG]}") from error
 
     def close(self) -> None:

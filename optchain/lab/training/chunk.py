@@ -1,7 +1,7 @@
 """The training loop's inside: many steps compiled as one, and the evaluation of a model."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -16,9 +16,10 @@ from optchain.lab.data.batches import balanced_batches, batches
 from optchain.lab.data.task import Split, Task
 from optchain.lab.models.frozen import bound
 from optchain.lab.models.functional import Model
-from optchain.lab.models.metrics import Metric
 from optchain.lab.settings.own import Own
 from optchain.lab.training.batch_policies import Policy
+from optchain.lab.training.keys import Keys, folded, keys_of_run, keys_of_steps
+from optchain.lab.training.layout import ONE_DEVICE, Layout
 from optchain.lab.training.objective import Objective
 
 NO_EPOCH = 2**32 - 1  # folded into the key of the batches it is that of their sizes
@@ -32,7 +33,7 @@ class Setting(NamedTuple):
 
     seed: jax.Array | int
     numbers: dict[str, jax.Array | float] = {}  # of the configuration, by dotted key
-    hyper: dict[str, jax.Array | float] = {}  # of the chain, by dotted name, for those of the configuration
+    hyper: Mapping[str, jax.Array | float] = {}  # of the chain, by dotted name, for those of the configuration
 
 
 class Parts(NamedTuple):
@@ -56,24 +57,23 @@ class Result(NamedTuple):
     extras: dict[str, Any]  # told to the optimizer
 
 
-Keys = tuple[jax.Array, ...]  # of dropout, of augmentation and of mixup
 Build = Callable[[dict[str, Any]], Parts]  # from the numbers of a setting, which may be traced
-Metrics = dict[str, Metric]
 
 
-def make_start(task: Task, build: Build) -> Callable[..., Carry]:
+def make_start(task: Task, build: Build, layout: Layout = ONE_DEVICE) -> jax.stages.Wrapped:
     """A compiled function `start(setting, given={})`: the carry before the first step, with given leaves by path."""
 
     # In one compiled call, so that a slot that begins as the parameter does not share its buffer: both are donated.
-    @jax.jit
+    @functools.partial(jax.jit, out_shardings=layout.carry)
     def start(setting: Setting, given: dict[str, jax.Array] | None = None) -> Carry:
         parts = build(setting.numbers)
         tx, first = parts.tx, jax.tree.map(lambda x: jnp.asarray(x[:1]), task.splits["train"].inputs)
-        params, rest = parts.model.init(_keys(setting.seed)[0], first, given)
+        # Arrays, for an initializer may give a number of Python's.
+        params, rest = jax.tree.map(jnp.asarray, parts.model.init(keys_of_run(setting.seed)[0], first, given))
         carry = {
             "params": params,
             "rest": rest,
-            "opt_state": tx.init(params),
+            "opt_state": tx.init(layout.stepped(params)),
             "step": jnp.zeros((), jnp.int32),
             "examples": jnp.zeros((), jnp.int32),
             "batch": parts.batch.start(),
@@ -85,22 +85,21 @@ def make_start(task: Task, build: Build) -> Callable[..., Carry]:
     return start
 
 
-def make_chunk(task: Task, build: Build) -> jax.stages.Wrapped:
+def make_chunk(task: Task, build: Build, layout: Layout = ONE_DEVICE) -> jax.stages.Wrapped:
     """A compiled function `chunk(carry, data, setting, steps=...) -> (carry, logs)`: so many steps in one call.
 
-    The carry is donated. `data`, the training examples on the device, stays as it is. The logs have one entry for each
-    step: the training `loss` and the metrics of the batch before the step, and `optimizer`, the metrics of the chain;
-    where batches are computed in micro-batches also their size. Two calls of one step each and one call of two steps
-    compute the same.
+    The carry is donated. `data` stays as it is: the training examples on the device, or, where they are a stream, the
+    batches of these steps, with the steps along the first axis and the examples along the second. The logs have one
+    entry for each step: the training `loss` and the metrics of the batch before the step, and `optimizer`, the metrics
+    of the chain; where batches are computed in micro-batches also their size. Two calls of one step each and one call
+    of two steps compute the same.
     """
     means = {name: metric for name, metric in task.metrics.items() if not metric.whole}
 
-    def gradient(
-        carry: Carry, data: Split, rows: jax.Array, keys: Keys, parts: Parts, objective: Objective
-    ) -> tuple[Result, Any]:
+    def gradient(carry: Carry, batch: Split, keys: Keys, parts: Parts, objective: Objective) -> tuple[Result, Any]:
         """What a batch tells, and the gradients."""
         dropout, changes, mixing = keys
-        batch = jax.tree.map(lambda x: x.at[rows].get(mode="promise_in_bounds"), data)
+        batch = layout.divided(batch)
         batch = batch._replace(inputs=augment(parts.augment, changes, batch.inputs))
         inputs, pairs = objective.mix(mixing, batch.inputs, batch.targets)
 
@@ -109,11 +108,12 @@ def make_chunk(task: Task, build: Build) -> jax.stages.Wrapped:
             scores = {name: jnp.mean(metric.of(outputs, batch.targets)) for name, metric in means.items()}
             return objective(outputs, pairs, params, batch.weights) + more, (scores, rest)
 
+        params = layout.used(carry["params"])
         if parts.gradient is not None:
-            return _own_gradient(parts, objective, means, carry, batch, dropout)
+            return _own_gradient(parts.gradient, parts, objective, means, carry | {"params": params}, batch, dropout)
         tables = oc.row_tables(parts.tx)
         differentiate = functools.partial(oc.row_value_and_grad, tables=tables) if tables else jax.value_and_grad
-        (value, (scores, rest)), grads = differentiate(loss, has_aux=True)(carry["params"])
+        (value, (scores, rest)), grads = differentiate(loss, has_aux=True)(params)
         return Result(value, scores, rest, {}), grads
 
     def update(
@@ -127,7 +127,8 @@ def make_chunk(task: Task, build: Build) -> jax.stages.Wrapped:
         if parts.batch.table.scale_rate != "none":
             logs["rate_factor"] = parts.batch.rate_factor(size)
             told["factors"] = {"learning_rate": dict.fromkeys(names_of(carry["params"]), logs["rate_factor"])}
-        params, opt_state = oc.apply(parts.tx, grads, carry["opt_state"], carry["params"], **told)
+        grads, params = layout.stepped(grads), layout.stepped(carry["params"])
+        params, opt_state = oc.apply(parts.tx, grads, carry["opt_state"], params, **told)
         new = {
             "params": params,
             "rest": result.rest,
@@ -137,39 +138,47 @@ def make_chunk(task: Task, build: Build) -> jax.stages.Wrapped:
             "batch": carry["batch"],
             "validation": jnp.full_like(carry["validation"], jnp.nan),
         }
-        return new, logs | {"optimizer": oc.metrics(opt_state)}
+        return layout.pinned(new), logs | {"optimizer": oc.metrics(opt_state)}
 
     def whole(
         carry: Carry, data: Split, setting: Setting, parts: Parts, objective: Objective, steps: int
     ) -> tuple[Carry, dict[str, Any]]:
         """Steps whose batches are computed at once."""
-        order, keys, size = _keys(setting.seed)[2], _keys_of_steps(setting.seed), parts.batch.table.largest
-        if parts.sampling == "balanced":
-            rows = balanced_batches(order, carry["step"], steps, size, data.targets, task.classes or 0)
+        order, keys, size = keys_of_run(setting.seed)[2], keys_of_steps(setting.seed), parts.batch.table.largest
+        if task.stream is not None:
+            each = data
+        elif parts.sampling == "balanced":
+            each = balanced_batches(order, carry["examples"], steps, size, data.targets, task.classes or 0)
         else:
-            rows = batches(order, carry["examples"], steps, size, data.size)
+            each = batches(order, carry["examples"], steps, size, data.size)
 
-        def step(carry: Carry, rows: jax.Array) -> tuple[Carry, dict[str, Any]]:
-            result, grads = gradient(carry, data, rows, _folded(keys, carry["step"]), parts, objective)
+        def step(carry: Carry, of_step: Any) -> tuple[Carry, dict[str, Any]]:
+            carry = layout.pinned(carry)
+            batch = _rows(data, of_step) if task.stream is None else of_step
+            result, grads = gradient(carry, batch, folded(keys, carry["step"]), parts, objective)
             return update(carry, result, grads, size, setting, parts)
 
-        return jax.lax.scan(step, carry, rows)
+        return jax.lax.scan(step, carry, each)
 
     def parted(
         carry: Carry, data: Split, setting: Setting, parts: Parts, objective: Objective, steps: int
     ) -> tuple[Carry, dict[str, Any]]:
         """Steps whose batches are some micro-batches, how many only the step knows: one shape serves all sizes."""
-        order, keys, size = _keys(setting.seed)[2], _keys_of_steps(setting.seed), data.size
+        order, keys = keys_of_run(setting.seed)[2], keys_of_steps(setting.seed)
         policy, micro = parts.batch, parts.batch.micro or 1
 
-        def step(carry: Carry, _: None) -> tuple[Carry, dict[str, Any]]:
-            step_keys = _folded(keys, carry["step"])
+        def step(carry: Carry, of_step: Any) -> tuple[Carry, dict[str, Any]]:
+            carry = layout.pinned(carry)
+            step_keys = folded(keys, carry["step"])
             count = policy.count(jax.random.fold_in(order, NO_EPOCH), carry["step"], carry["batch"])
 
             def part(i: jax.Array) -> tuple[Result, Any]:
-                rows = batches(order, carry["examples"] + i * micro, 1, micro, size)[0]
-                result, grads = gradient(carry, data, rows, _folded(step_keys, i), parts, objective)
-                return result, widened(grads)
+                if task.stream is None:
+                    batch = _rows(data, batches(order, carry["examples"] + i * micro, 1, micro, data.size)[0])
+                else:
+                    batch = jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, i * micro, micro), of_step)
+                result, grads = gradient(carry, batch, folded(step_keys, i), parts, objective)
+                return result, layout.stepped(widened(grads))
 
             def add(i: jax.Array, state: Any) -> Any:
                 sums, small = state
@@ -187,7 +196,7 @@ def make_chunk(task: Task, build: Build) -> jax.stages.Wrapped:
             carry, more = update(carry, result, grads, count * micro, setting, parts)
             return carry, logs | more
 
-        return jax.lax.scan(step, carry, length=steps)
+        return jax.lax.scan(step, carry, None if task.stream is None else data, length=steps)
 
     def chunk(carry: Carry, data: Split, setting: Setting, steps: int) -> tuple[Carry, dict[str, Any]]:
         parts = build(setting.numbers)
@@ -197,33 +206,22 @@ def make_chunk(task: Task, build: Build) -> jax.stages.Wrapped:
         new, logs = steps_of(carry | {"rest": rest}, data, setting, parts._replace(model=model), objective, steps)
         return new | {"rest": back(new["rest"])}, logs
 
-    return jax.jit(chunk, static_argnames="steps", donate_argnums=0)
+    return jax.jit(chunk, static_argnames="steps", donate_argnums=0, out_shardings=(layout.carry, layout.replicated))
+
+
+def _rows(data: Split, rows: jax.Array) -> Split:
+    return jax.tree.map(lambda x: x.at[rows].get(mode="promise_in_bounds"), data)
 
 
 def _own_gradient(
-    parts: Parts, objective: Objective, means: Metrics, carry: Carry, batch: Split, key: jax.Array
+    gradient: Own, parts: Parts, objective: Objective, means: Any, carry: Carry, batch: Split, key: jax.Array
 ) -> tuple[Result, Any]:
     """What a function of the user's makes of a batch."""
     apply = objective.applied(parts.model)
-    grads, value, rest, extras = parts.gradient.build(apply, carry["params"], carry["rest"], batch, key)
+    grads, value, rest, extras = gradient.build(apply, carry["params"], carry["rest"], batch, key)
     outputs = parts.model.apply(carry["params"], carry["rest"], batch.inputs)[0] if means else None
     scores = {name: jnp.mean(metric.of(outputs, batch.targets)) for name, metric in means.items()}
     return Result(value, scores, rest, extras), grads
-
-
-def _keys(seed: jax.Array | int) -> jax.Array:
-    """The keys of the initial parameters, of dropout and of the batches."""
-    return jax.random.split(jax.random.key(seed), 3)
-
-
-def _keys_of_steps(seed: jax.Array | int) -> Keys:
-    """The keys of dropout, of augmentation and of mixup."""
-    changing = jax.random.split(jax.random.fold_in(jax.random.key(seed), 3), 2)  # other than those of `_keys`
-    return _keys(seed)[1], changing[0], changing[1]
-
-
-def _folded(keys: Keys, number: jax.Array) -> Keys:
-    return tuple(jax.random.fold_in(key, number) for key in keys)
 
 
 def _added(total: jax.Array, more: jax.Array) -> jax.Array:

@@ -9,6 +9,7 @@ import optax
 
 import optchain as oc
 from optchain.core.paths import named_leaves
+from optchain.lab.base import processes
 from optchain.lab.base.errors import InputError
 from optchain.lab.runs.config import Config
 from optchain.lab.runs.run import Run
@@ -31,7 +32,7 @@ def cause(
     progress: dict[str, Any],
 ) -> str | None:
     """What was not finite first, in words. None if nothing but the loss was, or if the newest checkpoint is older than
-    the last evaluation, so that many steps would have to be made again.
+    the last evaluation, so that many steps would have to be made again; or if several processes share the arrays.
 
     Args:
         error: where the run diverged.
@@ -41,7 +42,7 @@ def cause(
         run: the run.
         progress: at the last evaluation.
     """
-    if error.above or (checkpoints.manager.latest_step() or 0) != progress["step"]:
+    if processes.count() > 1 or error.above or (checkpoints.manager.latest_step() or 0) != progress["step"]:
         return None
     try:
         found = resume(checkpoints, experiment, run.folder, {}) if progress["step"] else None
@@ -82,7 +83,7 @@ def _gradients(program: Program, experiment: Experiment, carry: Carry) -> Any:
     """Those of the next step, which an optimizer that does not move keeps as its state."""
     kept = optax.GradientTransformation(
         lambda params: jax.tree.map(jnp.zeros_like, params),
-        lambda grads, state, params=None: (jax.tree.map(jnp.zeros_like, grads), grads),
+        lambda updates, state, params=None: (jax.tree.map(jnp.zeros_like, updates), updates),
     )
     keeps = oc.chain(kept=kept)
 
@@ -94,4 +95,5 @@ def _gradients(program: Program, experiment: Experiment, carry: Carry) -> Any:
     chunk = make_chunk(experiment.task, parts)
     copied = jax.tree.map(lambda x: jnp.array(np.asarray(x)), carry | {"opt_state": keeps.init(carry["params"])})
     setting = program.setting(experiment.config)
-    return chunk(copied, program.data["train"], setting, steps=1)[0]["opt_state"]["links"]["kept"]
+    data, _ = next(program.examples(experiment.config, carry, 1))
+    return chunk(copied, data, setting, steps=1)[0]["opt_state"]["links"]["kept"]

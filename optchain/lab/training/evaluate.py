@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -10,6 +11,7 @@ import jax
 import numpy as np
 
 from optchain.lab.base.errors import InputError
+from optchain.lab.data.examples import Reader
 from optchain.lab.data.task import Split
 from optchain.lab.models.losses import answers
 from optchain.lab.runs.run import Run
@@ -56,8 +58,18 @@ class Trained:
         }
 
     def answers(self, raw: Any) -> dict[str, np.ndarray]:
-        """Columns with the answers to raw inputs, by the model that counts."""
+        """Columns with the answers to raw inputs, by the model that counts.
+
+        Args:
+            raw: arrays as the task has them; or, where its examples are those of a table or texts, columns by name or a
+                list of texts.
+        """
         task, model = self.experiment.task, self.models[counted(self.models)]
+        if isinstance(task.read, Reader) and task.read.encode.takes(raw):
+            try:
+                raw = task.read.encode(raw)
+            except ValueError as error:
+                raise InputError(f"predict: {error}") from error
         outputs = self.experiment.model.apply(model["params"], model["rest"], task.prepare(raw))[0]
         return answers(task.loss, task, outputs)
 
@@ -71,8 +83,8 @@ def evaluated_whole(built: Experiment, model: Any, data: Split) -> dict[str, flo
     scores: dict[str, float] = {}
     for name, metric in built.task.metrics.items():
         if metric.evaluator is not None:
-            answer = jax.jit(lambda inputs: built.model.apply(model["params"], model["rest"], inputs)[0])
-            score = metric.evaluator(answer, data.inputs, data.targets)
+            answer = jax.jit(lambda model, inputs: built.model.apply(model["params"], model["rest"], inputs)[0])
+            score = metric.evaluator(functools.partial(answer, model), data.inputs, data.targets)
             if np.ndim(score):
                 raise InputError(f"metrics.{name}: got {score!r}; expected a number")
             scores[name] = float(score)
@@ -95,20 +107,20 @@ def restore(run: Run) -> Trained:
     """
     run.require_layout()
     run.say_changed()
-    checkpoints = Checkpoints(run.folder / "checkpoints")
+    checkpoints = Checkpoints(run.checkpoints)
     built: list[Experiment] = []
 
     def fresh(progress: dict[str, Any]) -> Carry:
         # The configuration may already ask for another optimizer than that of the checkpoint.
-        config = run.config.model_copy(update={"optimizer": progress["optimizer"]})
+        config = run.config.model_copy(update={"optimizer": progress["optimizer"], "mesh": None})
         built.append(experiment.build(config, str(run.folder / "config.json")))
         return built[-1].start()
 
     contents = checkpoints.restore(fresh)
     checkpoints.close()
     if contents is None:
-        cure = "; a trial of a study keeps none of its end: train its config.json" if run.result else " yet"
-        raise InputError(f"{run.folder} has no checkpoint{cure}")
+        why = "; of a study the search.keep best trials have one: train its config.json" if run.result else " yet"
+        raise InputError(f"{run.folder} has no checkpoint{why}")
     return choose(built[-1], *contents)
 
 

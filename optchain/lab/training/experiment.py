@@ -15,16 +15,18 @@ from optchain.core.paths import names_of, nearest
 from optchain.core.walk import main_numbers
 from optchain.lab.base.errors import InputError
 from optchain.lab.data.augment import Augment
+from optchain.lab.data.examples import Examples
 from optchain.lab.data.loading import examples_of, made
 from optchain.lab.data.task import Task
 from optchain.lab.models.functional import Model
-from optchain.lab.models.losses import CrossEntropy, Loss, of_classes, resolved
+from optchain.lab.models.losses import CrossEntropy, Loss, OwnLoss, of_classes, resolved
 from optchain.lab.models.metrics import metrics_of
-from optchain.lab.runs.config import Config, Setup, chain_of, with_values
+from optchain.lab.runs.config import Config, Setup, with_values
 from optchain.lab.settings.own import Own
-from optchain.lab.training import batch_policies, fitting
+from optchain.lab.training import batch_policies, fitting, owners
 from optchain.lab.training.assemble import model_of
 from optchain.lab.training.chunk import Carry, Parts, Setting, make_start
+from optchain.lab.training.layout import Layout, layout_of, parts_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +40,19 @@ class Experiment:
 
     def start(self) -> Carry:
         """The carry before the first step."""
-        return make_start(self.task, self.parts)(Setting(self.config.train.seed))
+        return make_start(self.task, self.parts, self.layout)(Setting(self.config.train.seed))
+
+    @functools.cached_property
+    def layout(self) -> Layout:
+        """Where the arrays of the run lie."""
+        first = jax.tree.map(lambda x: x[:1], self.task.splits["train"].inputs)
+        start = functools.partial(make_start(self.task, self.parts), Setting(self.config.train.seed))
+        return layout_of(self.config.mesh, self.tx, start, lambda: self.model.names(first))
+
+    @functools.cached_property
+    def turns(self) -> tuple[owners.Turn, owners.Turn]:
+        """What brings the optimizer's state by owners to one by parameters, and back."""
+        return owners.turns(self)
 
     def whole(self, variables: dict[str, Any]) -> dict[str, Any]:
         """The parameters and the rest of the module itself: with what is frozen, and what adapts it merged."""
@@ -53,15 +67,14 @@ class Experiment:
     def having(self, config: Config) -> "Experiment":
         """The same experiment with a configuration that differs in the seed, or in numbers of the network or of the
         optimizer."""
-        model = model_of(config, self.task)
-        return dataclasses.replace(self, config=config, model=model, tx=chain_of(config))
+        return Experiment(config, self.task, model_of(config, self.task), owners.optimizer_of(config))
 
     def parts(self, numbers: dict[str, Any]) -> Parts:
         """What is built with other numbers, maybe traced ones, at dotted keys of the configuration."""
         if not numbers:
             return self._parts(self.config, self.model, self.tx)
         config = with_values(self.config, numbers)
-        return self._parts(config, model_of(config, self.task), chain_of(config))
+        return self._parts(config, model_of(config, self.task), owners.optimizer_of(config))
 
     def _parts(self, config: Config, model: Model, tx: optax.GradientTransformation) -> Parts:
         loss = with_values(self.task.loss.table, _of("loss", self.config, config))
@@ -84,7 +97,7 @@ def load_task(config: Setup) -> Task:
     """
     examples = examples_of(config.task)
     loss = resolved(config.loss, examples)
-    if isinstance(loss, Own) and not loss.scaled_targets:
+    if isinstance(examples, Examples) and isinstance(loss, OwnLoss) and not loss.scaled_targets:
         examples = dataclasses.replace(examples, scale=False)
     task = made(examples, config.task, config.preprocess, of_classes(loss, examples))
     if isinstance(loss, Own) and task.labels is not None and examples.outputs is None:
@@ -104,12 +117,13 @@ def build(config: Config, source: str) -> Experiment:
     """
     try:
         task = load_task(config)
-        config = config.in_steps(task.splits["train"].size)
+        config = config.in_steps(task.size)
         loss = task.loss.table
+        fitting.require_fixed_batches(config, task)
         _require_fit(config, task, loss)
-        experiment = Experiment(config, task, model_of(config, task), chain_of(config))
-        _require_batches(config, experiment.tx, task.splits["train"].size)
-        _require_descent(config.optimizer, "optimizer")
+        experiment = Experiment(config, task, model_of(config, task), owners.optimizer_of(config))
+        _require_batches(config, experiment.tx, task.size)
+        fitting.require_descent(config.optimizer, "optimizer")
         carry = fitting.started(experiment)
         params = carry["params"]
         fitting.require_answers(experiment, carry)
@@ -119,8 +133,9 @@ def build(config: Config, source: str) -> Experiment:
         told = {"value": 0.0, "validation": 0.0}
         if config.gradient is None:
             with fitting.of_chain(config):
-                update = functools.partial(oc.apply, experiment.tx, **told)
-                jax.eval_shape(update, params, carry["opt_state"], params)
+                place, tx = experiment.layout.stepped, experiment.tx
+                update = lambda p, state: oc.apply(tx, place(p), state, place(p), **told)  # noqa: E731
+                jax.eval_shape(update, params, carry["opt_state"])
     except (InputError, ValueError) as error:
         # JAX adds notes of its own, on its frames in the traceback.
         notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()) if note.startswith("in link"))
@@ -128,21 +143,12 @@ def build(config: Config, source: str) -> Experiment:
     return experiment
 
 
-def _require_descent(links: dict[str, Any], path: str) -> None:
-    """No constant learning rate ascends the loss."""
-    for name, x in links.items():
-        if isinstance(x, dict):
-            _require_descent(x, f"{path}.{name}")
-        elif name == "learning_rate" and isinstance(x, int | float) and x < 0 and links.get("flip_sign", True):
-            cure = f"expected {-x:g}, for the link descends by itself; or flip_sign = false where it has that argument"
-            raise InputError(f"{path}.{name} = {x:g} would raise the loss; {cure}")
-
-
 def _require_batches(config: Config, tx: optax.GradientTransformation, examples: int) -> None:
     policy = batch_policies.build(config.train)
     largest = config.train.policy.largest
     if largest > examples and config.train.sampling != "balanced":  # which draws with replacement
         raise InputError(f"train.batch: {largest} examples, more than the {examples} that are trained on")
+    _require_divided(config)
     changed = "compute" if config.train.compute != "float32" else "remat" if config.train.remat else None
     if changed and oc.row_tables(tx):
         cure = f"leave train.{changed} out, or take the optimizer without `rows`"
@@ -158,6 +164,16 @@ def _require_batches(config: Config, tx: optax.GradientTransformation, examples:
     if config.train.policy.scale_rate != "none" and not rates:
         hint = nearest("learning_rate", main_numbers(tx))
         raise InputError(f"train.batch.scale_rate: no link of optchain's in the optimizer has a learning_rate; {hint}")
+
+
+def _require_divided(config: Config) -> None:
+    """Each device of a mesh gets as many examples of a batch, or of a micro-batch."""
+    parts, micro = parts_of(config.mesh), config.train.policy.micro
+    for name, size in ({"micro": micro} if micro else config.train.policy.sizes_named()).items():
+        if size % parts:
+            near = size // parts * parts or parts
+            cure = f"expected a multiple of the {parts} devices of mesh.data and mesh.fsdp, such as {near}"
+            raise InputError(f"train.batch: got {name} = {size}; {cure}")
 
 
 def _require_fit(config: Config, task: Task, loss: Any) -> None:
@@ -190,7 +206,8 @@ def _require_built_in(model: Any, task: Task, shape: tuple[int, ...], whole: boo
     if halvings and len(shape) != 3:
         raise InputError("model.channels: the inputs of the task are vectors, not images")
     if halvings and min(shape[:2]) < 2**halvings:
-        raise InputError(f"model.channels: {halvings} convolutions halve images of {shape[0]} x {shape[1]} to nothing")
+        size = " x ".join(map(str, shape[:2]))
+        raise InputError(f"model.channels: {halvings} convolutions halve images of {size} to nothing")
 
 
 def _require_classes(config: Config, task: Task, loss: Any) -> None:
@@ -204,10 +221,13 @@ def _require_classes(config: Config, task: Task, loss: Any) -> None:
     targets = task.splits["train"].targets
     if "train.sampling" in asked and targets.ndim > 1:
         raise InputError("train.sampling: an example of the task is of no one class; expected 'epochs'")
-    absent = np.setdiff1d(np.arange(task.classes), targets)
-    counted = [key for key in asked if key in ("loss.logit_adjustment", "train.sampling")]
-    if len(absent) and counted:
-        raise InputError(f"{counted[0]}: there is no training example of class {absent[0]}")
+    every = [key for key in asked if key in ("loss.logit_adjustment", "train.sampling")]
+    if not every:
+        return
+    present = targets if task.counted is None else np.flatnonzero(task.counted.counts)
+    absent = np.setdiff1d(np.arange(task.classes), present)
+    if len(absent):
+        raise InputError(f"{every[0]}: there is no training example of class {absent[0]}")
 
 
 def _require_whole(penalized: Any, tables: Any, params: Any) -> None:

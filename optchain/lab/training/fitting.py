@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
+from optchain.core.paths import named_leaves
 from optchain.lab.base.errors import InputError
 from optchain.lab.data.augment import augment
+from optchain.lab.data.task import Task
 from optchain.lab.models.losses import CrossEntropy
 from optchain.lab.runs.config import Config
 from optchain.lab.runs.sources import files_of
 from optchain.lab.settings.own import Own
 from optchain.lab.settings.places import raised_at
+from optchain.lab.settings.train import Fixed
 from optchain.lab.training import chunk
 from optchain.lab.training.objective import Objective
 
@@ -25,14 +28,27 @@ def started(experiment: "Experiment") -> chunk.Carry:
     """The shapes of the carry before the first step.
 
     Raises:
-        InputError: the model of the user's does not take the inputs, or the optimizer not the parameters.
+        InputError: the model of the user's does not take the inputs or has parameters that cannot be trained, or the
+            optimizer does not take the parameters.
     """
     two = _two_examples(experiment)
     if isinstance(experiment.config.model, Own):
         with _blamed(experiment.config.model, "model", two):
-            jax.eval_shape(experiment.model.init, jax.random.key(0), two.inputs)
+            params, _ = jax.eval_shape(experiment.model.init, jax.random.key(0), two.inputs)
+        _require_real(experiment.config.model.use, params)
     with of_chain(experiment.config):
         return jax.eval_shape(experiment.start)
+
+
+def _require_real(model: str, params: Any) -> None:
+    """All parameters that are trained have a gradient that the optimizer takes."""
+    for path, x in named_leaves(params):
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            other = "a collection other than 'params' in linen, an nnx.Variable other than nnx.Param in nnx"
+            cure = f"name it in train.freeze, or make it another kind of variable ({other})"
+            raise InputError(
+                f"model: {model}: the parameter {path!r} is {_described(x)}; expected real numbers; {cure}"
+            )
 
 
 @contextlib.contextmanager
@@ -79,6 +95,28 @@ def require_answers(experiment: "Experiment", carry: chunk.Carry) -> None:
         _require_augmented(config.augment, two)
     if isinstance(config.gradient, Own):
         _require_gradient(experiment, carry, two)
+
+
+def require_descent(links: dict[str, Any], path: str) -> None:
+    """No constant learning rate ascends the loss."""
+    for name, x in links.items():
+        if isinstance(x, dict):
+            require_descent(x, f"{path}.{name}")
+        elif name == "learning_rate" and isinstance(x, int | float) and x < 0 and links.get("flip_sign", True):
+            cure = f"expected {-x:g}, for the link descends by itself; or flip_sign = false where it has that argument"
+            raise InputError(f"{path}.{name} = {x:g} would raise the loss; {cure}")
+
+
+def require_fixed_batches(config: Config, task: Task) -> None:
+    """Sizes of batches that only the compiled step knows are not asked of a stream.
+
+    Raises:
+        InputError: naming the key.
+    """
+    policy = config.train.policy
+    if task.stream is not None and not isinstance(policy, Fixed):
+        cure = "expected one size, with micro if gradients are to be added up"
+        raise InputError(f"train.batch: got sizes of {policy}, and the batches of a stream are read ahead; {cure}")
 
 
 def _require_logits(outputs: Any, targets: Any, classes: int) -> None:
@@ -147,7 +185,7 @@ def _traced(trace: Any) -> Any:
 
 
 def _described(x: Any) -> str:
-    return f"{jnp.dtype(x.dtype).name}{list(x.shape)}"
+    return f"{x.dtype.name}{list(x.shape)}"
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from optchain.core.paths import named_leaves
-from optchain.lab.base.errors import InputError
+from optchain.lab.base.errors import InputError, first_line
 from optchain.lab.base.files import naming
 
 SUFFIXES = (".safetensors", ".npz")
@@ -45,7 +45,8 @@ def write(path: Path, arrays: dict[str, Any]) -> None:
     with naming(path):
         if path.suffix == ".npz":
             with part.open("wb") as file:
-                np.savez(file, **{name: np.asarray(_plain(x)) for name, x in arrays.items()})
+                plain: dict[str, Any] = {name: np.asarray(_plain(x)) for name, x in arrays.items()}
+                np.savez(file, **plain)
         else:
             from safetensors.flax import save_file
 
@@ -75,7 +76,7 @@ def of_checkpoint(folder: Path) -> dict[str, Any]:
         try:
             tree = _restored(item)
         except Exception as error:  # of many kinds: files that are missing, cut off, or hold something else
-            first, *_ = str(error).splitlines() or [""]
+            first = first_line(error)
             raise InputError(f"{item} cannot be read: {type(error).__name__}: {first}") from error
         prefix = f"{item.name}/" if len(items) > 1 else ""
         arrays |= {prefix + path: x for path, x in named_leaves(tree) if hasattr(x, "shape")}

@@ -33,7 +33,10 @@ class Objective:
         self.task, self.table, self.plain = task, table, Loss(table).of
         self.changed = isinstance(table, CrossEntropy) and bool(table.changes)
         if self.changed and (table.class_weights is not None or table.logit_adjustment is not None):
-            counts = jax.nn.one_hot(targets.reshape(-1), task.classes).sum(0)
+            if task.counted is None:
+                counts = jax.nn.one_hot(targets.reshape(-1), task.classes or 0).sum(0)
+            else:
+                counts = jnp.asarray(task.counted.counts, jnp.float32)
             # A class without examples has no term that its weight, infinite, could multiply.
             self.weights = counts.sum() / ((counts > 0).sum() * jnp.maximum(counts, 1))
             self.log_priors = jnp.log(counts / counts.sum())
@@ -59,7 +62,7 @@ class Objective:
         """The mean over the batch, and the penalties."""
         if len(pairs) == 1:
             return self.of(outputs, pairs[0].targets, params, weights)
-        value = sum(pair.share * self._mean(outputs, pair.targets, weights) for pair in pairs)
+        value = sum((pair.share * self._mean(outputs, pair.targets, weights) for pair in pairs), jnp.zeros(()))
         return value + penalty(self.table, params) if self.table.penalizes else value
 
     def of(self, outputs: Any, targets: Any, params: Any, weights: Any = None) -> jax.Array:

@@ -2,21 +2,25 @@
 
 import functools
 import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 
 from optchain.lab.runs.config import Config
 from optchain.lab.settings.load import flat
 from optchain.lab.training.chunk import Carry, Setting, make_chunk, make_start
 from optchain.lab.training.experiment import Experiment
+from optchain.lab.training.feed import Feed
 from optchain.lab.training.scoring import make_evaluate, models
+from optchain.lab.training.spread import Spread
 from optchain.lab.training.transfer import transferred
 
 
 class Program:
     """The compiled functions of an experiment, shared by all runs that differ only in their seed and in some numbers;
-    and its data on the device."""
+    and its data on the device, or what reads them."""
 
     def __init__(self, experiment: Experiment, varied: tuple[str, ...] = ()) -> None:
         self.experiment, self.varied = (
@@ -24,10 +28,13 @@ class Program:
             varied,
         )  # dotted keys of the configuration, whose numbers are arguments of what is compiled
         task = experiment.task
-        self.data = jax.device_put(task.splits)
-        self.evaluate = make_evaluate(task, experiment.model)
-        self._start = make_start(task, experiment.parts)
-        self.chunk = make_chunk(task, experiment.parts)
+        layout = self.layout = experiment.layout
+        self.data = jax.device_put(task.splits, layout.replicated)
+        train = experiment.config.train
+        self.feed = Feed(task, train.policy.largest, layout, train.sampling == "balanced") if task.stream else None
+        self.evaluate = make_evaluate(task, experiment.model, layout=layout)
+        self._start = make_start(task, experiment.parts, layout)
+        self.chunk = make_chunk(task, experiment.parts, layout)
         self._compiled: dict[tuple[int, tuple[str, ...]], Any] = {}
         self._side_by_side: dict[tuple[int, int], Any] = {}
 
@@ -50,16 +57,40 @@ class Program:
             hyper: numbers of the chain for those of the configuration. The first time that these names are given the
                 steps are compiled anew; without any they are compiled as if there were no such thing.
         """
-        arguments = carry, self.data["train"], self.setting(config, hyper or {})
+        setting, compiling, logs = self.setting(config, hyper or {}), 0.0, []
         began = time.perf_counter()
-        compiled = self.compiled(arguments, steps)
-        ready = time.perf_counter()
-        carry, logs = jax.block_until_ready(compiled(*arguments))
-        return carry, logs, {"compiling": ready - began, "training": time.perf_counter() - ready}
+        for data, count in self.examples(config, carry, steps):
+            asked = time.perf_counter()
+            compiled = self.compiled((carry, data, setting), count)
+            compiling += time.perf_counter() - asked
+            carry, more = compiled(carry, data, setting)
+            jax.block_until_ready(logs[-1:])  # no more than one call waits for another
+            logs.append(more)
+        jax.block_until_ready((carry, logs))
+        training = time.perf_counter() - began - compiling
+        whole = logs[0] if len(logs) == 1 else jax.tree.map(lambda *xs: np.concatenate(xs), *logs)
+        return carry, whole, {"compiling": compiling, "training": training}
+
+    def examples(self, config: Config, carry: Carry, steps: int) -> Iterator[tuple[Any, int]]:
+        """What the next steps of a run are trained on, compiled call by call, each with its number of steps."""
+        if self.feed is None:
+            return iter([(self.data["train"], steps)])
+        return self.feed.take(config.train.seed, int(carry["examples"]), steps)
+
+    def __enter__(self) -> None:
+        """Steps are made within; at the end no examples are read ahead any more."""
+
+    def __exit__(self, *_: object) -> None:
+        if self.feed is not None:
+            self.feed.close()
 
     def memory(self, config: Config, carry: Carry, steps: int) -> Any:
         """What the compiler says of the memory that so many steps need."""
-        return self.compiled((carry, self.data["train"], self.setting(config)), steps).memory_analysis()
+        return self.compiled((carry, self._shapes(steps), self.setting(config)), steps).memory_analysis()
+
+    def _shapes(self, steps: int) -> Any:
+        """What stands for the examples of so many steps where they are only traced."""
+        return self.data["train"] if self.feed is None else self.feed.shapes(steps)
 
     def compiled(self, arguments: tuple[Carry, Any, Setting], steps: int) -> Any:
         """So many steps, compiled for arguments of these shapes and names."""
@@ -68,18 +99,22 @@ class Program:
             self._compiled[key] = self.chunk.lower(*arguments, steps=steps).compile()
         return self._compiled[key]
 
-    def side_by_side(self, arguments: Any, steps: int) -> tuple[Any, Any]:
+    def side_by_side(self, arguments: Any, steps: int, spread: Spread | None = None) -> tuple[Any, Any]:
         """The chunk of so many steps and the evaluation for many runs at once, whose carries and settings are stacked.
 
         Args:
             arguments: the carries, the training examples and the settings.
             steps: of a chunk.
+            spread: the devices over which the runs are divided; one device if left out.
         """
         key = len(arguments[0]["step"]), steps
         if key not in self._side_by_side:
             chunk = jax.vmap(functools.partial(self.chunk, steps=steps), in_axes=(0, None, 0))
+            scores = jax.vmap(self._scores, in_axes=(0, None))
+            if spread is not None:
+                chunk, scores = spread.mapped(chunk, (True, False, True)), spread.mapped(scores, (True, False))
             compiled = jax.jit(chunk, donate_argnums=0).lower(*arguments).compile()
-            self._side_by_side[key] = compiled, jax.jit(jax.vmap(self._scores, in_axes=(0, None)))
+            self._side_by_side[key] = compiled, jax.jit(scores)
         return self._side_by_side[key]
 
     def _scores(self, carry: Carry, data: Any) -> dict[str, Any]:
@@ -89,10 +124,10 @@ class Program:
         """Which of the varied numbers what is compiled depends on."""
         setting = self.setting(config)
         carry = jax.eval_shape(self._start, setting)
-        traced = self._start.trace(setting), self.chunk.trace(carry, self.data["train"], setting, steps=1)
+        traced = self._start.trace(setting), self.chunk.trace(carry, self._shapes(1), setting, steps=1)
         return set().union(*(_used(part.jaxpr.jaxpr, sorted(setting.numbers)) for part in traced))
 
-    def setting(self, config: Config, hyper: dict[str, float] | None = None) -> Setting:
+    def setting(self, config: Config, hyper: Mapping[str, float] | None = None) -> Setting:
         """The seed and the varied numbers of a configuration, and numbers of the chain for those of it."""
         values = flat(config.model_dump()) if self.varied else {}
         return Setting(config.train.seed, {key: float(values[key]) for key in self.varied}, hyper or {})

@@ -8,6 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from optchain.lab.base.doing import say
 from optchain.lab.base.intervals import unsigned_zero
+from optchain.lab.training.seconds import COLUMNS, in_words, of_row
 
 
 class Display:
@@ -33,12 +34,14 @@ class Display:
             self.bar.stop()
 
     def show(self, row: dict[str, Any]) -> None:
-        """Show the row of an evaluation."""
+        """Show the row of an evaluation, and what the time was spent on so far."""
+        spent = in_words(of_row(row))
         if self.bar:
-            self.bar.update(self.task, completed=row["step"], description=self._brief(row))
+            self.bar.update(self.task, completed=row["step"], description=f"{self._brief(row)}  {spent}")
         else:
-            text = "  ".join(f"{name} {shown(value)}" for name, value in row.items() if name not in ("step", "seconds"))
-            print(f"step {row['step']}/{self.steps}  {text}", file=sys.stderr, flush=True)
+            apart = {"step", *COLUMNS.values()}
+            text = "  ".join(f"{name} {shown(value)}" for name, value in row.items() if name not in apart)
+            print(f"step {row['step']}/{self.steps}  {text}  {spent}", file=sys.stderr, flush=True)
 
     def say(self, text: str) -> None:
         """Print a line, above the bar if there is one."""

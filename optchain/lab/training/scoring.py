@@ -1,5 +1,6 @@
 """The models of a carry, and what they are worth on a split."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,12 +11,13 @@ import optchain as oc
 from optchain.lab.data.task import Task
 from optchain.lab.models.functional import Model
 from optchain.lab.models.losses import together
+from optchain.lab.training.layout import ONE_DEVICE, Layout
 
 EVALUATED = 512  # examples at once
 Evaluate = Callable[..., dict[str, jax.Array]]
 
 
-def make_evaluate(task: Task, model: Model, members: bool = False) -> Evaluate:
+def make_evaluate(task: Task, model: Model, members: bool = False, layout: Layout = ONE_DEVICE) -> Evaluate:
     """A compiled function `evaluate(variables, inputs, targets, weights=None)`: the mean loss and the metrics of a
     model.
 
@@ -31,8 +33,11 @@ def make_evaluate(task: Task, model: Model, members: bool = False) -> Evaluate:
         outputs = jax.vmap(lambda member: model.apply(member["params"], member["rest"], inputs)[0])(variables)
         return together(task.loss, outputs)
 
-    @jax.jit
+    @functools.partial(jax.jit, out_shardings=layout.replicated)
     def evaluate(variables: Any, inputs: Any, targets: Any, weights: Any = None) -> dict[str, jax.Array]:
+        if not members:
+            variables = variables | {"params": layout.used(variables["params"])}
+
         def score(example: Any) -> Any:
             inputs, target = jax.tree.map(lambda x: x[None], example)
             outputs = answer(variables, inputs)
@@ -41,12 +46,24 @@ def make_evaluate(task: Task, model: Model, members: bool = False) -> Evaluate:
             return {"loss": jnp.mean(task.loss.of(outputs, target))} | means, (outputs[0] if whole else ())
 
         # In parts, for the outputs of all examples at once may be larger than the memory.
-        scores, outputs = jax.lax.map(score, (inputs, targets), batch_size=EVALUATED)
+        scores, outputs = _mapped(lambda block: jax.vmap(score)(layout.divided(block)), (inputs, targets))
         if weights is not None:
             scores["loss"] = scores["loss"] * weights / weights.mean()
         return jax.tree.map(jnp.mean, scores) | {name: programs[name].of(outputs, targets) for name in whole}
 
     return evaluate
+
+
+def _mapped(score: Callable[[Any], Any], examples: Any) -> Any:
+    """What is made of all examples, of so many at once."""
+    size = len(jax.tree.leaves(examples)[0])
+    blocks = size // EVALUATED
+    last = jax.tree.map(lambda x: x[blocks * EVALUATED :], examples)
+    if not blocks:
+        return score(last)
+    first = jax.tree.map(lambda x: x[: blocks * EVALUATED].reshape(blocks, EVALUATED, *x.shape[1:]), examples)
+    made = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), jax.lax.map(score, first))
+    return jax.tree.map(lambda *xs: jnp.concatenate(xs), made, score(last)) if size % EVALUATED else made
 
 
 def models(carry: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from optchain.lab.training.chunk import Carry
+from optchain.lab.training.empty import with_empty, without_empty
 from optchain.lab.training.evaluate import Trained
 from optchain.lab.training.experiment import Experiment
 from optchain.lab.training.scoring import Evaluate, make_evaluate, models
@@ -28,7 +29,7 @@ class Snapshots:
 
     def save(self, step: int, models: dict[str, Any]) -> None:
         """Keep the models of a step."""
-        self.manager.save(step, args=ocp.args.StandardSave(models))
+        self.manager.save(step, args=ocp.args.StandardSave(without_empty(models)))
 
     def cut(self, step: int) -> None:
         """Remove those after a step, as if the run had stopped there."""
@@ -37,7 +38,7 @@ class Snapshots:
 
     def restore(self, step: int, like: dict[str, Any]) -> dict[str, Any]:
         """The models of a step, with the structure of others."""
-        return self.manager.restore(step, args=ocp.args.StandardRestore(like))
+        return with_empty(self.manager.restore(step, args=ocp.args.StandardRestore(without_empty(like))), like)
 
     def together(self, like: dict[str, Any]) -> dict[str, Any]:
         """The models of all steps, stacked along a new first axis."""

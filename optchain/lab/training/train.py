@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from optchain.lab.base import compiled, processes
 from optchain.lab.base.errors import InputError
 from optchain.lab.base.signals import Signals
 from optchain.lab.runs.callbacks import observed
@@ -17,10 +18,11 @@ from optchain.lab.runs.facts import Facts
 from optchain.lab.runs.logs import Logs
 from optchain.lab.runs.run import BY_HAND, Run, adopt
 from optchain.lab.trackers.tracker import About, Trackers
-from optchain.lab.training import divergence
+from optchain.lab.training import divergence, owners, rates, seconds
 from optchain.lab.training.checkpoints import Checkpoints
 from optchain.lab.training.evaluate import choose, counted, evaluated_whole, floats
 from optchain.lab.training.experiment import Experiment
+from optchain.lab.training.patience import is_best
 from optchain.lab.training.program import Program
 from optchain.lab.training.progress import Display, Quiet
 from optchain.lab.training.resume import beginning, resume
@@ -49,14 +51,15 @@ class Trainer:
         display: Display | Quiet | None = None,
         scored: Sequence[str] = ("train", "validation", "test"),  # splits on which the run is scored at its end
         prunes: Callable[[dict[str, Any]], bool] = lambda row: False,  # whether an evaluation's row ends the run
-        rest: float = 0.0,  # seconds from one checkpoint to the next at least, and then none of the end
+        rest: float = 0.0,  # seconds from one checkpoint to the next at least
+        keeps: bool = True,  # a checkpoint of the end
     ) -> None:
         self.experiment, self.run, self.table = experiment, run, experiment.config.train
         self.program, self.scored, self.prunes = program or Program(experiment), scored, prunes
-        self.rest, self.saved = rest, time.monotonic()
-        self.checkpoints = Checkpoints(run.folder / "checkpoints")
+        self.rest, self.keeps, self.saved = rest, keeps, time.monotonic()
+        self.checkpoints = Checkpoints(run.checkpoints)
         self.logs = Logs(run.folder, self.table.log_every)
-        self.snapshots = Snapshots(run.folder / "snapshots") if self.table.snapshots else None
+        self.snapshots = Snapshots(run.snapshots) if self.table.snapshots else None
         resumed = resume(self.checkpoints, experiment, run.folder, renames or {})
         self.carry, self.best, self.progress = resumed or beginning(self.program, experiment.config)
         adopt(run, experiment.config)
@@ -66,7 +69,7 @@ class Trainer:
         if self.snapshots:
             self.snapshots.cut(self.progress["step"])
         self.rates = foreign_rates(experiment.config.optimizer)
-        self.display = display or Display(self.table.steps, self.progress["step"], experiment.task.shown)
+        self.display = display or Display(self.table.last_step, self.progress["step"], experiment.task.shown)
         self.control = Control(run.folder, lambda x: require_numbers(experiment.tx, self.carry, x), self.display.say)
         self.stopped = False  # by hand
         about = About(run.folder, experiment.config.model_dump(), self.progress["step"])
@@ -80,90 +83,97 @@ class Trainer:
     @property
     def stopped_early(self) -> bool:
         """Whether the validation loss has not fallen for `patience` evaluations."""
-        stopping = self.table.early_stopping
-        return stopping is not None and self.progress["stale"] >= stopping.patience
+        return (stopping := self.table.early_stopping) is not None and self.progress["stale"] >= stopping.patience
 
+    @compiled.kept()
     def train(self) -> int | None:
         """Train to the end, whatever it is, or until a signal comes; the number of that signal, also of a late one."""
-        with Signals() as signals, self.display as display:
+        with Signals() as signals, self.display as display, self.program:
+            for doubt in rates.doubts(self.experiment.config, self.experiment.tx):
+                display.say(doubt)
             self._heed()
             if not self.ended:  # a run that was stopped by hand and goes on
                 (self.run.folder / "result.json").unlink(missing_ok=True)
-            while not self.ended and not signals.received:
+            signal = processes.any_of(signals.received)
+            while not self.ended and signal is None:
                 try:
                     row = self._chunk()
                 except Diverged as error:
                     self._diverged(error)
                     return signals.received
                 display.show(row)
-                # The numbers in force from here on are in the checkpoint, and each change of them has one: what is
-                # made anew after a kill is what was made before it.
+                # Each change of the numbers in force has a checkpoint: what is made anew after a kill is as it was.
                 changed = self._heed()
                 self._observe(row)
                 if not self.ended and self.prunes(row):
                     self._end_without_scores("pruned", row["step"])
                     return signals.received
-                if changed or signals.received or self._is_due():
-                    self.checkpoints.save(self.carry, self.best, self.progress)
-                    self.saved = time.monotonic()
+                # All processes agree once an evaluation, before the saving: what ends the loop has its checkpoint.
+                signal = processes.any_of(signals.received)
+                if changed or signal or processes.of_first(self._is_due):
+                    self._save()
         self.checkpoints.close()
         if self.ended:
             self.run.write("result.json", result := self.result())
             self.trackers.end(result["ending"], result)
             if self.snapshots:
                 self.snapshots.close()
-            return signals.received
-        self.trackers.end("interrupted", {})
-        self.display.say(f"stopped at step {self.progress['step']}, saved; continue with --resume")
-        return signals.received
+        else:
+            self.trackers.end("interrupted", {})
+            self.display.say(f"stopped at step {self.progress['step']}, saved; continue with --resume")
+        return processes.any_of(signals.received)
 
     def _observe(self, row: dict[str, Any]) -> None:
         """Call what observes the evaluations; what it raises ends the session, after saving."""
         try:
             self.stopped |= observed(self.experiment.config.callbacks, row, self.run.folder)
         except InputError as error:
-            self.checkpoints.save(self.carry, self.best, self.progress)
+            self._save()
             self.checkpoints.close()
             self.trackers.end("interrupted", {})
             raise InputError(f"{error} (step {row['step']} is saved; continue with --resume)") from error
 
+    def _save(self) -> None:
+        with seconds.spent(self.progress, "saving"):
+            self.checkpoints.save(owners.by_parameters(self.experiment, self.carry), self.best, self.progress)
+        self.saved = time.monotonic()
+
     def _is_due(self) -> bool:
         """Whether the run is to be saved where nothing else demands it."""
-        if self.rest and (self.ended or time.monotonic() - self.saved < self.rest):
-            return False
-        return self.ended or self.progress["step"] % self.table.save_every == 0
+        is_early = time.monotonic() - self.saved < self.rest
+        return self.keeps if self.ended else not is_early and self.progress["step"] % self.table.save_every == 0
 
     def result(self) -> dict[str, Any]:
         """How the run ended, and the scores on every split of the models that count."""
-        trained = choose(self.experiment, self.carry, self.best, self.progress)
-        whole = self.progress["step"] >= self.table.steps
-        kept = self.snapshots and self.snapshots.steps
+        with seconds.spent(self.progress, "evaluating"):
+            trained = choose(self.experiment, self.carry, self.best, self.progress)
+            scores = trained.scores(self.scored, self.program.evaluate)
+        step, kept, evaluate = self.progress["step"], self.snapshots, self.program.evaluate
         return {
-            "ending": "stopped early" if self.stopped_early else "finished" if whole else BY_HAND,
-            "step": self.progress["step"],
+            "ending": "stopped early" if self.stopped_early else "finished" if step >= self.table.steps else BY_HAND,
+            "step": step,
             "scored_step": trained.step,
-            "scores": trained.scores(self.scored, self.program.evaluate),
-            "seconds": {name: self.progress[name] for name in ("compiling", "training")},
+            "scores": scores,
+            "seconds": seconds.of(self.progress),
             **({"sparsity": sparsity(trained)} if is_sparse(self.carry) else {}),
-            **(self.snapshots.scored(self.experiment, self.carry, self.program.evaluate, self.scored) if kept else {}),
+            **(kept.scored(self.experiment, self.carry, evaluate, self.scored) if kept and kept.steps else {}),
         }
 
     def _chunk(self) -> dict[str, Any]:
         """The steps up to the next evaluation, and the evaluation; its row."""
-        before, every = self.progress["step"], self.table.evaluate_every
+        before, every, config = self.progress["step"], self.table.evaluate_every, self.experiment.config
         steps = min(every - before % every, self.table.steps - before)
-        config, hyper = self.experiment.config, self.progress["control"]
-        self.carry, logs, seconds = self.program.run(config, self.carry, steps, hyper)
-        self.progress |= {name: self.progress[name] + x for name, x in seconds.items()}
+        self.carry, logs, took = self.program.run(config, self.carry, steps, self.progress["control"])
+        self.progress |= {name: self.progress[name] + x for name, x in took.items()}
         self._log(before, logs)
         self.progress |= {"step": before + steps}
         if self.snapshots and self.progress["step"] in self.table.snapshots:
-            self.snapshots.save(self.progress["step"], models(self.carry))
-        row = self._evaluation(logs) | {
-            "examples": int(self.carry["examples"]),
-            "steps_per_second": steps / seconds["training"],
-            "seconds": self.progress["training"],
-        }
+            with seconds.spent(self.progress, "saving"):
+                self.snapshots.save(self.progress["step"], models(self.carry))
+        with seconds.spent(self.progress, "evaluating"):
+            row = self._evaluation(logs)
+        row |= {"examples": int(self.carry["examples"]), "steps_per_second": steps / took["training"]}
+        row |= seconds.columns(self.progress)
         self.logs.evaluation(row)
         self.trackers.evaluation(row)
         return row
@@ -177,17 +187,15 @@ class Trainer:
             raise Diverged(before + good + 1)
         if self.progress["first_loss"] is None:
             self.progress |= {"first_loss": float(logs["loss"][0])}
-        mean, first = float(np.mean(logs["loss"])), self.progress["first_loss"]
+        mean, first, count = float(np.mean(logs["loss"])), self.progress["first_loss"], len(logs["loss"])
         if self.table.diverged_above is not None and mean > self.table.diverged_above * first:
-            last = before + len(logs["loss"])
-            raise Diverged(
-                last, f"of the last {len(logs['loss'])} batches is {mean:.4g}, that of the first {first:.4g},"
-            )
+            what = f"of the last {count} batches is {mean:.4g}, that of the first {first:.4g},"
+            raise Diverged(before + count, what)
 
     def _evaluation(self, logs: dict[str, Any]) -> dict[str, Any]:
         """The row of an evaluation; notes whether it is the best."""
-        task, step = self.experiment.task, self.progress["step"]
-        split, current = task.held_out("validation"), models(self.carry)
+        task, step, current = self.experiment.task, self.progress["step"], models(self.carry)
+        split = task.held_out("validation")
         scores = {
             name: floats(self.program.evaluate(model, *self.program.data[split]))
             | evaluated_whole(self.experiment, model, task.splits[split])
@@ -197,16 +205,9 @@ class Trainer:
         loss = scores[counted(scores)]["loss"]
         if not math.isfinite(loss):
             raise Diverged(step)
-        self.carry["validation"] = jnp.asarray(loss, jnp.float32)
-        if loss < self.progress["best_loss"]:
+        self.carry["validation"] = jax.device_put(np.float32(loss), self.program.layout.replicated)
+        if is_best(self.progress, loss, self.table.early_stopping):
             self.best = jax.tree.map(jnp.copy, current)
-            self.progress |= {"best_loss": loss, "best_step": step}
-        # The best model is the best by whatever margin; patience wants a loss that is lower by what counts.
-        margin = self.table.early_stopping.min_delta if self.table.early_stopping else 0.0
-        if loss < self.progress["stale_loss"] - margin:
-            self.progress |= {"stale_loss": loss, "stale": 0}
-        else:
-            self.progress["stale"] += 1
         # Metrics hold what the last update used, and a schedule reads the number of updates before it.
         own = {name: float(x[-1]) for name, x in logs["optimizer"].items() if name.endswith("learning_rate")}
         return row | own | {name: float(rate(step - 1)) for name, rate in self.rates.items()}
@@ -217,8 +218,7 @@ class Trainer:
         if orders is None:
             return False
         self.stopped = orders.stop
-        changed = orders.hyper != self.progress["control"]
-        if changed:
+        if changed := orders.hyper != self.progress["control"]:
             self.progress |= {"control": orders.hyper}
             self.logs.control(self.progress["step"], orders.hyper)
             said = "  ".join(f"{name} {value:g}" for name, value in orders.hyper.items())
@@ -235,6 +235,6 @@ class Trainer:
 
     def _end_without_scores(self, ending: str, step: int, more: dict[str, Any] = {}) -> None:  # noqa: B006
         self.checkpoints.close()
-        seconds = {name: self.progress[name] for name in ("compiling", "training")}
-        self.run.write("result.json", {"ending": ending, "step": step, **more, "scores": {}, "seconds": seconds})
+        result = {"ending": ending, "step": step, **more, "scores": {}, "seconds": seconds.of(self.progress)}
+        self.run.write("result.json", result)
         self.trackers.end(ending, {})

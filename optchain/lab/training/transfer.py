@@ -11,7 +11,7 @@ from optchain.core.paths import matches, named_leaves, nearest
 from optchain.lab.base.errors import InputError
 from optchain.lab.runs import run
 from optchain.lab.settings.start import Start
-from optchain.lab.training import leaves
+from optchain.lab.training import layouts, leaves
 from optchain.lab.training.evaluate import restore
 
 
@@ -32,11 +32,14 @@ def transferred(table: Start, fresh: dict[str, Any]) -> dict[str, jax.Array]:
                 raise InputError(f"start.{key}: {pattern!r} fits no parameter; {nearest(pattern, targets)}")
     (kind, place), wanted = table.source, [path for path in targets if _fits(path, table)]
     sources = renamed(_found(kind, place), table.renames)
+    if table.layout == "torch":
+        sources = layouts.from_torch(sources, targets)
     wrong = [problem for path in wanted if (problem := _problem(path, targets[path], sources))]
     if wrong:
         cure = "leave them out with start.exclude, choose others with start.only, or say in start.renames what they are"
         lines = [f"start.{kind}: not all parameters are those of {place}; {cure}:", *wrong]
-        raise InputError("\n".join(lines + _prefix(wanted, sources)))
+        advice = layouts.advice(wanted, targets, sources, table.layout == "torch") if kind != "run" else []
+        raise InputError("\n".join(lines + advice + _prefix(wanted, sources)))
     return {path: sources[path].astype(targets[path].dtype) for path in wanted}
 
 
@@ -66,10 +69,9 @@ def renamed(arrays: dict[str, Any], renames: dict[str, str]) -> dict[str, Any]:
 
 def _found(kind: str, place: str) -> dict[str, Any]:
     """The arrays of a source by path."""
-    if kind == "run":
-        trained = restore(run.find(Path(place)))
-        return by_path(trained.whole)
     try:
+        if kind == "run":
+            return by_path(restore(run.find(Path(place))).whole)
         return leaves.read(Path(place)) if kind == "file" else leaves.of_checkpoint(Path(place))
     except InputError as error:
         raise InputError(f"start.{kind}: {error}") from error

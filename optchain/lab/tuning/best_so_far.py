@@ -18,7 +18,7 @@ class BestSoFar:
     """The best score after each number of trials. The interval's ends are NaN where the curve is what was observed."""
 
     trials: np.ndarray
-    seconds: np.ndarray  # of training and compiling, up to there
+    seconds: np.ndarray  # of all work on the trials, up to there
     score: np.ndarray
     low: np.ndarray
     high: np.ndarray
@@ -38,11 +38,11 @@ def best_so_far(trials: Sequence[Trial], search: Search, sign: float, worst: flo
             worst of the others.
     """
     ended = [trial for trial in trials if trial.state in ("finished", "pruned", "diverged")]
-    finished = [sign * trial.score for trial in ended if has_score(trial)]
+    finished = [sign * trial.score for trial in ended if trial.counts]
     if not finished:
         return None
     least = max(finished) if worst is None else sign * worst
-    scores = np.array([sign * trial.score if has_score(trial) else least for trial in ended])
+    scores = np.array([sign * trial.score if trial.counts else least for trial in ended])
     seconds, counts = np.cumsum([sum(trial.seconds.values()) for trial in ended]), np.arange(1, len(ended) + 1)
     if is_adaptive(search.sampler):
         nothing = np.full(len(scores), np.nan)
@@ -51,11 +51,6 @@ def best_so_far(trials: Sequence[Trial], search: Search, sign: float, worst: flo
     low, high = least_interval(scores, search.seed)
     low, high = (low, high) if sign > 0 else (high, low)
     return BestSoFar(counts, counts * seconds[-1] / len(ended), sign * mean, sign * low, sign * high)
-
-
-def has_score(trial: Trial) -> bool:
-    """Whether a trial has a score, and keeps to the constraints."""
-    return trial.state == "finished" and not trial.broken
 
 
 def expected_least(values: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from pydantic import Field
 from optchain.lab.runs.config import PLACED, short
 from optchain.lab.settings.kinds import Kinds
 from optchain.lab.settings.table import Table
-from optchain.lab.tuning.normal import LogNormal, Normal
+from optchain.lab.tuning.normal import Normal
 from optchain.lab.tuning.numbers import Dimension, Float, Int, Label, Log
 
 
@@ -28,7 +28,7 @@ class Choice(Dimension):
     def labels(self) -> dict[Label, Any]:
         """The values by their names: what Optuna stores."""
         if isinstance(self.values, dict):
-            return self.values
+            return {**self.values}
         shown = short(self.values)
         return {name if isinstance(name, Label) else str(name): x for name, x in zip(shown, self.values, strict=True)}
 
@@ -48,7 +48,7 @@ DIMENSIONS: dict[str, type[Table]] = {
     "log": Log,
     "int": Int,
     "normal": Normal,
-    "log_normal": LogNormal,
+    "log_normal": Normal,
     "choice": Choice,
 }
 AnyDimension = Annotated[Any, Kinds("dimension", DIMENSIONS)]

@@ -9,8 +9,9 @@ from rich.table import Table
 
 from optchain.lab.base.doing import say
 from optchain.lab.base.intervals import scored
+from optchain.lab.training.seconds import bound, total
 from optchain.lab.tuning.objective import Objective
-from optchain.lab.tuning.trials import Trial
+from optchain.lab.tuning.trials import Trial, ranked
 
 ROWS = 12
 
@@ -52,16 +53,17 @@ class Standings:
     def _table(self, trials: list[Trial], ended: list[Trial]) -> Table:
         states = [trial.state for trial in trials]
         counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states) if state != "waiting")
+        broken = sum(trial.state == "finished" and not trial.counts for trial in ended)
+        counts += f"; {broken} of the finished ones break search.constraints" if broken else ""
         table = Table(title=f"{len(ended)} of {self.budget or 'any number of'} trials: {counts}", title_justify="left")
-        finished = sorted(
-            (trial for trial in ended if trial.state == "finished"),
-            key=lambda trial: self.objective.sign * trial.score,
-        )[:ROWS]
+        finished = ranked(ended, self.objective)[:ROWS]
         names = list(dict.fromkeys(name for trial in finished for name in trial.labels))
-        for heading in ("trial", self.objective.name.replace("_", " "), *names, "seconds"):
+        for heading in ("trial", self.objective.name.replace("_", " "), *names, "compiling", "training", "other"):
             table.add_column(heading, justify="right")
         for trial in finished:
             labels = [trial.words.get(name, "-") for name in names]
-            seconds = f"{sum(trial.seconds.values()):.1f}"
-            table.add_row(str(trial.number), scored(trial.score), *labels, seconds)
+            compiling, training, *others = total([trial.seconds]).values()
+            seconds = (f"{x:.1f} s" for x in (compiling, training, sum(others)))
+            table.add_row(str(trial.number), scored(trial.score), *labels, *seconds)
+        table.caption, table.caption_justify = bound(total(trial.seconds for trial in ended)), "left"
         return table

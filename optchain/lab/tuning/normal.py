@@ -14,14 +14,19 @@ RARE = 1e-4  # the share of a normal distribution that is left out on a side wit
 class Normal(Numbers):
     """Numbers with a normal distribution, cut off at `low` and `high`.
 
-    Without them, values as far from the mean as one in ten thousand are left out on that side.
+    Without them, values as far from the mean as one in ten thousand are left out on that side. Log-normal numbers are
+    positive ones whose natural logarithms have a normal distribution of this mean and deviation.
     """
 
-    use: Literal["normal"]
+    use: Literal["normal", "log_normal"]
     mean: FiniteFloat
     deviation: PositiveFloat
     low: FiniteFloat | None = None
     high: FiniteFloat | None = None
+
+    @property
+    def logarithmic(self) -> bool:
+        return self.use == "log_normal"
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -70,13 +75,3 @@ class Normal(Numbers):
         if not low < high or high - low < 1e-9:
             raise ValueError(f"low = {self.low}, high = {self.high} leave out all numbers that are likely to be drawn")
         return self
-
-
-class LogNormal(Normal):
-    """Positive numbers whose natural logarithms have a normal distribution of this mean and deviation."""
-
-    use: Literal["log_normal"]
-
-    @property
-    def logarithmic(self) -> bool:
-        return True

@@ -1,7 +1,8 @@
 """The tables of dimensions that are numbers in a range."""
 
 import math
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 import pydantic
 from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt
@@ -65,7 +66,7 @@ class Numbers(Dimension):
         low, high = map(self._scale, self.stored_ends)
         return self.nearest(self.value(self._unscaled(low + share * (high - low))))
 
-    def along(self) -> list[float]:
+    def along(self) -> Sequence[float]:
         """The values of a grid."""
         points = self.spread or 2
         return list(dict.fromkeys(self.quantile(i / (points - 1)) for i in range(points)))
@@ -87,11 +88,14 @@ class Numbers(Dimension):
         return math.exp(value) if self.logarithmic else value
 
 
-class Interval(Numbers):
+Number = TypeVar("Number", bound=float)
+
+
+class Interval(Numbers, Generic[Number]):
     """The numbers from `low` to `high`; with a `step` only `low`, `low + step`, and so on."""
 
-    low: FiniteFloat
-    high: FiniteFloat
+    low: Number
+    high: Number
 
     @property
     def spacing(self) -> float | None:
@@ -126,7 +130,7 @@ class Interval(Numbers):
             value = self._at(round((value - self._origin) / self.spacing))
         return super().nearest(value)
 
-    def along(self) -> list[float]:
+    def along(self) -> Sequence[float]:
         if self.points is not None or self.spacing is None:
             return super().along()
         first = round((self.ends[0] - self._origin) / self.spacing)
@@ -137,7 +141,7 @@ class Interval(Numbers):
         return float(f"{self._origin + steps * (self.spacing or 0):.15g}")
 
     @pydantic.model_validator(mode="after")
-    def _is_one(self) -> "Interval":
+    def _is_one(self) -> Self:
         if not self.low < self.high:
             raise ValueError(f"low = {self.low:g} is not below high = {self.high:g}")
         if self.logarithmic and self.low <= 0:
@@ -147,14 +151,14 @@ class Interval(Numbers):
         return self
 
 
-class Float(Interval):
+class Float(Interval[FiniteFloat]):
     """Numbers, all equally likely."""
 
     use: Literal["float"]
     step: PositiveFloat | None = None
 
 
-class Log(Interval):
+class Log(Interval[FiniteFloat]):
     """Positive numbers whose logarithms are equally likely; with a `step` rounded to its multiples."""
 
     use: Literal["log"]
@@ -179,12 +183,10 @@ class Log(Interval):
         return self
 
 
-class Int(Interval):
+class Int(Interval[int]):
     """Whole numbers, both ends included; with a `step` only `low`, `low + step`, and so on."""
 
     use: Literal["int"]
-    low: int
-    high: int
     log: bool = False
     step: PositiveInt | None = None
 

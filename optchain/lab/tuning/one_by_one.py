@@ -1,12 +1,14 @@
 """Runs a trial by the trainer, one run after the other."""
 
+import functools
+
 from optchain.lab.base.errors import InputError
 from optchain.lab.base.signals import Interrupted
 from optchain.lab.runs import run
 from optchain.lab.runs.writer import sole_writer
 from optchain.lab.training.progress import Quiet
 from optchain.lab.training.train import Trainer
-from optchain.lab.tuning.claims import Claim, run_folder
+from optchain.lab.tuning.claim import Claim, run_folder
 from optchain.lab.tuning.constraints import parameters_of
 from optchain.lab.tuning.programs import Programs
 
@@ -20,13 +22,13 @@ def perform(claim: Claim, programs: Programs, command: str) -> None:
         Interrupted: a signal came; what was running is saved.
     """
     try:
-        configs = claim.configs()
-        built = [programs.of(resolved, claim.numbers()) for resolved in configs]
+        built = [programs.of(one, claim.numbers()) for one in claim.configs()]
         if "parameters" in claim.study.search.constraints:
             claim.parameters = parameters_of(built[0][0])
     except InputError as error:
         return claim.infeasible(str(error))
-    for resolved, (experiment, program) in zip(configs, built, strict=True):
+    for experiment, program in built:
+        resolved = experiment.config
         folder = run_folder(claim.folder, resolved)
         with sole_writer(folder):
             trial_run = run.opened(folder, resolved, command)
@@ -37,8 +39,9 @@ def perform(claim: Claim, programs: Programs, command: str) -> None:
                     program=program,
                     display=Quiet(),
                     scored=("validation",),
-                    prunes=claim.evaluated,
+                    prunes=functools.partial(claim.evaluated, resolved),
                     rest=REST,
+                    keeps=claim.study.search.keep > 0,
                 )
                 signal = trainer.train()
                 if signal is not None:

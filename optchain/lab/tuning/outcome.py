@@ -10,6 +10,7 @@ from optchain.lab.base.intervals import Interval, interval
 from optchain.lab.runs.logs import evaluations, read
 from optchain.lab.runs.run import Run
 from optchain.lab.training.evaluate import scores_of
+from optchain.lab.training.seconds import total
 from optchain.lab.tuning import space
 from optchain.lab.tuning.trials import Trial, best
 from optchain.lab.tuning.tune import Tuning
@@ -66,8 +67,8 @@ class Outcome:
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Of compiling and of training, of all trials."""
-        return {name: sum(trial.seconds[name] for trial in self.ended) for name in ("compiling", "training")}
+        """Of all trials, by what they were spent on."""
+        return total(trial.seconds for trial in self.ended)
 
 
 def outcome(tuning: Tuning) -> Outcome:

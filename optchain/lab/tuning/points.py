@@ -46,7 +46,8 @@ def require_points(points: list[dict[str, Any]], dimensions: dict[str, AnyDimens
 
 def labels(point: dict[str, Any], dimensions: dict[str, AnyDimension]) -> dict[str, Label]:
     """The labels of a user's point, who may name a choice or give its value."""
-    return {
+    found = {
         name: dimension.label_of(value) if isinstance(dimension := dimensions[name], Choice) else value
         for name, value in point.items()
     }
+    return {name: label for name, label in found.items() if label is not None}  # and all are: see `require_points`

@@ -22,7 +22,8 @@ from optchain.lab.training.checkpoints import Checkpoints
 from optchain.lab.training.chunk import Carry
 from optchain.lab.training.experiment import build
 from optchain.lab.training.scoring import models
-from optchain.lab.tuning.claims import Claim, Claims, run_folder
+from optchain.lab.tuning.claim import Claim, run_folder
+from optchain.lab.tuning.claims import Claims
 from optchain.lab.tuning.lanes import Lane, Lanes
 from optchain.lab.tuning.programs import Programs
 from optchain.lab.tuning.tables import Study
@@ -43,7 +44,6 @@ class Population:
         self.claims, self.programs, self.command, self.ended = claims, programs, command, ended
         self.study: Study = claims.study
         self.table = self.study.search.population
-        self.every = self.table.every or self.study.train.evaluate_every
 
     def perform(self) -> None:
         """Train the members to their end, from where they were stopped if they were begun before.
@@ -68,7 +68,9 @@ class Population:
         mine = {claim.number: claim for claim in claims}
         members = trials(self.claims.optuna_study, self.claims.folder, self.claims.objective, self.study.space)
         configs = [self._config(trial.number, mine) for trial in members]
-        _, program = self.programs.of(configs[0], claims[0].numbers())
+        built, program = self.programs.of(configs[0], claims[0].numbers())
+        configs = [resolved.in_steps(built.task.size) for resolved in configs]
+        self.steps, self.every = configs[0].train.last_step, self.table.every or configs[0].train.evaluate_every
         self.lanes = Lanes(program, configs[0], len(members))
         self.checkpoints = Checkpoints(self.claims.folder / "population")
         runs = []
@@ -97,8 +99,7 @@ class Population:
             self._set_numbers()
 
     def _train(self, signals: Signals) -> None:
-        steps = self.study.train.steps
-        while self.step < steps:
+        while self.step < self.steps:
             rows = self.lanes.advance()
             self.losses = [math.inf if row is None else self.claims.objective.of_row(row) for _, row in rows]
             self.step += self.lanes.every
@@ -106,7 +107,7 @@ class Population:
                 lane.step = self.step  # a member that has diverged goes on as another
             if signals.received:
                 raise Interrupted(signals.received)
-            if self.step % self.every == 0 and self.step < steps:
+            if self.step % self.every == 0 and self.step < self.steps:
                 self._exploit()
                 self._save()
 
@@ -167,13 +168,17 @@ def _taken_over(carry: Any, parents: jax.Array) -> Any:
 
 
 def require_numbers(study: Study, programs: Programs) -> None:
-    """Every dimension of a study is a number that may change while a model is trained.
+    """Every dimension of a study is a number that may change while a model is trained, and changes come at evaluations.
 
     Raises:
-        InputError: naming one that is not.
+        InputError: naming one that is not, or the number of steps between changes.
     """
     keys = [study.key(name) for name in study.space]
-    _, program = programs.of(study.config({}), keys)
+    built, program = programs.of(study.config({}), keys)
+    every, evaluations = study.search.population.every, built.config.train.evaluate_every
+    if every is not None and every % evaluations:
+        cure = f"expected a multiple of train.evaluate_every = {evaluations} steps"
+        raise InputError(f"search.population.every: got {every}; {cure}")
     if fixed := set(keys) - set(program.varied):
         raise InputError(f"space.{min(fixed)!r} decides what is compiled; a population changes numbers only")
 

@@ -1,7 +1,6 @@
 """What is compiled in a study: once for all trials that differ only in numbers."""
 
 import json
-from collections.abc import Callable
 
 import jax
 
@@ -14,18 +13,17 @@ from optchain.lab.training.program import Program
 class Programs:
     """The programs of a study so far."""
 
-    def __init__(self, source: str, build: Callable[[Config, str], Experiment] = build) -> None:
+    def __init__(self, source: str) -> None:
         """
         Args:
             source: of the configurations, to name in errors.
-            build: what makes an experiment of one.
         """
-        self.source, self.build = source, build
+        self.source = source
         self.programs: dict[str, tuple[Experiment, Program]] = {}
         self.arguments: dict[str, tuple[str, ...]] = {}  # of each structure, the numbers that can be arguments
 
     def of(self, config: Config, numbers: list[str]) -> tuple[Experiment, Program]:
-        """The experiment of a configuration, and the program that runs it.
+        """The experiment of a configuration, whose epochs are steps, and the program that runs it.
 
         Args:
             config: the configuration of a trial.
@@ -33,22 +31,23 @@ class Programs:
         """
         structure = key_of(config, numbers)
         if structure not in self.arguments:
-            built = self.build(config, self.source)
+            built = build(config, self.source)
             program = probed(built, numbers)
             self.arguments[structure] = program.varied
             self.programs[key_of(config, program.varied)] = built, program
         key = key_of(config, self.arguments[structure])
         if key not in self.programs:
-            built = self.build(config, self.source)
+            built = build(config, self.source)
             self.programs[key] = built, Program(built, self.arguments[structure])
         built, program = self.programs[key]
-        return built.having(config), program
+        return built.having(config.in_steps(built.task.size)), program
 
 
 def key_of(config: Config, varied: list[str] | tuple[str, ...]) -> str:
-    """A configuration without its seed and the numbers at some dotted keys."""
-    left = {key: value for key, value in flat(config.model_dump()).items() if key not in {"train.seed", *varied}}
-    return json.dumps(left, sort_keys=True, default=str)
+    """A configuration without its seed and the values at some dotted keys, but with which of these keys it has."""
+    values = flat(config.model_dump())
+    left = {key: value for key, value in values.items() if key not in {"train.seed", *varied}}
+    return json.dumps([left, sorted(values.keys() & set(varied))], sort_keys=True, default=str)
 
 
 def probed(built: Experiment, numbers: list[str]) -> Program:

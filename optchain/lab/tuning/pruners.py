@@ -1,4 +1,7 @@
-"""The tables of pruners, which end trials early: built in, by name, or any of Optuna's, by place."""
+"""The tables of pruners, which end trials early: built in, by name, or any of Optuna's, by place.
+
+Their `steps` are epochs where the length and the evaluations of the trials are epochs.
+"""
 
 from typing import Annotated, Any, Literal
 

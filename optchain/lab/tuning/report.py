@@ -5,18 +5,20 @@ from collections.abc import Sequence
 
 from optchain.core.describe import in_columns
 from optchain.lab.base.intervals import scored
-from optchain.lab.reports.page import notes, table, tiles, write_page
+from optchain.lab.base.plural import plural
+from optchain.lab.reports.page import notes, page_of, table, tiles, write_page
 from optchain.lab.runs.facts import named
+from optchain.lab.training.seconds import bound
 from optchain.lab.tuning import study_charts as charts
 from optchain.lab.tuning.best_so_far import best_so_far
 from optchain.lab.tuning.front import front_charts
 from optchain.lab.tuning.importance import importances
 from optchain.lab.tuning.objective import Objective
-from optchain.lab.tuning.outcome import Outcome, mean, outcome
+from optchain.lab.tuning.outcome import Fresh, Outcome, mean, outcome
 from optchain.lab.tuning.reproduction import reproduction
 from optchain.lab.tuning.samplers import is_adaptive
 from optchain.lab.tuning.tables import Search
-from optchain.lab.tuning.trials import Trial, front
+from optchain.lab.tuning.trials import Trial, front, ranked
 from optchain.lab.tuning.tune import Tuning
 from optchain.lab.tuning.wording import earlier, how, none_keeps
 
@@ -26,12 +28,21 @@ SPLITS = ("test", "validation")
 
 def write(tuning: Tuning) -> Outcome:
     """Write `report.html` in the folder of a study; what it shows."""
+    text, result = page(tuning)
+    write_page(tuning.folder / "report.html", text)
+    return result
+
+
+def page(tuning: Tuning) -> tuple[str, Outcome]:
+    """The report of a study, and what it shows; nothing is written."""
     result, objective, study = outcome(tuning), tuning.objective, tuning.study
+    limit = bound(result.seconds)
     body = [
         f'<p class="sub">{html.escape(how(study, objective))}</p>',
         tiles(_tiles(result, objective)),
+        *([f'<p class="sub">{html.escape(limit[0].upper() + limit[1:])}.</p>'] if limit else []),
         *(
-            _winner(result, objective)
+            _winner(result.winner, result, objective)
             if result.winner
             else [f"<h2>The best trial</h2><p>{html.escape(none_keeps(result))}</p>"]
         ),
@@ -39,14 +50,14 @@ def write(tuning: Tuning) -> Outcome:
         *_charts(tuning, result),
         "<h2>Trials</h2>",
         f'<p class="sub">{html.escape(earlier(result))}</p>' if result.count("earlier") else "",
-        table([_row(trial, objective) for trial in _ranked(result.ended, objective)[:ROWS]] or [{"trial": "none yet"}]),
-        f"<details><summary>All {len(result.ended)} trials that have ended</summary>",
+        table([_row(trial, objective) for trial in ranked(result.ended, objective)[:ROWS]] or [{"trial": "none yet"}]),
+        f"<details><summary>Every trial that has ended: {len(result.ended)}</summary>",
         table([_row(trial, objective) for trial in result.ended] or [{"trial": "none yet"}]),
         "</details>",
         *reproduction(tuning, result),
     ]
-    write_page(tuning.folder / "report.html", f"{named(study.task)}: a search over {len(study.space)} dimensions", body)
-    return result
+    title = f"{named(study.task)}: a search over {plural(len(study.space), 'dimension')}"
+    return page_of(title, body), result
 
 
 def lines_of(tuning: Tuning, result: Outcome) -> list[str]:
@@ -60,14 +71,15 @@ def lines_of(tuning: Tuning, result: Outcome) -> list[str]:
         return [f"no trial has finished: {_states(result)}{cure}", *why]
     name = objective.name.replace("_", " ")
     values = ", ".join(f"{key} = {words}" for key, words in winner.words.items())
-    lines = [f"best of {len(result.ended)} trials: number {winner.number}, {values}"]
-    lines += in_columns([[row["score"], row[name]] for row in _verdict(result, objective)])
+    lines = [f"best of {plural(len(result.ended), 'trial')}: number {winner.number}, {values}"]
+    lines += in_columns([[row["score"], row[name]] for row in _verdict(winner, result.fresh, objective)])
     lines += [_doubt(result)] if _doubt(result) else []
     lines += [f"{edge}; extend the space and search again" for edge in result.edges]
     if objective.others:
         best = ", ".join(str(trial.number) for trial in front(result.trials, objective))
         names = ", ".join(one.name for one in objective.all)
         lines.append(f"on the front of {names}: trials {best}, in {tuning.folder / 'front'}")
+    lines += [bound(result.seconds)]
     return [*lines, f"best: {tuning.folder / 'best.toml'}"]
 
 
@@ -91,8 +103,7 @@ def _states(result: Outcome) -> str:
     return ", ".join(f"{result.count(state)} {state}" for state in states if result.count(state)) or "none has begun"
 
 
-def _winner(result: Outcome, objective: Objective) -> list[str]:
-    winner = result.winner
+def _winner(winner: Trial, result: Outcome, objective: Objective) -> list[str]:
     values = [{"value": name, "best": words} for name, words in winner.words.items()]
     line = (
         '<p class="sub">A value that changed is shown as all values that it had, one after the other, with the step '
@@ -105,15 +116,14 @@ def _winner(result: Outcome, objective: Objective) -> list[str]:
     return [
         f"<h2>The best trial: number {winner.number}</h2>",
         notes([f"{edge}. The best may lie outside: extend the space and search again." for edge in result.edges]),
-        f'<div class="charts">{table(values)}{table(_verdict(result, objective))}</div>',
+        f'<div class="charts">{table(values)}{table(_verdict(winner, result.fresh, objective))}</div>',
         line if winner.schedule else "",
         f'<p class="sub">{html.escape(searched)}</p>',
     ]
 
 
-def _verdict(result: Outcome, objective: Objective) -> list[dict[str, str]]:
+def _verdict(winner: Trial, fresh: Sequence[Fresh], objective: Objective) -> list[dict[str, str]]:
     """The scores of the best trial in the search, and with fresh seeds."""
-    winner, fresh = result.winner, result.fresh
     names = list(dict.fromkeys([objective.name, *winner.scores]))
     rows = [
         {"score": f"{split}, mean of {len(fresh)} fresh seeds"} | {n: str(mean(fresh, split, n)) for n in names}
@@ -134,12 +144,12 @@ def _doubt(result: Outcome) -> str:
 
 def _charts(tuning: Tuning, result: Outcome) -> list[str]:
     study, objective = tuning.study, tuning.objective
-    if result.winner is None:
-        return []
     curve = best_so_far(result.trials, study.search, objective.sign)
+    if result.winner is None or curve is None:
+        return []
     best = [
         charts.best_chart(curve, against, label, objective)
-        for against, label in (("trials", "trials"), ("seconds", "seconds of training and compiling"))
+        for against, label in (("trials", "trials"), ("seconds", "seconds of compiling, training and evaluating"))
     ]
     slices = [
         charts.slice_chart(name, dimension, result.ended, result.winner, objective)
@@ -189,17 +199,12 @@ def _front(result: Outcome, objective: Objective) -> list[str]:
     if not best:
         return []
     return [
-        f"<h2>The front: {len(best)} trials</h2>",
+        f"<h2>The front: {plural(len(best), 'trial')}</h2>",
         f'<div class="charts">{"".join(map(_chart, front_charts(result.trials, objective)))}</div>',
         '<p class="sub">Orange: no other trial is better in one objective and at least as good in all others. The '
         "best trial above is the best in the first objective; the folder front has the configurations of all.</p>",
         table([_row(trial, objective) for trial in best]),
     ]
-
-
-def _ranked(trials: Sequence[Trial], objective: Objective) -> list[Trial]:
-    finished = [trial for trial in trials if trial.state == "finished"]
-    return sorted(finished, key=lambda trial: objective.sign * trial.score)
 
 
 def _row(trial: Trial, objective: Objective) -> dict[str, str]:

@@ -5,7 +5,7 @@ import importlib.util
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import optuna
@@ -80,16 +80,18 @@ class Seeded(BaseSampler):
             warnings.filterwarnings("ignore", "Clip non-finite values")
             return self._inner(trial.number).sample_relative(seen, trial, search_space)
 
-    def sample_independent(self, study: optuna.Study, trial: FrozenTrial, name: str, dimension: Any) -> Any:
-        return self._inner(trial.number).sample_independent(study, trial, name, dimension)
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self._inner(trial.number).sample_independent(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        self._inner(trial.number).before_trial(Stoppable(study), trial)
+        self._inner(trial.number).before_trial(stoppable(study), trial)
 
     def after_trial(
         self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        self._inner(trial.number).after_trial(Stoppable(study), trial, state, values)
+        self._inner(trial.number).after_trial(stoppable(study), trial, state, values)
 
     def fresh(self, number: int) -> BaseSampler:
         """The sampler for the trial of a number."""
@@ -142,7 +144,12 @@ class Stoppable:
         self._study.set_user_attr(STOPPED, True)
 
 
-def pruned_as_finished(study: optuna.Study, search_space: Any) -> OtherTrials:
+def stoppable(study: optuna.Study) -> optuna.Study:
+    """A study that its sampler may stop."""
+    return cast(optuna.Study, Stoppable(study))  # Optuna names the class where it needs the attributes
+
+
+def pruned_as_finished(study: optuna.Study, search_space: Any) -> optuna.Study:
     """A study as the Gaussian process is to see it, with its pruned trials among the finished ones.
 
     Optuna's leaves pruned trials out: it would propose where they were again and again, and with most trials pruned it
@@ -164,13 +171,14 @@ def pruned_as_finished(study: optuna.Study, search_space: Any) -> OtherTrials:
             if trial.state != TrialState.PRUNED or search_space.keys() <= trial.params.keys()
         ]
 
-    return OtherTrials(study, (TrialState.PRUNED,), shown)
+    return cast(optuna.Study, OtherTrials(study, (TrialState.PRUNED,), shown))
 
 
 def as_finished(pruned: FrozenTrial, worst: float) -> FrozenTrial:
     """A pruned trial as one that finished with the last value that it reported, or with the worst where this is better
     or none was reported."""
-    value = min(pruned.intermediate_values.get(pruned.last_step, worst), worst)
+    last = pruned.last_step
+    value = worst if last is None else min(pruned.intermediate_values[last], worst)
     return optuna.trial.create_trial(
         state=TrialState.COMPLETE, value=value, params=pruned.params, distributions=pruned.distributions
     )

@@ -10,7 +10,8 @@ from optchain.lab.runs import run
 from optchain.lab.runs.config import Config
 from optchain.lab.runs.writer import sole_writer
 from optchain.lab.training.program import Program
-from optchain.lab.tuning.claims import Claim, Claims, run_folder
+from optchain.lab.tuning.claim import Claim, run_folder
+from optchain.lab.tuning.claims import Claims
 from optchain.lab.tuning.constraints import parameters_of
 from optchain.lab.tuning.lanes import MOST, Lane, Lanes, fitting, require_side_by_side
 from optchain.lab.tuning.programs import Programs
@@ -72,17 +73,16 @@ class SideBySide:
     def _begin(self, claim: Claim) -> None:
         """Give each of a trial's runs a lane; those that have ended already only count."""
         try:
-            configs = claim.configs()
-            built = [self.programs.of(resolved, claim.numbers()) for resolved in configs]
-            programs = [program for _, program in built]
+            built = [self.programs.of(one, claim.numbers()) for one in claim.configs()]
             if "parameters" in claim.study.search.constraints:
                 claim.parameters = parameters_of(built[0][0])
-            for resolved in configs:
-                require_side_by_side(resolved)
+            for experiment, _ in built:
+                require_side_by_side(experiment.config, experiment.task)
         except InputError as error:
             claim.infeasible(str(error))
             return self._end(claim)
-        for resolved, program in zip(configs, programs, strict=True):
+        for experiment, program in built:
+            resolved = experiment.config
             folder = run_folder(claim.folder, resolved)
             self.held[claim.number].enter_context(sole_writer(folder))
             trial_run = run.opened(folder, resolved, self.command)
@@ -105,6 +105,8 @@ class SideBySide:
             if lane.owner.number not in self.held:  # another run of its trial has just ended the trial
                 continue
             ending = ending_of(lane, lane.owner, row)
+            if ending == "finished" and self.claims.study.search.keep:
+                pool.save(lane)
             if ending is not None and lane.owner.ended(pool.end(lane, ending)):
                 self._end(lane.owner)
 
@@ -124,4 +126,4 @@ def ending_of(lane: Lane, claim: Claim, row: dict[str, Any] | None) -> str | Non
         return "diverged"
     if lane.step == lane.config.train.steps:
         return "finished"
-    return "pruned" if claim.evaluated(row) else None
+    return "pruned" if claim.evaluated(lane.config, row) else None

@@ -5,7 +5,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalChoiceType,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 
 from optchain.lab.tuning.dimensions import AnyDimension, Choice
 from optchain.lab.tuning.numbers import Float, Int, Label, Log
@@ -22,7 +28,7 @@ def suggest(trial: optuna.Trial, space: Space) -> dict[str, Label]:
     return found
 
 
-def _suggested(trial: optuna.Trial, name: str, among: BaseDistribution) -> Label:
+def _suggested(trial: optuna.Trial, name: str, among: BaseDistribution) -> CategoricalChoiceType:
     match among:
         case CategoricalDistribution():
             return trial.suggest_categorical(name, among.choices)
@@ -78,9 +84,11 @@ def grid(space: Space) -> list[dict[str, Label]]:
     points: list[dict[str, Label]] = [{}]
     for name, dimension in space.items():
         points = [
-            point | ({name: label} if holds(dimension, point) else {})
+            longer
             for point in points
-            for label in (along(dimension) if holds(dimension, point) else [None])
+            for longer in (
+                [point | {name: label} for label in along(dimension)] if holds(dimension, point) else [point]
+            )
         ]
     return points
 
@@ -89,7 +97,7 @@ def along(dimension: AnyDimension) -> list[Label]:
     """A grid's values of one dimension."""
     if isinstance(dimension, Choice):
         return list(dimension.labels)
-    return dimension.along()
+    return list(dimension.along())
 
 
 def samples(space: Space) -> Iterator[dict[str, Label]]:

@@ -10,6 +10,7 @@ from optchain.lab.base.errors import InputError
 from optchain.lab.runs.config import Config, with_values
 from optchain.lab.settings.load import explained
 from optchain.lab.settings.table import Place, Table
+from optchain.lab.settings.train import Train
 from optchain.lab.tuning.conditions import require_conditions, require_own
 from optchain.lab.tuning.dimensions import AnyDimension
 from optchain.lab.tuning.normal import Normal
@@ -17,6 +18,8 @@ from optchain.lab.tuning.numbers import Float, Log
 from optchain.lab.tuning.points import require_points
 from optchain.lab.tuning.pruners import AnyPruner
 from optchain.lab.tuning.samplers import AnySampler
+
+ONE_RUN_A_PROCESS = ("wandb", "trackio")  # trackers
 
 
 class Population(Table):
@@ -57,6 +60,13 @@ class Bound(Table):
         return max(below, -math.inf if self.at_most is None else value - self.at_most)
 
 
+class Each(Table):
+    """What a node of a cluster has free for each trial."""
+
+    cpus: PositiveInt = 1
+    gpus: NonNegativeInt = 0  # the trial computes on the CPU if 0
+
+
 class Search(Table):
     """How a study goes about it. The budget is a number of trials, seconds by the clock, or both."""
 
@@ -71,16 +81,24 @@ class Search(Table):
     pruner: AnyPruner = None
     seeds: PositiveInt = 1  # runs of a trial, whose mean counts
     folds: Annotated[int, Field(ge=2)] | None = None  # each trial runs once for each part that is held out
-    fresh: NonNegativeInt = 5  # seeds with which the best trial is run anew, for the report
+    fresh: NonNegativeInt = 5  # seeds with which the best trial is run again, for the report; their models are kept
+    keep: NonNegativeInt = 0  # trials whose models are kept, the best so far; others keep scores and logs
     # What the best must keep to: by the loss or a metric, parameters, or steps_per_second.
     constraints: dict[str, Bound] = {}
     judge: Literal["last", "best"] = "last"  # the evaluation of a trial that counts
     enqueue: list[dict[str, Any]] = []  # points to be tried first, by dimension; what they leave out is drawn
     warm_start: list[Place] = []  # folders of earlier studies, whose trials the sampler sees; no part of the budget
-    parallel: Literal["none", "processes", "vmap"] = "none"
-    workers: PositiveInt | None = None  # processes; one for each core if left out
-    lanes: PositiveInt | None = None  # runs side by side under vmap; as many as fit into memory if left out
-    storage: str | None = None  # the URL of a database, for machines that share the folder; a journal in it if left out
+    parallel: Literal["none", "processes", "devices", "vmap", "ray"] = "none"
+    workers: PositiveInt | None = None  # processes, one for each core if left out; or trials at once on a cluster
+    each: Each | None = None  # one CPU if left out
+    # Runs side by side under vmap, as many as fit if left out; spread over the devices if a multiple of them.
+    lanes: PositiveInt | None = None
+    storage: str | None = (
+        None  # the URL of a database, for workers on other machines; a journal in the folder if left out
+    )
+    patience: PositiveFloat = (
+        60.0  # seconds after which a silent worker's trial is another's, in a database of a server
+    )
 
     @property
     def runs(self) -> int:
@@ -90,8 +108,9 @@ class Search(Table):
     @property
     def aims(self) -> list[Aim]:
         """The objectives."""
-        one = isinstance(self.objective, str)
-        return [Aim(name=self.objective, direction=self.direction)] if one else self.objective
+        if isinstance(self.objective, str):
+            return [Aim(name=self.objective, direction=self.direction)]
+        return self.objective
 
     @property
     def parts(self) -> list[dict[str, int]]:
@@ -120,15 +139,19 @@ class Search(Table):
             raise ValueError(f"search.enqueue has {len(self.enqueue)} points for search.trials = {self.trials}")
         if self.sampler == "population":
             unfit = [name for name in ("pruner", "folds", "seconds") if getattr(self, name) is not None]
-            unfit += ["seeds"] * (self.seeds > 1) + ["parallel"] * (self.parallel != "none")
+            unfit += ["seeds"] * (self.seeds > 1) + ["keep"] * (self.keep > 0)
+            unfit += ["parallel"] * (self.parallel != "none")
             if unfit:
                 raise ValueError(f"a population trains side by side to its end; leave out search.{unfit[0]}")
         if self.storage and self.storage.startswith("sqlite") and self.parallel == "processes":
             cure = "leave search.storage out for a journal, or give the URL of a database server"
             raise ValueError(f"processes that write to one SQLite file lock each other out; {cure}")
-        for name, mode in (("workers", "processes"), ("lanes", "vmap")):
-            if getattr(self, name) is not None and self.parallel != mode:
-                raise ValueError(f"search.{name} is for parallel = {mode!r}; got {self.parallel!r}")
+        if self.storage and self.parallel == "ray":
+            raise ValueError("tasks of Ray reach the journal in the study's folder; leave search.storage out")
+        for name, modes in (("workers", ("processes", "ray")), ("lanes", ("vmap",)), ("each", ("ray",))):
+            if getattr(self, name) is not None and self.parallel not in modes:
+                expected = " or ".join(map(repr, modes))
+                raise ValueError(f"search.{name} is for parallel = {expected}; got {self.parallel!r}")
         return self
 
     def _require_several(self) -> None:
@@ -164,11 +187,16 @@ class Study(Config):
                 cure = "expected use = 'float', 'log', 'normal' or 'log_normal'"
                 raise ValueError(f"space.{name!r}: a population changes numbers; {cure}")
         require_points(self.search.enqueue, self.space)
-        if not self.train.is_in_steps:
-            raise ValueError("train.epochs: trials are compared by their steps; expected train.steps and no 'epoch'")
-        every = self.search.population.every or self.train.evaluate_every
-        if every % self.train.evaluate_every:
-            raise ValueError(f"search.population.every = {every} is no multiple of {self.train.evaluate_every} steps")
+        if self.search.pruner is not None and not (self.train.is_in_steps or self.train.is_in_epochs):
+            cure = "expected train.epochs with train.evaluate_every = 'epoch', or numbers of steps for both"
+            raise ValueError(f"search.pruner: trials are compared at the same step or at the same epoch; {cure}")
+        _require_one_length(self.train)
+        shared = [name for name, table in self.trackers.items() if table.use in ONE_RUN_A_PROCESS]
+        if shared and self.search.parallel == "devices":
+            cure = "expected search.parallel = 'processes', or other trackers"
+            raise ValueError(
+                f"trackers.{shared[0]}: it follows one run per process, and there is one per device; {cure}"
+            )
         if not self.task.validation and not self.search.folds:
             raise ValueError("the validation examples judge the trials; expected a task.validation or search.folds")
         return self
@@ -187,6 +215,16 @@ class Study(Config):
         table = self.model_dump(include=set(Config.model_fields))
         own = {f"{name}.{key}": x for name, keys in (("task", task), ("train", train)) for key, x in keys.items()}
         try:
-            return Config.model_validate(with_values(table, placed | own))
+            config = Config.model_validate(with_values(table, placed | own))
+            _require_one_length(config.train)
         except pydantic.ValidationError as error:
             raise InputError(explained(error)) from None
+        except ValueError as error:
+            raise InputError(str(error)) from None
+        return config
+
+
+def _require_one_length(train: Train) -> None:
+    """The steps of a study are not those of its epochs, of which a trial may have others."""
+    if train.steps is not None and train.epochs is not None:
+        raise ValueError(f"got train.steps = {train.steps} and train.epochs = {train.epochs}; expected one of the two")

@@ -12,12 +12,15 @@ from optuna.trial import FrozenTrial, TrialState
 from optchain.lab.base.intervals import scored
 from optchain.lab.runs.logs import evaluations, read, write_table
 from optchain.lab.training.progress import shown
+from optchain.lab.training.seconds import in_words, none_yet
 from optchain.lab.tuning.beginning import EARLIER, ENQUEUED
 from optchain.lab.tuning.numbers import Label
 from optchain.lab.tuning.objective import Objective
 from optchain.lab.tuning.space import Space, labels
 
 SURPLUS = "surplus"  # the mark of a trial that was begun when the budget was used up already, by another process
+RETRIES = "retries"  # the mark of a trial that was begun again, and how often: its worker had left it
+EVALUATIONS = "evaluations"  # of its runs, where workers may not share the folder
 
 FEW = 3  # changes of a schedule that are shown one by one
 
@@ -32,22 +35,28 @@ class Trial:
     score: float  # the objective: a mean over its runs at their end; NaN unless it finished
     scores: dict[str, float]  # the loss and the metric, means over its runs
     steps: int  # of all its runs together
-    seconds: dict[str, float]  # of all its runs together, compiling and training
+    seconds: dict[str, float]  # of all its runs together, by what they were spent on
     why: str  # it is infeasible, or where it comes from
     folder: Path  # with a folder for each of its runs
     schedule: dict[str, Any] | None  # of the member of a population: its values, by dimension
     broken: list[str] = dataclasses.field(default_factory=list)  # constraints that it does not keep to
+    retries: int = 0  # how often it was begun again, or resumed, because its worker had left it
+    told: list[list[dict[str, Any]]] = dataclasses.field(default_factory=list)  # evaluations of a worker elsewhere
 
     @property
     def ended(self) -> bool:
         """Whether nothing is left to be done for it."""
         return self.state not in ("running", "waiting", "earlier")
 
+    @property
+    def counts(self) -> bool:
+        """Whether it may be the best: it finished, and keeps to all constraints."""
+        return self.state == "finished" and not self.broken
+
     @functools.cached_property
     def evaluations(self) -> list[list[dict[str, Any]]]:
-        """The rows of the evaluations of each of its runs, from their logs."""
-        logs = sorted(self.folder.glob("*/metrics.jsonl"))
-        return [evaluations(read(log)) for log in logs]
+        """The rows of the evaluations of each of its runs."""
+        return self.told or logged(self.folder)
 
     @property
     def words(self) -> dict[str, str]:
@@ -65,6 +74,7 @@ class Trial:
             **{f"validation_{name}": value for name, value in self.scores.items()},
             "steps": self.steps,
             **{f"{name}_seconds": value for name, value in self.seconds.items()},
+            **({"retries": self.retries} if self.retries else {}),
             **({"broken": ", ".join(self.broken)} if self.broken else {}),
             "folder": str(self.folder),
             "why": self.why,
@@ -73,7 +83,10 @@ class Trial:
     def __str__(self) -> str:
         point = "  ".join(f"{name}={words}" for name, words in self.words.items())
         ending = scored(self.score) if self.state == "finished" else f"{self.state} at step {self.steps}"
-        return f"trial {self.number}  {point}  {self.why if self.state == 'infeasible' else ending}"
+        ending += f"  breaks {', '.join(self.broken)}" if self.state == "finished" and self.broken else ""
+        ending = self.why if self.state == "infeasible" else ending
+        took = f"  {in_words(self.seconds)}" if self.seconds else ""
+        return f"trial {self.number}  {point}  {ending}{took}"
 
 
 def trials(study: optuna.Study, folder: Path, objective: Objective, space: Space) -> list[Trial]:
@@ -110,11 +123,13 @@ def _trial(frozen: FrozenTrial, folder: Path, sign: float, space: Space) -> Tria
         score=sign * value if math.isfinite(value) else math.nan,
         scores=told.get("scores", {}),
         steps=told.get("steps", 0),
-        seconds=told.get("seconds", {"compiling": 0.0, "training": 0.0}),
+        seconds=told.get("seconds", none_yet()),
         why=told.get("why") or told.get(EARLIER) or ("enqueued" if ENQUEUED in told else ""),
         folder=folder_of(folder, frozen.number),
         broken=[name for name, excess in frozen.constraints.items() if excess > 0],
         schedule=told.get("schedule"),
+        retries=told.get(RETRIES, 0),
+        told=told.get(EVALUATIONS, []),
     )
 
 
@@ -128,18 +143,27 @@ def _words(value: Any) -> str:
     return " -> ".join([shown(first), *pieces])
 
 
+def logged(folder: Path) -> list[list[dict[str, Any]]]:
+    """The rows of the evaluations of each run in the folder of a trial, from their logs."""
+    return [evaluations(read(log)) for log in sorted(folder.glob("*/metrics.jsonl"))]
+
+
 def folder_of(folder: Path, number: int) -> Path:
     """Where a trial's runs are."""
     return folder / "trials" / f"{number:04d}"
 
 
 def best(trials: list[Trial], objective: Objective) -> Trial | None:
-    """The finished trial with the best score, of those that keep to all constraints.
+    """The finished trial with the best score, of those that keep to all constraints; see `ranked`."""
+    return next(iter(ranked(trials, objective)), None)
+
+
+def ranked(trials: list[Trial], objective: Objective) -> list[Trial]:
+    """The finished trials that keep to all constraints, the best first.
 
     Of equals it is the one with the better other scores, and then the earliest.
     """
-    finished = [trial for trial in trials if trial.state == "finished" and not trial.broken]
-    return min(finished, key=lambda trial: losses(trial, objective), default=None)
+    return sorted((trial for trial in trials if trial.counts), key=lambda trial: losses(trial, objective))
 
 
 def losses(trial: Trial, objective: Objective) -> tuple[float, ...]:
@@ -153,7 +177,7 @@ def front(trials: list[Trial], objective: Objective) -> list[Trial]:
     the best in the first objective first; none where there is one objective."""
     if not objective.others:
         return []
-    keeping = [trial for trial in trials if trial.state == "finished" and not trial.broken]
+    keeping = [trial for trial in trials if trial.counts]
     finished = {trial.number: losses(trial, objective) for trial in keeping}
 
     def beaten(mine: tuple[float, ...]) -> bool:

@@ -15,7 +15,7 @@ def how(study: Study, objective: Objective) -> str:
     search, train = study.search, study.train
     aims = [f"{o.name.replace('_', ' ')}, as {'low' if o.sign > 0 else 'high'}" for o in objective.all]
     parts = [f"The validation {', and '.join(aims)} as"]
-    parts += [f"{described(search.sampler)} finds it; {train.steps} steps of {train.policy} examples"]
+    parts += [f"{described(search.sampler)} finds it; {train.length}"]
     parts += [f", {search.runs} runs a trial, whose mean counts" if search.runs > 1 else ""]
     parts += ["; the best evaluation of each trial counts"] if search.judge == "best" else []
     parts += [f"; constrained: {', '.join(search.constraints)}"] if search.constraints else []

@@ -3,13 +3,14 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
 from multiprocessing.connection import wait
 from typing import Any
 
-from optchain.lab.base.errors import InputError
+from optchain.lab.base.errors import InputError, LostError
 from optchain.lab.base.signals import Interrupted, Signals
 
 POLL = 0.3  # seconds between two looks at the trials
@@ -21,13 +22,14 @@ def in_processes(work: Callable[..., Any], arguments: tuple[Any, ...], count: in
     Raises:
         Interrupted: a signal came; the processes have saved what they were running.
         InputError: a process failed; what it printed says why.
+        LostError: a process lost the database of the study.
     """
     context = multiprocessing.get_context("spawn")  # what JAX has started does not survive a fork
     workers = [context.Process(target=_worker, args=(work, arguments)) for _ in range(count)]
     with Signals() as signals, _one_core_each(count):
         for worker in workers:
             worker.start()
-        told = False
+        told, failed = False, []
         while any(worker.is_alive() for worker in workers):
             wait([worker.sentinel for worker in workers if worker.is_alive()], POLL)
             look()
@@ -40,6 +42,8 @@ def in_processes(work: Callable[..., Any], arguments: tuple[Any, ...], count: in
     look()
     if signals.received:
         raise Interrupted(signals.received)
+    if any(worker.exitcode == LostError.code for worker in failed):
+        raise LostError("the database of the study went away from a worker process; start this command again")
     if failed:
         raise InputError(f"a worker process ended with exit code {failed[0].exitcode}")
 
@@ -53,13 +57,18 @@ class _one_core_each:
 
     def __enter__(self) -> None:
         if self.several:
-            os.environ["XLA_FLAGS"] = f"{self.flags or ''} --xla_cpu_multi_thread_eigen=false".strip()
+            os.environ["XLA_FLAGS"] = one_core()
 
     def __exit__(self, *_: object) -> None:
         if self.flags is None:
             os.environ.pop("XLA_FLAGS", None)
         else:
             os.environ["XLA_FLAGS"] = self.flags
+
+
+def one_core() -> str:
+    """The flags of XLA, and that it computes with one thread."""
+    return f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
 
 
 def _worker(work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
@@ -70,6 +79,8 @@ def _worker(work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         work(*arguments)
     except Interrupted:
         pass
+    except LostError:  # who started it looks at the same place, and says so
+        sys.exit(LostError.code)
 
 
 def _follow() -> None:

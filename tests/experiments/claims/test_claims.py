@@ -1,13 +1,10 @@
 import re
 
-import pydantic
 import pytest
 import small_runs
 
 from experiments.__main__ import main
-from experiments.claims.tables import Claim
-from optchain.lab.runs import config
-from optchain.lab.tuning.tune import Tuning
+from experiments.claims.tables import read
 
 CLAIMS = sorted((small_runs.ROOT / "configs" / "claims").glob("*.toml"))
 
@@ -87,19 +84,21 @@ def test_a_check_of_a_score_that_there_is_not_is_found_before_anything_runs(tmp_
     path = tmp_path / "claim.toml"
     path.write_text(CLAIM.replace("margin = 0.05", 'margin = 0.05\nscore = "trian loss"'))
     assert main(["claims", str(path), "--out", str(tmp_path / "out")]) == 2
-    assert "checks[0]: score 'trian loss'; did you mean 'train loss' or 'test loss'?" in capsys.readouterr().err
+    assert "checks[0]: got score 'trian loss'; expected one of train loss, train accuracy, " in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('than = "tuned"', 'than = "tunned"', "arm 'tunned'; did you mean 'tuned'"),
+        ('than = "tuned"', 'than = "tunned"', "checks[0]: got arm 'tunned'; expected one of small, tuned"),
         ("margin = 0.05", "", "margin belongs to equal"),
         ('relation = "equal"\nmargin = 0.05', 'relation = "lower"\nvalue = 1.0', "value belongs to above and below"),
         ('id = "C1"', 'id = "first"', "should match pattern"),
-        ("low = 3e-3", "low = 3.0", "arms.tuned.space.optimizer.learning_rate: low = 3 is not below"),
+        ("low = 3e-3", "low = 3.0", "arms.tuned: space.optimizer.learning_rate: low = 3 is not below"),
         ('expected = "does not hold"', 'expected = "no"', "expected: got 'no'"),
+        ('because = "It hardly moves."', "", "claim.toml: because: Field required\n"),
+        ('statement = "', 'statment = ""\nstatement = "', "arms.small: statment: unknown key"),
     ],
 )
 def test_claims_that_make_no_sense_are_errors(tmp_path, capsys, old, new, message):
@@ -117,23 +116,25 @@ def test_an_arm_that_cannot_be_built_is_an_error_before_anything_runs(tmp_path, 
     assert "arms.small: model.hiden: unknown key; did you mean 'hidden'" in capsys.readouterr().err
     path.write_text(CLAIM.replace("[arms.small]", '[arms.small]\nset."optimizer.learning_rate.x" = 1'))
     assert main(["claims", str(path), "--out", str(tmp_path / "out")]) == 2
-    assert "arms.small: got 1e-05, in which there is no 'x'" in capsys.readouterr().err
+    assert (
+        "arms.small: optimizer.learning_rate.x: optimizer.learning_rate is 1e-05, no table" in capsys.readouterr().err
+    )
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.full
-def test_an_arm_whose_sampler_is_not_installed_is_left_out_and_named(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+def test_an_arm_that_needs_what_is_not_installed_is_left_out_and_named(tmp_path, capsys):
     path = tmp_path / "claim.toml"
     arm = """[arms.gp]
 search = { sampler = "gp" }
+needs = "not_installed"
 space."optimizer.learning_rate" = { use = "log", low = 3e-3, high = 1e-1 }
 """
     path.write_text(f'{CLAIM}\n[[checks]]\nsays = "None"\narm = "gp"\nthan = "tuned"\nrelation = "lower"\n{arm}')
     assert main(["claims", str(path), "--out", str(tmp_path / "out")]) == 0
-    assert "(left out, for its sampler is not installed: gp)" in capsys.readouterr().out
+    assert "(left out, because what it needs is not installed: gp)" in capsys.readouterr().out
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "Left out, for its sampler is not installed: gp." in page
+    assert "Left out, because what it needs is not installed: gp." in page
     assert not (tmp_path / "out" / "C1" / "arms" / "gp").exists()
     # Of a claim without any check left nothing is said.
     path.write_text(CLAIM.replace('arm = "small"', 'arm = "gp"') + arm)
@@ -143,17 +144,12 @@ space."optimizer.learning_rate" = { use = "log", low = 3e-3, high = 1e-1 }
 
 
 @pytest.mark.parametrize("path", CLAIMS, ids=lambda path: path.stem)
-def test_the_claims_are_valid(path, tmp_path):
-    claim = config.load(path, table=Claim)
+def test_the_claims_are_valid(path):
+    claim = read(path)
     assert path.stem.startswith(f"{claim.id.lower()}_")
-    for name in claim.arms:
-        try:
-            study = claim.study(name, 0)
-        except pydantic.ValidationError as error:
-            raise AssertionError(f"{name}: {config.problems(error)}") from error
-        found = Tuning(study, tmp_path, path.stem, "")
-        assert study.config({}).task.test or re.search("train", str(claim.checks))
-        assert found.study.search.fresh >= 2
+    for studies in claim.all_studies(path, {}).values():
+        assert studies[0].tables["task"].get("test") or re.search("train", str(claim.checks))
+        assert len(studies) == claim.studies and len(studies[0].fresh_seeds) >= 2
 
 
 @pytest.mark.full

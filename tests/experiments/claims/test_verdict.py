@@ -7,8 +7,7 @@ import small_tasks
 
 from experiments.claims.tables import Check
 from experiments.claims.verdict import Arm, Finding, judged, require_scores, value, verdict
-from optchain.lab.base.errors import InputError
-from optchain.lab.runs.run import Run
+from optchain import lab
 
 
 def made(folder, losses, accuracy=0.9, train=0.1):
@@ -23,8 +22,9 @@ def made(folder, losses, accuracy=0.9, train=0.1):
         }
         ending = "diverged" if loss is None else "finished"
         result = {"ending": ending, "step": 7, "scores": {} if loss is None else scores, "seconds": {"training": 2.0}}
-        (path / "result.json").write_text(json.dumps(result))
-        runs.append(Run(path))
+        for name, content in (("config", {}), ("run", {}), ("result", result)):
+            (path / f"{name}.json").write_text(json.dumps(content))
+        runs.append(lab.Run(path))
     return runs
 
 
@@ -80,16 +80,15 @@ def test_scores_have_names(tmp_path):
     (run,) = made(tmp_path, [1.0])
     wanted = {"test loss": 1.0, "test accuracy": 0.9, "gap": 0.9, "steps": 7.0, "seconds": 2.0, "diverged": 0.0}
     assert {score: value(run, score) for score in wanted} == wanted
-    task = small_tasks.load("circles", test=200)
+    study = SimpleNamespace(source="claim", task=small_tasks.load("circles", test=200))
     for score, message in (
-        ("test acuracy", "did you mean 'test accuracy'"),
-        ("trian loss", "did you mean 'train loss'"),
-        ("validation loss", "score 'validation loss'"),  # there are no such examples
+        ("test acuracy", "got score 'test acuracy'; expected one of train loss, train accuracy, test loss, "),
+        ("validation loss", "got score 'validation loss'"),  # there are no such examples
     ):
-        with pytest.raises(InputError, match=message):
-            require_scores(SimpleNamespace(checks=[check("lower"), check("lower", score=score)]), "b", task)
-    require_scores(SimpleNamespace(checks=[check("lower", score=score) for score in wanted]), "a", task)
-    require_scores(SimpleNamespace(checks=[check("lower", score="validation loss")]), "of another task", task)
+        with pytest.raises(lab.InputError, match=message):
+            require_scores(SimpleNamespace(checks=[check("lower"), check("lower", score=score)]), "b", study)
+    require_scores(SimpleNamespace(checks=[check("lower", score=score) for score in wanted]), "a", study)
+    require_scores(SimpleNamespace(checks=[check("lower", score="validation loss")]), "of another task", study)
 
 
 def test_a_verdict_counts_what_was_seen():

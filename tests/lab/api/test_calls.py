@@ -117,6 +117,7 @@ def test_losses_and_metrics_are_functions_or_names(tmp_path):
     assert made.config.optimizer["adam"] == {"use": "scale_by_adam"} and made.config.loss.power == 3.0
 
 
+@pytest.mark.full
 def test_a_study_searches_arguments(tmp_path):
     call = {
         "task": TASK,

@@ -25,6 +25,7 @@ def identities(number):
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
 
+@pytest.mark.full
 def test_processes_agree_and_what_a_function_calls_is_part_of_it():
     first, again, other = identities(1), identities(1), identities(2)
     assert first == again and len(set(first)) == 4

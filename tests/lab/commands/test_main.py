@@ -21,6 +21,7 @@ from optchain.lab.runs import config, run
 from optchain.lab.runs.logs import read
 from optchain.lab.training.evaluate import restore
 from optchain.lab.training.experiment import build
+from optchain.lab.training.seconds import COLUMNS
 from optchain.lab.tuning import space
 from optchain.lab.tuning.tables import Study
 from optchain.lab.tuning.tune import Tuning
@@ -57,7 +58,7 @@ def without_times(folder):
     """The logs of a run but for what depends on the clock, as text."""
     rows = read(folder / "metrics.jsonl")
     for row in rows:
-        for name in ("steps_per_second", "seconds"):
+        for name in ("steps_per_second", *COLUMNS.values()):
             row.get("evaluation", {}).pop(name, None)
     return "\n".join(map(json.dumps, rows))
 
@@ -134,6 +135,7 @@ def test_the_report_is_one_page_with_everything(finished):
     assert {"<!-- loss -->", "<!-- accuracy -->", "<!-- norm -->"} <= set(re.findall("<!-- .* -->", page))
 
 
+@pytest.mark.full
 def test_evaluate_scores_the_checkpoint_as_the_run_did(finished, command):
     code, out, err = command("evaluate", finished[0])
     assert code == 0, err
@@ -141,6 +143,7 @@ def test_evaluate_scores_the_checkpoint_as_the_run_did(finished, command):
     assert len(out.splitlines()) == 6  # three splits, two models
 
 
+@pytest.mark.full
 def test_predict_answers_raw_rows(finished, tmp_path, command):
     points, inner = make_circles(40, factor=0.3, noise=0.02, random_state=5)
     np.savetxt(tmp_path / "points.csv", points, delimiter=",", header="x,y", comments="")
@@ -175,6 +178,7 @@ def test_bad_input_is_one_message_and_exit_code_2(finished, tmp_path, command):
     assert (tmp_path / "foreign" / "thesis.txt").read_text() == "mine"
 
 
+@pytest.mark.full
 def test_a_diverged_run_has_its_own_exit_code_and_a_report(tmp_path, command):
     sets = ("--set", "optimizer.lr={use='scale', step_size=1e38}", "--out", tmp_path / "run")
     for resume in ((), ("--resume",)):

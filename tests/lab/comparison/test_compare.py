@@ -26,7 +26,7 @@ from optchain.lab.runs import config
 from optchain.lab.runs.run import Run, create
 from optchain.lab.training.experiment import build
 from optchain.lab.training.train import Trainer
-from optchain.lab.tuning.claims import seed_of
+from optchain.lab.tuning.claim import seed_of
 from optchain.lab.tuning.outcome import Fresh
 
 FILE = """
@@ -140,7 +140,8 @@ def test_all_runs_of_an_optimizer_share_what_is_compiled(compared):
     _, found = compared
     for name in ("adam", "sgd"):
         seconds = [float(row["compiling_seconds"]) for row in found if row["optimizer"] == name]
-        assert seconds[0] > 0.05 and max(seconds[1:]) < 0.01
+        first, second, fresh, *others = seconds  # the first fresh run compiles how the other splits are scored
+        assert max(second, fresh, *others) < first and max(second, *others) < 0.3 * first
 
 
 def test_a_fresh_run_is_what_train_makes_of_its_configuration(compared, tmp_path):
@@ -156,6 +157,7 @@ def test_a_fresh_run_is_what_train_makes_of_its_configuration(compared, tmp_path
             assert fresh.result["scores"][split][model] == pytest.approx(scores, rel=1e-5), (split, model)
 
 
+@pytest.mark.full
 def test_the_report_shows_standings_costs_curves_and_commands(compared):
     folder, _ = compared
     page = page_of(folder)

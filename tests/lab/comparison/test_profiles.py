@@ -7,11 +7,13 @@ import pytest
 from optchain.lab.base.errors import InputError
 from optchain.lab.commands.main import main
 from optchain.lab.comparison import compare
-from optchain.lab.comparison.profiles import profile, write
+from optchain.lab.comparison.charts import styles
+from optchain.lab.comparison.profiles import _chart, profile, write
 from optchain.lab.comparison.tables import Comparison
+from optchain.lab.reports.charts import COLORS
 from optchain.lab.runs import config
 from optchain.lab.runs.logs import Logs
-from optchain.lab.tuning.claims import run_folder
+from optchain.lab.tuning.claim import run_folder
 
 FILE = """
 target = 0.5
@@ -49,6 +51,12 @@ def test_a_profile_is_the_share_within_a_factor_of_the_best():
     assert found["lion"](math.inf) == 0.25
 
 
+def test_an_optimizer_has_the_same_color_in_every_report():
+    """That of its place in the configuration, wherever it stands in a profile."""
+    svg = _chart("steps", {"a": {"sgd": 10.0, "adam": 20.0}}, ["sgd", "adam"], styles(["adam", "sgd"]))
+    assert svg.index(COLORS[1]) < svg.index(COLORS[0])
+
+
 @pytest.fixture
 def folders(tmp_path):
     """Two comparisons whose runs are not trained but told: Adam is first on one task, SGD on the other."""
@@ -78,6 +86,7 @@ def _result(loss):
     return {"ending": "finished", "step": 40, "scores": scores, "seconds": {"compiling": 0.1, "training": 4.0}}
 
 
+@pytest.mark.full
 def test_the_report_of_several_comparisons_is_their_profile(folders, tmp_path, capsys):
     out = tmp_path / "profile.html"
     assert main(["report", *map(str, folders), "--out", str(out)]) == 0

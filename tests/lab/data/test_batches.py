@@ -57,15 +57,15 @@ def test_another_key_gives_other_batches():
 @given(st.integers(0, 200), st.integers(1, 9), st.integers(1, 12), st.integers(2, 5))
 def test_a_balanced_batch_depends_on_key_and_step_only(step, steps, batch, classes):
     targets = jnp.asarray(np.random.default_rng(0).permutation(np.arange(30) % classes))
-    chunk = balanced_batches(KEY, jnp.int32(step), steps, batch, targets, classes)
+    chunk = balanced_batches(KEY, jnp.int32(step * batch), steps, batch, targets, classes)
     assert chunk.shape == (steps, batch)
-    single = [balanced_batches(KEY, jnp.int32(step + i), 1, batch, targets, classes)[0] for i in range(steps)]
+    single = [balanced_batches(KEY, jnp.int32((step + i) * batch), 1, batch, targets, classes)[0] for i in range(steps)]
     chex.assert_trees_all_equal(chunk, jnp.stack(single))
 
 
 def test_the_classes_take_turns_and_rows_of_a_rare_one_come_again():
     targets = jnp.asarray(np.random.default_rng(1).permutation([0] * 90 + [1] * 7 + [2] * 3))
-    rows = np.asarray(balanced_batches(KEY, jnp.int32(5), 200, 10, targets, 3))
+    rows = np.asarray(balanced_batches(KEY, jnp.int32(50), 200, 10, targets, 3))
     counts = np.stack([np.bincount(targets[row], minlength=3) for row in rows])
     assert (counts.max(1) - counts.min(1) <= 1).all() and np.ptp(counts.sum(0)) <= 1
     for c in range(3):

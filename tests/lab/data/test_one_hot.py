@@ -55,7 +55,7 @@ def test_refusals(inputs, features, message):
 
 
 def test_rows_of_another_width_are_refused():
-    with pytest.raises(InputError, match="expected 3 features, as in training"):
+    with pytest.raises(ValueError, match="expected 3 features, as in training"):
         one_hot(0).fit(TRAIN, TARGETS).transform(TRAIN[:, :2])
 
 

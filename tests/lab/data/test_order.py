@@ -14,6 +14,7 @@ def chi_squared(counts, expected):
 
 
 @pytest.mark.parametrize("size", SIZES)
+@pytest.mark.full
 def test_each_epoch_is_a_permutation_the_same_in_numpy_and_jax(size):
     host = rows(SEED, 0, 2 * size, size, np)
     assert host.dtype == np.int32

@@ -109,6 +109,7 @@ def test_missing_values_need_a_step():
         small_tasks.load("tabular", data="iris", missing=0.1)
 
 
+@pytest.mark.full
 def test_a_run_answers_rows_that_miss_values(tmp_path, capsys):
     file = tmp_path / "wine.toml"
     file.write_text(FILE)

@@ -67,6 +67,7 @@ def test_splits_are_regions_that_a_seed_chooses():
     np.testing.assert_array_equal(task.rows["test"], load(validation=100).rows["test"])
 
 
+@pytest.mark.full
 def test_a_row_of_bytes_is_answered_with_the_next_one():
     built = small("float32")
     row = np.frombuffer(b"print('hello wor", np.uint8).astype(float)[None]
@@ -103,6 +104,7 @@ def test_errors_name_the_place(override, message):
 
 
 @pytest.mark.parametrize("scan", one_of_each(["true", "false"]))
+@pytest.mark.full
 def test_a_later_byte_changes_no_earlier_output(scan):
     built = small("float32", f"model.scan={scan}")
     inputs = jnp.asarray(built.task.splits["train"][0][:4])
@@ -129,6 +131,7 @@ def test_the_scanned_model_is_the_unrolled_one():
     chex.assert_trees_all_close(jax.tree.map(lambda x: x[1], sums["layers"]), grads["layer_1"], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.full
 def test_bfloat16_begins_at_the_rounded_float32_parameters():
     exact, narrow = small("float32").start()["params"], small("bfloat16").start()["params"]
     chex.assert_trees_all_equal(jax.tree.map(lambda x: x.astype(jnp.bfloat16), exact), narrow)

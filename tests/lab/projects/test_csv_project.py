@@ -4,7 +4,7 @@ import textwrap
 
 import numpy as np
 import pytest
-from user_projects import Project, comparison, losses, require_resumed, result, study, table
+from user_projects import RATE, Project, comparison, losses, require_resumed, result, study, table
 
 MINE = '''
     """The models and all that goes with them."""
@@ -207,31 +207,6 @@ def customers(rows: int = 120, seed: int = 0) -> list[str]:
     return lines
 
 
-STUDY = """
-    trials = {trials}
-    fresh = {fresh}
-    {more}
-"""
-
-SPACE = """
-    "optimizer.lr.learning_rate" = {{ use = "log", low = 1e-3, high = 1e-1 }}
-    "loss.epsilon" = {{ use = "float", low = 0.0, high = 2.0 }}
-    {more}
-"""
-
-FIRST = """
-    [optimizers.signs]
-    chain.sign = { use = "mine.py:soft_sign" }
-    chain.lr = { use = "scale_by_learning_rate", learning_rate = 1e-2 }
-    space."lr.learning_rate" = { use = "log", low = 1e-3, high = 1e-1 }
-"""
-
-SECOND = """
-    [optimizers.adam]
-    chain.adam = { use = "adam", learning_rate = 1e-2 }
-    space."adam.learning_rate" = { use = "log", low = 1e-3, high = 1e-1 }
-"""
-
 NNX = ('model={use="mine.py:Nnx"}', "metrics.steady.noise=0.1")
 
 
@@ -366,7 +341,8 @@ def test_a_run_that_is_killed_is_continued_bit_for_bit(project):
     ],
 )
 def test_it_is_tuned(project, more, space):
-    texts = STUDY.format(trials=4, fresh=1, more=more), SPACE.format(more=space)
+    epsilon = '"loss.epsilon" = { use = "float", low = 0.0, high = 2.0 }'
+    texts = f"trials = 4\nfresh = 1\n{more}", "\n".join([RATE, epsilon, space])
     project.write("study.toml", study(RUN, *texts))
     out = project.folder / "study"
     project.done("tune", project.folder / "study.toml", "--out", out, "--set", "search.objective=balanced")
@@ -377,7 +353,9 @@ def test_it_is_tuned(project, more, space):
 
 @pytest.mark.full
 def test_optimizers_are_compared(project):
-    project.write("compare.toml", comparison(RUN, "trials = 2\nfresh = 2", first=FIRST, second=SECOND))
+    project.write(
+        "compare.toml", comparison(RUN, "trials = 2\nfresh = 2", signs="mine.py:soft_sign", adam="scale_by_adam")
+    )
     out = project.folder / "comparison"
     project.done("compare", project.folder / "compare.toml", "--out", out)
     project.done("report", out)

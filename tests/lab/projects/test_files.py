@@ -4,7 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from user_projects import Project, comparison, losses, result, study
+from user_projects import RATE, Project, comparison, losses, result, study
+
+from optchain.lab.runs import config
+from optchain.lab.runs.run import Run
+from optchain.lab.tuning.tables import Study
+from optchain.lab.tuning.tune import Tuning
 
 MINE = """
     import flax.linen as nn
@@ -71,17 +76,11 @@ RUN = """
     learning_rate = 1e-2
 """
 
-SPACE = """
-    "model.use" = { use = "choice", values = ["mine.py:Line", "mine.py:Parabola"] }
-    "optimizer.lr.learning_rate" = { use = "log", low = 1e-3, high = 1e-1 }
+SPACE = f"""
+    "model.use" = {{ use = "choice", values = ["mine.py:Line", "mine.py:Parabola"] }}
+    {RATE}
 """
-
-CONTENDER = """
-    [optimizers.{name}]
-    chain.{name} = {{ use = "{use}" }}
-    chain.lr = {{ use = "scale_by_learning_rate", learning_rate = 1e-2 }}
-    space."lr.learning_rate" = {{ use = "log", low = 1e-3, high = 1e-1 }}
-"""
+OPTIMIZERS = {"halve": "rules.py:halve", "adam": "scale_by_adam"}
 
 
 @pytest.fixture
@@ -101,6 +100,7 @@ def texts_of(folder):
             yield "\n".join(line for line in lines if '"command"' not in line and "# optchain train" not in line)
 
 
+@pytest.mark.full
 def test_a_run_remembers_files_and_says_which_have_changed_or_are_gone(project):
     run = project.train("out/run")
     entries = {entry["key"]: entry for entry in json.loads((run / "run.json").read_text())["objects"]}
@@ -119,6 +119,34 @@ def test_a_run_remembers_files_and_says_which_have_changed_or_are_gone(project):
     assert said.code == 2 and f"there is no file {project.folder / 'mine.py'}" in said.err
 
 
+def test_a_study_that_continues_remembers_the_files_with_which_it_began(project, capsys):
+    file, out = project.write("tune.toml", study(RUN, "trials = 1", SPACE)), project.folder / "out"
+    for changed in (False, True):
+        tuning = Tuning(config.load(file, table=Study), out, "tune.toml", "the command")
+        tuning.prepare(overwrite=False)
+        Run(out).say_changed()
+        assert (f"{project.folder / 'rules.py'}\n" in capsys.readouterr().err) == changed
+        project.edit("rules.py", "g / 2", "g / 2.0")
+
+
+@pytest.mark.full
+def test_reports_of_studies_and_comparisons_say_which_files_have_changed(project):
+    project.write("tune.toml", study(RUN, "trials = 1\nfresh = 0", SPACE))
+    project.write("compare.toml", comparison(RUN, "trials = 1\nfresh = 2", **OPTIMIZERS))
+    for command in ("tune", "compare"):
+        out = project.folder / command
+        again = (command, project.folder / f"{command}.toml", "--out", out)
+        assert "changed" not in project.done(*again).err + project.done("report", out).err
+    project.edit("rules.py", "g / 2", "g / 2.0")
+    for command in ("tune", "compare"):
+        out = project.folder / command
+        line = f"changed since {out} began, and taken as it is now: {project.folder / 'rules.py'}"
+        # To continue says it too, and does not forget it.
+        for said in (("report", out), (command, project.folder / f"{command}.toml", "--out", out), ("report", out)):
+            assert project.done(*said).err.splitlines().count(line) == 1
+
+
+@pytest.mark.full
 def test_a_project_is_moved_with_all_that_was_made_in_it(project, tmp_path):
     project.train("whole", "train.steps=9")
     project.train()
@@ -139,8 +167,7 @@ def test_a_project_is_moved_with_all_that_was_made_in_it(project, tmp_path):
 
 @pytest.mark.full
 def test_a_comparison_is_moved(project, tmp_path):
-    halve, adam = (CONTENDER.format(name=n, use=u) for n, u in (("halve", "rules.py:halve"), ("adam", "scale_by_adam")))
-    project.write("compare.toml", comparison(RUN, "trials = 2\nfresh = 2", halve=halve, adam=adam))
+    project.write("compare.toml", comparison(RUN, "trials = 2\nfresh = 2", **OPTIMIZERS))
     project.done("compare", project.folder / "compare.toml", "--out", project.folder / "compared")
     assert not [text for text in texts_of(project.folder) if str(project.folder) in text]
     moved = project.moved(tmp_path / "elsewhere")

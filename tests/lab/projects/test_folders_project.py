@@ -199,12 +199,7 @@ TEXTS = """
 """
 
 SPACE = '"optimizer.lr.learning_rate" = { use = "log", low = 1e-2, high = 1.0 }'
-CONTENDER = """
-    [optimizers.{name}]
-    chain.{name} = {{ use = "{use}" }}
-    chain.lr = {{ use = "scale_by_learning_rate", learning_rate = 1e-2 }}
-    space."lr.learning_rate" = {{ use = "log", low = 1e-3, high = 1e-1 }}
-"""
+OPTIMIZERS = {"damp": "mine.py:damp", "adam": "scale_by_adam"}
 
 
 @pytest.fixture
@@ -237,6 +232,7 @@ def book(tmp_path):
     return project
 
 
+@pytest.mark.full
 def test_photos(photos):
     run = photos.train()
     assert losses(run)[-1] < losses(run)[0]
@@ -246,6 +242,7 @@ def test_photos(photos):
     assert "f1" in photos.done("evaluate", run).out
 
 
+@pytest.mark.full
 def test_a_study_of_photos(photos):
     photos.write("study.toml", study(IMAGES, "trials = 2\nfresh = 1", SPACE))
     sets = ("train.steps=4", "train.evaluate_every=2", "metrics={f1={use='mine.py:f1', whole=true, better='higher'}}")
@@ -262,12 +259,12 @@ def test_photos_with_nnx_tuned_and_compared(photos):
     for more in ('parallel = "vmap"', 'pruner = { use = "hyperband" }'):
         photos.write("study.toml", study(IMAGES, f"trials = 4\nfresh = 1\n{more}", SPACE))
         photos.done("tune", photos.folder / "study.toml", "--out", photos.folder / more[:6], "--set", nnx[0])
-    damp, adam = (CONTENDER.format(name=n, use=u) for n, u in (("damp", "mine.py:damp"), ("adam", "scale_by_adam")))
-    photos.write("compare.toml", comparison(IMAGES, "trials = 2\nfresh = 2", damp=damp, adam=adam))
+    photos.write("compare.toml", comparison(IMAGES, "trials = 2\nfresh = 2", **OPTIMIZERS))
     photos.done("compare", photos.folder / "compare.toml", "--out", photos.folder / "compared")
     photos.done("find-lr", photos.folder / "run.toml", "--steps", 40)
 
 
+@pytest.mark.full
 def test_mails(mails):
     run = mails.train("run", "optimizer.lr.learning_rate=1.0", "train.steps=80")
     said = mails.done("predict", run, mails.folder / "mails" / "spam")
@@ -292,8 +289,7 @@ def test_next_bytes(book, model):
     require_resumed(book, sets)
     book.write("study.toml", study((book.folder / "run.toml").read_text(), 'trials = 4\nparallel = "vmap"', SPACE))
     book.done("tune", book.folder / "study.toml", "--out", book.folder / "study", "--set", sets)
-    damp, adam = (CONTENDER.format(name=n, use=u) for n, u in (("damp", "mine.py:damp"), ("adam", "scale_by_adam")))
-    text = comparison((book.folder / "run.toml").read_text(), "trials = 2\nfresh = 2", damp=damp, adam=adam)
+    text = comparison((book.folder / "run.toml").read_text(), "trials = 2\nfresh = 2", **OPTIMIZERS)
     book.write("compare.toml", text)
     book.done("compare", book.folder / "compare.toml", "--out", book.folder / "compared", "--set", sets)
 

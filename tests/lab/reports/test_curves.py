@@ -2,8 +2,12 @@
 
 import re
 
-from optchain.lab.reports.charts import COLORS
+import pytest
+
+from optchain.lab.reports.charts import COLORS, chart
+from optchain.lab.reports.configurations import Configuration, colors_of
 from optchain.lab.reports.curves import changes, optimizer_charts, score_chart
+from optchain.lab.reports.page import card, table, tiles
 
 
 def log(*losses):
@@ -25,6 +29,39 @@ def test_runs_that_lie_on_one_another_have_marks_of_their_own():
     places = [marks(svg, color) for color in COLORS[:5]]
     # What is drawn later covers what is drawn before; every run keeps a mark that none covers.
     assert all(found - set().union(*places[i + 1 :]) for i, found in enumerate(places))
+
+
+def test_runs_of_one_configuration_have_its_color():
+    one, other = Configuration({"lr": 1}, dict.fromkeys("ac")), Configuration({"lr": 2}, {"b": None})
+    colors = colors_of([one, other])
+    assert colors == {"a": COLORS[0], "c": COLORS[0], "b": COLORS[1]}
+    assert len(set(colors_of([one]).values())) == 2  # of one configuration each run has its own
+    svg = score_chart("loss", {name: log(2.0, 1.0) for name in "abc"}, colors=colors)
+    assert COLORS[1] in svg and COLORS[2] not in svg
+
+
+def test_long_texts_take_several_lines():
+    assert "±&nbsp;0.02" in tiles([("0.15 ± 0.02", "loss")])
+    assert 'class="wrapped"' in card("one line") and 'class="wrapped"' not in card("a  b\nc  d")
+    title = "a title of so many words that it is much longer than what is drawn below it"
+    assert "<!-- a title" in chart(title, [], ylabel="loss") and f"<!-- {title} -->" not in chart(
+        title, [], ylabel="loss"
+    )
+
+
+def test_intervals_take_two_lines_in_narrow_columns():
+    text = table([{"optimizer": "adam", "loss": "0.0014 ± 0.0006", "share": "70.00 ± 1.20 %", "why": "p ± q and more"}])
+    assert '<td class="interval">0.0014 <span>± 0.0006</span></td>' in text
+    assert '<td class="interval">70.00 <span>± 1.20 %</span></td>' in text and '<td class="text">p ± q and' in text
+
+
+def test_a_legend_of_many_entries_stands_below_the_curves():
+    def size(names):
+        svg = score_chart("loss", {name: log(2.0, 1.0) for name in names})
+        return [float(x) for x in re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', svg).groups()]
+
+    (wide, low), (same, high) = size("abcdefgh"), size("abcdefghi")
+    assert wide == same and low == pytest.approx(3.1 * 72) and low + 10 < high
 
 
 def test_runs_with_one_evaluation_or_none_that_is_finite_are_drawn():

@@ -13,6 +13,7 @@ from optchain.lab.base.errors import InputError
 from optchain.lab.commands.main import main
 from optchain.lab.runs import run
 from optchain.lab.runs.writer import remove, sole_writer
+from optchain.lab.tuning import working
 
 
 def contents(folder):
@@ -83,6 +84,6 @@ def test_trials_hold_the_folders_of_their_runs(tmp_path, capsys):
     with found.claims.next() as claim:
         (resolved,) = claim.configs()
     with sole_writer(claim.folder / f"seed={resolved.train.seed}"), pytest.raises(InputError, match="is in use"):
-        found.search()
-    found.search()
+        working.search(found)
+    working.search(found)
     assert [trial.state for trial in found.trials()] == ["finished"]

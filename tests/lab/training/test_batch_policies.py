@@ -36,6 +36,7 @@ def steps(built, *lengths, hyper=None):
     return carry, jax.tree.map(lambda *parts: np.concatenate(parts), *logs)
 
 
+@pytest.mark.full
 def test_micro_batches_are_one_batch(tmp_path):
     """To rounding; the gradients, the loss and the metric are means over all of the examples."""
     (one, logs), (many, parts) = (
@@ -72,6 +73,7 @@ def test_batch_statistics_are_the_means_of_those_of_the_micro_batches(tmp_path):
          [8, 8, 16, 16, 32, 32]),
     ],
 )  # fmt: skip
+@pytest.mark.full
 def test_a_growing_batch_follows_its_schedule(tmp_path, batch, sizes):
     carry, logs = steps(experiment(tmp_path, f"train.batch={batch}"), 6)
     assert logs["batch"].tolist() == sizes and int(carry["examples"]) == sum(sizes)

@@ -49,6 +49,7 @@ def test_what_is_observed_stays_as_it_is(tmp_path, file):
     assert "callbacks" in json.loads((seen.run.folder / "config.json").read_text())
 
 
+@pytest.mark.full
 def test_a_callback_stops_a_run_that_may_continue(tmp_path, file, capsys):
     folder, stops = tmp_path / "run", sets(tmp_path, "stop")
     arguments = ["train", str(file), "--out", str(folder)]
@@ -58,6 +59,7 @@ def test_a_callback_stops_a_run_that_may_continue(tmp_path, file, capsys):
     assert Run(folder).result["ending"] == "finished" and Run(folder).result["step"] == 60
 
 
+@pytest.mark.full
 def test_one_that_fails_ends_the_run_after_saving(tmp_path, file, capsys):
     folder = tmp_path / "run"
     arguments = ["train", str(file), "--out", str(folder), "--set", "train.checkpoint_every=60"]

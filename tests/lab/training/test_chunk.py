@@ -60,6 +60,7 @@ def test_a_chunk_equals_a_plain_python_loop(tmp_path):
     assert int(carry["step"]) == 8 and int(oc.metrics(carry["opt_state"])["step"]) == 8
 
 
+@pytest.mark.full
 def test_the_cut_into_chunks_changes_nothing(tmp_path):
     built = experiment(tmp_path)
     one, logs = chunked(built, [24])

@@ -27,6 +27,7 @@ def ran(experiment, steps=20):
 
 
 @pytest.mark.parametrize("more", [(), ("train.freeze=['Dense_0/*']",), ("lora={rank=2}", "model.norm='none'")])
+@pytest.mark.full
 def test_bfloat16_is_within_the_model_alone(tmp_path, more):
     experiment = built(tmp_path, "train.compute='bfloat16'", *more)
     carry, logs = ran(experiment)
@@ -44,6 +45,7 @@ def test_bfloat16_is_within_the_model_alone(tmp_path, more):
     assert not np.array_equal(logs["loss"], wide["loss"])
 
 
+@pytest.mark.full
 def test_remat_computes_the_same_and_keeps_less(tmp_path):
     """Between the passes only the inputs and the parameters are kept, none of the activations."""
     plain, again = (built(tmp_path, *DEEP, f"train.remat={word}") for word in ("false", "true"))

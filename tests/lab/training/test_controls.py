@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import small_runs
 
+from optchain.lab.base import processes
 from optchain.lab.base.errors import InputError
 from optchain.lab.reports.report import write
 from optchain.lab.reports.scores import summary
@@ -30,6 +31,7 @@ def train(tmp_path, optimizer, *sets):
     return trainer, read(trainer.logs.jsonl)
 
 
+@pytest.mark.full
 def test_a_plateau_hears_each_validation_loss_once(tmp_path):
     adam = '[optimizer.adam]\nuse = "adam"\nlearning_rate = 1e-12\n'
     plateau = '[optimizer.plateau]\nuse = "scale_on_plateau"\nfactor = 0.5\npatience = 0\n'
@@ -71,6 +73,7 @@ boundaries = [50]
 """
 
 
+@pytest.mark.full
 def test_a_run_ends_when_its_guard_has_had_enough(tmp_path, capsys):
     trainer, rows = train(tmp_path, GUARDED.format(rate="1e38"), "train.log_every=1")
     assert trainer.run.result["ending"] == "diverged"
@@ -164,6 +167,7 @@ def test_numbers_are_changed_by_hand_and_given_back(tmp_path):
     assert "Changes by hand" in page and "lr.learning_rate = 0.0002" in page and "as configured" in page
 
 
+@pytest.mark.full
 def test_other_values_of_a_name_are_no_new_compilation(tmp_path):
     trainer = by_hand(tmp_path, {20 * i: f"lr.learning_rate = {i}e-4" for i in range(1, 6)}, compiled_anew=True)
     assert rates(trainer)[120] == pytest.approx(5e-4) and len(trainer.program._compiled) == 2
@@ -230,6 +234,7 @@ def test_orders_are_dotted_either_way():
     assert parse("") == Orders({}) and parse("stop = true") == Orders({}, stop=True)
 
 
+@pytest.mark.full
 def test_patience_wants_a_margin_and_the_best_does_not(tmp_path):
     sets = ("train.steps=2000", "train.early_stopping={patience=3, min_delta=0.5}")
     trainer = small_runs.train(tmp_path, *sets)
@@ -290,3 +295,12 @@ def test_errors_of_controls_name_the_place(tmp_path, override, message):
     with pytest.raises(InputError) as error:
         config.load(small_runs.small(tmp_path), [override])
     assert message in str(error.value)
+
+
+def test_processes_agree_on_signals_once_an_evaluation(tmp_path, monkeypatch):
+    """Each time costs them a message to all, and they wait for the slowest."""
+    asked, any_of = [], processes.any_of
+    monkeypatch.setattr(processes, "any_of", lambda number: asked.append(number) or any_of(number))
+    trainer = small_runs.train(tmp_path)
+    evaluations = trainer.table.steps // trainer.table.evaluate_every
+    assert len(asked) == evaluations + 2  # before the first step, and at the end

@@ -14,6 +14,7 @@ SETS = ("model.norm='none'", "model.dropout=0.0")
 @pytest.mark.parametrize(
     "batch", ["train.batch=32", "train.batch={use='fixed', size=32, micro=16, scale_rate='linear', base=32}"]
 )
+@pytest.mark.full
 def test_the_parameters_that_overflowed_are_named(tmp_path, capsys, batch):
     """The rate becomes infinite at step 30, between two evaluations."""
     rate = "{use='piecewise', values=[0.01, 1e38], boundaries=[29]}"

@@ -11,7 +11,6 @@ from optchain.lab.runs import config
 from optchain.lab.runs.logs import read
 from optchain.lab.runs.run import Run
 from optchain.lab.training.experiment import build
-from optchain.lab.tuning.tables import Study
 
 
 @pytest.fixture
@@ -71,9 +70,3 @@ def test_a_run_has_a_length(tmp_path):
     path.write_text(path.read_text().replace("steps = 60\n", ""))
     with pytest.raises(InputError, match="train: expected steps or epochs"):
         config.load(path)
-
-
-def test_trials_are_counted_in_steps(file):
-    study = ["search.trials=2", "space.'optimizer.lr.start'={use='log', low=1e-4, high=0.1}"]
-    with pytest.raises(InputError, match="train.epochs: trials are compared by their steps; expected train.steps"):
-        config.load(file, study, Study)

@@ -104,6 +104,7 @@ def test_a_resumed_run_is_the_same_and_none_thaws(tmp_path, frozen):
         run.reopen(part.run.folder, thawed)
 
 
+@pytest.mark.full
 def test_lanes_and_find_lr_train_the_rest(tmp_path):
     experiment = built(tmp_path, FREEZE)
     program, configs = (

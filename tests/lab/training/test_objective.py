@@ -19,7 +19,7 @@ from optchain.lab.training.objective import Objective, penalty
 DRAW = np.random.default_rng(2)
 LOGITS = DRAW.normal(0, 2, (50, 4)).astype(np.float32)
 TARGETS = DRAW.choice(4, 50, p=[0.6, 0.2, 0.15, 0.05]).astype(np.int32)
-FOUR, TWO = (types.SimpleNamespace(classes=count) for count in (4, 2))
+FOUR, TWO = (types.SimpleNamespace(classes=count, counted=None) for count in (4, 2))
 
 
 def Loss(**changes):  # noqa: N802, a table
@@ -99,6 +99,7 @@ def test_mixup_mixes_inputs_as_it_mixes_losses(alpha):
     assert np.mean(shares) == pytest.approx(np.maximum(beta, 1 - beta).mean(), abs=0.03)
 
 
+@pytest.mark.full
 def test_a_traced_mixup_of_zero_mixes_nothing():
     inputs = jnp.asarray(LOGITS)
 
@@ -142,6 +143,7 @@ def losses(built, settings, steps=4):
     return jax.jit(jax.vmap(lambda setting: one(start(setting), data, setting, steps=steps)[1]["loss"]))(settings)
 
 
+@pytest.mark.full
 def test_a_sweep_under_vmap_equals_separate_runs(tmp_path):
     numbers = {
         "model.dropout": [0.0, 0.4],

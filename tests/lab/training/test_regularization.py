@@ -35,6 +35,7 @@ def test_a_max_norm_is_a_link_of_the_chain(tmp_path, free):
     assert np.linalg.norm(free[0]["params"]["Dense_0"]["kernel"], axis=0).max() > 0.6
 
 
+@pytest.mark.full
 def test_an_l1_penalty_shrinks_kernels(tmp_path, free):
     _, (carry, logs) = trained(small_runs.small(tmp_path), "loss.l1=0.1")
     sums = [np.abs(x["params"]["Dense_0"]["kernel"]).sum() for x in (free[0], carry)]
@@ -50,6 +51,7 @@ def test_a_penalty_is_not_for_a_table_whose_rows_are_updated_where_looked_up():
         build(config.load(path, [*sets, "loss.penalized='*embedding'"]), "embedding")
 
 
+@pytest.mark.full
 def test_balanced_batches_are_other_batches(tmp_path, free):
     _, (_, logs) = trained(small_runs.small(tmp_path), "train.sampling=balanced")
     assert np.isfinite(logs["loss"]).all() and not np.array_equal(logs["loss"], free[1]["loss"])

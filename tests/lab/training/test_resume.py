@@ -63,6 +63,7 @@ def finished(trained, tmp_path):
     return own
 
 
+@pytest.mark.full
 def test_a_number_alone_is_accepted_and_listed(finished, capsys):
     edited = again(finished, "optimizer.lr.start=0.1")
     shown = capsys.readouterr().err
@@ -73,6 +74,7 @@ def test_a_number_alone_is_accepted_and_listed(finished, capsys):
     np.testing.assert_allclose(rates[65], 10 * 0.01 * 0.5 * (1 + np.cos(np.pi * 64 / 300)), rtol=1e-5)
 
 
+@pytest.mark.full
 def test_an_edited_chain_keeps_its_moments_and_goes_on(finished, capsys):
     edited = again(finished, CLIP)
     shown = capsys.readouterr().err

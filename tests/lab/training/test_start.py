@@ -3,18 +3,21 @@
 import shutil
 
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 import small_runs
+from safetensors.numpy import save_file
 
 from optchain.lab.base.errors import InputError
 from optchain.lab.commands.main import main
 from optchain.lab.runs import config
 from optchain.lab.runs.logs import read
 from optchain.lab.runs.run import Run
+from optchain.lab.settings.start import Start
 from optchain.lab.training import leaves, transfer
 from optchain.lab.training.evaluate import restore
 from optchain.lab.training.experiment import build
@@ -65,7 +68,7 @@ def test_patterns_choose(tmp_path, source):
             r"  Dense_1/kernel: 10 x 1 there, 12 x 1 here",
         ),
         (["model.hidden=[10, 10]"], r"(?s)  Dense_2/bias: absent there, 1 here"),
-        (["start.run=nowhere"], "nowhere holds no run"),
+        (["start.run=nowhere"], "start.run: .*nowhere holds no run"),
     ],
 )
 def test_what_does_not_fit_is_listed(tmp_path, source, sets, message):
@@ -73,6 +76,19 @@ def test_what_does_not_fit_is_listed(tmp_path, source, sets, message):
         start(tmp_path, source, *sets)
 
 
+@pytest.mark.parametrize("key", ["run", "checkpoint"])
+@pytest.mark.parametrize("overridden", [False, True])
+def test_a_source_is_found_from_the_folder_of_the_file(tmp_path, monkeypatch, key, overridden):
+    monkeypatch.chdir("/")
+    file = small_runs.small(tmp_path)
+    if not overridden:
+        file.write_text(f'{file.read_text()}\n[start]\n{key} = "first"\n')
+    resolved = config.load(file, [f"start.{key}=first"] if overridden else [])
+    assert resolved.start.source == (key, str(tmp_path / "first"))
+    assert resolved.written(tmp_path / "second")["start"][key] == "../first"
+
+
+@pytest.mark.full
 def test_shapes_that_differ_may_be_left_out(tmp_path, source):
     carry, _ = start(tmp_path, source, "model.hidden=[10, 10]", "start.only=['Dense_0/*', 'Block_0/*']")
     learned = restore(source).models["average"]["params"]
@@ -205,3 +221,94 @@ def test_a_file_that_is_not_there_or_holds_something_else_is_named(tmp_path):
         (tmp_path / name).write_text("no arrays at all")
         with pytest.raises(InputError, match=f"{name}: "):
             leaves.read(tmp_path / name)
+
+
+class Convolutional(nn.Module):
+    """A network of a width and a height in which no two axes of a kernel are as long."""
+
+    outputs: int
+
+    @nn.compact
+    def __call__(self, x, train: bool):
+        x = nn.BatchNorm(use_running_average=not train)(nn.Conv(5, (3, 2))(x))
+        return nn.Dense(self.outputs)(x.mean((1, 2)))
+
+
+IMAGES = np.random.default_rng(0).normal(size=(40, 6, 6, 2))
+OF_TORCH = {  # as torch.nn.Sequential would name them
+    "0.weight": (5, 2, 3, 2),
+    "0.bias": (5,),
+    "1.weight": (5,),
+    "1.bias": (5,),
+    "1.running_mean": (5,),
+    "1.running_var": (5,),
+    "1.num_batches_tracked": (),
+    "3.weight": (3, 5),
+    "3.bias": (3,),
+}
+RENAMES = {"0/*": "Conv_0/*", "1/*": "BatchNorm_0/*", "3/*": "Dense_0/*"}
+
+
+def started(file, **table):
+    """The parameters and the rest with which a small network for images would begin."""
+    shapes = jax.eval_shape(lambda: Convolutional(3).init(jax.random.key(0), jnp.ones((2, 6, 6, 2)), True))
+    fresh = {"params": shapes["params"], "rest": {"batch_stats": shapes["batch_stats"]}}
+    return transfer.transferred(Start(file=str(file), **table), fresh)
+
+
+@pytest.fixture(scope="module")
+def of_torch(tmp_path_factory):
+    """A file, and the arrays in it, as safetensors writes them for NumPy, without torch."""
+    draw = np.random.default_rng(1)
+    arrays = {name: np.asarray(draw.normal(size=shape), np.float32) for name, shape in OF_TORCH.items()}
+    arrays["1.running_var"] = np.abs(arrays["1.running_var"])
+    file = tmp_path_factory.mktemp("torch") / "model.safetensors"
+    save_file(arrays, file)
+    return file, arrays
+
+
+def test_parameters_of_pytorch_compute_the_same(of_torch):
+    file, arrays = of_torch
+    found = started(file, renames=RENAMES, layout="torch")
+    chosen = {
+        part: {
+            layer: {path.rpartition("/")[2]: x for path, x in found.items() if path.startswith(f"{prefix}{layer}/")}
+            for layer in layers
+        }
+        for part, prefix, layers in (
+            ("params", "", ("Conv_0", "BatchNorm_0", "Dense_0")),
+            ("batch_stats", "batch_stats/", ("BatchNorm_0",)),
+        )
+    }
+    answers = Convolutional(3).apply(chosen, IMAGES, False)
+    # PyTorch's definition, in plain loops over the pixels under the kernel: channels stand before height and width.
+    x = np.pad(IMAGES.transpose(0, 3, 1, 2), [(0, 0), (0, 0), (1, 1), (0, 1)])
+    w = arrays["0.weight"]
+    y = sum(
+        np.einsum("bihw,oi->bohw", x[:, :, i : i + 6, j : j + 6], w[:, :, i, j]) for i in range(3) for j in range(2)
+    )
+    of_channel = {
+        name: arrays[name][:, None, None]
+        for name in OF_TORCH
+        if name[0] in "01" and name != "0.weight" and "tracked" not in name
+    }
+    y = (y + of_channel["0.bias"] - of_channel["1.running_mean"]) / np.sqrt(of_channel["1.running_var"] + 1e-5)
+    y = y * of_channel["1.weight"] + of_channel["1.bias"]
+    expected = y.mean((2, 3)) @ arrays["3.weight"].T + arrays["3.bias"]
+    np.testing.assert_allclose(answers, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_layout_that_does_not_fit_is_named(of_torch, tmp_path):
+    file, arrays = of_torch
+    advice = r'they are named or laid out as those of PyTorch: layout = "torch"'
+    with pytest.raises(InputError, match=f"(?s)Conv_0/kernel: absent there.*\n{advice}"):
+        started(file, renames=RENAMES, exclude=["batch_stats/*"])
+    with pytest.raises(InputError, match=f"(?s)Dense_0/kernel: 3 x 5 there, 5 x 3 here\n{advice}"):
+        started(file, renames={"3/weight": "Dense_0/kernel"}, only=["Dense_0/kernel"])
+    save_file({"Dense_0/kernel": np.ascontiguousarray(arrays["3.weight"].T)}, tmp_path / "flax.safetensors")
+    with pytest.raises(InputError, match='they fit as they are there: leave out layout = "torch"'):
+        started(tmp_path / "flax.safetensors", only=["Dense_0/kernel"], layout="torch")
+    with pytest.raises(InputError, match="got 'pytorch'; did you mean 'torch'"):
+        config.load(small_runs.small(tmp_path), ["start.file=a.npz", "start.layout=pytorch"])
+    with pytest.raises(InputError, match="layout = 'torch' is for file and checkpoint; a run has the layout of Flax"):
+        config.load(small_runs.small(tmp_path), ["start.run=a", "start.layout=torch"])

@@ -16,6 +16,7 @@ from optchain.lab.training.experiment import build
 from optchain.lab.training.train import Trainer
 
 
+@pytest.mark.full
 def test_early_stopping_restores_the_best(tmp_path):
     sets = (
         "train.early_stopping.patience=3",
@@ -33,6 +34,7 @@ def test_early_stopping_restores_the_best(tmp_path):
     chex.assert_trees_all_equal(restore(trainer.run).models, trainer.best)
 
 
+@pytest.mark.full
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(tmp_path, capsys):
     # The rate becomes infinite at step 50, so that step 51 sees no numbers.
     rate = "{use='piecewise', values=[0.01, 1e38], boundaries=[50]}"
@@ -45,6 +47,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(tmp_path, 
     assert restore(trainer.run).step == 40
 
 
+@pytest.mark.full
 def test_a_changed_configuration_is_detected_and_a_longer_run_is_not(tmp_path):
     trainer = small_runs.train(tmp_path)
     folder = trainer.run.folder

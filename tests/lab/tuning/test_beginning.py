@@ -7,6 +7,7 @@ import pytest
 import small_studies
 
 from optchain.lab.commands.main import main
+from optchain.lab.tuning import working
 from optchain.lab.tuning.outcome import outcome
 from optchain.lab.tuning.report import lines_of, write
 from optchain.lab.tuning.tables import Study
@@ -30,16 +31,18 @@ def reopened(found):
     return small_studies.Tuning(found.study, found.folder, "study.toml", "")
 
 
+@pytest.mark.full
 def test_points_are_tried_first_and_missing_values_are_drawn(tmp_path):
     found = small_studies.searched(tmp_path, search=FIRST, space=SPACE)
     first, second, *others = found.trials()
     assert first.labels == {RATE: 0.02, "model.hidden": "[8]"} and first.why == "enqueued"
     assert second.labels[RATE] == 0.05 and second.labels["model.hidden"] in ("[4]", "[8]")
     assert len(others) == 2 and not any(trial.why for trial in others)
-    reopened(found).search()
+    working.search(reopened(found))
     assert len(reopened(found).trials()) == 4  # nothing is tried twice
 
 
+@pytest.mark.full
 def test_points_have_lanes(tmp_path):
     found = small_studies.searched(tmp_path, search=FIRST + 'parallel = "vmap"\nlanes = 3', space=SPACE)
     assert [trial.labels[RATE] for trial in found.trials()[:2]] == [0.02, 0.05] and len(found.trials()) == 4
@@ -98,7 +101,7 @@ def test_trials_of_an_earlier_study_guide_the_sampler_and_cost_nothing(tmp_path)
     assert [one.score for one in earlier] == [one.score for one in old] and len(own) == 3
     assert earlier[0].why == f"{tmp_path / 'earlier'}, trial {old[0].number}"
     assert found.winner in own and outcome(found).ended == own
-    reopened(found).search()
+    working.search(reopened(found))
     assert len(reopened(found).trials()) == len(trials)
     with (found.folder / "trials.csv").open() as file:
         assert [row["state"] for row in csv.DictReader(file)] == ["earlier"] * len(old) + ["finished"] * 3

@@ -1,5 +1,6 @@
 """Constraints of trials, and the evaluation that judges them."""
 
+import dataclasses
 import re
 
 import optuna
@@ -10,14 +11,17 @@ import small_studies
 from optchain.lab.commands.main import main
 from optchain.lab.runs.logs import evaluations, read
 from optchain.lab.tuning.best_so_far import best_so_far
+from optchain.lab.tuning.display import Standings
 from optchain.lab.tuning.report import write
 from optchain.lab.tuning.tables import Search
+from optchain.lab.tuning.trials import best
 
 WIDTH = '"model.hidden" = { use = "choice", values = [[4], [8], [16]] }'
 SEARCH = 'sampler = "grid"\nfresh = 0\n'
 
 
 @pytest.mark.parametrize("parallel", ["none", "vmap"])
+@pytest.mark.full
 def test_the_best_keeps_to_the_constraints(tmp_path, parallel):
     search = SEARCH + f'parallel = "{parallel}"\nconstraints = {{ parameters = {{ at_least = 20, at_most = 40 }} }}'
     found = small_studies.searched(tmp_path, search=search, space=WIDTH)
@@ -31,6 +35,19 @@ def test_the_best_keeps_to_the_constraints(tmp_path, parallel):
     assert "constrained: parameters" in page and "breaks parameters" in page
 
 
+def test_what_is_shown_meanwhile_ranks_those_that_keep_to_them(tmp_path, capsys):
+    """The best loss belongs to a trial that breaks a constraint."""
+    bound = "constraints = { parameters = { at_most = 40 } }"
+    found = small_studies.searched(tmp_path, search=SEARCH + bound, space=WIDTH)
+    trials = [dataclasses.replace(trial, score=1.0 - trial.number / 10) for trial in found.trials()]
+    table = Standings(3, found.objective)._table(trials, trials)
+    assert list(table.columns[0].cells) == ["1", "0"] and best(trials, found.objective).number == 1
+    assert table.title == "3 of 3 trials: 3 finished; 1 of the finished ones break search.constraints"
+    said = capsys.readouterr().err.splitlines()
+    assert ["  breaks parameters" in line for line in said if "  trial " in line] == [False, False, True]
+
+
+@pytest.mark.full
 def test_no_trial_may_keep_to_them(tmp_path, capsys):
     constraints = "constraints = { accuracy = { at_least = 2.0 }, steps_per_second = { at_most = 1e-3 } }"
     path = small_studies.written(tmp_path, search=SEARCH + constraints, space=WIDTH)

@@ -103,6 +103,7 @@ def test_a_population_trains_to_its_end(tmp_path, capsys, key):
     assert f"leave out search.{key.split()[0]}" in capsys.readouterr().err
 
 
+@pytest.mark.full
 def test_the_best_is_shown_as_the_schedule_that_it_was(tmp_path, capsys):
     folder = trained(tmp_path)
     key, text = "optimizer.lr.learning_rate", capsys.readouterr().out

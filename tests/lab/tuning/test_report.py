@@ -16,7 +16,7 @@ from optchain.lab.commands.main import main
 from optchain.lab.runs import config
 from optchain.lab.runs.logs import Logs
 from optchain.lab.tuning.best_so_far import best_so_far, expected_least, least_interval
-from optchain.lab.tuning.claims import run_folder
+from optchain.lab.tuning.claim import run_folder
 from optchain.lab.tuning.dimensions import Choice
 from optchain.lab.tuning.importance import importances
 from optchain.lab.tuning.outcome import outcome
@@ -107,7 +107,7 @@ def page_of(tuning):
 def text_of(page):
     """A page without its tags and charts."""
     page = re.sub(r"<(svg|style).*?</\1>|<wbr>", "", page, flags=re.DOTALL)
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page))
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page).replace("&nbsp;", " "))
 
 
 def test_the_expected_best_is_the_mean_over_all_draws():
@@ -213,6 +213,7 @@ def test_the_page_tells_every_kind_of_trial(tuning):
     assert "trial loss optimizer.learning_rate optimizer.b2 accuracy steps seconds ending" in text
     assert "too good" in text and "diverged at step 20" in text and "the values quarrel" in text
     assert "2.0 s compiling, all trials" in text and "8.0 s training, all trials" in text and "120 steps" in text
+    assert "Training takes most of the time: 80 % of 10.0 s." in text
     assert "importance takes at least" in text.lower()
     assert page.count("<svg") == 6 and "<script" not in page and "src=" not in page
     assert f"optchain tune study.toml --out {tuning.folder}" in text
@@ -248,7 +249,7 @@ def test_the_command_writes_it_anew_at_any_moment(tuning, capsys):
     assert "No trial has finished yet" in path.read_text()
     play(tuning, "finished", 0.2)
     assert main(["report", str(tuning.folder)]) == 0
-    assert "best of 1 trials: number 0" in capsys.readouterr().out and "0.2000" in path.read_text()
+    assert "best of 1 trial: number 0" in capsys.readouterr().out and "0.2000" in path.read_text()
     assert reopened(tuning.folder).study == tuning.study
     assert main(["report", str(tuning.folder), "--out", "x.html"]) == 2
     assert "goes to its folder" in capsys.readouterr().err

@@ -22,9 +22,10 @@ from optchain.lab.runs.logs import read
 from optchain.lab.training.evaluate import scores_of
 from optchain.lab.training.experiment import build
 from optchain.lab.training.progress import Quiet
-from optchain.lab.tuning import one_by_one, storage
-from optchain.lab.tuning.claims import seed_of
-from optchain.lab.tuning.clock import Clock
+from optchain.lab.tuning import cluster, one_by_one, storage, working
+from optchain.lab.tuning.claim import seed_of
+from optchain.lab.tuning.clock import FolderClock, StudyClock
+from optchain.lab.tuning.kept import Kept
 from optchain.lab.tuning.programs import Programs, probed
 
 WIDTH = '"model.hidden" = { use = "choice", values = [[4], [8]] }'
@@ -91,6 +92,17 @@ def test_trials_that_differ_in_numbers_share_what_is_compiled(tmp_path):
     assert len(a._compiled) == 1
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+def test_studies_that_share_what_is_compiled_may_lack_a_number(tmp_path, is_first):
+    """So may trials of one study, where a dimension depends on another."""
+    programs, rate, b2 = Programs("study.toml"), "optimizer.lr.learning_rate", "optimizer.adam.b2"
+    lacking = small_studies.tuning(tmp_path).study.config({})
+    having = config.with_values(lacking, {b2: 0.99})
+    for one, keys in [(having, [rate, b2]), (lacking, [rate])][:: 1 if is_first else -1]:
+        experiment, program = programs.of(one, [rate, b2])
+        assert list(program.setting(experiment.config).numbers) == keys
+
+
 @pytest.mark.parametrize(
     ("key", "is_argument"),
     [
@@ -132,6 +144,7 @@ def test_a_trial_that_diverges_is_a_result(tmp_path):
         assert np.isnan(found[1].score) and 0 < found[1].steps < 20
 
 
+@pytest.mark.full
 def test_a_budget_of_seconds_ends_where_nothing_can_be_trained(tmp_path, capsys):
     search = 'seconds = 0.2\nsampler = "random"\nfresh = 0'
     space = '"optimizer.lr.learning_rate" = { use = "log", low = 1e37, high = 1e38 }'
@@ -153,39 +166,53 @@ def test_a_budget_of_seconds_is_the_clocks(tmp_path, monkeypatch):
     search = 'seconds = 1.0\nsampler = "random"\nfresh = 0'
     found = small_studies.tuning(tmp_path, search=search)
     began = time.perf_counter()
-    found.search()
+    working.search(found)
     took = time.perf_counter() - began
     trials = found.trials()
     assert 2 <= len(trials) <= 3 and took < 5
     assert all(trial.seconds["training"] < 0.2 for trial in trials)
-    small_studies.Tuning(found.study, found.folder, "study.toml", "").search()  # no new budget
+    working.search(small_studies.Tuning(found.study, found.folder, "study.toml", ""))  # no new budget
     assert len(found.trials()) == len(trials)
 
 
 def test_the_clock_counts_each_moment_once(tmp_path):
-    clock = Clock(tmp_path)
+    clock = FolderClock(tmp_path)
     clock.tick()
     for name, times in {"killed": [10, 15], "beside": [12, 18], "within": [13, 14], "later": [30, 31]}.items():
         (tmp_path / "clock" / f"{name}.json").write_text(json.dumps(times))
     assert 9 <= clock.spent() < 10
 
 
+def test_workers_of_a_database_have_one_clock():
+    study = optuna.create_study()
+    mine, other = StudyClock(study), StudyClock(study)
+    mine.began, other.began = time.time() - 20, time.time() - 15
+    other.tick()
+    assert 20 <= mine.spent() < 22
+    study.set_user_attr("clock:gone", [time.time() - 60, time.time() - 50])
+    assert 30 <= mine.spent() < 32
+
+
 def test_short_trials_write_no_checkpoints_and_long_ones_do(tmp_path, monkeypatch, capsys):
     search = 'trials = 1\nsampler = "random"\nfresh = 0'
     found = small_studies.searched(tmp_path, search=search)
     (one,) = found.trials()[0].folder.glob("seed=*")
-    assert small_runs.saved(one) == []
+    assert not (one / "checkpoints").exists()
     assert main(["evaluate", str(one)]) == 2
-    assert "has no checkpoint; a trial of a study keeps none of its end" in capsys.readouterr().err
+    assert "has no checkpoint; of a study the search.keep best trials have one" in capsys.readouterr().err
     monkeypatch.setattr(one_by_one, "REST", 1e-9)
     long = small_studies.tuning(tmp_path, "long", search=search)
     long = dataclasses.replace(
         long,
         study=long.study.model_copy(update={"train": long.study.train.model_copy(update={"checkpoint_every": 10})}),
     )
-    long.search()
+    with monkeypatch.context() as patched:
+        patched.setattr(Kept, "remove_others", lambda *_: None)
+        working.search(long)
     (one,) = long.trials()[0].folder.glob("seed=*")
     assert small_runs.saved(one) == [10]
+    working.search(long)  # has nothing left to do, and keeps nothing of what has ended
+    assert not (one / "checkpoints").exists() and run.find(one).result["step"] == 20
 
 
 def test_the_best_configuration_makes_the_score_that_was_found(tmp_path):
@@ -242,6 +269,7 @@ def test_values_that_never_fit_are_errors_before_anything_runs(tmp_path, capsys)
     ("search", "message"),
     [
         ('sampler = "gp"', "search.sampler = 'gp' needs torch: pip install 'optchain[gp]'"),
+        ('parallel = "ray"', "search.parallel = 'ray' needs ray: pip install 'optchain[ray]', or use 'processes'"),
         ('storage = "postgresql+psycopg2://nobody@localhost/x"', "needs the driver psycopg2: pip install psycopg2-b"),
         ('storage = "nonsense://x"', "search.storage = 'nonsense://x': Can't load plugin"),
         ('storage = "sqlite:////nonexistent/x.db"', "unable to open database file"),
@@ -249,6 +277,7 @@ def test_values_that_never_fit_are_errors_before_anything_runs(tmp_path, capsys)
 )
 def test_what_is_not_installed_is_known_before_anything_is_written(tmp_path, capsys, monkeypatch, search, message):
     monkeypatch.setattr(storage, "lacks", lambda sampler: "torch" if sampler == "gp" else None)
+    monkeypatch.setattr(cluster, "is_installed", lambda: False)
     monkeypatch.setitem(sys.modules, "psycopg2", None)
     path, out = small_studies.written(tmp_path, search=f"trials = 1\nfresh = 0\n{search}"), tmp_path / "out"
     assert main(["tune", str(path), "--out", str(out)]) == 2
@@ -378,11 +407,11 @@ def test_a_signal_in_the_last_steps_of_a_trial_is_not_lost(tmp_path, monkeypatch
 
     monkeypatch.setattr(Quiet, "show", stop)
     with pytest.raises(Interrupted):
-        found.search()
+        working.search(found)
     assert len(list(tmp_path.glob("out/trials/*/*/result.json"))) == 1
     monkeypatch.undo()
     again = small_studies.Tuning(found.study, found.folder, "study.toml", "")
-    again.search()
+    working.search(again)
     assert [trial.state for trial in again.trials()] == ["finished"] * 6
 
 
@@ -471,32 +500,34 @@ def test_two_commands_at_once_share_a_study_and_its_fresh_runs(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("parallel", ["none", "vmap", "processes"])
 def test_five_kills_at_random_moments_change_nothing(tmp_path, parallel):
-    search = 'trials = 60\nsampler = "random"\nfresh = 0\n'
-    whole = small_studies.searched(tmp_path, "whole", search=search)
-    search += {"vmap": 'parallel = "vmap"\nlanes = 4', "processes": 'parallel = "processes"\nworkers = 2'}.get(
-        parallel, ""
-    )
-    path = small_studies.written(tmp_path, search=search)
+    """The budget is chosen once the last process is killed, for workers go on until they see that theirs is gone."""
+    search = 'trials = 100_000\nsampler = "random"\nfresh = 0\n'
+    parts = {"vmap": 'parallel = "vmap"\nlanes = 4', "processes": 'parallel = "processes"\nworkers = 2'}
+    path = small_studies.written(tmp_path, search=search + parts.get(parallel, ""))
+    study = config.load(path, table=small_studies.Study)
     command = ["tune", str(path), "--out", str(tmp_path / "out")]
     draw = np.random.default_rng()
     ended = [0]
     for _ in range(5):
-        process, journal = small_runs.start(*command), tmp_path / "out" / "trials.csv"
+        process, shown = small_runs.start(*command), tmp_path / "out" / "trials.csv"
         wanted = ended[-1] + int(draw.integers(1, 10))  # trials that have ended when the process is killed
-        while process.poll() is None and (not journal.exists() or len(journal.read_text().splitlines()) <= wanted):
+        while not shown.exists() or len(shown.read_text().splitlines()) <= wanted:
+            assert process.poll() is None, process.communicate()
             time.sleep(0.005)
         time.sleep(draw.uniform(0, 0.1))
         process.kill()
         process.communicate()
-        parts = small_studies.Tuning(whole.study, tmp_path / "out", "study.toml", "")
-        ended.append(sum(trial.ended for trial in parts.trials()))
-    print(f"{parallel}: killed when {ended[1:]} of 60 trials had ended")
-    assert ended == sorted(set(ended)) and ended[-2] < 60
-    assert main(command) == 0
-    found = small_studies.Tuning(whole.study, tmp_path / "out", "study.toml", "")
+        trials = small_studies.Tuning(study, tmp_path / "out", "study.toml", "").trials()
+        ended.append(sum(trial.ended for trial in trials))
+    count = len(trials) + 8
+    print(f"{parallel}: killed when {ended[1:]} of {count} trials had ended")
+    assert ended == sorted(set(ended))
+    assert main([*command, "--set", f"search.trials={count}"]) == 0
+    found = small_studies.Tuning(study, tmp_path / "out", "study.toml", "")
+    whole = small_studies.searched(tmp_path, "whole", search=search.replace("100_000", str(count)))
     assert [row[:4] for row in facts(found)] == [row[:4] for row in facts(whole)]
     np.testing.assert_allclose([row[4] for row in facts(found)], [row[4] for row in facts(whole)], rtol=1e-4)
-    assert len([line for line in small_studies.journal(tmp_path / "out") if line.get("state") == 1]) == 60
+    assert len([line for line in small_studies.journal(tmp_path / "out") if line.get("state") == 1]) == count
 
 
 def test_lanes_need_steps_that_end_with_an_evaluation(tmp_path, capsys):
@@ -506,6 +537,7 @@ def test_lanes_need_steps_that_end_with_an_evaluation(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("parallel", ["none", "vmap"])
+@pytest.mark.full
 def test_stepped_and_normal_numbers_reach_the_configuration(tmp_path, parallel):
     space = """
 "optimizer.lr.learning_rate" = { use = "log_normal", mean = -4.6, deviation = 0.5 }
@@ -530,7 +562,7 @@ def test_brute_force_ends_when_all_has_been_tried(tmp_path):
     found = small_studies.searched(tmp_path, search=search, space=space)
     rates = [trial.labels["optimizer.lr.learning_rate"] for trial in found.trials()]
     assert sorted(rates) == [0.01, 0.02, 0.03]
-    small_studies.Tuning(found.study, found.folder, "study.toml", "").search()
+    working.search(small_studies.Tuning(found.study, found.folder, "study.toml", ""))
     assert len(found.trials()) == 3
     small_studies.write(found)
     assert (

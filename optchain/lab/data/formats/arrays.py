@@ -1,9 +1,7 @@
 """Arrays of NumPy: an `.npz` with several of them, or two `.npy`."""
 
-import contextlib
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
+import dataclasses
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +10,8 @@ import numpy as np
 from optchain.core.paths import nearest
 from optchain.lab.base.errors import InputError
 from optchain.lab.data.examples import Examples
-from optchain.lab.data.formats.places import require_file
+from optchain.lab.data.formats.archives import Archive, in_file, loaded
+from optchain.lab.data.positioned import FileArray
 from optchain.lab.data.preprocess.missing import Impute
 from optchain.lab.data.preprocess.scaling import Standardize
 from optchain.lab.data.preprocess.step import Step
@@ -20,6 +19,7 @@ from optchain.lab.data.tables import TaskTable
 from optchain.lab.settings.table import Place
 
 SPLITS = ("train", "validation", "test")
+Stored = np.ndarray | FileArray
 ROLES = ("weights", "groups", "order", "split")
 
 
@@ -32,6 +32,8 @@ class Arrays(TaskTable):
     quantities as real numbers. Several inputs become a dict of arrays, to which no step applies either.
 
     Targets that are whole numbers, booleans or strings are classes; real numbers are scaled for training.
+
+    With `stream` the file must not be compressed, and no value may be missing unless `[preprocess]` has an `impute`.
     """
 
     use: Literal["arrays"]
@@ -43,6 +45,7 @@ class Arrays(TaskTable):
     groups: str | None = None  # array whose equal values are never split
     order: str | None = None  # array of numbers or dates; the last examples are held out
     split: str | None = None  # array that says "train", "validation" or "test"
+    stream: bool = False  # inputs for training stay in the file until a step needs them; all else is read at once
 
     def load(self) -> Examples:
         """Read the files.
@@ -59,7 +62,8 @@ class Arrays(TaskTable):
         else:
             (inputs,) = raw.values()
             steps = _steps(inputs)
-            ids = None if steps is not None or not inputs.size or inputs.min() < 0 else int(inputs.max()) + 1
+            low, high = (0, -1) if steps is not None else _ends(inputs)
+            ids = high + 1 if 0 <= low <= high else None
         targets = _targets(found["targets"])
         roles: dict[str, Any] = {role: _role(role, found[role]) for role in ROLES if role in found}
         return Examples(
@@ -72,71 +76,29 @@ class Arrays(TaskTable):
             **roles,
         )
 
-    def _arrays(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    def _arrays(self) -> tuple[dict[str, Stored], dict[str, np.ndarray]]:
         """The inputs by their names, and the other arrays by what they are for."""
         if self.targets_path is not None:
             for key in ("inputs", "targets", *ROLES):
                 if getattr(self, key) is not None:
                     raise InputError(f"task.{key}: names an array in an .npz; got task.targets_path, for two .npy")
-            inputs: Any = _loaded(self.path, "task.path: ")
-            targets: Any = _loaded(self.targets_path, "task.targets_path: ")
+            inputs: Any = (in_file if self.stream else loaded)(self.path, "task.path: ")
+            targets: Any = loaded(self.targets_path, "task.targets_path: ")
             for key, x in (("path", inputs), ("targets_path", targets)):
-                if isinstance(x, _Archive):
+                if isinstance(x, Archive):
                     raise InputError(f"task.{key}: expected an .npy beside task.targets_path; got an .npz")
             return {"inputs": inputs}, {"targets": targets}
-        file: Any = _loaded(self.path, "task.path: ")
+        file: Any = loaded(self.path, "task.path: ")
         if isinstance(file, np.ndarray):
             raise InputError(f"task.targets_path: missing; {self.path.name} holds the inputs alone")
         names = self.inputs if isinstance(self.inputs, list) else [_named(file, "inputs", self.inputs, "x")]
         if not names:
             raise InputError("task.inputs: got no array; expected the name of at least one")
-        inputs = {name: file[_named(file, "inputs", name)] for name in names}
+        read = file.in_file if self.stream else file.__getitem__
+        inputs = {name: read(_named(file, "inputs", name)) for name in names}
         found = {"targets": file[_named(file, "targets", self.targets, "y")]}
         found |= {role: file[_named(file, role, name)] for role in ROLES if (name := getattr(self, role)) is not None}
         return inputs, found
-
-
-class _Archive(Mapping[str, np.ndarray]):
-    """The arrays of an `.npz`, each read when it is asked for."""
-
-    def __init__(self, path: Path, at: str, names: list[str]) -> None:
-        self.path, self.at, self.names = path, at, names
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        if name not in self.names:
-            raise KeyError(name)
-        with _explained(self.path, f"{self.at}{self.path}: the array {name!r}"), self.path.open("rb") as stream:
-            return np.load(stream, allow_pickle=False)[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.names)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __contains__(self, name: object) -> bool:  # without reading the array
-        return name in self.names
-
-
-def _loaded(path: Path, at: str) -> np.ndarray | _Archive:
-    """The array of an `.npy`, or the arrays of an `.npz`."""
-    require_file(path, at)
-    with _explained(path, f"{at}{path}:"), path.open("rb") as stream:
-        file = np.load(stream, allow_pickle=False)
-        return file if isinstance(file, np.ndarray) else _Archive(path, at, file.files)
-
-
-@contextlib.contextmanager
-def _explained(path: Path, what: str) -> Iterator[None]:
-    """Errors of NumPy within say what cannot be read."""
-    try:
-        yield
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        why = str(error).partition("\n")[0] or type(error).__name__
-        if "allow_pickle" in why:
-            is_numpy = zipfile.is_zipfile(path) or path.read_bytes()[:6] == b"\x93NUMPY"
-            why = "it holds Python objects; save numbers or strings" if is_numpy else "it is not a file of NumPy"
-        raise InputError(f"{what} cannot be read as .npy or .npz: {why}") from None
 
 
 def _named(file: Mapping[str, np.ndarray], key: str, name: str | None, short: str = "") -> str:
@@ -147,37 +109,61 @@ def _named(file: Mapping[str, np.ndarray], key: str, name: str | None, short: st
     raise InputError(f"task.{key}: there is no array {name or key!r} in the .npz; {nearest(name or key, file)}")
 
 
-def _inputs(x: np.ndarray, what: str, at: str) -> np.ndarray:
+def _inputs(x: Stored, what: str, at: str) -> Stored:
     if x.dtype.kind not in "biuf":
         raise InputError(f"{at}{what} holds {x.dtype}; expected numbers")
     if not x.ndim or not len(x):
         raise InputError(f"{at}{what} has shape {x.shape}; expected at least one row")
-    if x.dtype.kind in "bf":
+    if x.dtype.kind in "bf" and isinstance(x, np.ndarray):  # those in a file are looked at when steps are fitted
         _require_finite(x, what, at)
+    elif x.dtype.kind in "iu" and not (x.dtype == np.uint8 and x.ndim in (3, 4)):
+        low, high = _ends(x)
+        if low <= high and not -(2**31) <= low <= high < 2**31:
+            raise InputError(f"{at}{what} holds {low} to {high}; expected int32, or real numbers")
+    return dataclasses.replace(x, change=_rows) if isinstance(x, FileArray) else _rows(x)
+
+
+def _rows(x: np.ndarray) -> np.ndarray:
+    """Raw inputs of rows as they are stored."""
+    if x.dtype.kind in "bf":
         x = x.astype(np.float64)
         return x[:, None] if x.ndim == 1 else x
     if x.dtype == np.uint8 and x.ndim in (3, 4):
         return (x[..., None] if x.ndim == 3 else x).astype(np.float32)
-    if x.size and not -(2**31) <= int(x.min()) <= int(x.max()) < 2**31:
-        raise InputError(f"{at}{what} holds {x.min()} to {x.max()}; expected int32, or real numbers")
     return x.astype(np.int32)
 
 
-def _require_finite(x: np.ndarray, what: str, at: str, no_nan: str = "") -> None:
+def _blocks(x: Stored) -> Iterable[np.ndarray]:
+    return x.blocks() if isinstance(x, FileArray) else [x]
+
+
+def _ends(x: Stored) -> tuple[int, int]:
+    """The least and the greatest of whole numbers; of none 0 and -1."""
+    ends = [(int(block.min()), int(block.max())) for block in _blocks(x) if block.size]
+    return (min(low for low, _ in ends), max(high for _, high in ends)) if ends else (0, -1)
+
+
+def _require_finite(x: Stored, what: str, at: str, no_nan: str = "") -> None:
     """No value is infinite, nor missing where nothing can fill it in."""
-    wrong = ~np.isfinite(x) if no_nan else np.isinf(x)
-    if wrong.any():
-        row = int(np.argwhere(wrong)[0][0])
-        expected = (
-            f"finite numbers, because no step applies {no_nan}" if no_nan else "finite numbers, or NaN if missing"
-        )
-        raise InputError(f"{at}row {row} of {what} holds {x[wrong][0]}; expected {expected} (rows count from 0)")
+    before = 0
+    for block in _blocks(x):
+        wrong = ~np.isfinite(block) if no_nan else np.isinf(block)
+        if wrong.any():
+            row = before + int(np.argwhere(wrong)[0][0])
+            expected = (
+                f"finite numbers, because no step applies {no_nan}" if no_nan else "finite numbers, or NaN if missing"
+            )
+            raise InputError(
+                f"{at}row {row} of {what} holds {block[wrong][0]}; expected {expected} (rows count from 0)"
+            )
+        before += len(block)
 
 
-def _steps(inputs: np.ndarray) -> dict[str, Step] | None:
+def _steps(inputs: Stored) -> dict[str, Step] | None:
     if inputs.dtype == np.int32:
         return None
-    steps: dict[str, Step] = {"impute": Impute(use="impute", by="median")} if np.isnan(inputs).any() else {}
+    gaps = isinstance(inputs, np.ndarray) and np.isnan(inputs).any()  # those in a file are found when steps are fitted
+    steps: dict[str, Step] = {"impute": Impute(use="impute", by="median")} if gaps else {}
     return steps | {"standardize": Standardize(use="standardize", per="all" if inputs.ndim == 4 else "feature")}
 
 
@@ -213,9 +199,9 @@ def _role(role: str, x: np.ndarray) -> np.ndarray:
     return x.astype(np.float64) if role in ("weights", "order") else x
 
 
-def _read(path: Path, trained: dict[str, np.ndarray], several: bool, ids: int | None) -> Any:
+def _read(path: Path, trained: Mapping[str, Stored], several: bool, ids: int | None) -> Any:
     """Other inputs, of the same types and shapes as those of training."""
-    at, file = f"{path}: ", _loaded(path, "")
+    at, file = f"{path}: ", loaded(path, "")
     if isinstance(file, np.ndarray):
         if len(trained) > 1:
             raise InputError(f"{at}holds one array; expected an .npz with {', '.join(trained)}")
@@ -229,7 +215,7 @@ def _read(path: Path, trained: dict[str, np.ndarray], several: bool, ids: int | 
             x = x.astype(known.dtype)
         if known.ndim == 4 and known.shape[3] == 1 and x.ndim == 3:
             x = x[..., None]
-        x = _inputs(x, f"{name!r}", at)
+        x: Any = _inputs(x, f"{name!r}", at)
         if x.shape[1:] != known.shape[1:] or x.dtype.kind != known.dtype.kind:
             expected = f"{known.dtype}{['rows', *known.shape[1:]]}, as in training".replace("'", "")
             raise InputError(f"{at}{name!r} is {x.dtype}{list(x.shape)}; expected {expected}")

@@ -23,6 +23,9 @@ class ColumnsTable(TaskTable):
 
     Targets are classes if they are texts, booleans or few whole numbers: no more than 20 different ones, and half as
     many as rows. Otherwise they are real numbers, which are scaled for training.
+
+    With `stream` the inputs are written once into a file of rows beside the table's, and no number may be missing
+    unless `[preprocess]` has a step `impute`.
     """
 
     path: Place  # of the file
@@ -36,6 +39,12 @@ class ColumnsTable(TaskTable):
     order: str | None = None  # column of numbers or dates; the last examples are held out
     split: str | None = None  # column that says "train", "validation" or "test"
     missing: list[str] = MISSING  # texts that mean a missing value, as the empty cell does
+    stream: bool = False  # inputs for training are read when a step needs them, from a file of rows that is made once
+
+    @property
+    def between(self) -> str:
+        """What stands between the cells of new inputs that are given as text."""
+        return ","
 
     def load(self) -> Examples:
         """Read the file.
@@ -46,6 +55,10 @@ class ColumnsTable(TaskTable):
         from optchain.lab.data.formats import features
 
         return features.load(self)
+
+    def _is_stored(self, path: Path) -> bool:
+        """Whether a file stays where it is: that of training, not one whose rows are to be answered."""
+        return self.stream and path == self.path
 
     @abc.abstractmethod
     def sheet(self, path: Path, at: str) -> "Sheet":

@@ -22,12 +22,18 @@ class Csv(ColumnsTable):
 
     A column is one of numbers if more than half of its values are; then a text in it is an error. Empty lines are
     skipped.
+
+    With `stream` the cells are written by column into files beside it first, and these stay.
     """
 
     use: Literal["csv"]
     separator: Annotated[str, AfterValidator(_one_character)] = ","  # between cells
 
+    @property
+    def between(self) -> str:
+        return self.separator
+
     def sheet(self, path: Path, at: str) -> "Sheet":
         from optchain.lab.data.formats.sheets import read_csv
 
-        return read_csv(path, self.separator, at)
+        return read_csv(path, self.separator, at, stored=self._is_stored(path))

@@ -1,65 +1,47 @@
 """Examples from the columns of a file."""
 
-import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from optchain.core.paths import nearest
 from optchain.lab.base.errors import InputError
-from optchain.lab.data.examples import Examples
+from optchain.lab.data.examples import Examples, Reader
 from optchain.lab.data.formats import cells
-from optchain.lab.data.formats.cells import Column
-from optchain.lab.data.formats.columns import ColumnsTable
-from optchain.lab.data.formats.places import some, warn
+from optchain.lab.data.formats.converted import converted
+from optchain.lab.data.formats.described import FEW, features_of, kept_features, like_an_id
+from optchain.lab.data.formats.feature import Feature
+from optchain.lab.data.formats.places import some
 from optchain.lab.data.formats.sheets import Sheet
+from optchain.lab.data.formats.stored import StoredColumns
+from optchain.lab.data.positioned import FileArray, blocks
 from optchain.lab.data.preprocess.categories import OneHot
 from optchain.lab.data.preprocess.missing import Impute
 from optchain.lab.data.preprocess.scaling import Standardize
 from optchain.lab.data.preprocess.step import Step
+from optchain.lab.data.standalone.columns import Columns
 
-FEW = 20  # texts that are categories, and whole numbers that are classes, regardless of the number of rows
-MANY = 1000  # texts that are not categories unless the table says so
+if TYPE_CHECKING:
+    from optchain.lab.data.formats.columns import ColumnsTable
+
 CURE = "correct it, or name it in task.missing if it means a missing value, or put the column in task.categories"
+CELL = 40  # bytes of a cell as text, of which a block of rows holds all
 SPLITS = ("train", "validation", "test")
 
 
-@dataclasses.dataclass(frozen=True)
-class Feature:
-    """What a column of the inputs is."""
-
-    name: str
-    kind: cells.Kind
-    known: pl.Series | None = None  # of a category: its values, sorted
-    normal: bool = False  # whether 1 and 1.0 are the same category
-
-    def encoded(self, column: Column, cure: str) -> np.ndarray:
-        """The values as float64: NaN where missing, -1 for a category that is not known."""
-        if self.known is None:
-            return cells.numbers(column, cure if column.is_text else "", booleans=self.kind == "boolean")
-        values = cells.texts(column, self.normal)
-        codes = pl.DataFrame({"value": self.known}).with_row_index("code")
-        found = pl.DataFrame({"value": values}).join(codes, on="value", how="left", maintain_order="left")["code"]
-        unseen = found.is_null() & values.is_not_null()
-        if unseen.any():
-            new = some(values.filter(unseen).unique(maintain_order=True))
-            warn(f"{column.sheet.at}: column {self.name!r}: {new} not in the training file; counted as no category")
-        codes_of = found.cast(pl.Float64).set(unseen, -1.0)
-        return codes_of.fill_null(float("nan")).to_numpy()
-
-
-def load(table: ColumnsTable) -> Examples:
+def load(table: "ColumnsTable") -> Examples:
     """The examples of a table's file."""
     sheet = table.sheet(table.path, "task.path: ")
     names = _inputs(table, sheet.frame.columns)
-    features = _features(table, sheet, names)
-    inputs = _encoded(features, sheet, table.missing, CURE)
+    streamed = isinstance(sheet.frame, StoredColumns)
+    features = kept_features(table, sheet, names) if streamed else features_of(table, sheet, names)
+    inputs = _converted(table, features, sheet) if streamed else _encoded(features, sheet, table.missing, CURE)
     targets, labels = _targets(table, sheet)
     coded = [position for position, feature in enumerate(features) if feature.known is not None]
-    gaps = np.isnan(np.delete(inputs, coded, axis=1)).any()
+    gaps = isinstance(inputs, np.ndarray) and np.isnan(np.delete(inputs, coded, axis=1)).any()
     steps: dict[str, Step] = {"impute": Impute(use="impute", by="median")} if gaps else {}
 
     def read(path: Path) -> np.ndarray:
@@ -76,16 +58,16 @@ def load(table: ColumnsTable) -> Examples:
         scale=labels is None,
         first={"one_hot": OneHot(use="one_hot", features=coded)} if coded else {},
         steps=steps | {"standardize": Standardize(use="standardize")},
-        read=read,
+        read=Reader(read, Columns([feature.column for feature in features], table.missing, table.between)),
         **roles,
     )
 
 
-def _targets_of(table: ColumnsTable) -> list[str]:
+def _targets_of(table: "ColumnsTable") -> list[str]:
     return [table.target] if isinstance(table.target, str) else table.target
 
 
-def _inputs(table: ColumnsTable, columns: list[str]) -> list[str]:
+def _inputs(table: "ColumnsTable", columns: list[str]) -> list[str]:
     """The names of the columns that are inputs, after all names were looked up."""
     roles = {key: name for key in ("weights", "groups", "order", "split") if (name := getattr(table, key)) is not None}
     named = {"target": _targets_of(table), "inputs": table.inputs or [], "exclude": table.exclude}
@@ -117,50 +99,26 @@ def _inputs(table: ColumnsTable, columns: list[str]) -> list[str]:
     return inputs
 
 
-def _features(table: ColumnsTable, sheet: Sheet, names: list[str]) -> list[Feature]:
-    """What each column is; all that cannot be used are named at once."""
-    features, refused = [], []
-    for name in names:
-        column = cells.column(sheet, name, table.missing)
-        kind, said = cells.kind_of(column), None
-        if not column.values.count():
-            said = "has no values; exclude it"
-        elif name in table.categories and kind != "other":
-            kind = "category"
-        elif kind == "date":
-            said = "holds dates; exclude it, or use it as task.order"
-        elif kind == "other":
-            said = f"holds {column.values.dtype}; expected numbers, booleans or texts; exclude it"
-        elif kind == "category":
-            said = _like_an_id(column)
-            said = f"{said}; exclude it, or put it in task.categories" if said else None
-        if said:
-            refused.append(f"task.{'inputs' if table.inputs else 'path'}: column {name!r} {said}")
-        elif kind == "category":
-            normal = name in table.categories
-            known = cells.texts(column, normal).drop_nulls().unique().sort()
-            features.append(Feature(name, kind, known, normal))
-        else:
-            features.append(Feature(name, kind))
-    if refused:
-        raise InputError("\n".join(refused))
-    return features
-
-
-def _like_an_id(column: Column) -> str | None:
-    """What is wrong with texts that are hardly ever the same."""
-    count, rows = column.values.drop_nulls().n_unique(), column.values.count()
-    if count <= FEW or (count <= rows / 2 and count <= MANY):
-        return None
-    commas = column.values.drop_nulls().str.contains(r"^[+-]?\d+,\d+$")
-    if 2 * int(commas.sum()) > len(commas):
-        return f"has decimal commas, such as {column.values.drop_nulls()[0]!r}; write decimals with a point"
-    return f"has {count} different texts in {rows} rows, like an id"
-
-
 def _encoded(features: Iterable[Feature], sheet: Sheet, missing: list[str], cure: str) -> np.ndarray:
     columns = (feature.encoded(cells.column(sheet, feature.name, missing), cure) for feature in features)
     return np.stack(list(columns), axis=1)
+
+
+def _converted(table: "ColumnsTable", features: list[Feature], sheet: Sheet) -> FileArray:
+    """The inputs in a file of rows."""
+    frame: Any = sheet.frame
+    names = [feature.name for feature in features]
+
+    def rows() -> Iterator[np.ndarray]:
+        for numbers in blocks(len(frame), CELL * len(names)):
+            begin = int(numbers[0])
+            part = sheet._replace(
+                frame=frame.rows(names, begin, len(numbers)), place=lambda row, begin=begin: sheet.place(begin + row)
+            )
+            yield _encoded(features, part, table.missing, CURE)
+
+    told = [[feature.name, feature.kind, feature.normal] for feature in features], table.missing
+    return converted(frame.source, (len(frame), len(names)), "<f8", told, rows, "task.path: ")
 
 
 def _with_columns(sheet: Sheet, names: list[str]) -> Sheet:
@@ -172,7 +130,7 @@ def _with_columns(sheet: Sheet, names: list[str]) -> Sheet:
     return sheet
 
 
-def _targets(table: ColumnsTable, sheet: Sheet) -> tuple[np.ndarray, list[Any] | None]:
+def _targets(table: "ColumnsTable", sheet: Sheet) -> tuple[np.ndarray, list[Any] | None]:
     """The targets, and the labels of their classes if they are classes."""
     columns = [cells.column(sheet, name, table.missing) for name in _targets_of(table)]
     for column in columns:
@@ -191,7 +149,7 @@ def _targets(table: ColumnsTable, sheet: Sheet) -> tuple[np.ndarray, list[Any] |
         raise InputError(f"task.classes: false, but the target {column.name!r} holds {kind} values, not numbers")
     is_coded = column.is_text and kind == "number" and column.values.cast(pl.Float64, strict=False).has_nulls()
     if kind == "category" or (as_classes and is_coded):
-        if not as_classes and (said := _like_an_id(column)):
+        if not as_classes and (said := like_an_id(column)):
             raise InputError(f"task.target: column {column.name!r} {said}; or say classes = true")
         values = cells.texts(column)
         labels = values.unique().sort()
@@ -207,7 +165,7 @@ def _targets(table: ColumnsTable, sheet: Sheet) -> tuple[np.ndarray, list[Any] |
     return found, None
 
 
-def _roles(table: ColumnsTable, sheet: Sheet) -> dict[str, np.ndarray]:
+def _roles(table: "ColumnsTable", sheet: Sheet) -> dict[str, np.ndarray]:
     """Weights, groups, order and split, as far as columns are named."""
     found = {}
     columns = {

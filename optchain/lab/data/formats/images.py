@@ -1,5 +1,8 @@
 """Images in folders, one folder per class."""
 
+import dataclasses
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,7 +12,9 @@ from pydantic import Field, PositiveInt
 from optchain.lab.base.errors import InputError
 from optchain.lab.data.examples import Examples
 from optchain.lab.data.formats.classes import classed
+from optchain.lab.data.formats.converted import converted, source_of_folder
 from optchain.lab.data.formats.places import listed, require_folder, warn
+from optchain.lab.data.positioned import FileArray
 from optchain.lab.data.preprocess.scaling import Standardize
 from optchain.lab.data.tables import TaskTable
 from optchain.lab.settings.table import Place
@@ -23,12 +28,17 @@ class Images(TaskTable):
     Inputs are float32[images, height, width, channels] from 0 to 255, standardized over all values; targets are the
     classes, whose labels are the names of the folders. Hidden files are ignored, and so are files that are not images
     by the ends of their names.
+
+    With `stream` the pixels are written once into a file of rows beside the folder, a byte for each value: to decode an
+    image in every epoch takes far longer than to read its pixels. Images that are added, changed or removed, by their
+    names, sizes and times, are converted again.
     """
 
     use: Literal["images"]
     path: Place  # of the folder
     size: Annotated[list[PositiveInt], Field(min_length=2, max_length=2)] | None = None  # [height, width] to resize to
     channels: Literal[1, 3] = 3  # 3: red, green and blue; 1: grey
+    stream: bool = False  # pixels for training are read when a step needs them, from a file that is made once
 
     def load(self) -> Examples:
         """Read the images.
@@ -38,9 +48,7 @@ class Images(TaskTable):
         """
         require_folder(self.path, "task.path: ")
         found = classed(self.path, _is_image, "images", "task.path: ")
-        inputs = _stacked(
-            found.files, self.channels, self.size, "task.path: ", "expected one size, or size = {} in [task]"
-        )
+        inputs = self._streamed(found.files) if self.stream else _stacked(self._pixels(found.files), len(found.files))
         height, width = inputs.shape[1:3]
         return Examples(
             inputs,
@@ -50,6 +58,22 @@ class Images(TaskTable):
             steps={"standardize": Standardize(use="standardize", per="all")},
             read=lambda path: _read(path, self.channels, [height, width], resize=self.size is not None),
         )
+
+    def _pixels(self, files: list[Path]) -> Iterator[np.ndarray]:
+        return _alike(files, self.channels, self.size, "task.path: ", "expected one size, or size = {} in [task]")
+
+    def _streamed(self, files: list[Path]) -> FileArray:
+        """The images in a file of rows."""
+        shape = next(self._pixels(files)).shape
+        told = {"channels": self.channels, "size": self.size}
+        blocks = lambda: (pixels[None] for pixels in self._pixels(files))  # noqa: E731
+        source = source_of_folder(self.path, files)
+        rows = converted(source, (len(files), *shape), "u1", told, blocks, "task.path: ")
+        return dataclasses.replace(rows, change=_real)
+
+
+def _real(pixels: np.ndarray) -> np.ndarray:
+    return pixels.astype(np.float32)
 
 
 def _is_image(path: Path) -> bool:
@@ -69,26 +93,34 @@ def _read(path: Path, channels: int, size: list[int], resize: bool) -> np.ndarra
         images = [path]
     else:
         raise InputError(f"{path}: does not exist; expected an image or a folder of images")
-    rows = _stacked(images, channels, size if resize else None, "", "expected one size")
+    rows = _stacked(_alike(images, channels, size if resize else None, "", "expected one size"), len(images))
     if list(rows.shape[1:3]) != size:
         raise InputError(f"{images[0]}: has size {list(rows.shape[1:3])}; expected {size}, as in training")
     return rows
 
 
-def _stacked(files: list[Path], channels: int, size: list[int] | None, at: str, cure: str) -> np.ndarray:
+def _stacked(images: Iterator[np.ndarray], count: int) -> np.ndarray:
     """The images in one array."""
-    first = _pixels(files[0], channels, size, at)
-    rows = np.empty((len(files), *first.shape), np.float32)
-    for row, file in enumerate(files):
+    first = next(images)
+    rows = np.empty((count, *first.shape), np.float32)
+    for row, pixels in enumerate(itertools.chain([first], images)):
+        rows[row] = pixels
+    return rows
+
+
+def _alike(files: list[Path], channels: int, size: list[int] | None, at: str, cure: str) -> Iterator[np.ndarray]:
+    """The images one by one, all of the same shape."""
+    first = None
+    for file in files:
         pixels = _pixels(file, channels, size, at)
-        if pixels.shape != first.shape:
-            found, expected = list(pixels.shape[:2]), list(first.shape[:2])
+        first = pixels.shape if first is None else first
+        if pixels.shape != first:
+            found, expected = list(pixels.shape[:2]), list(first[:2])
             raise InputError(
                 f"{at}{file}: has size {found} and {files[0].name} {expected}, [height, width]; "
                 + cure.format(expected if size is None else size)
             )
-        rows[row] = pixels
-    return rows
+        yield pixels
 
 
 def _pixels(file: Path, channels: int, size: list[int] | None, at: str) -> np.ndarray:

@@ -20,4 +20,4 @@ class Parquet(ColumnsTable):
     def sheet(self, path: Path, at: str) -> "Sheet":
         from optchain.lab.data.formats.sheets import read_parquet
 
-        return read_parquet(path, at)
+        return read_parquet(path, at, by_column=self._is_stored(path))

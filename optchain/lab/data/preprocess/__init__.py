@@ -1,8 +1,9 @@
 """The preparation of inputs: steps in the order of the configuration, fitted on the training rows and nothing else."""
 
 import contextlib
+import dataclasses
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, NamedTuple
 
 import jax
@@ -54,6 +55,7 @@ class Preparation(NamedTuple):
     transform: Transform  # of any other rows
     inputs: np.ndarray  # of training
     kept: np.ndarray  # indices of the training rows that are left
+    steps: dict[str, Transform]  # one after the other, of any rows
 
 
 def fit(steps: dict[str, Step], inputs: np.ndarray, targets: np.ndarray) -> Preparation:
@@ -75,14 +77,45 @@ def fit(steps: dict[str, Step], inputs: np.ndarray, targets: np.ndarray) -> Prep
                 inputs, kept = inputs[fitted.kept], kept[fitted.kept]
             inputs, transforms[name] = fitted.transform(inputs), fitted.transform
 
-    def transform(rows: np.ndarray) -> np.ndarray:
+    return Preparation(Pipeline(transforms), _finished(inputs, kept), kept, transforms)
+
+
+def fit_in_blocks(steps: dict[str, Step], blocks: Callable[[], Iterator[np.ndarray]]) -> "Pipeline":
+    """Fit the steps one after the other, each in a pass over the training rows of a stream.
+
+    Args:
+        steps: by their names.
+        blocks: begins a pass: the rows in their order, some at a time.
+
+    Raises:
+        InputError: naming the step.
+    """
+    pipeline = Pipeline({})
+    for name, step in steps.items():
+        before = pipeline
+        with _named(name):
+            fitted = own.fit_in_blocks(step, (before.steps_of(rows) for rows in blocks()))
+        pipeline = Pipeline({**before.steps, name: fitted.transform})
+    return pipeline
+
+
+@dataclasses.dataclass(frozen=True)
+class Pipeline:
+    """Fitted steps, one after the other."""
+
+    steps: dict[str, Transform]
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        """Rows as the network takes them."""
+        return _finished(self.steps_of(rows))
+
+    def steps_of(self, rows: np.ndarray) -> np.ndarray:
+        """What the steps make of rows, float64."""
         rows = np.asarray(rows, np.float64)
-        for name, step in transforms.items():
+        for name, step in self.steps.items():
             with _named(name):
                 rows = step(rows)
-        return _finished(rows)
-
-    return Preparation(transform, _finished(inputs, kept), kept)
+        return rows
 
 
 @contextlib.contextmanager

@@ -1,12 +1,14 @@
 """Categories: numbers that name one of several kinds, as columns of 0 and 1."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
 from pydantic import Field, NonNegativeInt, model_validator
 
 from optchain.lab.base.errors import InputError
-from optchain.lab.data.preprocess.step import Fitted, Step
+from optchain.lab.data.preprocess.step import Fitted, Step, cut
+from optchain.lab.data.standalone import steps
 
 
 class OneHot(Step):
@@ -27,19 +29,24 @@ class OneHot(Step):
         return self
 
     def fit(self, inputs: np.ndarray, targets: np.ndarray) -> Fitted:
-        if inputs.ndim != 2:
-            raise InputError(
-                f"one_hot is for rows of features; got inputs of shape {inputs.shape[1:]} for each example"
-            )
-        width = inputs.shape[1]
-        if max(self.features) >= width:
-            raise InputError(f"features names {max(self.features)}; expected positions from 0 to {width - 1}")
-        known = {at: np.unique(column[~np.isnan(column)]) for at in self.features for column in [inputs[:, at]]}
+        return self.fit_in_blocks(cut(inputs))
 
-        def transform(rows: np.ndarray) -> np.ndarray:
-            if rows.shape[1:] != (width,):
-                raise InputError(f"got rows of shape {rows.shape[1:]}; expected {width} features, as in training")
-            parts = [rows[:, at, None] == known[at] if at in known else rows[:, at, None] for at in range(width)]
-            return np.concatenate(parts, axis=1, dtype=np.float64)
+    def fit_in_blocks(self, blocks: Iterator[np.ndarray]) -> Fitted:
+        found: dict[int, np.ndarray] = {at: np.empty(0) for at in self.features}
+        width = 0
+        for rows in blocks:
+            self._require_fit(rows)
+            width = rows.shape[1]
+            found = {at: np.union1d(kinds, rows[~np.isnan(rows[:, at]), at]) for at, kinds in found.items()}
+        source, category = [], []
+        for at in range(width):
+            kinds = found.get(at, [np.nan])
+            source += [at] * len(kinds)
+            category += list(kinds)
+        return Fitted(steps.OneHot(width, np.array(source, int), np.array(category, float)))
 
-        return Fitted(transform)
+    def _require_fit(self, rows: np.ndarray) -> None:
+        if rows.ndim != 2:
+            raise InputError(f"one_hot is for rows of features; got inputs of shape {rows.shape[1:]} for each example")
+        if max(self.features) >= rows.shape[1]:
+            raise InputError(f"features names {max(self.features)}; expected positions from 0 to {rows.shape[1] - 1}")

@@ -4,10 +4,10 @@ from typing import Literal
 
 import numpy as np
 from pydantic import Field
-from sklearn.preprocessing import PowerTransformer, QuantileTransformer
+from sklearn.preprocessing import PowerTransformer, QuantileTransformer, StandardScaler
 
-from optchain.lab.base.errors import InputError
 from optchain.lab.data.preprocess.step import Fitted, Step, flat
+from optchain.lab.data.standalone import steps
 
 
 class Quantile(Step):
@@ -21,6 +21,8 @@ class Quantile(Step):
         kept = min(self.quantiles, len(inputs))
         transformer = QuantileTransformer(n_quantiles=kept, output_distribution=self.to, subsample=len(inputs))
         transformer.fit(flat(inputs))
+        if self.to == "uniform":
+            return Fitted(steps.Ranked(transformer.references_, np.asarray(transformer.quantiles_)))
         return Fitted(lambda rows: np.asarray(transformer.transform(flat(rows))).reshape(rows.shape))
 
 
@@ -32,17 +34,8 @@ class Power(Step):
 
     def fit(self, inputs: np.ndarray, targets: np.ndarray) -> Fitted:
         if self.by == "box_cox":
-            _require_positive(inputs)
-        transformer = PowerTransformer(self.by.replace("_", "-")).fit(flat(inputs))
-
-        def transform(rows: np.ndarray) -> np.ndarray:
-            if self.by == "box_cox":
-                _require_positive(rows)
-            return np.asarray(transformer.transform(flat(rows))).reshape(rows.shape)
-
-        return Fitted(transform)
-
-
-def _require_positive(rows: np.ndarray) -> None:
-    if np.nanmin(rows) <= 0:
-        raise InputError(f"box_cox is for positive values; got {np.nanmin(rows):g}; expected by = 'yeo_johnson'")
+            steps.require_positive(inputs)
+        transformer = PowerTransformer(self.by.replace("_", "-"), standardize=False).fit(flat(inputs))
+        powered = steps.Powered(np.asarray(transformer.lambdas_), self.by == "box_cox")
+        scaler = StandardScaler().fit(powered(flat(inputs)))
+        return Fitted(steps.Both(powered, steps.Standardized(np.asarray(scaler.mean_), np.asarray(scaler.scale_))))

@@ -10,10 +10,10 @@ from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from scipy import ndimage, signal
 
 from optchain.lab.base.errors import InputError
-from optchain.lab.data.preprocess.step import Fitted, Step, require_complete
+from optchain.lab.data.preprocess.step import Fitted, RowByRow, require_complete
 
 
-class MedianFilter(Step):
+class MedianFilter(RowByRow):
     """Each value becomes the median of the `size` neighbours around it, in images of `size` x `size`."""
 
     use: Literal["median_filter"] = "median_filter"
@@ -31,7 +31,7 @@ class MedianFilter(Step):
         return Fitted(lambda rows: ndimage.median_filter(rows, sizes, mode="nearest"))
 
 
-class GaussianFilter(Step):
+class GaussianFilter(RowByRow):
     """A mean of the neighbours, weighted by a Gaussian whose standard deviation is `sigma` features or pixels."""
 
     use: Literal["gaussian_filter"] = "gaussian_filter"
@@ -43,7 +43,7 @@ class GaussianFilter(Step):
         return Fitted(lambda rows: ndimage.gaussian_filter(rows, sigmas, mode="nearest"))
 
 
-class Savgol(Step):
+class Savgol(RowByRow):
     """A polynomial fitted to the `window` values around each: the filter of Savitzky and Golay, for vectors."""
 
     use: Literal["savgol"] = "savgol"

@@ -6,6 +6,7 @@ import numpy as np
 from pydantic import PositiveFloat
 
 from optchain.lab.data.preprocess.step import Fitted, Step, flat, require_complete
+from optchain.lab.data.standalone import steps
 
 
 class Bounded(Step):
@@ -37,7 +38,7 @@ class DropOutliers(Bounded):
     def fit(self, inputs: np.ndarray, targets: np.ndarray) -> Fitted:
         low, high = self.bounds(inputs)
         within = (flat(inputs) >= low) & (flat(inputs) <= high)
-        return Fitted(lambda rows: rows, np.all(within, axis=1))
+        return Fitted(steps.Unchanged(), np.all(within, axis=1))
 
 
 class ClipOutliers(Bounded):
@@ -47,4 +48,4 @@ class ClipOutliers(Bounded):
 
     def fit(self, inputs: np.ndarray, targets: np.ndarray) -> Fitted:
         low, high = self.bounds(inputs)
-        return Fitted(lambda rows: np.clip(flat(rows), low, high).reshape(rows.shape))
+        return Fitted(steps.Clipped(low, high))

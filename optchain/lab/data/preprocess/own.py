@@ -1,13 +1,15 @@
 """Steps of the user's: functions of rows, functions that learn from the training rows, and objects with `fit`."""
 
 import inspect
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
 from optchain.lab.base.errors import InputError
-from optchain.lab.data.preprocess.step import Fitted, Transform
+from optchain.lab.data.preprocess.step import Fitted, Step, Transform
+from optchain.lab.data.standalone.packing import is_part
 from optchain.lab.settings.own import Own
 
 
@@ -41,12 +43,37 @@ def fit(step: Any, inputs: np.ndarray, targets: np.ndarray) -> Fitted:
     return _checked(step.fit(inputs, targets), type(step).__name__)
 
 
+def fit_in_blocks(step: Any, blocks: Iterator[np.ndarray]) -> Fitted:
+    """What a step has learned in one pass over the training rows.
+
+    Args:
+        step: one that is built in, or the table of a function of rows of the user's.
+        blocks: the rows, some at a time.
+
+    Raises:
+        InputError: the step needs all rows at once, or does not apply.
+    """
+    if isinstance(step, Own):
+        target = step.placed.target
+        if inspect.isclass(target) or _learns(target):
+            raise InputError(f"{step.use} learns from all training rows at once, {STREAM}")
+        return _checked(lambda rows: step.build(rows), target.__name__)
+    if not isinstance(step, Step):
+        raise InputError(f"{type(step).__name__} learns from all training rows at once, {STREAM}")
+    return step.fit_in_blocks(blocks)
+
+
+STREAM = "and the task is a stream; expected a function of rows, or a lab.Step with fit_in_blocks(blocks)"
+
+
 def _learns(target: Any) -> bool:
     return list(inspect.signature(target).parameters)[1:2] == ["targets"]
 
 
 def _checked(found: Any, name: str) -> Fitted:
     if isinstance(found, Fitted):
+        if is_part(found.transform):  # of ours, which give a row for each
+            return found
         return found._replace(transform=_rowwise(found.transform, name))
     transform: Any = getattr(found, "transform", found)
     if not callable(transform):

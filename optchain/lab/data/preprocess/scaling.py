@@ -1,12 +1,14 @@
 """Scales: each feature, or all features alike, shifted and multiplied."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
 from pydantic import model_validator
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from optchain.lab.data.preprocess.step import Fitted, Per, Step, columns
+from optchain.lab.data.preprocess.step import Fitted, Per, Step, columns, cut
+from optchain.lab.data.standalone import steps
 
 
 class Standardize(Step):
@@ -20,8 +22,13 @@ class Standardize(Step):
     per: Per = "feature"
 
     def fit(self, inputs: np.ndarray, targets: np.ndarray) -> Fitted:
-        scaler = StandardScaler().fit(columns(inputs, self.per))
-        return Fitted(lambda rows: np.asarray(scaler.transform(columns(rows, self.per))).reshape(rows.shape))
+        return self.fit_in_blocks(cut(inputs))
+
+    def fit_in_blocks(self, blocks: Iterator[np.ndarray]) -> Fitted:
+        scaler = StandardScaler()
+        for rows in blocks:
+            scaler.partial_fit(columns(rows, self.per))
+        return Fitted(steps.Standardized(np.asarray(scaler.mean_), np.asarray(scaler.scale_)))
 
 
 class MinMax(Step):
@@ -39,5 +46,10 @@ class MinMax(Step):
         return self
 
     def fit(self, inputs: np.ndarray, targets: np.ndarray) -> Fitted:
-        scaler = MinMaxScaler((self.low, self.high)).fit(columns(inputs, self.per))
-        return Fitted(lambda rows: np.asarray(scaler.transform(columns(rows, self.per))).reshape(rows.shape))
+        return self.fit_in_blocks(cut(inputs))
+
+    def fit_in_blocks(self, blocks: Iterator[np.ndarray]) -> Fitted:
+        scaler = MinMaxScaler((self.low, self.high))
+        for rows in blocks:
+            scaler.partial_fit(columns(rows, self.per))
+        return Fitted(steps.Scaled(scaler.scale_, scaler.min_))

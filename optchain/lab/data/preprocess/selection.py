@@ -10,6 +10,7 @@ from sklearn.svm import LinearSVC, l1_min_c
 
 from optchain.lab.base.errors import InputError
 from optchain.lab.data.preprocess.step import Fitted, Step, flat, require_complete
+from optchain.lab.data.standalone import steps
 
 
 class Select(Step):
@@ -32,7 +33,7 @@ class Select(Step):
         if self.k > len(varying):
             raise InputError(f"k = {self.k} of {len(varying)} features that vary in the training rows")
         chosen = varying[np.sort(self._chosen(features[:, varying], targets, classes))]
-        return Fitted(lambda rows: flat(rows)[:, chosen])
+        return Fitted(steps.Chosen(chosen))
 
     def _chosen(self, features: np.ndarray, targets: np.ndarray, classes: bool) -> np.ndarray:
         match self.by:

@@ -1,12 +1,13 @@
 """What every step of the preparation is: fitted on the training rows, and then applied to any rows."""
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from optchain.lab.base.errors import InputError
+from optchain.lab.data.positioned import blocks
 from optchain.lab.settings.table import Table
 
 Transform = Callable[[np.ndarray], np.ndarray]
@@ -30,6 +31,34 @@ class Step(Table):
         Raises:
             InputError: the step does not apply to such inputs.
         """
+
+    def fit_in_blocks(self, blocks: Iterator[np.ndarray]) -> Fitted:
+        """What the step learns from the inputs of a stream in one pass; `fit` learns the same where both are possible.
+
+        Args:
+            blocks: the inputs in their order, some rows at a time, float64[rows, ...]; a missing value is NaN.
+
+        Raises:
+            InputError: the step needs all rows at once, or does not apply to such inputs.
+        """
+        use = getattr(self, "use", type(self).__name__)
+        raise InputError(
+            f"{use!r} needs all training rows at once, and the task is a stream; expected one of "
+            "'standardize', 'min_max', 'one_hot', 'impute' by the mean, a filter, a function of rows; or data in memory"
+        )
+
+
+class RowByRow(Step):
+    """A step that changes each row by itself and learns nothing but the shape of one."""
+
+    def fit_in_blocks(self, blocks: Iterator[np.ndarray]) -> Fitted:
+        return self.fit(next(blocks), np.empty(0))
+
+
+def cut(inputs: np.ndarray) -> Iterator[np.ndarray]:
+    """The rows in blocks: those that a pass over a stream of them has."""
+    for numbers in blocks(len(inputs), 8 * inputs[:1].size):
+        yield inputs[numbers[0] : numbers[-1] + 1]
 
 
 def flat(inputs: np.ndarray) -> np.ndarray:

@@ -1,26 +1,34 @@
 """CSV files as users have them: what becomes inputs and targets, and which errors name which line."""
 
+import dataclasses
+import errno
+import shutil
+
 import numpy as np
 import pydantic
 import pytest
 
 from optchain.lab.base.errors import InputError
 from optchain.lab.data import preprocess
-from optchain.lab.data.formats import FORMATS
+from optchain.lab.data.formats import FORMATS, delimited
 
 FLOWERS = "width,color,kind\n1.5,red,rose\n2,white,lily\n,red,rose\n3,,lily\n"
 NAN = np.nan
 
 
-@pytest.fixture
-def load(tmp_path):
-    """Examples of a file with this content."""
+@pytest.fixture(params=["whole", *(pytest.param(way, marks=pytest.mark.full) for way in ("in pieces", "stream"))])
+def load(tmp_path, request, monkeypatch):
+    """Examples of a file with this content: read at once, in pieces of a line or two, and from where they are kept."""
+    if request.param != "whole":
+        monkeypatch.setattr(delimited, "BLOCK", 9)
+        monkeypatch.setattr(delimited, "ROWS", 1)
 
     def load(content, target="y", **keys):
         path = tmp_path / "data.csv"
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        table = {"use": "csv", "path": str(path), "target": target} | keys
-        return FORMATS["csv"].model_validate(table).load()
+        table = {"use": "csv", "path": str(path), "target": target, "stream": request.param == "stream"} | keys
+        examples = FORMATS["csv"].model_validate(table).load()
+        return dataclasses.replace(examples, inputs=examples.inputs[np.arange(len(examples))])
 
     return load
 
@@ -46,9 +54,40 @@ def test_numbers_categories_and_classes(load):
     assert examples.inputs.dtype == np.float64
     assert (examples.targets.tolist(), examples.labels, examples.scale) == ([1, 0, 1, 0], ["lily", "rose"], False)
     assert examples.first["one_hot"].features == [1]
+
+
+@pytest.mark.parametrize("load", ["whole"], indirect=True)
+def test_gaps_are_filled(load):
+    examples = load(FLOWERS, "kind")
     assert list(examples.steps) == ["impute", "standardize"] and examples.steps["impute"].by == "median"
     prepared = preprocess.fit(examples.first | examples.steps, examples.inputs, examples.targets)
     assert prepared.inputs.shape == (4, 3)
+
+
+@pytest.mark.parametrize("load", ["stream"], indirect=True)
+def test_cells_are_kept_until_the_file_changes(load, capsys):
+    load(FLOWERS, "kind")
+    load(FLOWERS, "kind")
+    cells, rows = capsys.readouterr().err.splitlines()
+    assert "writing data.csv." in cells and ".cells beside data.csv once, up to 6" in cells and ".rows.npy" in rows
+    load(FLOWERS.replace("2,", "7,"), "kind")
+    cells, rows = capsys.readouterr().err.splitlines()
+    assert "; data.csv or how it is read has changed since data.csv." in cells and "has changed since" in rows
+
+
+@pytest.mark.parametrize("load", ["stream"], indirect=True)
+def test_places_that_cannot_be_written(load, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(delimited.pl.DataFrame, "write_parquet", full)
+    with pytest.raises(InputError, match=r"data.csv.*cells: cannot be written: No space left on device; make room"):
+        load(FLOWERS, "kind")
+    assert [path.name for path in tmp_path.iterdir()] == ["data.csv"]
+    monkeypatch.undo()
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
+    with pytest.raises(InputError, match="cells takes 6.1e-05 MB on the disk, and .* has 1e-06 MB left; make room"):
+        load(FLOWERS, "kind")
 
 
 def test_without_gaps_nothing_is_imputed_and_without_categories_nothing_comes_first(load):
@@ -229,6 +268,7 @@ def test_a_wrong_path(load, tmp_path):
 
 def test_new_rows(load, written, capsys):
     examples = load(FLOWERS, "kind")
+    capsys.readouterr()
     rows = examples.read(written("color,more,width\nwhite,x,2\nred,,\n,1,3.5\n"))
     np.testing.assert_array_equal(rows, [[2, 1], [NAN, 0], [3.5, NAN]])
     np.testing.assert_array_equal(examples.read(written(FLOWERS)), examples.inputs)
@@ -237,7 +277,8 @@ def test_new_rows(load, written, capsys):
     assert rows[:, 1].tolist() == [-1, -1, -1, 0]
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith("new.csv: column 'color': 'blue', 'green' not in the training file; counted as no category")
-    prepared = preprocess.fit(examples.first | examples.steps, examples.inputs, examples.targets)
+    steps = {"impute": preprocess.STEPS["impute"](), **examples.steps}
+    prepared = preprocess.fit(examples.first | steps, examples.inputs, examples.targets)
     assert prepared.transform(rows).shape == (4, 3)
 
 

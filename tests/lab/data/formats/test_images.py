@@ -1,17 +1,32 @@
 """Folders of images: sizes, channels, classes and splits."""
 
+import dataclasses
+import os
+
 import numpy as np
 import pydantic
 import pytest
 from PIL import Image
 
 from optchain.lab.base.errors import InputError
-from optchain.lab.data.formats import FORMATS
+from optchain.lab.data.formats import FORMATS, images
 
 
 def draw(path, size=(4, 6), color=(10, 20, 30), mode="RGB"):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size[::-1], color).convert(mode).save(path)
+
+
+@pytest.fixture(params=[False, pytest.param(True, marks=pytest.mark.full)], ids=["in memory", "stream"])
+def load(request):
+    """Examples of a folder, the pixels in memory or in the file where they are kept."""
+
+    def load(folder, **keys):
+        table = {"use": "images", "path": str(folder), "stream": request.param} | keys
+        examples = FORMATS["images"].model_validate(table).load()
+        return dataclasses.replace(examples, inputs=examples.inputs[np.arange(len(examples))])
+
+    return load
 
 
 @pytest.fixture
@@ -22,20 +37,16 @@ def folder(tmp_path):
     return tmp_path / "pets"
 
 
-def load(folder, **keys):
-    return FORMATS["images"].model_validate({"use": "images", "path": str(folder)} | keys).load()
-
-
-def test_classes_are_the_folders(folder, capsys):
+def test_classes_are_the_folders(load, folder):
     examples = load(folder)
     assert examples.inputs.shape == (3, 4, 6, 3) and examples.inputs.dtype == np.float32
     assert examples.inputs[0, 0, 0].tolist() == [10, 20, 30]
     assert examples.labels == ["cat", "dog"] and examples.targets.tolist() == [0, 1, 1]
     assert examples.split is None and examples.steps["standardize"].per == "all"
-    assert not capsys.readouterr().err
 
 
-def test_what_is_ignored(folder, capsys):
+@pytest.mark.parametrize("load", [False], indirect=True, ids=["in memory"])
+def test_what_is_ignored(load, folder, capsys):
     (folder / ".cache").mkdir()
     (folder / "dog" / ".DS_Store").write_text("")
     assert len(load(folder)) == 3 and not capsys.readouterr().err
@@ -47,18 +58,18 @@ def test_what_is_ignored(folder, capsys):
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "1", "CMYK", "LA"])
-def test_modes(folder, mode):
+def test_modes(load, folder, mode):
     draw(folder / "dog" / "c.tif", color=(255, 255, 255), mode=mode)
     assert load(folder).inputs[-1].min() == 255
     assert load(folder, channels=1).inputs.shape == (4, 4, 6, 1)
 
 
-def test_sixteen_bits_are_scaled(folder):
+def test_sixteen_bits_are_scaled(load, folder):
     Image.fromarray(np.full((4, 6), 65535, np.uint16)).save(folder / "dog" / "c.png")
     assert load(folder).inputs[-1].min() == 255
 
 
-def test_pictures_are_turned_as_the_camera_says(folder):
+def test_pictures_are_turned_as_the_camera_says(load, folder):
     image = Image.new("RGB", (4, 6))
     exif = image.getexif()
     exif[0x0112] = 6
@@ -66,7 +77,7 @@ def test_pictures_are_turned_as_the_camera_says(folder):
     assert len(load(folder)) == 4
 
 
-def test_sizes(folder):
+def test_sizes(load, folder):
     draw(folder / "dog" / "c.png", (5, 6))
     with pytest.raises(InputError, match=r"task.path: .*c.png: has size \[5, 6\] .* or size = \[4, 6\] in \[task\]"):
         load(folder)
@@ -76,7 +87,7 @@ def test_sizes(folder):
             load(folder, size=size)
 
 
-def test_folders_of_splits(tmp_path):
+def test_folders_of_splits(load, tmp_path):
     for name in ("train/a/1.png", "train/b/1.png", "test/b/1.png", "validation/a/1.png"):
         draw(tmp_path / name)
     examples = load(tmp_path)
@@ -90,20 +101,20 @@ def test_folders_of_splits(tmp_path):
         load(tmp_path)
 
 
-def test_train_may_be_a_class(tmp_path):
+def test_train_may_be_a_class(load, tmp_path):
     for name in ("train/1.png", "bus/1.png"):
         draw(tmp_path / name)
     assert load(tmp_path).labels == ["bus", "train"]
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n and so on", b"GIF89a"])
-def test_images_that_cannot_be_read_are_named(folder, content):
+def test_images_that_cannot_be_read_are_named(load, folder, content):
     (folder / "dog" / "c.png").write_bytes(content)
     with pytest.raises(InputError, match="task.path: .*c.png: cannot be read: .*; repair or remove it"):
         load(folder)
 
 
-def test_an_image_that_ends_too_early(folder):
+def test_an_image_that_ends_too_early(load, folder):
     pixels = np.random.default_rng(0).integers(0, 255, (4, 6, 3), np.uint8)
     Image.fromarray(pixels).save(folder / "dog" / "c.png")
     whole = (folder / "dog" / "c.png").read_bytes()
@@ -112,7 +123,7 @@ def test_an_image_that_ends_too_early(folder):
         load(folder)
 
 
-def test_folders_that_do_not_fit(folder, tmp_path):
+def test_folders_that_do_not_fit(load, folder, tmp_path):
     with pytest.raises(InputError, match="task.path: .*pet: does not exist; did you mean 'pets'"):
         load(tmp_path / "pet")
     with pytest.raises(InputError, match="a.png: is a file; expected a folder"):
@@ -128,7 +139,7 @@ def test_folders_that_do_not_fit(folder, tmp_path):
         load(tmp_path / "one")
 
 
-def test_folders_within_or_without_images(folder):
+def test_folders_within_or_without_images(load, folder):
     (folder / "bird").mkdir()
     with pytest.raises(InputError, match="the folder 'bird' has no images"):
         load(folder)
@@ -137,7 +148,7 @@ def test_folders_within_or_without_images(folder):
         load(folder)
 
 
-def test_new_images(folder, tmp_path, capsys):
+def test_new_images(load, folder, tmp_path, capsys):
     examples = load(folder)
     assert examples.read(folder / "cat" / "a.png").shape == (1, 4, 6, 3)
     (folder / "dog" / "notes.md").write_text("")
@@ -152,3 +163,30 @@ def test_new_images(folder, tmp_path, capsys):
         examples.read(tmp_path / "pets")
     (folder / "dog" / "notes.md").unlink()
     assert load(folder, size=[3, 3], channels=1).read(tmp_path / "new.png").shape == (1, 3, 3, 1)
+
+
+@pytest.mark.parametrize("load", [True], indirect=True, ids=["stream"])
+def test_pixels_are_kept_until_an_image_changes(load, folder, capsys):
+    load(folder)
+    load(folder)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("writing pets.") and line.endswith(
+        ".rows.npy beside pets once, up to 0.00022 MB on the disk"
+    )
+    draw(folder / "dog" / "a.png", color=(7, 7, 7))
+    assert load(folder).inputs[1].max() == 7
+    assert "; pets or how it is read has changed since pets." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("load", [True], indirect=True, ids=["stream"])
+def test_an_image_that_changes_while_the_folder_is_read(load, folder, monkeypatch):
+    read = images._pixels
+
+    def changing(file, *more):
+        os.utime(file, (0, len(file.name) + os.stat(file).st_mtime))
+        return read(file, *more)
+
+    monkeypatch.setattr(images, "_pixels", changing)
+    with pytest.raises(InputError, match="pets: has changed while it was read; start the command again"):
+        load(folder)
+    assert [path.name for path in folder.parent.iterdir()] == ["pets"]

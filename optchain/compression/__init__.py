@@ -1,0 +1,1 @@
+"""Means of gradients over devices, of which only a part is sent."""

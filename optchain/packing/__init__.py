@@ -1,0 +1,1 @@
+"""Parameters of equal treatment in one array each."""
