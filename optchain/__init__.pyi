@@ -7118,6 +7118,7 @@ def precision(
     seed: int | jax.Array = 0,
     watch: bool = False,
     *,
+    memory: str = "device",
     min_size: int = 4096,
     mask: Mask | None = None,
 ) -> Transform:
@@ -7148,6 +7149,12 @@ def precision(
     float32. With `"int8"` the state of Adam takes 2.06 bytes a parameter, with `"int4"` 1.13; 4 bits change what
     training does. A large leaf of an elementwise technique is decoded, stepped and encoded one part after another.
 
+    With `memory="pinned_host"` the state lies in the memory of the host: each of its large arrays comes to the device
+    for the step that computes with it, and goes back. Parameters and gradients stay on the device. Place the parameters
+    with `jax.device_put` and lay out the state by `oc.shardings`, else the first step is compiled twice; donate
+    parameters before state, as `oc.apply` says, since JAX ends the process where it gives buffers of one memory to
+    results in another. Steps have a derivative one after another, not in a `scan`.
+
     Where only slots are stored in codes, nothing is wrapped: the result is `tx` with the declaration in each link. A
     slot in the state is then `{"codes": tree, "scales": tree}`. Otherwise it is the outermost wrapper, or stands within
     other wrappers of optchain: a chain hands its links float32 parameters. `oc.apply` stores exactly this. `update`
@@ -7163,7 +7170,9 @@ def precision(
         seed: of the random bits, a whole number or a key of `jax.random`, which may be traced. They are a hash of seed,
             step, path and element: the same however arrays are sharded.
         watch: count the entries whose update would round to nothing, as the metric `precision.lost`; one more pass.
-        min_size: slots with fewer entries stay in float32, where codes or a table are asked for; at least 0.
+        memory: of the state between steps, "device" or "pinned_host".
+        min_size: slots with fewer entries stay in float32, where codes or a table are asked for, and arrays with fewer
+            entries on the device; at least 0.
         mask: the leaves whose slots stay in float32, see `optchain.core.mask.select`.
 
     Shapes and dtypes: any; parameters in float32 are stored as usual, and so are slots in float64. A last axis of less
@@ -7177,7 +7186,7 @@ def precision(
     Raises:
         ValueError: an unknown word, or a seed that is neither a whole number nor a key; by name, a slot that there is
             not or that does not bear the word; a link whose matrices have owners (`distributed`), or whose slots are
-            stored already; while tracing, a state in other formats.
+            stored already; at `init`, a memory that the devices do not have; while tracing, a state in other formats.
 
     References:
         Zamirai et al., 2020, Algorithms 2 and 3. https://arxiv.org/abs/2010.06192

@@ -32,6 +32,7 @@ class Slot:
     entries: int
     bytes: int
     held: int  # bytes on one device
+    on_host: bool  # whether they lie in the memory of the host, where one device has these bytes then
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +100,9 @@ class Description:
 
     def _of_a_step(self) -> Iterator[str]:
         each = " on each device" if self.devices > 1 else ""
+        on_host = sum(slot.held for slot in self.slots if slot.on_host)
+        if on_host:
+            yield f"of the state, {on_host:,} bytes{each} lie in the memory of the host"
         share = f"{self.accessed / self.parameters:.3g} for each parameter"
         yield f"a step reads and writes {self.accessed:,} bytes{each}, {share}"
         yield f"and needs {self.temporaries:,} bytes of temporaries"
@@ -139,31 +143,31 @@ def describe(tx: optax.GradientTransformation, params: Any, **extra: Any) -> Des
         expected = "arrays or jax.ShapeDtypeStructs of a real floating dtype, with entries"
         found = ", ".join(leaves[:5]) or "no leaves"
         raise ValueError(f"describe: there are no parameters to step: found {found}; expected {expected}")
-    state, mesh = shapes_of_state(tx, params), _mesh(moving)
-    layouts = None if mesh is None else shardings(tx, params)
+    mesh = _mesh(moving)
+    state, on_host = shapes_of_state(tx, params)
+    layouts = jax.tree.map(_of_one_device, on_host) if mesh is None else shardings(tx, params)
     compiled = _step(tx, params, state, layouts, mesh, extra)
     cost: Any = compiled.cost_analysis()
     return Description(
         parameters=size,
         parameter_bytes=sum(map(_bytes, moving)),
         devices=1 if mesh is None else mesh.size,
-        slots=tuple(_slots(tx, state, params, layouts)),
+        slots=tuple(_slots(tx, state, params, layouts, on_host)),
         accessed=round(cost["bytes accessed"]),
         temporaries=compiled.memory_analysis().temp_size_in_bytes,
         sent=collectives(compiled.as_text()),
     )
 
 
-def _slots(tx: Any, state: Any, params: Any, layouts: Any) -> Iterator[Slot]:
-    """The arrays of a state, those of one slot and dtype together, in the order of the state."""
-    found: dict[tuple[str, ...], list[tuple[int, int, int]]] = {}
-    held = [None] * len(jax.tree.leaves(state)) if layouts is None else jax.tree.leaves(layouts)
-    for name, x, layout in zip(_names(tx, state, params), jax.tree.leaves(state), held, strict=True):
-        part = x.shape if layout is None else layout.shard_shape(x.shape)
-        share = math.prod(part) * x.dtype.itemsize
-        found.setdefault((*name, str(x.dtype)), []).append((x.size, _bytes(x), share))
-    for (link, technique, slot, dtype), arrays in found.items():
-        yield Slot(link, technique, slot, dtype, len(arrays), *map(sum, zip(*arrays, strict=True)))
+def _slots(tx: Any, state: Any, params: Any, layouts: Any, on_host: Any) -> Iterator[Slot]:
+    """The arrays of a state, those of one slot, dtype and memory together, in the order of the state."""
+    found: dict[tuple[Any, ...], list[tuple[int, int, int]]] = {}
+    columns = zip(_names(tx, state, params), *map(jax.tree.leaves, (state, layouts, on_host)), strict=True)
+    for name, x, layout, away in columns:
+        share = math.prod(layout.shard_shape(x.shape)) * x.dtype.itemsize
+        found.setdefault((*name, str(x.dtype), away), []).append((x.size, _bytes(x), share))
+    for (link, technique, slot, dtype, away), arrays in found.items():
+        yield Slot(link, technique, slot, dtype, len(arrays), *map(sum, zip(*arrays, strict=True)), on_host=away)
 
 
 def _names(tx: Any, state: Any, params: Any) -> list[tuple[str, str, str]]:
@@ -200,8 +204,8 @@ def _step(tx: Any, params: Any, state: Any, layouts: Any, mesh: Any, extra: dict
 
     arrays, grads = jax.tree.map(_shape, (arrays, grads))
     out = None
+    state = jax.tree.map(lambda x, layout: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=layout), state, layouts)
     if mesh is not None:
-        state = jax.tree.map(lambda x, layout: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=layout), state, layouts)
         # Where axes are explicit, layouts are parts of the types.
         out = None if is_explicit(mesh) else ({i: x.sharding for i, x in arrays.items()}, layouts)
     return jax.jit(described, donate_argnums=(0, 1), out_shardings=out).lower(arrays, state, grads, values).compile()
@@ -215,6 +219,10 @@ def _layout(x: Any) -> Any:
     """The layout of a parameter on a mesh; None for one on a single device."""
     layout = x.sharding if isinstance(x, (jax.Array, jax.ShapeDtypeStruct)) else None
     return layout if isinstance(layout, jax.NamedSharding) else None
+
+
+def _of_one_device(on_host: bool) -> jax.sharding.SingleDeviceSharding:
+    return jax.sharding.SingleDeviceSharding(jax.local_devices()[0], memory_kind="pinned_host" if on_host else None)
 
 
 def _mesh(moving: list[Any]) -> Any:

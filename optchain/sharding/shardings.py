@@ -25,7 +25,8 @@ def shardings(tx: optax.GradientTransformation, params: Any, *, over: str | None
        square factors of Shampoo, the projections of GaLore): each along the first axis of the slot that it divides
        evenly. So each device holds its share of such slots as well.
     3. Stacks of matrices that have owners (`distributed`) are split over these.
-    4. Everything else (counts, metrics, one number for a parameter) is replicated on the devices of the parameters.
+    4. What `precision(memory="pinned_host")` keeps on the host stays there, laid out as on the devices.
+    5. Everything else (counts, metrics, one number for a parameter) is replicated on the devices of the parameters.
 
     The techniques declare which axes their slots follow; through `over_layers` and `as_matrices` an axis is followed
     where it is one axis of the parameter. In the state of an optax transformation, and of optchain within one, the
@@ -72,7 +73,7 @@ def shardings(tx: optax.GradientTransformation, params: Any, *, over: str | None
     if len(meshes) > 1:
         raise ValueError(f"the parameters live on {len(meshes)} meshes; their state has no common layout")
     replicated = jax.NamedSharding(meshes.pop(), jax.P()) if meshes else next(iter(layouts), None)
-    state = shapes_of_state(tx, params)
+    state, on_host = shapes_of_state(tx, params)
     slots, treedef = jax.tree.flatten(state, is_leaf=is_hole)
     leaves = []
     for slot, follows in zip(slots, followed(tx, state, params), strict=True):
@@ -85,15 +86,23 @@ def shardings(tx: optax.GradientTransformation, params: Any, *, over: str | None
             leaves.append(_layout(slot, ps[follows.param], follows.axes, replicated))
         else:
             leaves.append(replicated)
-    return treedef.unflatten(leaves)
+    return jax.tree.map(_in_memory, treedef.unflatten(leaves), on_host)
 
 
-def shapes_of_state(tx: optax.GradientTransformation, params: Any) -> Any:
-    """The shapes of `tx.init(params)`, whose parameters may hold what is no array, such as a function."""
+def shapes_of_state(tx: optax.GradientTransformation, params: Any) -> tuple[Any, Any]:
+    """The shapes of `tx.init(params)`, whose parameters may hold what is no array, such as a function, and for each
+    array of it whether it is in the memory of the host."""
     leaves, treedef = jax.tree.flatten(params)
     arrays = {i: x for i, x in enumerate(leaves) if isinstance(x, ARRAYS)}
     whole = lambda arrays: [arrays.get(i, x) for i, x in enumerate(leaves)]  # noqa: E731
-    return jax.eval_shape(lambda arrays: tx.init(treedef.unflatten(whole(arrays))), arrays)
+    init = jax.make_jaxpr(lambda arrays: tx.init(treedef.unflatten(whole(arrays))), return_shape=True)
+    jaxpr, state = init(arrays)
+    on_host = [x.memory_space == jax.memory.Space.Host for x in jaxpr.out_avals]
+    return state, jax.tree.structure(state).unflatten(on_host)
+
+
+def _in_memory(layout: Any, on_host: bool) -> Any:
+    return layout.with_memory_kind("pinned_host") if on_host and layout is not None else layout
 
 
 def _layout(slot: Any, p: Any, axes: Axes, replicated: Any) -> Any:

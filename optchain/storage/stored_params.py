@@ -17,6 +17,7 @@ from optchain.core.numerics import incremented, wide
 from optchain.core.paths import map_named, named_leaves
 from optchain.core.routing import Given
 from optchain.storage.chunks import in_parts, part_size
+from optchain.storage.memory import away, near, require_memory
 from optchain.storage.rounding import random_bits, stochastic_round
 from optchain.storage.split import DTYPES, joined, split
 
@@ -35,6 +36,8 @@ class Precision(Around):
     slots: Any
     seed: Seed
     watch: bool
+    memory: str
+    min_size: int
 
     name = "precision"
 
@@ -47,9 +50,10 @@ class Precision(Around):
         return counts | {"rest": jax.tree.map(self._rest, params)}
 
     def start(self, params: Any) -> dict[str, Any]:
+        require_memory(self.memory)
         state = super().start(widened(params))
         inner = self._narrowed(state["inner"], jnp.zeros((), jnp.int32))
-        return state | {self.name: self.begin(params), "inner": inner}
+        return self._away(state | {self.name: self.begin(params), "inner": inner})
 
     def shown(self, own: dict[str, Any]) -> dict[str, Any]:
         return {"lost": own["lost"]} if self.watch else {}
@@ -62,18 +66,22 @@ class Precision(Around):
 
     def propose(self, grads: Any, state: Any, params: Any, given: Given) -> Result:
         """The float32 step that leads from the stored parameters to their successors."""
-        exact, state = self._stepped(grads, state, params, given)
+        exact, state = self._stepped(grads, near(state, self.memory, self.min_size), params, given)
         if self.params == "nearest":
-            return exact, self.with_shown(state), {}
+            return exact, self._away(self.with_shown(state)), {}
         after, state = self._stored(exact, state, params)
-        return jax.tree.map(lambda new, p: wide(new) - wide(p), after, params), self.with_shown(state), {}
+        step = jax.tree.map(lambda new, p: wide(new) - wide(p), after, params)
+        return step, self._away(self.with_shown(state)), {}
 
     def advance(self, grads: Any, state: Any, params: Any, given: Given) -> Result:
-        exact, state = self._stepped(grads, state, params, given)
+        exact, state = self._stepped(grads, near(state, self.memory, self.min_size), params, given)
         if self.params == "nearest":
             exact = jax.tree.map(lambda u, p: wide(p) + u, exact, params)
         after, state = self._stored(exact, state, params)
-        return after, self.with_shown(state), {}
+        return after, self._away(self.with_shown(state)), {}
+
+    def _away(self, state: dict[str, Any]) -> dict[str, Any]:
+        return away(state, self.memory, self.min_size)
 
     def _stepped(self, grads: Any, state: Any, params: Any, given: Given) -> tuple[Any, dict[str, Any]]:
         """The update, or where it is to be stored in another way the exact new parameters, in float32."""
