@@ -38,7 +38,7 @@ def runner(name):
 
 
 # The random numbers of noise are other ones for each leaf.
-@pytest.mark.parametrize("name", one_of_each(sorted(set(RULES) - {"add_noise"}), runner))
+@pytest.mark.parametrize("name", one_of_each(sorted(set(RULES) - {"add_noise"}), runner, pytest.mark.slow))
 def test_stacked_equals_unrolled(name):
     """Per leaf, to 1e-6 of its largest entry (1e-4 for what iterates on matrices)."""
     grads = [unrolled(seed) for seed in (1, 2, 3)]

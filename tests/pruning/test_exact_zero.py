@@ -68,7 +68,7 @@ UNFIT = {"differentially_private_aggregate": "takes the gradients of single exam
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("make", [gradual, changing])
+@pytest.mark.parametrize("make", one_of_each([changing, gradual], rest=pytest.mark.slow))
 @pytest.mark.parametrize("name", sorted(set(TECHNIQUES) - {"sparse"}))
 def test_so_it_is_for_a_thousand_steps_of_every_technique(name, make):
     if name in UNFIT:

@@ -85,7 +85,7 @@ def test_a_step_keeps_the_layouts_of_init(name):
     assert avals[: len(avals) // 2] == avals[len(avals) // 2 :]
 
 
-@pytest.mark.parametrize("name", one_of_each(["scale_by_rowwise_adagrad", *TECHNIQUES]))
+@pytest.mark.parametrize("name", one_of_each(["scale_by_rowwise_adagrad", *TECHNIQUES], sort_of, pytest.mark.slow))
 def test_a_donated_step_on_an_explicit_mesh_is_that_of_one_device(name):
     require_a_step(of_all(name))
 

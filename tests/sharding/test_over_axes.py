@@ -55,7 +55,7 @@ def require_equal(tx, found, params=PARAMS, grads=GRADS):
         np.testing.assert_allclose(x, y, rtol=2e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", one_of_each(TECHNIQUES, kind))
+@pytest.mark.parametrize("name", one_of_each(TECHNIQUES, kind, pytest.mark.slow))
 def test_every_technique_is_equal_or_refused(name):
     oc.check_laws(build(name), only=["over_axes"]).require()
 

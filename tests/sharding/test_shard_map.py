@@ -79,7 +79,7 @@ def test_what_draws_by_the_place_of_an_entry_is_refused(name):
 WITHOUT_OWNERS = [name for name in TECHNIQUES if name != "distributed"]
 
 
-@pytest.mark.parametrize("name", one_of_each(WITHOUT_OWNERS, lambda name: needs_whole_arrays(build(name))))
+@pytest.mark.parametrize("name", one_of_each(WITHOUT_OWNERS, sort_of, pytest.mark.slow))
 def test_arrays_that_are_the_same_on_all_devices_are_whole(name):
     """Each device has the gradient of its part of the batch, and they are averaged before the step."""
     tx, p = build(name), params()

@@ -146,7 +146,7 @@ def test_a_study_gives_the_same_trials(project):
     assert one.best == other.best and one.fresh[0].scores == other.fresh[0].scores
 
 
-@pytest.mark.full
+@pytest.mark.slow
 def test_a_comparison_gives_the_same_standings(project):
     text = "target = 0.5\n[search]\ntrials = 1\nfresh = 2\n" + TRAIN + OF_OWN.partition("[optimizer.adam]")[0]
     for name in ("sgd", "adam"):

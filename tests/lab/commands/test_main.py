@@ -188,7 +188,9 @@ def test_a_diverged_run_has_its_own_exit_code_and_a_report(tmp_path, command):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("batch", ["{use='noise_scale', min=8, max=64, micro=4, decay=0.9}", "32"])
+@pytest.mark.parametrize(
+    "batch", one_of_each(["32", "{use='noise_scale', min=8, max=64, micro=4, decay=0.9}"], rest=pytest.mark.slow)
+)
 def test_a_killed_run_resumes_bit_for_bit(tmp_path, command, batch):
     file = small_runs.small(tmp_path, steps=400)
     file.write_text(file.read_text().replace("batch = 32", f"batch = {batch}".replace("'", '"')))

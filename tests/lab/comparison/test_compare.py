@@ -111,7 +111,7 @@ def test_all_have_as_many_trials_and_the_same_seeds(compared):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("parallel", one_of_each(["vmap", "processes"]))
+@pytest.mark.parametrize("parallel", one_of_each(["vmap", "processes"], rest=pytest.mark.slow))
 def test_a_comparison_in_processes_or_lanes_finds_the_same(compared, file, tmp_path, parallel):
     _, wanted = compared
     assert main(["compare", str(file), "--out", str(tmp_path / "out"), "--set", f"search.parallel={parallel}"]) == 0

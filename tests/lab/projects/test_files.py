@@ -165,7 +165,7 @@ def test_a_project_is_moved_with_all_that_was_made_in_it(project, tmp_path):
     assert "best of 3 trials" in more.out
 
 
-@pytest.mark.full
+@pytest.mark.slow
 def test_a_comparison_is_moved(project, tmp_path):
     project.write("compare.toml", comparison(RUN, "trials = 2\nfresh = 2", **OPTIMIZERS))
     project.done("compare", project.folder / "compare.toml", "--out", project.folder / "compared")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from PIL import Image
+from tiers import one_of_each
 from user_projects import Project, comparison, losses, require_resumed, result, study, table
 
 MINE = '''
@@ -271,7 +272,7 @@ def test_mails(mails):
     assert [row["class"] for row in table(said.out)].count("spam") > 7
 
 
-@pytest.mark.full
+@pytest.mark.slow
 def test_mails_killed_and_tuned(mails):
     require_resumed(mails)
     mails.write("study.toml", study((mails.folder / "run.toml").read_text(), "trials = 3\nfresh = 1", SPACE))
@@ -279,7 +280,7 @@ def test_mails_killed_and_tuned(mails):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("model", ["Next", "NnxNext"])
+@pytest.mark.parametrize("model", one_of_each(["Next", "NnxNext"], rest=pytest.mark.slow))
 def test_next_bytes(book, model):
     sets = f"model={{use='mine.py:{model}', width=6}}"
     run = book.train("run", sets)

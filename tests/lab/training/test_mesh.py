@@ -44,7 +44,9 @@ COUNTS = {
     ("soap", "zero1"): {"all-reduce": 8, "all-gather": 23, "all-to-all": 4},
     ("shampoo", "zero1"): {"all-reduce": 6, "all-gather": 17, "all-to-all": 4},
 }
-OTHERS = [pytest.param(name, marks=pytest.mark.full) for name in CHAINS if name != "adamw"]
+FULL = ("sparse", "soap")  # one that keeps masks, and one of the matrix techniques
+TIERS = {name: pytest.mark.full if name in FULL else pytest.mark.slow for name in CHAINS if name != "adamw"}
+OTHERS = [pytest.param(name, marks=mark) for name, mark in TIERS.items()]
 
 
 @pytest.fixture

@@ -103,7 +103,7 @@ def test_two_processes_train_one_run_and_a_killed_one_ends_both(alone, tmp_path)
     smooth_project.require_same_curve(out, expected)
 
 
-@pytest.mark.full
+@pytest.mark.slow
 def test_other_numbers_of_processes_go_on_with_a_run(alone, tmp_path):
     """One, two, and one process with two devices: the curve is that of one device."""
     project, expected = alone
