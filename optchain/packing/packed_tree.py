@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 
+from optchain.core.around import Around
 from optchain.core.holes import is_hole
 from optchain.core.joint import Joint
 from optchain.core.runner import Runner
@@ -38,8 +39,10 @@ class PackedTree(Together):
     def require_taken(self, definition: Any) -> None:
         alone = looks_at_leaves(definition)
         if alone:
-            cure = "put it into packed(...), or step plain parameters, which packed(...) takes too"
-            raise ValueError(f"{alone}: the parameters are packed, and it looks at single ones; {cure}")
+            # What stands around others has no place in packed(...).
+            inside = "" if isinstance(alone, Around) else "put it into packed(...), or "
+            cure = f"{inside}step plain parameters, which packed(...) takes too"
+            raise ValueError(f"{alone.name}: the parameters are packed, and it looks at single ones; {cure}")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PackedTree) and (self.layout, self.buffers) == (other.layout, other.buffers)
@@ -49,18 +52,24 @@ class PackedTree(Together):
         return f"PackedTree({len(self.layout.names)} leaves in {', '.join(shown)})"
 
 
-def looks_at_leaves(definition: Any) -> str | None:
-    """The name of the first technique outside of `packed` to which it matters where a leaf begins; None for none."""
+def looks_at_leaves(definition: Any) -> Any:
+    """The first definition outside of `packed` to which it matters where a leaf begins; None for none.
+
+    Of a wrapper that does more than what is in it does, it is the wrapper.
+    """
     if definition.name == "packed":
         return None
     if isinstance(definition, (Groups, Sparse)):
-        return definition.name
+        return definition
     if isinstance(definition, Runner):
         is_of_all = isinstance(definition, Joint) or (definition.rule.core_ndim == 0 and not definition.mixes)
-        if definition.mask is not None or not is_of_all:
-            return definition.name
-    inner = (looks_at_leaves(tx.link) for tx in definition.children().values() if ours(tx))
-    return next((name for name in inner if name is not None), None)
+        return None if definition.mask is None and is_of_all else definition
+    own = definition.others() if isinstance(definition, Around) else {}
+    for prefix, tx in definition.children().items():
+        found = looks_at_leaves(tx.link) if ours(tx) else None
+        if found is not None:
+            return definition if prefix in own else found
+    return None
 
 
 def is_packed(x: Any) -> bool:

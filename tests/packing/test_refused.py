@@ -18,6 +18,10 @@ WRONG = {
     "a plain tree": (lambda p: oc.unpack(p), "expected what oc.pack"),
     "a mask": (lambda p: oc.adamw(0.1, mask=oc.is_kernel).init(together(p)), "looks at single ones"),
     "matrices": (lambda p: oc.scale_by_muon().init(together(p)), "scale_by_muon: the parameters are packed"),
+    "a wrapper that counts": (
+        lambda p: oc.cautious(oc.packed(oc.scale_by_adam())).init(oc.pack(oc.packed(oc.scale_by_adam()), p)),
+        "cautious: the parameters are packed, and it looks at single ones; step plain parameters",
+    ),
     "a mask of a norm": (lambda p: oc.clip_by_global_norm(1.0, mask=oc.is_kernel).init(together(p)), "single ones"),
     "a part of each": (lambda p: oc.top_k_mean(0.25, axis="d").init(together(p)), "top_k_mean: the parameters are"),
     "pruning": (lambda p: oc.sparse(tx(), 0.5).init(together(p)), "sparse: the parameters are packed"),
