@@ -18,6 +18,7 @@ from optchain.clipping.qk import clip_qk as clip_qk
 from optchain.clipping.quantile import clip_by_quantile as clip_by_quantile
 from optchain.clipping.value import clip as clip
 from optchain.clipping.zscore import clip_by_zscore as clip_by_zscore
+from optchain.compression.demo import demo_mean as demo_mean
 from optchain.compression.low_bit import low_bit_mean as low_bit_mean
 from optchain.compression.powersgd import powersgd_mean as powersgd_mean
 from optchain.compression.qsgd import qsgd_mean as qsgd_mean

@@ -613,6 +613,54 @@ def clip_by_zscore(
     >>> tx = oc.chain(oc.clip_by_zscore(), oc.adamw(1e-3))
     """
 
+def demo_mean(
+    density: float,
+    axis: str | tuple[str, ...] | None = None,
+    decay: Number = 0.999,
+    chunk: int = 64,
+    *,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Averages over devices what each sends: the largest frequencies of a momentum, which it takes out of it (DeMo).
+
+    .. math::
+        m_i \leftarrow b m_i + g_i, \qquad q_i = \operatorname{top}_k(\operatorname{DCT}(m_i)), \qquad
+        u = \operatorname{DCT}^{-1}\Bigl(\frac 1 N \sum_{i=1}^N q_i\Bigr), \qquad
+        m_i \leftarrow m_i - \operatorname{DCT}^{-1}(q_i)
+
+    on each device i of N. The last two axes of a leaf, or its only one, are cut into chunks, each as long as the
+    largest divisor of the axis up to `chunk`. The cosine transform (type II, orthonormal) is that of a chunk, in which
+    entries compete by their magnitude. What changes fast is sent at once, the rest when it has grown.
+
+    Fields:
+        density: the part of the entries of a chunk that is sent, in (0, 1]; k is rounded to a whole number of at least
+            1.
+        axis: the name of a mesh axis, or a tuple of several, along which each device has gradients of its own; also the
+            `axis_name` of `jax.vmap`. None is one device, which sends to itself.
+        decay: b, in [0, 1]; with 1 it is error feedback alone.
+        chunk: the most entries of a chunk along an axis, at least 1.
+
+    What is sent: k values and k places of each chunk, of 2 bytes (4 in chunks of more than 65,536 entries), of each
+    device to every other one. A leaf of which that would be no less than all of it is sent whole.
+
+    Shapes and dtypes: any; the slot `residual` (m above) is like the parameter, in float32 or wider, and begins at 0.
+    With an axis it has a first axis of devices: see `oc.state_specs`. Entries of g up to 1e37.
+
+    Raises:
+        ValueError: a density or a chunk out of its range; at `update`, a call where no such axis is, or gradients that
+            have been summed over it.
+
+    Differs from the paper: the learning rate and weight decay are links of their own. The sign that the authors' code
+    takes of u is one too: `chain(demo_mean(...), scale_by_sign(), scale_by_learning_rate(1e-3))`. The momentum is that
+    of the gradients, to which nothing else need add one.
+
+    References:
+        Peng et al., 2024, Algorithm 1. https://arxiv.org/abs/2411.19870
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.demo_mean(0.01, axis="data"), oc.scale_by_sign(), oc.scale_by_learning_rate(1e-3))
+    """
+
 def low_bit_mean(bits: int = 8, axis: str | tuple[str, ...] | None = None, *, mask: Mask | None = None) -> Transform:
     r"""Averages gradients and residuals over devices, each of which adds up one part; what is sent are low-bit codes.
 

@@ -36,6 +36,7 @@ CONTENDERS: dict[str, Callable[[], Any]] = {
     "random_k_mean(0.05)": lambda: oc.random_k_mean(0.05, AXIS),
     "top_k_mean(0.01)": lambda: oc.top_k_mean(0.01, AXIS),
     "top_k_mean(0.002)": lambda: oc.top_k_mean(0.002, AXIS),
+    "demo_mean(0.05)": lambda: oc.demo_mean(0.05, AXIS),
 }
 
 

@@ -17,6 +17,7 @@ import optchain as oc
 MEANS = {
     "top_k_mean": functools.partial(oc.top_k_mean, 0.1),
     "random_k_mean": functools.partial(oc.random_k_mean, 0.2),
+    "demo_mean": functools.partial(oc.demo_mean, 0.1, decay=1.0),
     "sign_mean": oc.sign_mean,
     "qsgd_mean": functools.partial(oc.qsgd_mean, 4),
     "powersgd_mean": functools.partial(oc.powersgd_mean, 1),
