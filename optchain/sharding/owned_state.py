@@ -15,7 +15,6 @@ from optchain.packing.packed_state import with_buffers, with_trees
 from optchain.sharding.axes import tables
 from optchain.sharding.distributed import without_owners
 from optchain.sharding.flat_state import with_flat_slots, with_shapes_of_parameters
-from optchain.sharding.moves import at_owners, through
 from optchain.sharding.owned import Owned
 from optchain.sharding.stacks import each, leaf_of, pieces_of
 
@@ -42,14 +41,15 @@ def state_by_parameters(tx: optax.GradientTransformation, state: Any, params: An
     def named(number: int, link: Owned, table: dict[str, Any]) -> dict[str, Any]:
         plan, Slots = link.plan(link.chosen(params), state), link.Slots
         link.require_owners(plan, {name: table[name] for name in Slots._fields})
-        pieces: list[dict[str, Any]] = [dict.fromkeys(Slots._fields) for _ in plan.pieces]
-        for key, stack in plan.stacks.items():
-            slots = Slots(*(table[name].get(key) for name in Slots._fields))
-            for name, x in slots._asdict().items():
-                whole = [] if x is None else stack.collected(through(plan.mesh, x, [((),) * x.ndim]))
-                for i, matrices in zip(stack.members, whole, strict=bool(whole)):
-                    pieces[i][name] = matrices
-        rows = plan.by_leaf(_joined, [Slots(**piece) for piece in pieces])
+        columns = {}
+        for name in Slots._fields:
+            found = {
+                key: deal.collected(name, table[name][key]) if key in table[name] else [None] * len(deal.members)
+                for key, deal in plan.deals.items()
+            }
+            columns[name] = plan.whole(found)
+        pieces = [Slots(*(columns[name][i] for name in Slots._fields)) for i in range(len(plan.pieces))]
+        rows = plan.by_leaf(_joined, pieces)
         kept = {name: table[name] for name in KEPT_BY_THE_LINK if name in table}
         for name in Slots._fields:
             arrays = [x for row in rows if (x := getattr(row, name)) is not None]
@@ -80,12 +80,13 @@ def state_by_owners(tx: optax.GradientTransformation, state: Any, params: Any) -
         rows = link.rows(slots, plan.treedef, boxes_of(plan.treedef))
         pieces = [piece for form, row in zip(plan.forms, rows, strict=True) for piece in _apart(form, row)]
         made: dict[str, dict[str, Any]] = {name: {} for name in link.Slots._fields}
-        for key, stack in plan.stacks.items():
-            for name, stacks in made.items():
-                column = [getattr(pieces[i], name) for i in stack.members]
-                if column[0] is not None:
-                    x = stack.dealt(column)
-                    stacks[key] = through(plan.mesh, x, [at_owners(link.owners, x)])
+        for key, deal in plan.deals.items():
+            for name, slots in made.items():
+                columns = [
+                    None if (x := getattr(pieces[own.piece], name)) is None else own.rows(x) for own in deal.members
+                ]
+                if (x := deal.held(name, columns)) is not None:
+                    slots[key] = x
         return {name: table[name] for name in KEPT_BY_THE_LINK if name in table} | made
 
     state = with_buffers(tx, state, params)
