@@ -4,7 +4,7 @@ import functools
 import heapq
 from collections.abc import Sequence
 
-PAYS = 1.2  # what the fullest owner holds or does with stacks alone, over that with a rest, from which on there is one
+PAYS = 1.2  # a rest is dealt out where the fullest owner has more than so many times as much without one
 
 Shape = tuple[int, ...]
 Load = tuple[int, int]
@@ -40,6 +40,9 @@ def greedy(loads: Sequence[Load], owners: int) -> list[int]:
 def rest_of(counts: tuple[tuple[Shape, int], ...], owners: int) -> tuple[int, ...] | None:
     """The owners of what remains of each stack beyond a multiple of the owners, or None where stacks do as well.
 
+    A rest is dealt out where the fullest owner holds or does so much less with it, and no more of either, beyond that
+    part above an even one, than with stacks alone. So one matrix that is larger than all others changes nothing.
+
     Args:
         counts: the shape of the matrices of each stack, and how many there are.
         owners: how many owners there are.
@@ -49,36 +52,42 @@ def rest_of(counts: tuple[tuple[Shape, int], ...], owners: int) -> tuple[int, ..
     """
     remaining = [shape for shape, n in counts for _ in range(n % owners)]
     found = greedy([load(shape) for shape in remaining], owners) if remaining else []
-    stacks, rest = fullest_of_stacks(counts, owners), fullest_of_rest(counts, owners, found)
-    return tuple(found) if stacks > PAYS * rest else None
+    pairs = [*zip(fullest_of_stacks(counts, owners), fullest_of_rest(counts, owners, found), strict=True)]
+    pays = any(padded > PAYS * rest for padded, rest in pairs) and all(rest <= max(x, PAYS) for x, rest in pairs)
+    return tuple(found) if pays else None
 
 
-def fullest_of_stacks(counts: Sequence[tuple[Shape, int]], owners: int) -> float:
-    """What the fullest owner holds or does, of an even part, where stacks are padded and dealt out in turn."""
-    held, work, first = 0, [0] * owners, 0
+def fullest_of_stacks(counts: Sequence[tuple[Shape, int]], owners: int) -> tuple[float, float]:
+    """The entries and the work of the fullest owner over those of an even deal, where stacks are padded and dealt out
+    in turn."""
+    work, first = [0] * owners, 0
     for shape, n in counts:
-        entries, products = load(shape)
-        held += entries * -(-n // owners)
         for place in range(n % owners):
-            work[(first + place) % owners] += products
+            work[(first + place) % owners] += load(shape)[1]
         first += n
-    return _fullest(counts, owners, held, max(work))
+    return _beside_even(counts, owners, sum(load(shape)[0] for shape, n in counts if n % owners), max(work))
 
 
-def fullest_of_rest(counts: Sequence[tuple[Shape, int]], owners: int, found: Sequence[int]) -> float:
-    """What the fullest owner holds or does, of an even part, where the rest has these owners."""
+def fullest_of_rest(counts: Sequence[tuple[Shape, int]], owners: int, found: Sequence[int]) -> tuple[float, float]:
+    """The entries and the work of the fullest owner over those of an even deal, where the rest has these owners."""
     held, work = [0] * owners, [0] * owners
     remaining = [shape for shape, n in counts for _ in range(n % owners)]
     for owner, shape in zip(found, remaining, strict=True):
         entries, products = load(shape)
         held[owner] += entries
         work[owner] += products
-    full = sum(load(shape)[0] * (n // owners) for shape, n in counts)
-    return _fullest(counts, owners, full + max(held), max(work))
+    return _beside_even(counts, owners, max(held), max(work))
 
 
-def _fullest(counts: Sequence[tuple[Shape, int]], owners: int, held: int, work: int) -> float:
-    """The greater part of both: entries that an owner holds, and work that it does beside that of full places."""
-    entries, products = (max(sum(load(shape)[i] * n for shape, n in counts), 1) for i in range(2))
-    full = sum(load(shape)[1] * (n // owners) for shape, n in counts)
-    return max(held * owners / entries, (full + work) * owners / products)
+def _beside_even(counts: Sequence[tuple[Shape, int]], owners: int, entries: int, work: int) -> tuple[float, float]:
+    """What the fullest owner has over an even part of all, with these entries and this work beside its full places."""
+    parts = []
+    for i, over in enumerate((entries, work)):
+        full, total = (sum(load(shape)[i] * n for shape, n in places) for places in (_full(counts, owners), counts))
+        parts.append((full + over) * owners / max(total, 1))
+    return parts[0], parts[1]
+
+
+def _full(counts: Sequence[tuple[Shape, int]], owners: int) -> list[tuple[Shape, int]]:
+    """The places of each stack that are filled at all owners."""
+    return [(shape, n // owners) for shape, n in counts]

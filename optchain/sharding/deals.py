@@ -50,8 +50,15 @@ class Deal(Protocol):
         ...
 
     def stepped(self, gs: Any, ps: Any, olds: Any, factors: Sequence[dict[str, Any]], step: Step) -> Any:
-        """The updates of each member and the new slots, from all pieces of the updates and of the parameters (None where
-        the rule does not read them), the slots, and what the rule's numbers are multiplied by for each member."""
+        """The updates of each member, in the layout of the member, and the new slots.
+
+        Args:
+            gs: all pieces of the updates.
+            ps: all pieces of the parameters; None where the rule does not read these.
+            olds: the slots by name.
+            factors: what the numbers of the rule are multiplied by for each member.
+            step: the law.
+        """
         ...
 
     def held(self, slot: str, columns: Sequence[jax.Array | None]) -> jax.Array | None:

@@ -1,5 +1,6 @@
 """The state of a transformation whose matrices have owners or whose leaves are flat, by the parameters, and back."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -95,6 +96,7 @@ def state_by_owners(tx: optax.GradientTransformation, state: Any, params: Any) -
 
 def _changed(tx: Any, state: Any, change: Callable[[int, Owned, dict[str, Any]], dict[str, Any]]) -> Any:
     """The state with other tables of the links whose matrices have owners."""
+    state = jax.tree.map(lambda x: x, state)  # in the order of a state that has been through `jit`
     numbered = enumerate(tables(tx, state))
     new = {id(table): change(i, link, table) for i, (link, table) in numbered if isinstance(link, Owned)}
     return jax.tree.map(lambda x: new.get(id(x), x), state, is_leaf=lambda x: id(x) in new)
@@ -118,5 +120,6 @@ def _apart(form: Form, row: Any) -> list[Any]:
     row = jax.tree.map(jnp.asarray, row)
     if isinstance(form.view, Parts):
         inner = form.depth + form.shown_depth
-        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[inner:]), each(form.view.apart, form.depth)(row))
+        parts = each(form.view.apart, form.depth)(row)
+        return jax.tree.map(lambda x: x.reshape(math.prod(x.shape[:inner]), *x.shape[inner:]), parts)
     return [jax.tree.map(lambda x: pieces_of(form, x)[0], row)]

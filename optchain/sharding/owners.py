@@ -63,11 +63,12 @@ class Owners:
     def sides(self, x: jax.Array) -> tuple[tuple[str, ...], ...]:
         """For each axis of the matrices of a piece, the mesh axes that split it.
 
-        On a mesh with automatic axes nothing says so: what the owners divide is taken to be split over them, the first
-        such axis. Where that is not so, the compiler moves the matrix.
+        On a mesh with automatic axes nothing says so: what the owners divide is taken to be split over them, along its
+        first such axis. Where that is not so, the compiler moves the matrix. Of several mesh axes the last one comes
+        first: if parameters are copies along the others, each device cuts its part out of what it has.
         """
         if is_explicit(self.mesh):
             spec = jax.typeof(x).sharding.spec[1:]
             return (*map(names_of, spec), *[()] * (x.ndim - 1 - len(spec)))
         first = next((i for i, n in enumerate(x.shape[1:]) if n % self.count == 0), None)
-        return tuple(self.axes if i == first else () for i in range(x.ndim - 1))
+        return tuple(self.axes[::-1] if i == first else () for i in range(x.ndim - 1))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -80,24 +81,24 @@ def deals_of(pieces: Sequence[jax.Array], owners: Owners, init: Init) -> dict[st
     dealt = rest_of(counts, owners.count)
     slots = functools.cache(lambda shape, dtype: jax.eval_shape(init, jax.ShapeDtypeStruct(shape, dtype)))
     if dealt is None or not _one_dtype_each(alike, slots):
-        deals, first = {}, 0
-        for (kind, members), (_, n) in zip(alike.items(), counts, strict=True):
-            deals[_key("x".join(map(str, kind[0])), kind[1], owners)] = Stack(
-                tuple(members), first % owners.count, owners
-            )
-            first += n
-        return deals
-    deals, rests, left = {}, {}, iter(dealt)
+        firsts = itertools.accumulate((n for _, n in counts), initial=0)
+        return {
+            _key("x".join(map(str, shape)), dtype, owners): Stack(tuple(members), first % owners.count, owners)
+            for ((shape, dtype), members), first in zip(alike.items(), firsts, strict=False)
+        }
+    deals: dict[str, Deal] = {}
+    rests: dict[Any, list[Any]] = {}
+    left = iter(dealt)
     for ((shape, dtype), members), (_, n) in zip(alike.items(), counts, strict=True):
         full, over = _split(members, n - n % owners.count)
         if full:
             deals[_key("x".join(map(str, shape)), dtype, owners)] = Stack(tuple(full), 0, owners)
         for member in over:
-            own = [next(left) for _ in range(member.count)]
-            rests.setdefault(dtype, []).append((member, shape, own, slots(shape, dtype)))
+            rests.setdefault(dtype, []).append((member, [(shape, next(left)) for _ in range(member.count)]))
     for dtype, rows in rests.items():
-        each = [(shape, owner, kept) for _, shape, own, kept in rows for owner in own]
-        deals[_key("rest", dtype, owners)] = Rest(tuple(row[0] for row in rows), *zip(*each, strict=True), owners)
+        shapes, own = zip(*itertools.chain(*(matrices for _, matrices in rows)), strict=True)
+        kept = tuple(slots(shape, dtype) for shape in shapes)
+        deals[_key("rest", dtype, owners)] = Rest(tuple(member for member, _ in rows), shapes, own, kept, owners)
     return deals
 
 

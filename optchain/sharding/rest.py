@@ -61,9 +61,9 @@ class Rest:
     def held(self, slot: str, columns: Sequence[jax.Array | None]) -> jax.Array | None:
         if slot not in self._rows:
             return None
-        flat: list[Any] = []
-        for member, x in zip(self.members, columns, strict=True):
-            flat += [None] * member.count if x is None else [*self.owners.everywhere(x.reshape(member.count, -1))]
+        stacks = [None if x is None else self.owners.everywhere(x.reshape(len(x), x[0].size)) for x in columns]
+        pairs = zip(self.members, stacks, strict=True)
+        flat = [None if x is None else x[i] for member, x in pairs for i in range(member.count)]
         return self.owners.placed(self._rows[slot].buffer(flat, self._dtype(slot)))
 
     def collected(self, slot: str, x: jax.Array) -> Sequence[jax.Array | None]:
@@ -166,7 +166,7 @@ def _specs(sent: Sent, members: Sequence[Member]) -> list[Any]:
 
 
 def _apart(stacks: Sequence[jax.Array]) -> list[jax.Array]:
-    return [x for stack in stacks for x in stack]
+    return [stack[i] for stack in stacks for i in range(len(stack))]
 
 
 def _together(arrays: Sequence[Any], members: Sequence[Member]) -> list[Any]:

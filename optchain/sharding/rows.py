@@ -31,8 +31,8 @@ class Rows:
 
     @functools.cached_property
     def width(self) -> int:
-        """The entries of the fullest row."""
-        return max((at + self._size(i) for i, (_, at) in self.places.items()), default=0)
+        """The entries of the fullest row; one at the least, because JAX cannot fetch a split array without entries."""
+        return max([1, *(at + self._size(i) for i, (_, at) in self.places.items())])
 
     def row(self, owner: int, arrays: Mapping[int, Any], dtype: Any, lead: tuple[int, ...] = ()) -> jax.Array:
         """The row of an owner, from its arrays, which are flat but for these leading axes, padded with zeros."""

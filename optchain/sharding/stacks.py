@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -109,7 +110,8 @@ def pieces_of(form: Form, x: jax.Array) -> list[jax.Array]:
         parts = each(form.view.view, form.depth)(x)
     else:
         parts = [x if form.view is None else each(form.view, form.depth)(x)]
-    return [part.reshape(-1, *part.shape[form.depth + form.shown_depth :]) for part in parts]
+    inner = form.depth + form.shown_depth
+    return [part.reshape(math.prod(part.shape[:inner]), *part.shape[inner:]) for part in parts]
 
 
 def leaf_of(form: Form, pieces: Sequence[jax.Array], shape: tuple[int, ...]) -> jax.Array:
