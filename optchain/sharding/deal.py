@@ -4,7 +4,7 @@ import functools
 import heapq
 from collections.abc import Sequence
 
-PAYS = 1.2  # a rest is dealt out where the fullest owner has more than so many times as much without one
+PAYS = 1.2  # the entries or the work of the fullest owner with stacks alone, over those with a rest
 
 Shape = tuple[int, ...]
 Load = tuple[int, int]
@@ -40,8 +40,9 @@ def greedy(loads: Sequence[Load], owners: int) -> list[int]:
 def rest_of(counts: tuple[tuple[Shape, int], ...], owners: int) -> tuple[int, ...] | None:
     """The owners of what remains of each stack beyond a multiple of the owners, or None where stacks do as well.
 
-    A rest is dealt out where the fullest owner holds or does so much less with it, and no more of either, beyond that
-    part above an even one, than with stacks alone. So one matrix that is larger than all others changes nothing.
+    There is a rest where it pays: with stacks alone the fullest owner holds, or does, more than `PAYS` times as much,
+    and with the rest it has no more of the other than before, or at most `PAYS` times an even part. So stacks that fit
+    stay as they are, and so does one matrix that is larger than all others together.
 
     Args:
         counts: the shape of the matrices of each stack, and how many there are.

@@ -78,7 +78,7 @@ def deals_of(pieces: Sequence[jax.Array], owners: Owners, init: Init) -> dict[st
     for i, x in enumerate(pieces):
         alike.setdefault((x.shape[1:], x.dtype), []).append(Member(i, 0, len(x)))
     counts = tuple((shape, sum(x.count for x in members)) for (shape, _), members in alike.items())
-    dealt = rest_of(counts, owners.count)
+    dealt = rest_of(counts, owners.count) if all(map(len, pieces)) else None
     slots = functools.cache(lambda shape, dtype: jax.eval_shape(init, jax.ShapeDtypeStruct(shape, dtype)))
     if dealt is None or not _one_dtype_each(alike, slots):
         firsts = itertools.accumulate((n for _, n in counts), initial=0)
