@@ -6219,6 +6219,15 @@ def distributed(tx: optax.GradientTransformation, axis: str | Sequence[str]) -> 
     pair for each further axis; where each device has them all, one gather on the way back. Shapes that occur less than
     N times are spread over the owners, and skipped by the others.
 
+    Stacks have room for a multiple of N matrices. Where that wastes (12 shapes that occur once, or 24 layers on 64
+    devices), what remains of each stack beyond a multiple of N is dealt out together: the largest matrix first, each to
+    the owner that is least full. Those of one owner lie one after another in its row of a flat buffer, in which slots
+    stay and updates travel: two all-to-alls for all shapes together. That is so if the fullest owner would hold, or do,
+    more than 1.2 times as much without it, and neither gets worse. The work of an :math:`m \times n` matrix is counted
+    as :math:`m n \min(m, n)`, for all techniques. A matrix that is larger than an even part still fills its owner, and
+    all others have as much room as it. On a mesh with automatic axes nothing says how matrices are laid out: they are
+    taken to be split by rows, and XLA sends two more messages for each that is not.
+
     Everything else in `tx` is as before, and the updates are. The result is `tx` with the declaration in each link:
     nothing is wrapped. `guard`, `accumulate`, `precision`, `groups` may stand within or around.
 
@@ -6229,9 +6238,10 @@ def distributed(tx: optax.GradientTransformation, axis: str | Sequence[str]) -> 
 
     Shapes and dtypes: as for `tx`. A slot is not a tree like the parameters, but a table of stacks by the shape of the
     matrices and the number of owners, `{"64x128@8": f32[8,64,128]}`, split over the owners and padded to a multiple of
-    them: a stack of 3 holds room for 8 on 8 devices. Its layout is that of `oc.shardings`, which does not see into
-    transformations of optax: put these inside a chain. Checkpoints keep `state_by_parameters`, with which any mesh goes
-    on.
+    them: a stack of 3 holds room for 8 on 8 devices. What is dealt out together is in the same table, with a row for
+    each owner, as wide as the fullest needs it: `{"rest@8": f32[8,5120]}`. Layouts are those of `oc.shardings`, which
+    does not see into transformations of optax: put these inside a chain. Checkpoints keep `state_by_parameters`, with
+    which any mesh goes on.
 
     Raises:
         ValueError: no link looks across matrices, or one has owners already; at `init` and `update`, a mesh without

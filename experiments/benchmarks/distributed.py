@@ -15,7 +15,7 @@ from experiments.benchmarks.mesh import held, relative
 from experiments.benchmarks.transformer import CONFIG, of_transformer
 from optchain.inspect.collectives import collectives
 
-DEVICES, MATRICES = 8, 8
+DEVICES, MATRICES, SHAPES = 8, 8, 12
 TECHNIQUES = {
     "muon": oc.scale_by_muon(),
     "normuon": oc.scale_by_normuon(),
@@ -47,21 +47,33 @@ def run(width: int, layers: int, steps: int, only: list[str], out: Path) -> Path
     record.show(f"{MATRICES} matrices of {width} x {width} on {DEVICES} devices, three steps, beside one device", rows)
     goals = list(of_goals(rows, width))
     record.show("Goals", goals)
+    odd = [] if only and "muon" not in only else list(of_shapes(width))
+    record.show(f"Muon on {SHAPES} shapes that occur once, on {DEVICES} devices, beside one device", odd)
     trained = list(of_transformer(layers, steps, DEVICES))
     record.show(f"{CONFIG} with {layers} layers, {steps} steps, on {DEVICES} devices", trained)
-    record.append(out, [*rows, *goals, *trained])
+    record.append(out, [*rows, *goals, *odd, *trained])
     return out
 
 
 def of_matrices(name: str, technique: Any, width: int) -> Iterator[record.Row]:
     """A technique in each layout, as it is and by owners."""
+    yield from of_layouts(name, technique, [(width, width)] * MATRICES)
+
+
+def of_shapes(width: int) -> Iterator[record.Row]:
+    """Muon on matrices of as many shapes as there are matrices, in each layout, as it is and by owners."""
+    yield from of_layouts("muon", TECHNIQUES["muon"], [(width + i * width // 2, width) for i in range(SHAPES)])
+
+
+def of_layouts(name: str, technique: Any, shapes: list[tuple[int, int]]) -> Iterator[record.Row]:
+    """A technique on matrices of these shapes in each layout, as it is and by owners."""
     tx = oc.chain(technique, oc.scale_by_learning_rate(0.01))
-    alone = Stepped(tx, width)
+    alone = Stepped(tx, shapes)
     for kind, axes in KINDS.items():
         mesh = jax.make_mesh((DEVICES,), ("x",), (axes,))
         for layout, spec in LAYOUTS.items():
             for way, its in {"as it is": tx, "by owners": oc.distributed(tx, "x")}.items():
-                stepped = Stepped(its, width, jax.NamedSharding(mesh, spec))
+                stepped = Stepped(its, shapes, jax.NamedSharding(mesh, spec))
                 yield {
                     "technique": name,
                     "mesh": kind,
@@ -75,18 +87,18 @@ def of_matrices(name: str, technique: Any, width: int) -> Iterator[record.Row]:
 
 
 class Stepped:
-    """Three steps on matrices of one shape, and what is known of the compiled step.
+    """Three steps on matrices, and what is known of the compiled step.
 
     Args:
         tx: what is stepped.
-        width: of the matrices.
+        shapes: of the matrices.
         layout: of each of them; on one device if left out.
     """
 
-    def __init__(self, tx: optax.GradientTransformation, width: int, layout: Any = None) -> None:
+    def __init__(self, tx: optax.GradientTransformation, shapes: list[tuple[int, int]], layout: Any = None) -> None:
         def drawn(seed: int) -> dict[str, jax.Array]:
             draw = np.random.default_rng(seed)
-            tree = {f"w{i}": draw.standard_normal((width, width), dtype=np.float32) for i in range(MATRICES)}
+            tree = {f"w{i}": draw.standard_normal(shape, dtype=np.float32) for i, shape in enumerate(shapes)}
             return jax.device_put(tree, layout or jax.devices()[0])
 
         params = drawn(0)

@@ -1,5 +1,6 @@
 """The state of a transformation whose matrices have owners or whose leaves are flat, by the parameters, and back."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,6 @@ from optchain.packing.packed_state import with_buffers, with_trees
 from optchain.sharding.axes import tables
 from optchain.sharding.distributed import without_owners
 from optchain.sharding.flat_state import with_flat_slots, with_shapes_of_parameters
-from optchain.sharding.moves import at_owners, through
 from optchain.sharding.owned import Owned
 from optchain.sharding.stacks import each, leaf_of, pieces_of
 
@@ -42,14 +42,15 @@ def state_by_parameters(tx: optax.GradientTransformation, state: Any, params: An
     def named(number: int, link: Owned, table: dict[str, Any]) -> dict[str, Any]:
         plan, Slots = link.plan(link.chosen(params), state), link.Slots
         link.require_owners(plan, {name: table[name] for name in Slots._fields})
-        pieces: list[dict[str, Any]] = [dict.fromkeys(Slots._fields) for _ in plan.pieces]
-        for key, stack in plan.stacks.items():
-            slots = Slots(*(table[name].get(key) for name in Slots._fields))
-            for name, x in slots._asdict().items():
-                whole = [] if x is None else stack.collected(through(plan.mesh, x, [((),) * x.ndim]))
-                for i, matrices in zip(stack.members, whole, strict=bool(whole)):
-                    pieces[i][name] = matrices
-        rows = plan.by_leaf(_joined, [Slots(**piece) for piece in pieces])
+        columns = {}
+        for name in Slots._fields:
+            found = {
+                key: deal.collected(name, table[name][key]) if key in table[name] else [None] * len(deal.members)
+                for key, deal in plan.deals.items()
+            }
+            columns[name] = plan.whole(found)
+        pieces = [Slots(*(columns[name][i] for name in Slots._fields)) for i in range(len(plan.pieces))]
+        rows = plan.by_leaf(_joined, pieces)
         kept = {name: table[name] for name in KEPT_BY_THE_LINK if name in table}
         for name in Slots._fields:
             arrays = [x for row in rows if (x := getattr(row, name)) is not None]
@@ -80,12 +81,13 @@ def state_by_owners(tx: optax.GradientTransformation, state: Any, params: Any) -
         rows = link.rows(slots, plan.treedef, boxes_of(plan.treedef))
         pieces = [piece for form, row in zip(plan.forms, rows, strict=True) for piece in _apart(form, row)]
         made: dict[str, dict[str, Any]] = {name: {} for name in link.Slots._fields}
-        for key, stack in plan.stacks.items():
-            for name, stacks in made.items():
-                column = [getattr(pieces[i], name) for i in stack.members]
-                if column[0] is not None:
-                    x = stack.dealt(column)
-                    stacks[key] = through(plan.mesh, x, [at_owners(link.owners, x)])
+        for key, deal in plan.deals.items():
+            for name, slots in made.items():
+                columns = [
+                    None if (x := getattr(pieces[own.piece], name)) is None else own.rows(x) for own in deal.members
+                ]
+                if (x := deal.held(name, columns)) is not None:
+                    slots[key] = x
         return {name: table[name] for name in KEPT_BY_THE_LINK if name in table} | made
 
     state = with_buffers(tx, state, params)
@@ -94,6 +96,7 @@ def state_by_owners(tx: optax.GradientTransformation, state: Any, params: Any) -
 
 def _changed(tx: Any, state: Any, change: Callable[[int, Owned, dict[str, Any]], dict[str, Any]]) -> Any:
     """The state with other tables of the links whose matrices have owners."""
+    state = jax.tree.map(lambda x: x, state)  # in the order of a state that has been through `jit`
     numbered = enumerate(tables(tx, state))
     new = {id(table): change(i, link, table) for i, (link, table) in numbered if isinstance(link, Owned)}
     return jax.tree.map(lambda x: new.get(id(x), x), state, is_leaf=lambda x: id(x) in new)
@@ -117,5 +120,6 @@ def _apart(form: Form, row: Any) -> list[Any]:
     row = jax.tree.map(jnp.asarray, row)
     if isinstance(form.view, Parts):
         inner = form.depth + form.shown_depth
-        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[inner:]), each(form.view.apart, form.depth)(row))
+        parts = each(form.view.apart, form.depth)(row)
+        return jax.tree.map(lambda x: x.reshape(math.prod(x.shape[:inner]), *x.shape[inner:]), parts)
     return [jax.tree.map(lambda x: pieces_of(form, x)[0], row)]

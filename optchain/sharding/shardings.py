@@ -24,7 +24,7 @@ def shardings(tx: optax.GradientTransformation, params: Any, *, over: str | None
     2. What is left of the parameter's mesh axes splits a slot that is not a mere part of the parameter's axes (the
        square factors of Shampoo, the projections of GaLore): each along the first axis of the slot that it divides
        evenly. So each device holds its share of such slots as well.
-    3. Stacks of matrices that have owners (`distributed`) are split over these.
+    3. Stacks of matrices that have owners (`distributed`), and the rows of their rest, are split over these.
     4. What `precision(memory="pinned_host")` keeps on the host stays there, laid out as on the devices.
     5. Everything else (counts, metrics, one number for a parameter) is replicated on the devices of the parameters.
 

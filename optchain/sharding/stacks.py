@@ -1,7 +1,8 @@
-"""Stacks of equal matrices, dealt out to owners."""
+"""Stacks of equal matrices, dealt out to owners in turn."""
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,69 +10,98 @@ import jax
 import jax.numpy as jnp
 
 from optchain.core.form import Form
+from optchain.core.gather import scattered
 from optchain.core.parts import Parts
+from optchain.sharding.deals import Member, Step
+from optchain.sharding.moves import is_explicit, through, way
+from optchain.sharding.owners import Owners
 
 
 @dataclasses.dataclass(frozen=True)
 class Stack:
-    """Matrices of one shape, of the pieces `members`: matrix i is with owner (first + i) mod `owners`, in place
-    i // owners. A piece is a leaf, or a part of one, with one matrix or more.
+    """Matrices of one shape: matrix i is with owner (first + i) mod N of N owners, in place i // N.
+
+    A slot is a stack too, by the order of the owners, with zeros or first slots in the places that are left.
     """
 
-    members: tuple[int, ...]
-    counts: tuple[int, ...]  # of the matrices of each member
+    members: tuple[Member, ...]
     first: int
-    owners: int
+    owners: Owners
+
+    @property
+    def size(self) -> int:
+        """How many matrices there are."""
+        return sum(member.count for member in self.members)
 
     @property
     def places(self) -> int:
         """The matrices that an owner has room for."""
-        return -(-sum(self.counts) // self.owners)
+        return -(-self.size // self.owners.count)
 
-    @property
-    def filled(self) -> tuple[int, int]:
-        """The places that are filled at all owners, and the owners at which the last place is, where not all are."""
-        return divmod(sum(self.counts), self.owners)
+    def begun(self, pieces: Sequence[jax.Array], init: Callable[[jax.Array], Any]) -> Any:
+        return self.owners.alone(jax.vmap(init), self._inward(pieces)[0])
 
-    def dealt(self, pieces: Sequence[jax.Array]) -> jax.Array:
+    def stepped(self, gs: Any, ps: Any, olds: Any, factors: Sequence[dict[str, Any]], step: Step) -> Any:
+        olds = jax.tree.map(self.owners.placed, olds)
+        g, layouts = self._inward(gs)
+        p = None if ps is None else self._inward(ps)[0]
+        numbers = {}
+        for name in {name: None for own in factors for name in own}:
+            column = [own.get(name, 1.0) for own in factors]
+            pairs = zip(self.members, column, strict=True)
+            numbers[name] = self.held(name, [jnp.full(member.count, x, jnp.float32) for member, x in pairs])
+        u, news = self.owners.alone(self._law(step), (g, olds, p, numbers), step.arrays)
+        return self._sorted(through(self.owners.mesh, u, layouts[::-1])), news
+
+    def held(self, slot: str, columns: Sequence[jax.Array | None]) -> jax.Array | None:
+        whole = [x for x in columns if x is not None]
+        return self.owners.placed(self._dealt(whole)) if whole else None
+
+    def collected(self, slot: str, x: jax.Array) -> Sequence[jax.Array | None]:
+        return self._sorted(self.owners.everywhere(x))
+
+    def _law(self, step: Step) -> Callable[..., Any]:
+        """The law of the places of one owner.
+
+        The places that are filled at all owners go through one call, the last one is skipped where it is empty.
+        """
+        full, rest = divmod(self.size, self.owners.count)
+
+        def law(places: Any, *arrays: jax.Array) -> Any:
+            own = step.made(arrays)
+            made = [jax.vmap(own)(jax.tree.map(lambda x: x[:full], places))] if full else []
+            if rest:
+                filled = jnp.mod(jax.lax.axis_index(self.owners.axes) - self.first, self.owners.count) < rest
+                last = jax.tree.map(lambda x: x[-1], places)
+                one = jax.lax.cond(filled, own, lambda place: (place[0], place[1]), last)
+                made.append(jax.tree.map(lambda x: x[None], one))
+            return made[0] if len(made) == 1 else jax.tree.map(lambda *xs: jnp.concatenate(xs), *made)
+
+        return law
+
+    def _inward(self, pieces: Sequence[jax.Array]) -> tuple[jax.Array, list[Any]]:
+        """The matrices with their owners, and the layouts on the way there from that of the first member."""
+        own, mesh = [member.of(pieces) for member in self.members], self.owners.mesh
+        x = self._dealt([scattered(x, own[0]) for x in own] if is_explicit(mesh) else own)
+        layouts = [] if mesh is None else way(mesh, x, self.owners.axes)
+        return through(mesh, x, layouts), layouts
+
+    def _dealt(self, stacks: Sequence[jax.Array]) -> jax.Array:
         """The matrices of all members in the order of their owners; zeros in the places that are left."""
-        x = pieces[0] if len(pieces) == 1 else jnp.concatenate(pieces)
-        if self.places == 1 and not self.first and len(x) == self.owners:
+        x = stacks[0] if len(stacks) == 1 else jnp.concatenate(stacks)
+        if self.places == 1 and not self.first and len(x) == self.owners.count:
             return x
-        x = jnp.pad(x, [(0, self.owners * self.places - len(x))] + [(0, 0)] * (x.ndim - 1))
-        x = jnp.roll(x.reshape(self.places, self.owners, *x.shape[1:]), self.first, axis=1)
+        x = jnp.pad(x, [(0, self.owners.count * self.places - len(x))] + [(0, 0)] * (x.ndim - 1))
+        x = jnp.roll(x.reshape(self.places, self.owners.count, *x.shape[1:]), self.first, axis=1)
         return x.swapaxes(0, 1).reshape(-1, *x.shape[2:])
 
-    def collected(self, x: jax.Array) -> list[jax.Array]:
+    def _sorted(self, x: jax.Array) -> list[jax.Array]:
         """The matrices of each member, out of the order of their owners."""
         if self.places > 1 or self.first:
-            x = jnp.roll(x.reshape(self.owners, self.places, *x.shape[1:]).swapaxes(0, 1), -self.first, axis=1)
+            x = jnp.roll(x.reshape(self.owners.count, self.places, *x.shape[1:]).swapaxes(0, 1), -self.first, axis=1)
             x = x.reshape(-1, *x.shape[2:])
-        ends = itertools.accumulate(self.counts)
-        return [x[end - count : end] for end, count in zip(ends, self.counts, strict=True)]
-
-
-def stacks_of(pieces: Sequence[jax.Array], owners: int) -> dict[str, Stack]:
-    """The stacks by the shape of their matrices; each begins with the owner after the last of the one before.
-
-    So shapes that occur once or twice are spread over the owners.
-    """
-    alike: dict[str, list[int]] = {}
-    for i, x in enumerate(pieces):
-        alike.setdefault(key_of(x, owners), []).append(i)
-    stacks, first = {}, 0
-    for key, members in alike.items():
-        counts = tuple(len(pieces[i]) for i in members)
-        stacks[key] = Stack(tuple(members), counts, first % owners, owners)
-        first += sum(counts)
-    return stacks
-
-
-def key_of(x: jax.Array, owners: int) -> str:
-    """The name of the stack that the matrices of a piece belong to, with the number of owners on which their order
-    depends."""
-    wide = "" if x.dtype == jnp.float32 else f":{x.dtype}"
-    return f"{'x'.join(map(str, x.shape[1:]))}{wide}@{owners}"
+        ends = itertools.accumulate(member.count for member in self.members)
+        return [x[end - member.count : end] for end, member in zip(ends, self.members, strict=True)]
 
 
 def pieces_of(form: Form, x: jax.Array) -> list[jax.Array]:
@@ -80,7 +110,8 @@ def pieces_of(form: Form, x: jax.Array) -> list[jax.Array]:
         parts = each(form.view.view, form.depth)(x)
     else:
         parts = [x if form.view is None else each(form.view, form.depth)(x)]
-    return [part.reshape(-1, *part.shape[form.depth + form.shown_depth :]) for part in parts]
+    inner = form.depth + form.shown_depth
+    return [part.reshape(math.prod(part.shape[:inner]), *part.shape[inner:]) for part in parts]
 
 
 def leaf_of(form: Form, pieces: Sequence[jax.Array], shape: tuple[int, ...]) -> jax.Array:

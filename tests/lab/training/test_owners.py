@@ -43,7 +43,7 @@ def test_the_curve_is_that_of_one_device(project, mesh):
     carry = by_owners.start(table)
     compiled = by_owners.compiled((carry, by_owners.data["train"], by_owners.setting(table)), 60)
     sent = {kind: x.count for kind, x in collectives(compiled.as_text()).items()}
-    assert sent.get("all-gather", 0) <= 5 and sent.get("all-to-all", 0) <= 8, sent  # it was 18 gathers
+    assert sent.get("all-gather", 0) <= 6 and sent.get("all-to-all", 0) <= 8, sent  # it was 18 gathers
 
 
 @pytest.mark.full
