@@ -47,7 +47,7 @@ from optchain.masking.rules import FROZEN as FROZEN
 from optchain.masking.sparse_update import nonzero as nonzero
 from optchain.moments.gauss_newton import gauss_newton_bartlett as gauss_newton_bartlett
 from optchain.moments.hutchinson import hutchinson as hutchinson
-from optchain.packing.packed import pack as pack
+from optchain.packing.pack import pack as pack
 from optchain.packing.packed_tree import unpack as unpack
 from optchain.pruning.bits import pack_bits as pack_bits
 from optchain.pruning.bits import unpack_bits as unpack_bits
@@ -3456,8 +3456,9 @@ def packed(tx: optax.GradientTransformation, axis: str | None = None) -> Transfo
     A step of many small leaves is slow to compile and to run, because each leaf brings some arrays and some kernels of
     its own. Within `packed` leaves lie in buffers: side by side in a flat array where everything in `tx` is elementwise
     for them, stacked with others of their shape where something looks at rows, matrices or whole leaves (a stack is
-    stepped as `over_layers` steps layers). Leaves that masks, groups, layers or matrix views treat differently lie
-    apart. One that is called by its name (for its random numbers) lies alone. The updates are those of `tx`.
+    stepped as `over_layers` steps layers) or `precision` keeps slots in few bits (each leaf has the blocks and random
+    bits that it has alone). Leaves that masks, groups, layers or matrix views treat differently lie apart; one that is
+    called by its name, or whose short rows a stack would merge in blocks, lies alone. The updates are those of `tx`.
 
     It pays fully where the parameters are packed too: `pack` makes them so, the model is called with `unpack(params)`,
     gradients come packed by themselves, and nothing is taken apart but for the model. With a plain tree only the slots
@@ -3468,6 +3469,7 @@ def packed(tx: optax.GradientTransformation, axis: str | None = None) -> Transfo
             techniques that look at each leaf by itself.
         axis: a mesh axis along which the parameters are copies of one another: flat buffers are padded and split over
             it, slots (ZeRO-1) and packed parameters (ZeRO-3) too; none without a mesh, or in a `shard_map` over it.
+            Slots in few bits are refused.
 
     Shapes and dtypes: as for `tx`; its slots are tables of buffers, or packed as the parameters are. Names of numbers,
     masks and metrics are as without `packed`. Checkpoints keep `unpack(params)` and `state_by_parameters(tx, state,

@@ -86,10 +86,13 @@ class Dense(Runner):
 
     def axes(self, params: Any) -> list[dict[str, Axes]]:
         """For each parameter with slots, the axes that each array of them follows, by the names of `trees`."""
+        return self.storage.axes(params, self.shapes(params), self._slot_axes(params))
+
+    def shapes(self, params: Any) -> list[Any]:
+        """For each parameter its slots as its law sees them, abstract."""
         rule, _ = self._at(jnp.zeros((), jnp.int32), {})
         pairs = zip(self._forms(params), jax.tree.leaves(params), strict=True)
-        shapes = [shapes_of(rule, form, p) for form, p in pairs]
-        return self.storage.axes(params, shapes, self._slot_axes(params))
+        return [shapes_of(rule, form, p) for form, p in pairs]
 
     def law(self, rule: Any, dtype: Any, now: Now) -> Law:
         """The law of one leaf of a dtype, for one array."""

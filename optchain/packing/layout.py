@@ -109,7 +109,7 @@ class Layout:
         shapes = [self.shapes[i] for i in buffer.members]
         if buffer.kind == ALONE or is_hole(x):
             return [x] * len(shapes)
-        if buffer.kind == STACK:
+        if buffer.kind == STACK and x.ndim:
             if x.shape[0] != len(shapes):
                 raise _of_several(buffer, x, f"{len(shapes)} along the first axis")
             return [part.reshape(x.shape[1:]) for part in jax.lax.split(x, [1] * len(shapes))]

@@ -11,10 +11,9 @@ import optax
 
 from optchain.core.around import Around, first_held, stepped
 from optchain.core.definition import Result
-from optchain.core.door import WIDE, is_floating, like, widened
+from optchain.core.door import WIDE, like, widened
 from optchain.core.extras import is_number
 from optchain.core.lift import technique
-from optchain.core.paths import named_leaves
 from optchain.core.routing import Given
 from optchain.core.runner import fitted
 from optchain.core.spread import SPREAD
@@ -89,7 +88,7 @@ class Packed(Around):
             key = (treedef, shapes, parts)
             if key not in known:
                 tree = treedef.unflatten([jax.ShapeDtypeStruct(shape, jnp.dtype(dtype)) for shape, dtype in shapes])
-                survey = Survey(self.inner, tree)
+                survey = Survey(self.inner, tree, self.axis)
                 layout = survey.layout(self.axis if parts > 1 else None, parts)
                 known[key] = layout, survey.on_buffers(layout.keys)
             return known[key]
@@ -160,42 +159,6 @@ def _without_empty_trees(layout: Layout, state: Any) -> Any:
     return jax.tree.map(lambda x: jnp.zeros((), jnp.int32) if is_packed(x) else x, state, is_leaf=is_packed)
 
 
-def pack(tx: optax.GradientTransformation, params: Any) -> PackedTree:
-    """Parameters in the buffers in which `packed` steps them.
-
-    Args:
-        tx: `packed(...)`, or wrappers and chains around one.
-        params: a tree of arrays, or of their shapes; one that is packed already is packed again. Leaves of different
-            dtypes lie apart.
-
-    Returns:
-        A pytree of few arrays, for `tx.init`, `tx.update`, `oc.apply`, `jax.grad`; `unpack` gives the tree back.
-
-    Raises:
-        ValueError: not exactly one `packed(...)` within `tx`; a leaf that is not a real floating array: leave it out of
-            what is trained, and of what is packed.
-
-    >>> import jax
-    >>> import optchain as oc
-    >>> tx = oc.guard(oc.packed(oc.muon(0.02)))
-    >>> oc.pack(tx, {"a": {"kernel": jax.numpy.ones((4, 8))}, "b": {"kernel": jax.numpy.ones((4, 8))}})
-    PackedTree(2 leaves in stack:4x8: float32[2, 4, 8])
-    """
-    links = [link for _, link in definitions(tx) if isinstance(link, Packed)]
-    if len(links) != 1:
-        raise ValueError(f"pack: expected one packed(...) within the transformation, found {len(links)}")
-    (link,) = links
-    params = params.layout.back(params.buffers) if is_packed(params) else params
-    for name, x in named_leaves(params):
-        if not is_floating(x) or 0 in x.shape:
-            kind = getattr(x, "dtype", type(x).__name__)
-            expected = "expected a real floating array with entries"
-            raise ValueError(f"pack: leaf {name!r} is {kind}, {expected}; keep it outside of what is packed")
-    layout = link.layout_of(params, link.parts(params))
-    are_shapes = any(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(params))
-    return PackedTree(layout, jax.eval_shape(layout.of, params) if are_shapes else layout.of(params))
-
-
 @technique(tx=scale_by_adam())
 def packed(tx: optax.GradientTransformation, axis: str | None = None) -> Transform:
     r"""Steps parameters of equal treatment together: a thousand small leaves are a few large arrays.
@@ -203,8 +166,9 @@ def packed(tx: optax.GradientTransformation, axis: str | None = None) -> Transfo
     A step of many small leaves is slow to compile and to run, because each leaf brings some arrays and some kernels of
     its own. Within `packed` leaves lie in buffers: side by side in a flat array where everything in `tx` is elementwise
     for them, stacked with others of their shape where something looks at rows, matrices or whole leaves (a stack is
-    stepped as `over_layers` steps layers). Leaves that masks, groups, layers or matrix views treat differently lie
-    apart. One that is called by its name (for its random numbers) lies alone. The updates are those of `tx`.
+    stepped as `over_layers` steps layers) or `precision` keeps slots in few bits (each leaf has the blocks and random
+    bits that it has alone). Leaves that masks, groups, layers or matrix views treat differently lie apart; one that is
+    called by its name, or whose short rows a stack would merge in blocks, lies alone. The updates are those of `tx`.
 
     It pays fully where the parameters are packed too: `pack` makes them so, the model is called with `unpack(params)`,
     gradients come packed by themselves, and nothing is taken apart but for the model. With a plain tree only the slots
@@ -215,6 +179,7 @@ def packed(tx: optax.GradientTransformation, axis: str | None = None) -> Transfo
             techniques that look at each leaf by itself.
         axis: a mesh axis along which the parameters are copies of one another: flat buffers are padded and split over
             it, slots (ZeRO-1) and packed parameters (ZeRO-3) too; none without a mesh, or in a `shard_map` over it.
+            Slots in few bits are refused.
 
     Shapes and dtypes: as for `tx`; its slots are tables of buffers, or packed as the parameters are. Names of numbers,
     masks and metrics are as without `packed`. Checkpoints keep `unpack(params)` and `state_by_parameters(tx, state,
@@ -236,5 +201,5 @@ def packed(tx: optax.GradientTransformation, axis: str | None = None) -> Transfo
     if axis is not None and not isinstance(axis, str):
         raise ValueError(f"packed: axis must be the name of a mesh axis or None, got {axis!r}")
     link = Packed(tx, axis)
-    Survey(tx, {})
+    Survey(tx, {}, axis)
     return transform(link)

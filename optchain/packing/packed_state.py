@@ -49,7 +49,11 @@ def with_buffers(tx: Any, state: Any, params: Any) -> Any:
     def packed(template: Any, old: Any) -> Any:
         if not is_packed(template):
             return old
-        buffers = template.layout.of(old)
+        buffers = {
+            # An elementwise law has one number for all leaves of a stack.
+            key: x if is_hole(x) or x.shape == template.buffers[key].shape else x[0]
+            for key, x in template.layout.of(old).items()
+        }
         return PackedTree(template.layout, buffers) if is_packed(params) else buffers
 
     state = _changed(tx, state, params, lambda like, old: jax.tree.map(packed, like, old, is_leaf=is_packed))

@@ -1,6 +1,7 @@
 """What a transformation does to each leaf, which says what may share a buffer, and the same one on buffers."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ from optchain.core.walk import dotted
 from optchain.masking.groups import Groups
 from optchain.masking.rules import Group, assign
 from optchain.packing.layout import ALONE, FLAT, STACK, Layout, layout
+from optchain.storage.stacked import Coded, coded_slots, in_stacks
 
 Rebuilt = Callable[[list[str]], Any]  # a transformation, from the key of the buffer of each leaf
 RANK = {FLAT: 0, STACK: 1, ALONE: 2}
@@ -31,11 +33,12 @@ class Survey:
     Args:
         tx: techniques, chains and groups of them.
         tree: like the parameters.
+        axis: the mesh axis that flat buffers are split over.
     """
 
-    def __init__(self, tx: Any, tree: Any) -> None:
+    def __init__(self, tx: Any, tree: Any, axis: str | None) -> None:
         pairs = named_leaves(tree)
-        self.tree, self.names = tree, [name for name, _ in pairs]
+        self.tree, self.names, self.axis = tree, [name for name, _ in pairs], axis
         self.notes: list[list[Any]] = [[] for _ in pairs]
         self.kinds = [FLAT] * len(pairs)
         self.counting: list[str] = []  # techniques that may depend on how many entries there are
@@ -99,29 +102,45 @@ class Survey:
         return rebuilt
 
     def _dense(self, link: Dense, numbers: list[int], prefix: str) -> Rebuilt:
-        if link.storage.in_codes:
-            cure = "leave them in float32 or bfloat16, or leave out packed(...)"
-            raise ValueError(f"packed: {prefix or link.name} keeps slots in few bits, in blocks of one leaf; {cure}")
         inside = self._inside(link, numbers)
+        coded = self._coded(link, numbers, inside, prefix)
         counts = dict(zip(numbers, depths(link.layers, self._part(numbers)), strict=True))
         elementwise = link.rule.core_ndim == 0 and not seeds(type(link.rule))
         kind = ALONE if "path" in link.rule.extras else FLAT if elementwise else STACK
         for i in numbers:
             # An elementwise law never asks for layers and views.
             shown = (counts[i], self._view(link, i)) if i in inside and not elementwise else None
-            self.notes[i].append((i in inside, shown))
+            self.notes[i].append((i in inside, shown, tuple(coded[i].slots) if i in coded else ()))
             if i in inside:
-                self.kinds[i] = max(self.kinds[i], kind, key=RANK.__getitem__)
+                own = FLAT if not coded[i].slots else STACK if coded[i].stacks else ALONE
+                self.kinds[i] = max(self.kinds[i], kind, own, key=RANK.__getitem__)
 
         def rebuilt(keys: list[str]) -> Any:
             mask = None if link.mask is None else OnBuffers(link.mask, frozenset(keys[i] for i in inside))
+            storage = in_stacks(link.storage, self._members(coded, keys))
             if elementwise:
-                return transform(dataclasses.replace(link, mask=mask, layers=None, views={}))
+                return transform(dataclasses.replace(link, mask=mask, layers=None, views={}, storage=storage))
             layers = Depths(tuple({keys[i]: counts[i] + (self.kinds[i] == STACK) for i in sorted(inside)}.items()))
             views = {keys[i]: text for i in sorted(inside) if (text := self._view(link, i)) is not None}
-            return transform(dataclasses.replace(link, mask=mask, layers=layers, views=views))
+            return transform(dataclasses.replace(link, mask=mask, layers=layers, views=views, storage=storage))
 
         return rebuilt
+
+    def _coded(self, link: Dense, numbers: list[int], inside: set[int], prefix: str) -> dict[int, Coded]:
+        """By the numbers of the leaves that a technique applies to, which slots it keeps in few bits."""
+        if link.storage.in_codes and self.axis is not None:
+            problem = f"{prefix or link.name} keeps slots in few bits, whose leaves lie in stacks"
+            cure = "leave out axis, or keep these slots in float32"
+            raise ValueError(f"packed: {problem}, and axis={self.axis!r} splits flat buffers alone; {cure}")
+        return dict(zip(sorted(inside), coded_slots(link, link.chosen(self._part(numbers))), strict=True))
+
+    def _members(self, coded: dict[int, Coded], keys: list[str]) -> dict[str, tuple[list[str], dict[str, int]]]:
+        """By the key of each buffer the names of its leaves, and the entries of each slot that is kept in few bits."""
+        members: dict[str, tuple[list[str], dict[str, int]]] = {}
+        for i, own in coded.items():
+            sizes = {slot: math.prod(shape) for slot, shape in own.slots.items()}
+            members.setdefault(keys[i], ([], sizes))[0].append(self.names[i])
+        return members
 
     def _joint(self, link: Joint, numbers: list[int], prefix: str) -> Rebuilt:
         if seeds(type(link.rule)) or link.takes():

@@ -77,6 +77,11 @@ class Code:
         length += self.bits == 4 and length % 2
         return Blocks(tuple(lead), n, math.ceil(n / length), length)
 
+    def stacks(self, shape: tuple[int, ...]) -> bool:
+        """Whether a stack of arrays of this shape has the blocks of each of them."""
+        lead, *rest = self.blocks(shape)
+        return self.blocks((1, *shape)) == ((1, *lead), *rest)
+
     def shapes(self, shape: tuple[int, ...]) -> Packed:
         """The shapes of the codes and of the scales of an array."""
         at = self.blocks(shape)

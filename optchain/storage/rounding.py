@@ -1,6 +1,7 @@
 """Rounding to bfloat16: stochastic, with bits that depend on the element and not on how it is sharded."""
 
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -21,10 +22,20 @@ def random_bits(shape: tuple[int, ...], seed: Any, step: Any, path: str, first: 
     that the bits are the same however it is sharded; elsewhere within `shard_map` it is that in the shard.
     """
     place = index(shape) + jnp.asarray(first).astype(jnp.uint32)
-    key = jnp.uint32(zlib.crc32(path.encode()))
-    for word in (*words_of(seed), jnp.asarray(step).astype(jnp.uint32)):
-        key = _mixed(key ^ word)
-    return _mixed(place * jnp.uint32(_ODD[0]) ^ key)
+    return _mixed(place * jnp.uint32(_ODD[0]) ^ _key(jnp.uint32(_hash(path)), seed, step))
+
+
+def random_bits_of_stack(
+    shape: tuple[int, ...], seed: Any, step: Any, paths: Sequence[str], size: int, first: Any = 0
+) -> jax.Array:
+    """The `random_bits` of each of several leaves of this many entries, which lie one after another in an array.
+
+    What one entry of the first axis holds, in the whole array a leaf and in a part of it a row, is of one leaf.
+    """
+    place = index(shape) + jnp.asarray(first).astype(jnp.uint32)
+    leaf = place[(slice(None), *[slice(1)] * (len(shape) - 1))] // jnp.uint32(size)
+    keys = _key(jnp.asarray(list(map(_hash, paths)), jnp.uint32), seed, step)
+    return _mixed((place - leaf * jnp.uint32(size)) * jnp.uint32(_ODD[0]) ^ keys[leaf])
 
 
 def stochastic_round(x: jax.Array, bits: jax.Array) -> jax.Array:
@@ -41,6 +52,16 @@ def stochastic_round(x: jax.Array, bits: jax.Array) -> jax.Array:
     # bfloat16 is the upper half of float32: a random lower half carries into it as often as its fraction says.
     rounded = jax.lax.bitcast_convert_type((word + (bits >> 16)) & jnp.uint32(0xFFFF0000), jnp.float32)
     return jnp.where(jnp.isfinite(x), rounded, x).astype(jnp.bfloat16)
+
+
+def _hash(path: str) -> int:
+    return zlib.crc32(path.encode())
+
+
+def _key(key: jax.Array, seed: Any, step: Any) -> jax.Array:
+    for word in (*words_of(seed), jnp.asarray(step).astype(jnp.uint32)):
+        key = _mixed(key ^ word)
+    return key
 
 
 def _mixed(x: jax.Array) -> jax.Array:

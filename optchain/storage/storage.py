@@ -36,6 +36,9 @@ class Narrow:
     def decode(self, x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         return wide(x)
 
+    def stacks(self, shape: tuple[int, ...]) -> bool:
+        return True
+
     def __str__(self) -> str:
         return "bfloat16"
 
@@ -99,15 +102,13 @@ class Storage(Keeping):
         return nested(super().kept(keys, list(zip(*columns, strict=True)), treedef, boxed))
 
     def axes(self, params: Any, shapes: list[Any], tables: list[dict[str, Axes]]) -> list[dict[str, Axes]]:
-        rows = zip(tables, shapes, self._staying(params), strict=True)
-        return [self._arrays(table, own, stays) for table, own, stays in rows]
+        return [self._arrays(table, own) for table, own in zip(tables, self.coded(params, shapes), strict=True)]
 
     def first(self, owner: str, params: Any, rows: list[Any]) -> list[Any]:
         packed = []
-        for (leaf, _), row, stays in zip(named_leaves(params), rows, self._staying(params), strict=True):
+        for (leaf, _), row, own in zip(named_leaves(params), rows, self.coded(params, rows), strict=True):
             if row:
                 # Else XLA encodes the constants that slots begin with while it compiles, for seconds and more.
-                own = {slot: x for slot, x in row._asdict().items() if self._packs(slot, x, stays)}
                 own = jax.lax.optimization_barrier(own)
                 coded = {slot: self.encoded(owner, slot, leaf, x) for slot, x in own.items()}
                 row = row._replace(**coded)
@@ -176,26 +177,37 @@ class Storage(Keeping):
         """A slot in its format; of a part of one, `first` is the index of its first entry."""
         format = self.formats[slot]
         x = _whole_blocks(format, x.shape, x)
-        bits = random_bits(x.shape, self.seed, t, f"{owner}/{slot}/{leaf}", first) if format.random else None
+        bits = self.bits(x.shape, owner, slot, leaf, t, first) if format.random else None
         return format.encode(x, bits)  # pyright: ignore
 
-    def _packs(self, slot: str, x: Any, stays: bool) -> bool:
-        """Whether a slot of a leaf is stored in its format."""
-        if slot not in self.formats or stays or x is None:
+    def bits(self, shape: tuple[int, ...], owner: str, slot: str, leaf: str, t: Any, first: Any) -> jax.Array:
+        """The random bits for a slot of a leaf, or for a part of it."""
+        return random_bits(shape, self.seed, t, f"{owner}/{slot}/{leaf}", first)
+
+    def coded(self, params: Any, rows: list[Any]) -> list[dict[str, Any]]:
+        """For each leaf those of its slots that are stored in their formats."""
+        return [
+            {slot: x for slot, x in row._asdict().items() if self._packs(slot, x)} if row and not stays else {}
+            for row, stays in zip(rows, self._staying(params), strict=True)
+        ]
+
+    def _packs(self, slot: str, x: Any) -> bool:
+        """Whether a slot of a leaf that the mask does not choose is stored in its format."""
+        if slot not in self.formats or x is None:
             return False
         return x.ndim > 0 and x.dtype == jnp.float32 and x.size >= self.min_size
 
     def _staying(self, params: Any) -> list[bool]:
         return [False] * len(jax.tree.leaves(params)) if self.mask is None else select(self.mask, params)
 
-    def _arrays(self, table: dict[str, Axes], own: Any, stays: bool) -> dict[str, Axes]:
-        """The axes that the codes and the scales of one parameter's slots follow."""
+    def _arrays(self, table: dict[str, Axes], own: dict[str, Any]) -> dict[str, Axes]:
+        """The axes that the slots of one parameter follow, and codes and scales of `own`, those in their formats."""
         followed: dict[str, Axes] = {}
         for slot, axes in table.items():
-            keys, format, x = self.keys(slot), self.formats.get(slot), getattr(own, slot)
+            keys, format = self.keys(slot), self.formats.get(slot)
             followed[keys[0]] = axes
-            if isinstance(format, Code) and self._packs(slot, x, stays):
-                lead = len(format.blocks(x.shape).lead)
+            if isinstance(format, Code) and slot in own:
+                lead = len(format.blocks(own[slot].shape).lead)
                 blocks = (*axes[:lead], axes[-1] if lead == len(axes) - 1 else None)
                 followed[keys[0]] = blocks if format.bits == 4 else axes
                 followed[keys[1]] = blocks

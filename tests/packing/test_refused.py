@@ -11,7 +11,10 @@ from tests.packing.test_packed import drawn
 WRONG = {
     "a wrapper": (lambda p: oc.packed(oc.guard(oc.adamw(1e-3))), "'guard' is a wrapper"),
     "of optax": (lambda p: oc.packed(oc.chain(a=optax.adam(1e-3))), "'a' is a transformation of optax"),
-    "few bits": (lambda p: oc.packed(oc.precision(oc.scale_by_adam(), slots="int8")), "few bits"),
+    "few bits": (
+        lambda p: oc.precision(oc.packed(oc.scale_by_adam(), axis="data"), slots="int8").init(p),
+        "few bits, whose leaves lie in stacks, and axis='data' splits flat buffers alone; leave out axis",
+    ),
     "an axis": (lambda p: oc.packed(oc.sgd(0.1), axis=3), "name of a mesh axis"),
     "not packed": (lambda p: oc.pack(oc.sgd(0.1), p), "expected one packed"),
     "integers": (lambda p: oc.pack(oc.packed(oc.sgd(0.1)), {"n": jnp.ones(3, int)}), "leaf 'n' is int32"),

@@ -20,7 +20,8 @@ from optchain.inspect.laws.steps import (
     take_step,
     with_every_extra,
 )
-from optchain.packing.packed import pack, packed
+from optchain.packing.pack import pack
+from optchain.packing.packed import packed
 from optchain.packing.packed_tree import unpack
 from optchain.sharding.owned_state import state_by_owners, state_by_parameters
 
