@@ -43,7 +43,7 @@ class DemoMean(Compressed):
     device to every other one. A leaf of which that would be no less than all of it is sent whole.
 
     Shapes and dtypes: any; the slot `residual` (m above) is like the parameter, in float32 or wider, and begins at 0.
-    With an axis it has a first axis of devices: see `oc.state_specs`. Entries of g up to 1e37.
+    With an axis it has a first axis of devices: see `oc.state_specs`. Entries of g up to 1e36.
 
     Raises:
         ValueError: a density or a chunk out of its range; at `update`, a call where no such axis is, or gradients that

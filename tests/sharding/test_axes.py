@@ -32,7 +32,7 @@ ORDERED = {
     "scale_by_kron": "the factors are triangular, and fitted with random numbers that stay where they are",
     "scale_by_apollo": "the random sketch of the shorter axis stays as it is",
 }
-DRAWN_BY_PLACE = {"qsgd_mean", "random_k_mean"}  # an entry has the random number of its place
+BY_PLACE = {"qsgd_mean", "random_k_mean", "demo_mean"}  # an entry has the random number, or the wave, of its place
 # A first value that is not a function of the parameter alone.
 RANDOM_START = dict.fromkeys(("scale_by_dion", "powersgd_mean"), "the right factor begins with random numbers")
 VARIANTS = {
@@ -134,7 +134,7 @@ def test_declared_axes_are_permuted_and_no_others(name):
     params = drawn(0, shapes_of(name, tx))
     assert params, "no shape is left to see anything in"
     for axis in range(max(p.ndim for p in params.values())):
-        if tx.link.name not in {*ORDERED, *DRAWN_BY_PLACE}:
+        if tx.link.name not in {*ORDERED, *BY_PLACE}:
             require_the_axes(tx, {key: p for key, p in params.items() if p.ndim > axis}, axis)
 
 

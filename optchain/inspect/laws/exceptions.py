@@ -3,6 +3,7 @@
 SUMS = "adds numbers as large as the gradient, and a sum of two overflows; finite to 1e37"
 GRAM = "multiplies entries of the gradient, which is finite for entries up to 1e18, as its docstring says"
 MATRIX = "adds products of entries of the gradient and of orthogonal columns; finite to 1e36, as its docstring says"
+FREQUENCIES = "a frequency is a sum of entries, up to 64 times as large as the largest; finite to 1e36, as it says"
 LEVELS = "rounds to levels, and a small change of the gradient takes some entry to the next one"
 SLOPES = "multiplies the gradients of two steps, which is finite for entries up to 1e18"
 
@@ -22,6 +23,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     "one_gradient_of_1e37": _LARGE,
     "one_gradient_of_3e38": _LARGE
     | _each("scale_by_galore scale_by_apollo scale_by_dion scale_by_fira powersgd_mean", MATRIX)
+    | _each("demo_mean", FREQUENCIES)
     | _each(
         "trace add_decayed_weights add_cautious_decayed_weights decay_to_init asam centralize reduce_variance", SUMS
     )
