@@ -7203,11 +7203,12 @@ def precision(
         x \approx s \, (n / n_{max})^4 \text{ (squares)}
 
     0 stays exactly 0, and a positive square stays positive. Each technique declares what its slots are, and the number
-    of bits is the least that the kind bears, at least that which is asked for: means 8 bits, or 4 where it only
-    divides by a root; squares 8 or 4; sums of squares 8; drifts, among them a mean whose decay is above 0.99 or not a
-    constant, 16. All others (bases, factors, scalars, copies, signed curvature, averages of parameters) stay in
-    float32. With `"int8"` the state of Adam takes 2.06 bytes a parameter, with `"int4"` 1.13; 4 bits change what
-    training does. A large leaf of an elementwise technique is decoded, stepped and encoded one part after another.
+    of bits is the least that the kind bears, at least that which is asked for: means 8 bits, or 4 where it only divides
+    by a root; squares 8 or 4; sums of squares 8; drifts, among them a mean whose decay is above 0.99 or not a constant,
+    16. All others (bases, factors, scalars, copies, signed curvature, averages of parameters) stay in float32. With
+    `"int8"` the state of Adam takes 2.06 bytes a parameter, with `"int4"` 1.13; 4 bits change what training does. A
+    large leaf of an elementwise technique is decoded, stepped and encoded one part after another; with split
+    parameters, so are the parameter and all elementwise links after the last one that is not, in one pass.
 
     With `memory="pinned_host"` the state lies in the memory of the host: each of its large arrays comes to the device
     for the step that computes with it, and goes back. Parameters and gradients stay on the device. Place the parameters

@@ -98,8 +98,16 @@ def counted(tx: Any, way: dict[str, Any], parameters: int) -> record.Row:
         memory: Any = donated(step).lower(params, state, *read).compile().memory_analysis()
         return memory.temp_size_in_bytes / size
 
-    def within(params: Any, state: Any, x: jax.Array, y: jax.Array) -> Any:
-        return step(params, state, {"w": jnp.asarray(x.T @ y, params["w"].dtype)})
+    def gradient(x: jax.Array, y: jax.Array) -> Any:
+        return {"w": jnp.asarray(x.T @ y, params["w"].dtype)}
+
+    def within(params: Any, state: Any, *sides: jax.Array) -> Any:
+        return step(params, state, gradient(*sides))
+
+    def alone() -> float:
+        """The gradient, and in bfloat16 the product in float32 that it is rounded from on a CPU."""
+        memory: Any = jax.jit(gradient).lower(*sides).compile().memory_analysis()
+        return (memory.temp_size_in_bytes + memory.output_size_in_bytes) / size
 
     step, held = chained(tx), lambda tree: sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree)) / size
     sides = [jax.ShapeDtypeStruct((8, n), jnp.float32) for n in params["w"].shape]
@@ -108,7 +116,7 @@ def counted(tx: Any, way: dict[str, Any], parameters: int) -> record.Row:
         "with parameters": held((params, state)),
         # A gradient that is given stays as it is; over one that is made in the step its update may be written.
         "temporary, gradient given": temporary(step, params),
-        "temporary beside a gradient made in the step": temporary(within, *sides) - held(params),
+        "temporary beside a gradient made in the step": temporary(within, *sides) - alone(),
     }
 
 

@@ -70,7 +70,8 @@ class Dense(Runner):
             extras = [dict(zip(now.trees, column, strict=True)) for column in columns]
         rows = list(zip(gs, olds, ps, extras, strict=True))
         given = now.given
-        if given.factors or given.around or self.storage.in_codes or "path" in rule.extras or SPREAD.get() is not None:
+        own = given.factors or given.around or given.instead or self.storage.in_codes or "path" in rule.extras
+        if own or SPREAD.get() is not None:
             laws = self._own_laws(rule, updates, params, now)
             us, news = self.checked([law(*row) for law, row in zip(laws, rows, strict=True)], rows, updates)
         else:
@@ -134,7 +135,8 @@ class Dense(Runner):
             law = law if form is PLAIN else form.around(law)
             law = law if now.given.around is None else now.given.around(law, leaf_rule, leaf, g, form)
             law = shard.around(law, self.name, leaf_rule, form)
-            laws.append(self.storage.around(law, self, leaf_rule, leaf, form, now))
+            law = self.storage.around(law, self, leaf_rule, leaf, form, now)
+            laws.append(law if now.given.instead is None else now.given.instead(law, self, leaf))
         return laws
 
     def _shards(self, tree: Any, *others: Any) -> tuple[list[Shard], Any]:

@@ -3,8 +3,10 @@
 Outside of `over_axes` every function here is that of `jax.numpy`.
 """
 
+import contextlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import jax
@@ -12,6 +14,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from optchain.core.spread import across, leaf_split, own_part, parts, place, spread
+
+_FIRST: ContextVar[Any] = ContextVar("first", default=None)
 
 
 def whole_shape(x: Any) -> tuple[int, ...]:
@@ -73,10 +77,23 @@ def drawn(draw: Callable[[tuple[int, ...]], jax.Array], path: str, x: jax.Array)
 def index(shape: tuple[int, ...]) -> jax.Array:
     """The number of each entry in the whole array, in order of the rows, modulo 2**32; for the law of a leaf."""
     split = leaf_split() or {}
+    first = _FIRST.get()
     numbers = jnp.zeros(shape, jnp.uint32)
     for axis, size in enumerate(shape):
         names = split.get(axis - len(shape), ())
         at = lax.broadcasted_iota(jnp.uint32, shape, axis)
         at = at + jnp.uint32(place(size, names)) if names else at
         numbers = numbers * jnp.uint32(size * parts(names)) + at
-    return numbers
+    return numbers if first is None else numbers + jnp.asarray(first).astype(jnp.uint32)
+
+
+@contextlib.contextmanager
+def part_from(first: Any) -> Iterator[None]:
+    """While a law is traced on a part of a leaf: the number of the part's first entry, in order of the rows; of a part
+    of a part, that in the larger one."""
+    outer = _FIRST.get()
+    token = _FIRST.set(first if outer is None else outer + first)
+    try:
+        yield
+    finally:
+        _FIRST.reset(token)

@@ -25,14 +25,12 @@ def random_bits(shape: tuple[int, ...], seed: Any, step: Any, path: str, first: 
     return _mixed(place * jnp.uint32(_ODD[0]) ^ _key(jnp.uint32(_hash(path)), seed, step))
 
 
-def random_bits_of_stack(
-    shape: tuple[int, ...], seed: Any, step: Any, paths: Sequence[str], size: int, first: Any = 0
-) -> jax.Array:
+def random_bits_of_stack(shape: tuple[int, ...], seed: Any, step: Any, paths: Sequence[str], size: int) -> jax.Array:
     """The `random_bits` of each of several leaves of this many entries, which lie one after another in an array.
 
     What one entry of the first axis holds, in the whole array a leaf and in a part of it a row, is of one leaf.
     """
-    place = index(shape) + jnp.asarray(first).astype(jnp.uint32)
+    place = index(shape)
     leaf = place[(slice(None), *[slice(1)] * (len(shape) - 1))] // jnp.uint32(size)
     keys = _key(jnp.asarray(list(map(_hash, paths)), jnp.uint32), seed, step)
     return _mixed((place - leaf * jnp.uint32(size)) * jnp.uint32(_ODD[0]) ^ keys[leaf])

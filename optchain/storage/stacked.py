@@ -56,9 +56,9 @@ class Stacked(Storage):
         own = [self.members.get(key, ((), {}))[1] for key, _ in named_leaves(params)]
         return [{slot: getattr(row, slot) for slot in slots} for row, slots in zip(rows, own, strict=True)]
 
-    def bits(self, shape: tuple[int, ...], owner: str, slot: str, leaf: str, t: Any, first: Any) -> jax.Array:
+    def bits(self, shape: tuple[int, ...], owner: str, slot: str, leaf: str, t: Any) -> jax.Array:
         names, sizes = self.members[leaf]
         if len(names) == 1:
-            return super().bits(shape, owner, slot, names[0], t, first)
+            return super().bits(shape, owner, slot, names[0], t)
         paths = [f"{owner}/{slot}/{name}" for name in names]
-        return random_bits_of_stack(shape, self.seed, t, paths, sizes[slot], first)
+        return random_bits_of_stack(shape, self.seed, t, paths, sizes[slot])

@@ -19,6 +19,7 @@ from optchain.core.numerics import wide
 from optchain.core.paths import named_leaves
 from optchain.core.runner import Now
 from optchain.core.slots import nested, shapes_of
+from optchain.core.whole import part_from
 from optchain.storage.chunks import in_parts, is_packed, part_size, unit_of
 from optchain.storage.codes import Code, Packed
 from optchain.storage.rounding import random_bits, stochastic_round
@@ -123,7 +124,7 @@ class Storage(Keeping):
             shapes = None if link.rule.core_ndim == 0 else shapes_of(rule, form, g)
             full = (g, self._decoded(slots, g, shapes), p, extras)
             (u,), (new,) = link.checked([law(*full)], [full], {leaf: g})
-            return u, self._again(link.name, leaf, slots, new, now.t, 0)
+            return u, self._again(link.name, leaf, slots, new, now.t)
 
         return law_of_codes
 
@@ -136,7 +137,8 @@ class Storage(Keeping):
             g, slots = kept
             full = (g, self._decoded(slots, g, None), *read)
             (u,), (new,) = link.checked([law(*full)], [full], {leaf: g})
-            return u, self._again(link.name, leaf, slots, new, now.t, start)
+            with part_from(start):
+                return u, self._again(link.name, leaf, slots, new, now.t)
 
         return in_parts(part, g.shape, unit_of(g.shape, codes), (g, slots), (p, extras), now.t)
 
@@ -164,25 +166,25 @@ class Storage(Keeping):
                 plain[slot] = scattered(new, like) if own == shape and is_explicit(like) else new
         return slots._replace(**plain)
 
-    def _again(self, owner: str, leaf: str, slots: Any, new: Any, t: Any, first: Any) -> Any:
+    def _again(self, owner: str, leaf: str, slots: Any, new: Any, t: Any) -> Any:
         """The new slots, stored as the old ones are."""
         coded = {
-            slot: jax.tree.map(_as_before, self.encoded(owner, slot, leaf, x, t, first), old)
+            slot: jax.tree.map(_as_before, self.encoded(owner, slot, leaf, x, t), old)
             for slot, x, old in zip(slots._fields, new, slots, strict=True)
             if is_packed(old) or (x is not None and x.dtype != old.dtype)
         }
         return new._replace(**coded)
 
-    def encoded(self, owner: str, slot: str, leaf: str, x: jax.Array, t: Any = 0, first: Any = 0) -> Any:
-        """A slot in its format; of a part of one, `first` is the index of its first entry."""
+    def encoded(self, owner: str, slot: str, leaf: str, x: jax.Array, t: Any = 0) -> Any:
+        """A slot in its format, or a part of one."""
         format = self.formats[slot]
         x = _whole_blocks(format, x.shape, x)
-        bits = self.bits(x.shape, owner, slot, leaf, t, first) if format.random else None
+        bits = self.bits(x.shape, owner, slot, leaf, t) if format.random else None
         return format.encode(x, bits)  # pyright: ignore
 
-    def bits(self, shape: tuple[int, ...], owner: str, slot: str, leaf: str, t: Any, first: Any) -> jax.Array:
+    def bits(self, shape: tuple[int, ...], owner: str, slot: str, leaf: str, t: Any) -> jax.Array:
         """The random bits for a slot of a leaf, or for a part of it."""
-        return random_bits(shape, self.seed, t, f"{owner}/{slot}/{leaf}", first)
+        return random_bits(shape, self.seed, t, f"{owner}/{slot}/{leaf}")
 
     def coded(self, params: Any, rows: list[Any]) -> list[dict[str, Any]]:
         """For each leaf those of its slots that are stored in their formats."""

@@ -1,6 +1,7 @@
 """The wrapper that stores parameters, whole arrays of slots and what rounding leaves of parameters."""
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -16,7 +17,9 @@ from optchain.core.numbers import Seed
 from optchain.core.numerics import incremented, wide
 from optchain.core.paths import map_named, named_leaves
 from optchain.core.routing import Given
+from optchain.core.whole import part_from
 from optchain.storage.chunks import in_parts, part_size
+from optchain.storage.in_one import Together, together
 from optchain.storage.memory import away, near, require_memory
 from optchain.storage.rounding import random_bits, stochastic_round
 from optchain.storage.split import DTYPES, joined, split
@@ -66,25 +69,26 @@ class Precision(Around):
 
     def propose(self, grads: Any, state: Any, params: Any, given: Given) -> Result:
         """The float32 step that leads from the stored parameters to their successors."""
-        exact, state = self._stepped(grads, near(state, self.memory, self.min_size), params, given)
+        exact, state, large = self._stepped(grads, near(state, self.memory, self.min_size), params, given)
         if self.params == "nearest":
             return exact, self._away(self.with_shown(state)), {}
-        after, state = self._stored(exact, state, params)
+        after, state = self._stored(exact, state, params, large)
         step = jax.tree.map(lambda new, p: wide(new) - wide(p), after, params)
         return step, self._away(self.with_shown(state)), {}
 
     def advance(self, grads: Any, state: Any, params: Any, given: Given) -> Result:
-        exact, state = self._stepped(grads, near(state, self.memory, self.min_size), params, given)
+        exact, state, large = self._stepped(grads, near(state, self.memory, self.min_size), params, given)
         if self.params == "nearest":
             exact = jax.tree.map(lambda u, p: wide(p) + u, exact, params)
-        after, state = self._stored(exact, state, params)
+        after, state = self._stored(exact, state, params, large)
         return after, self._away(self.with_shown(state)), {}
 
     def _away(self, state: dict[str, Any]) -> dict[str, Any]:
         return away(state, self.memory, self.min_size)
 
-    def _stepped(self, grads: Any, state: Any, params: Any, given: Given) -> tuple[Any, dict[str, Any]]:
-        """The update, or where it is to be stored in another way the exact new parameters, in float32."""
+    def _stepped(self, grads: Any, state: Any, params: Any, given: Given) -> tuple[Any, dict[str, Any], Together]:
+        """The update, or where it is to be stored in another way the exact new parameters, in float32; and what is left
+        to be done for large leaves."""
         self.require_state(state)
         if params is None and self.params != "nearest":
             raise ValueError("precision stores the parameters: call update(grads, state, params)")
@@ -93,7 +97,12 @@ class Precision(Around):
         inner = state["inner"]
         if self.slots == "bfloat16":
             inner = jax.tree.map(lambda x: wide(x) if x.dtype == jnp.bfloat16 else x, inner)
-        new, held = stepped("", self.inner, widened(grads), inner, view, given.split(self.children())[""])
+        within, large = given.split(self.children())[""], self._large(grads, params, own, given)
+        grads = widened(grads)
+        new, held = stepped("", self.inner, grads, inner, view, large.given(within) if large.leaves else within)
+        if not large.fits:
+            new, held = stepped("", self.inner, grads, inner, view, within)
+            large.calls.clear()
         count = incremented(own["count"])
         lost = own["lost"]
         if self.watch and params is not None:
@@ -102,14 +111,23 @@ class Precision(Around):
             self.name: own | {"count": count, "lost": lost},
             "inner": held._replace(state=self._narrowed(held.state, count)),
         }
-        return new if self.params == "nearest" else jax.tree.map(lambda p, u: p + u, view, new), after
+        return new if self.params == "nearest" else jax.tree.map(lambda p, u: p + u, view, new), after, large
 
-    def _stored(self, exact: Any, state: dict[str, Any], params: Any) -> tuple[Any, dict[str, Any]]:
+    def _large(self, grads: Any, params: Any, own: dict[str, Any], given: Given) -> Together:
+        """The links and the leaves that are stepped with the parameters, part by part: large ones on one device."""
+        if self.params not in DTYPES or self.watch or given.around is not None:
+            return together(self.inner, {})
+        leaves, treedef = jax.tree.flatten(grads)
+        rows = zip(leaves, named_leaves(params), treedef.flatten_up_to(own["rest"]), strict=True)
+        large = {leaf: g for g, (leaf, p), rest in rows if not is_hole(rest) and g.shape == p.shape and _is_cut(p)}
+        return together(self.inner, large)
+
+    def _stored(self, exact: Any, state: dict[str, Any], params: Any, large: Together) -> tuple[Any, dict[str, Any]]:
         """The parameters in their own dtypes, and the state with what their rounding leaves."""
         own = state[self.name]
 
         if self.params in DTYPES:
-            return self._split(exact, state, params)
+            return self._split(exact, state, params, large)
 
         def rounded(leaf: str, x: jax.Array, p: jax.Array) -> jax.Array:
             if self.params == "stochastic" and p.dtype == jnp.bfloat16:
@@ -128,8 +146,9 @@ class Precision(Around):
         )
         return after, state | {self.name: own | {"rest": rest}}
 
-    def _split(self, exact: Any, state: dict[str, Any], params: Any) -> tuple[Any, dict[str, Any]]:
+    def _split(self, exact: Any, state: dict[str, Any], params: Any, large: Together) -> tuple[Any, dict[str, Any]]:
         """The parameters in bfloat16, and the state with the bits that they lack."""
+        slots: dict[int, jax.Array] = {}
         own = state[self.name]
         leaves, treedef = jax.tree.flatten(exact)
         rests = treedef.flatten_up_to(own["rest"])
@@ -138,22 +157,35 @@ class Precision(Around):
             if is_hole(old):
                 after.append(x.astype(p.dtype))
                 continue
-            stored, rests[i] = self._split_leaf(leaf, x, (p, old), own["count"])
+            if leaf in large.calls:
+                store = functools.partial(self._split_part, leaf, own["count"])
+                (stored, rests[i]), news = large.stepped(leaf, (p, old), joined, store, own["count"])
+                slots |= news
+            else:
+                stored, rests[i] = self._split_leaf(leaf, x, (p, old), own["count"])
             after.append(stored)
-        return treedef.unflatten(after), state | {self.name: own | {"rest": treedef.unflatten(rests)}}
+        held = state["inner"]
+        held = held._replace(state=jax.tree.map(lambda x: slots.get(id(x), x), held.state)) if slots else held
+        return treedef.unflatten(after), state | {
+            self.name: own | {"rest": treedef.unflatten(rests)},
+            "inner": held,
+        }
 
     def _split_leaf(self, leaf: str, x: jax.Array, stored: Any, count: jax.Array) -> Any:
         """One parameter in bfloat16 and the bits that it lacks, which overwrite the stored ones."""
 
-        def part(first: Any, old: Any, exact: jax.Array) -> Any:
-            random = self.params == "split8"
-            bits = random_bits(exact.shape, self.seed, count, leaf, first) if random else None
-            return split(exact, old[1].dtype, bits)
-
-        if x.size <= part_size() or math.prod(mesh_of(x).shape.values()) > 1:
+        part = functools.partial(self._split_part, leaf, count)
+        if not _is_cut(x):
             return part(0, stored, x)
         # At once, XLA on a CPU computes each of the two from both old ones, and copies these before.
         return in_parts(part, x.shape, x.shape[-1], stored, x, count)
+
+    def _split_part(self, leaf: str, count: jax.Array, first: Any, old: Any, exact: jax.Array) -> Any:
+        bits = None
+        if self.params == "split8":
+            with part_from(first):
+                bits = random_bits(exact.shape, self.seed, count, leaf)
+        return split(exact, old[1].dtype, bits)
 
     def _rest(self, p: Any) -> Any:
         dtype = jnp.asarray(p).dtype
@@ -181,6 +213,11 @@ class Precision(Around):
             return stochastic_round(x, random_bits(x.shape, self.seed, count, f"slots/{leaf}"))
 
         return map_named(narrow, inner)
+
+
+def _is_cut(x: jax.Array) -> bool:
+    """Whether a leaf is stored part by part: it is large, and on one device."""
+    return x.size > part_size() and math.prod(mesh_of(x).shape.values()) == 1
 
 
 def lost_updates(updates: Any, params: Any) -> jax.Array:
