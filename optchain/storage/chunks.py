@@ -39,24 +39,36 @@ def in_parts(
         t: any count that is not known while compiling, and not negative.
     """
     units = math.prod(shape) // unit
-    most = max(1, part_size() // unit)
-    rows = next((n for n in range(most, most // 4, -1) if units % n == 0), most)  # even parts if they are not too small
     flat = lambda x: x.reshape(units, x.size // units)  # noqa: E731
-    new, fixed = jax.tree.map(flat, kept), jax.tree.map(flat, read)
+    part = lambda i, kept, read: law(i * unit, kept, read)  # noqa: E731
+    new = in_rows(part, unit, jax.tree.map(flat, kept), jax.tree.map(flat, read), t)
+    return jax.tree.map(lambda x, old: x.reshape(old.shape), new, kept)
+
+
+def in_rows(law: Callable[[Any, Any, Any], Any], size: int, kept: Any, read: Any, t: jax.Array) -> Any:
+    """What the law makes of `kept`, some rows at a time and in place.
+
+    Args:
+        law: from the number of the first row, and the rows of `kept` and of `read`, to the new rows of `kept`.
+        size: how many entries a row stands for, of which parts of `part_size` are made.
+        kept: arrays with the same number of rows, which become their successors.
+        read: arrays with as many rows.
+        t: any count that is not known while compiling, and not negative.
+    """
+    units, most = len(jax.tree.leaves(kept)[0]), max(1, part_size() // size)
+    rows = next((n for n in range(most, most // 4, -1) if units % n == 0), most)  # even parts if they are not too small
     # XLA on a CPU fuses the slice of the old codes into what overwrites them in place, and then copies all of them in
     # every round. A branch that it cannot foresee keeps the two apart, and has a derivative, as a loop has not.
     always = t >= 0
 
     def step(start: Any, count: int, kept: Any) -> Any:
         cut = lambda x: jax.lax.dynamic_slice_in_dim(x, start, count)  # noqa: E731
-        own, others = jax.tree.map(cut, kept), jax.tree.map(cut, fixed)
-        own = jax.lax.cond(always, lambda part: law(start * unit, part, others), lambda part: part, own)
+        own, others = jax.tree.map(cut, kept), jax.tree.map(cut, read)
+        own = jax.lax.cond(always, lambda part: law(start, part, others), lambda part: part, own)
         return jax.tree.map(lambda x, part: jax.lax.dynamic_update_slice_in_dim(x, part, start, 0), kept, own)
 
-    new = jax.lax.fori_loop(0, units // rows, lambda i, kept: step(i * rows, rows, kept), new)
-    if units % rows:
-        new = step(units - units % rows, units % rows, new)
-    return jax.tree.map(lambda x, old: x.reshape(old.shape), new, kept)
+    kept = jax.lax.fori_loop(0, units // rows, lambda i, kept: step(i * rows, rows, kept), kept)
+    return step(units - units % rows, units % rows, kept) if units % rows else kept
 
 
 def is_packed(x: Any) -> bool:
