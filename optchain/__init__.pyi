@@ -6241,9 +6241,11 @@ def distributed(tx: optax.GradientTransformation, axis: str | Sequence[str]) -> 
     Shapes and dtypes: as for `tx`. A slot is not a tree like the parameters, but a table of stacks by the shape of the
     matrices and the number of owners, `{"64x128@8": f32[8,64,128]}`, split over the owners and padded to a multiple of
     them: a stack of 3 holds room for 8 on 8 devices. What is dealt out together is in the same table, with a row for
-    each owner, as wide as the fullest needs it: `{"rest@8": f32[8,5120]}`. Layouts are those of `oc.shardings`, which
-    does not see into transformations of optax: put these inside a chain. Checkpoints keep `state_by_parameters`, with
-    which any mesh goes on.
+    each owner, as wide as the fullest needs it: `{"rest@8": f32[8,5120]}`. In codes (`precision`, around this or
+    within it) a slot is two such tables, `{"codes": ..., "scales": ...}`: each owner decodes, steps and encodes its
+    matrices a few at a time, and what the mask of `precision` or its `min_size` leaves in float32 is dealt out apart.
+    Layouts are those of `oc.shardings`, which does not see into transformations of optax: put these inside a chain.
+    Checkpoints keep `state_by_parameters`, with which any mesh goes on.
 
     Raises:
         ValueError: no link looks across matrices, or one has owners already; at `init` and `update`, a mesh without
@@ -7238,7 +7240,9 @@ def precision(
 
     Shapes and dtypes: any; parameters in float32 are stored as usual, and so are slots in float64. A last axis of less
     than 32 entries is merged with the one before it, but not with the first. Blocks are cut where the leaf is whole: on
-    a mesh, a layout that cuts blocks costs communication, and a leaf is stepped whole, as matrices are everywhere.
+    a mesh, a layout that cuts blocks costs communication, and a leaf is stepped whole, as matrices are everywhere. With
+    owners (`distributed`) blocks are cut in each matrix, which differs where a view shows the matrices, or where rows
+    of less than 32 entries are merged.
 
     Differs from the paper: the compensation of Kahan is that of the stored parameter alone, with no running error of
     the compensation itself. Codes are closed forms, where Dettmers et al. have tables, whose search takes ten times as
@@ -7246,8 +7250,8 @@ def precision(
 
     Raises:
         ValueError: an unknown word, or a seed that is neither a whole number nor a key; by name, a slot that there is
-            not or that does not bear the word; a link whose matrices have owners (`distributed`), or whose slots are
-            stored already; at `init`, a memory that the devices do not have; while tracing, a state in other formats.
+            not or that does not bear the word; a link whose slots are stored already; at `init`, a memory that the
+            devices do not have; while tracing, a state in other formats.
 
     References:
         Zamirai et al., 2020, Algorithms 2 and 3. https://arxiv.org/abs/2010.06192

@@ -30,6 +30,10 @@ class Keeping:
         """The law of a leaf whose slots are kept, from that of the leaf."""
         return law
 
+    def keys(self, slot: str) -> tuple[str, ...]:
+        """The names of the trees that hold a slot."""
+        return (slot,)
+
     def trees(self, owner: str, slots: dict[str, Any]) -> dict[str, Any]:
         """The trees that hold the slots, by name: of a slot in a code those of its codes and of its scales."""
         return slots

@@ -1,10 +1,13 @@
 """What stacks of matrices and their rest have in common: they are dealt out to owners."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import jax
+
+Law = Callable[[Any], Any]
+Numbers = Mapping[str, jax.Array]  # by name a number for each matrix
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,32 +34,36 @@ class Member:
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """The law of one matrix, `(g, slots, p, factors) -> (u, slots)`, from arrays that are the same for all owners."""
+    """The law of one matrix, `(g, slots, p, numbers) -> (u, slots)`, and of several that are stacked, from arrays that
+    are the same for all owners."""
 
-    made: Callable[[Sequence[jax.Array]], Callable[[Any], Any]]
+    made: Callable[[Sequence[jax.Array]], tuple[Law, Law]]
     arrays: list[jax.Array]
 
 
 class Deal(Protocol):
-    """Matrices that are dealt out to owners. Those of a member are a stack, and so are their slots."""
+    """Matrices that are dealt out to owners. Those of a member are a stack, and so are their slots.
+
+    A slot in a code is two of them here, `mu/codes` and `mu/scales`.
+    """
 
     @property
     def members(self) -> Sequence[Member]:
         """Whose matrices these are."""
         ...
 
-    def begun(self, pieces: Sequence[jax.Array], init: Callable[[jax.Array], Any]) -> Any:
-        """The first slots, with their owners; `init` makes those of one matrix."""
+    def begun(self, pieces: Sequence[jax.Array], numbers: Sequence[Numbers], init: Law) -> Any:
+        """The first slots, with their owners; `init` makes those of one matrix, from it and its numbers."""
         ...
 
-    def stepped(self, gs: Any, ps: Any, olds: Any, factors: Sequence[dict[str, Any]], step: Step) -> Any:
+    def stepped(self, gs: Any, ps: Any, olds: Any, numbers: Sequence[Numbers], step: Step) -> Any:
         """The updates of each member, in the layout of the member, and the new slots.
 
         Args:
             gs: all pieces of the updates.
             ps: all pieces of the parameters; None where the rule does not read these.
             olds: the slots by name.
-            factors: what the numbers of the rule are multiplied by for each member.
+            numbers: what the law is told of the matrices of each member, under the same names for all.
             step: the law.
         """
         ...

@@ -50,9 +50,11 @@ def distributed(tx: optax.GradientTransformation, axis: str | Sequence[str]) -> 
     Shapes and dtypes: as for `tx`. A slot is not a tree like the parameters, but a table of stacks by the shape of the
     matrices and the number of owners, `{"64x128@8": f32[8,64,128]}`, split over the owners and padded to a multiple of
     them: a stack of 3 holds room for 8 on 8 devices. What is dealt out together is in the same table, with a row for
-    each owner, as wide as the fullest needs it: `{"rest@8": f32[8,5120]}`. Layouts are those of `oc.shardings`, which
-    does not see into transformations of optax: put these inside a chain. Checkpoints keep `state_by_parameters`, with
-    which any mesh goes on.
+    each owner, as wide as the fullest needs it: `{"rest@8": f32[8,5120]}`. In codes (`precision`, around this or
+    within it) a slot is two such tables, `{"codes": ..., "scales": ...}`: each owner decodes, steps and encodes its
+    matrices a few at a time, and what the mask of `precision` or its `min_size` leaves in float32 is dealt out apart.
+    Layouts are those of `oc.shardings`, which does not see into transformations of optax: put these inside a chain.
+    Checkpoints keep `state_by_parameters`, with which any mesh goes on.
 
     Raises:
         ValueError: no link looks across matrices, or one has owners already; at `init` and `update`, a mesh without
@@ -73,10 +75,6 @@ def distributed(tx: optax.GradientTransformation, axis: str | Sequence[str]) -> 
     already = [link for link in links if isinstance(link, Owned)]
     if already:
         raise ValueError(f"distributed: {already[0].name} has owners along {already[0].owners} already")
-    coded = [link for link in links if _looks_across_matrices(link) and link.storage.in_codes]
-    if coded:
-        cure = "owners keep float32: leave its slots out of precision, slots={...}"
-        raise ValueError(f"distributed: {coded[0].name} stores its slots in codes, {coded[0].storage}; {cure}")
     if not any(map(_looks_across_matrices, links)):
         names = ", ".join(dict.fromkeys(link.name for link in links)) or "nothing of optchain's"
         raise ValueError(f"distributed: nothing in tx looks across matrices: it holds {names}; leave it as it is")

@@ -17,14 +17,19 @@ from optchain.sharding.axes import tables
 from optchain.sharding.distributed import without_owners
 from optchain.sharding.flat_state import with_flat_slots, with_shapes_of_parameters
 from optchain.sharding.owned import Owned
+from optchain.sharding.recoded import leaves_to_cut, leaves_to_keep, pieces_to_deal, pieces_to_join
 from optchain.sharding.stacks import each, leaf_of, pieces_of
+from optchain.storage.codes import Packed
+from optchain.storage.dealt import apart, together
 
 
 def state_by_parameters(tx: optax.GradientTransformation, state: Any, params: Any) -> Any:
     """The state of the same transformation without owners: what a checkpoint keeps, and any other mesh goes on with.
 
     Slots that `flat` keeps flat are whole in it, in the shapes of their parameters, as they are on one device; packed
-    slots are trees like the parameters that were packed.
+    slots are trees like the parameters that were packed. Slots in codes (`precision`) keep these bit for bit where the
+    blocks of a leaf are those of its matrices; where a view or short rows make other blocks they are decoded, and
+    encoded as one device does, which costs one more rounding. `state_by_owners` does the same on the way back.
 
     Args:
         tx: a transformation made by `distributed`, `flat` or `packed`, or one around them.
@@ -41,20 +46,22 @@ def state_by_parameters(tx: optax.GradientTransformation, state: Any, params: An
 
     def named(number: int, link: Owned, table: dict[str, Any]) -> dict[str, Any]:
         plan, Slots = link.plan(link.chosen(params), state), link.Slots
-        link.require_owners(plan, {name: table[name] for name in Slots._fields})
         columns = {}
-        for name in Slots._fields:
+        for name, held in link.by_array(plan, {name: table[name] for name in Slots._fields}).items():
             found = {
-                key: deal.collected(name, table[name][key]) if key in table[name] else [None] * len(deal.members)
+                key: deal.collected(name, held[key]) if key in held else [None] * len(deal.members)
                 for key, deal in plan.deals.items()
             }
             columns[name] = plan.whole(found)
-        pieces = [Slots(*(columns[name][i] for name in Slots._fields)) for i in range(len(plan.pieces))]
-        rows = plan.by_leaf(_joined, pieces)
+        arrays = [{name: column[i] for name, column in columns.items()} for i in range(len(plan.pieces))]
+        pieces = [Slots(**together(link.storage, Slots._fields, own)) for own in arrays]
+        rows = leaves_to_keep(link, plan, plan.by_leaf(_joined, pieces_to_join(link, plan, pieces)))
         kept = {name: table[name] for name in KEPT_BY_THE_LINK if name in table}
         for name in Slots._fields:
-            arrays = [x for row in rows if (x := getattr(row, name)) is not None]
-            kept[name] = jax.tree.structure(plain[number][name]).unflatten(arrays)
+            column = [x for row in rows if (x := getattr(row, name)) is not None]
+            own = [x.codes if isinstance(x, Packed) else x for x in column]
+            own += [x.scales for x in column if isinstance(x, Packed)]
+            kept[name] = jax.tree.structure(plain[number][name]).unflatten(own)
         return kept
 
     return with_trees(tx, with_shapes_of_parameters(tx, _changed(tx, state, named), params), params)
@@ -79,16 +86,18 @@ def state_by_owners(tx: optax.GradientTransformation, state: Any, params: Any) -
         plan = link.plan(link.chosen(params))
         slots = {name: x for name, x in table.items() if name not in KEPT_BY_THE_LINK}
         rows = link.rows(slots, plan.treedef, boxes_of(plan.treedef))
+        rows = leaves_to_cut(link, plan, rows)
         pieces = [piece for form, row in zip(plan.forms, rows, strict=True) for piece in _apart(form, row)]
-        made: dict[str, dict[str, Any]] = {name: {} for name in link.Slots._fields}
+        arrays = [apart(link.storage, piece._asdict()) for piece in pieces_to_deal(link, plan, pieces)]
+        made: dict[str, dict[str, Any]] = {}
         for key, deal in plan.deals.items():
-            for name, slots in made.items():
-                columns = [
-                    None if (x := getattr(pieces[own.piece], name)) is None else own.rows(x) for own in deal.members
-                ]
-                if (x := deal.held(name, columns)) is not None:
-                    slots[key] = x
-        return {name: table[name] for name in KEPT_BY_THE_LINK if name in table} | made
+            columns = {
+                name: [None if (x := arrays[own.piece].get(name)) is None else own.rows(x) for own in deal.members]
+                for name in link.arrays
+            }
+            held = {name: deal.held(name, column) for name, column in columns.items()}
+            made[key] = {name: x for name, x in held.items() if x is not None}
+        return {name: table[name] for name in KEPT_BY_THE_LINK if name in table} | link.by_slot(made)
 
     state = with_buffers(tx, state, params)
     return with_flat_slots(tx, _changed(tx, state, stacked), params)

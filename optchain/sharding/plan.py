@@ -11,14 +11,16 @@ import jax.numpy as jnp
 
 from optchain.core.form import Form
 from optchain.core.gather import scattered, whole_rows
-from optchain.sharding.deal import rest_of
+from optchain.core.paths import names_of
+from optchain.sharding.deal import Shape, rest_of
 from optchain.sharding.deals import Deal, Member
 from optchain.sharding.moves import is_explicit
 from optchain.sharding.owners import Owners
 from optchain.sharding.rest import Rest
 from optchain.sharding.stacks import Stack, leaf_of, pieces_of
 
-Init = Callable[[jax.Array], dict[str, Any]]  # the slots of a matrix by name
+Coded = tuple[str, ...]  # the names of the slots that are kept in few bits
+Slots = Callable[[Shape, Any, Coded], dict[str, Any]]  # the arrays of the slots of a matrix, abstract
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,10 +33,11 @@ class Plan:
     owners: Owners
     pieces: list[jax.Array]
     owner: list[int]  # the number of the leaf that each piece is of
+    coded: list[Coded]  # of each leaf
     deals: dict[str, Deal]
 
     @classmethod
-    def of(cls, owners: Owners, init: Init, forms: list[Form], tree: Any) -> "Plan":
+    def of(cls, owners: Owners, slots: Slots, forms: list[Form], coded: list[Coded], tree: Any) -> "Plan":
         leaves, treedef = jax.tree.flatten(tree)
         pieces, owner = [], []
         for i, (form, x) in enumerate(zip(forms, leaves, strict=True)):
@@ -44,7 +47,13 @@ class Plan:
             apart = pieces_of(form, x)
             pieces += apart
             owner += [i] * len(apart)
-        return cls(treedef, leaves, forms, owners, pieces, owner, deals_of(pieces, owners, init))
+        deals = deals_of(pieces, [coded[i] for i in owner], owners, slots)
+        return cls(treedef, leaves, forms, owners, pieces, owner, coded, deals)
+
+    @functools.cached_property
+    def paths(self) -> list[str]:
+        """The names of the leaves."""
+        return names_of(self.treedef.unflatten(self.leaves))
 
     def whole(self, made: dict[str, Sequence[Any]]) -> list[Any]:
         """An array for each piece, from those for the members of the deals, by key."""
@@ -68,43 +77,44 @@ class Plan:
         ]
 
 
-def deals_of(pieces: Sequence[jax.Array], owners: Owners, init: Init) -> dict[str, Deal]:
+def deals_of(pieces: Sequence[jax.Array], coded: Sequence[Coded], owners: Owners, slots: Slots) -> dict[str, Deal]:
     """The deals of all matrices, by name: a stack for each shape, and the rest, where that keeps owners from waste.
 
     Each stack begins with the owner after the last of the one before: shapes that occur once or twice are spread over
-    them.
+    them. Matrices with fewer slots in codes than others are dealt out apart.
     """
-    alike: dict[tuple[Any, Any], list[Member]] = {}
-    for i, x in enumerate(pieces):
-        alike.setdefault((x.shape[1:], x.dtype), []).append(Member(i, 0, len(x)))
-    counts = tuple((shape, sum(x.count for x in members)) for (shape, _), members in alike.items())
+    alike: dict[tuple[Shape, Any, Coded], list[Member]] = {}
+    for i, (x, own) in enumerate(zip(pieces, coded, strict=True)):
+        alike.setdefault((x.shape[1:], x.dtype, own), []).append(Member(i, 0, len(x)))
+    counts = tuple((shape, sum(x.count for x in members)) for (shape, _, _), members in alike.items())
     dealt = rest_of(counts, owners.count) if all(map(len, pieces)) else None
-    slots = functools.cache(lambda shape, dtype: jax.eval_shape(init, jax.ShapeDtypeStruct(shape, dtype)))
+    slots, most = functools.cache(slots), max(coded, key=len, default=())
+
+    def key(name: str, dtype: Any, own: Coded) -> str:
+        """The name of a deal, with the number of owners on which its order depends."""
+        wide = "" if dtype == jnp.float32 else f":{dtype}"
+        return f"{name}{wide}{'' if own == most else ':' + ('+'.join(own) or 'float32')}@{owners.count}"
+
     if dealt is None or not _one_dtype_each(alike, slots):
         firsts = itertools.accumulate((n for _, n in counts), initial=0)
         return {
-            _key("x".join(map(str, shape)), dtype, owners): Stack(tuple(members), first % owners.count, owners)
-            for ((shape, dtype), members), first in zip(alike.items(), firsts, strict=False)
+            key("x".join(map(str, shape)), *kind): Stack(tuple(members), first % owners.count, owners)
+            for ((shape, *kind), members), first in zip(alike.items(), firsts, strict=False)
         }
     deals: dict[str, Deal] = {}
     rests: dict[Any, list[Any]] = {}
     left = iter(dealt)
-    for ((shape, dtype), members), (_, n) in zip(alike.items(), counts, strict=True):
+    for ((shape, *kind), members), (_, n) in zip(alike.items(), counts, strict=True):
         full, over = _split(members, n - n % owners.count)
         if full:
-            deals[_key("x".join(map(str, shape)), dtype, owners)] = Stack(tuple(full), 0, owners)
+            deals[key("x".join(map(str, shape)), *kind)] = Stack(tuple(full), 0, owners)
         for member in over:
-            rests.setdefault(dtype, []).append((member, [(shape, next(left)) for _ in range(member.count)]))
-    for dtype, rows in rests.items():
+            rests.setdefault((*kind,), []).append((member, [(shape, next(left)) for _ in range(member.count)]))
+    for kind, rows in rests.items():
         shapes, own = zip(*itertools.chain(*(matrices for _, matrices in rows)), strict=True)
-        kept = tuple(slots(shape, dtype) for shape in shapes)
-        deals[_key("rest", dtype, owners)] = Rest(tuple(member for member, _ in rows), shapes, own, kept, owners)
+        kept = tuple(slots(shape, *kind) for shape in shapes)
+        deals[key("rest", *kind)] = Rest(tuple(member for member, _ in rows), shapes, own, kept, owners)
     return deals
-
-
-def _key(name: str, dtype: Any, owners: Owners) -> str:
-    """The name of a deal, with the number of owners on which its order depends."""
-    return f"{name}{'' if dtype == jnp.float32 else f':{dtype}'}@{owners.count}"
 
 
 def _split(members: Sequence[Member], size: int) -> tuple[list[Member], list[Member]]:
@@ -119,11 +129,11 @@ def _split(members: Sequence[Member], size: int) -> tuple[list[Member], list[Mem
 
 
 def _one_dtype_each(alike: Any, slots: Callable[..., Any]) -> bool:
-    """Whether each slot has one dtype for matrices of one dtype: its buffer has one."""
+    """Whether each slot has one dtype for matrices of one kind: its buffer has one."""
     found: dict[Any, set[Any]] = {}
-    for shape, dtype in alike:
-        for name, x in slots(shape, dtype).items():
-            found.setdefault((name, dtype), set()).add(x.dtype)
+    for shape, *kind in alike:
+        for name, x in slots(shape, *kind).items():
+            found.setdefault((name, *kind), set()).add(x.dtype)
     return all(len(dtypes) == 1 for dtypes in found.values())
 
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from optchain.core.axes import entry
-from optchain.sharding.deals import Member, Step
+from optchain.sharding.deals import Law, Member, Numbers, Step
 from optchain.sharding.owners import Owners
 from optchain.sharding.rows import Rows
 from optchain.sharding.tiles import Sent
@@ -31,18 +31,20 @@ class Rest:
     slots: tuple[dict[str, Any], ...]  # of each matrix by name, abstract
     owners: Owners
 
-    def begun(self, pieces: Sequence[jax.Array], init: Callable[[jax.Array], Any]) -> Any:
-        sent = self._sent(pieces)
+    def begun(self, pieces: Sequence[jax.Array], numbers: Sequence[Numbers], init: Law) -> Any:
+        sent, by_owner = self._sent(pieces), jax.P(self.owners.axes)
 
-        def local(tiles: Any) -> Any:
-            first = lambda place: (place[0], init(place[0]))  # noqa: E731
-            return self._switch(first, sent, None)(sent.inward(_apart(tiles)), None, {}, {})[1]
+        def local(tiles: Any, numbers: Any) -> Any:
+            first = lambda place: (place[0], init((place[0], place[3])))  # noqa: E731
+            run = self._switch((first, jax.vmap(first)), sent, None)
+            return run(sent.inward(_apart(tiles)), None, {}, numbers)[1]
 
         if not self._rows:
             return {}
-        return self._inside(local, (_specs(sent, self.members),), jax.P(self.owners.axes))(self._own(pieces))
+        run = self._inside(local, (_specs(sent, self.members), by_owner), by_owner)
+        return run(self._own(pieces), self._numbers(numbers))
 
-    def stepped(self, gs: Any, ps: Any, olds: Any, factors: Sequence[dict[str, Any]], step: Step) -> Any:
+    def stepped(self, gs: Any, ps: Any, olds: Any, numbers: Sequence[Numbers], step: Step) -> Any:
         sent, p_sent = self._sent(gs), None if ps is None else self._sent(ps)
 
         def local(gs: Any, ps: Any, olds: Any, numbers: Any, *arrays: jax.Array) -> Any:
@@ -56,7 +58,7 @@ class Rest:
         p_specs = None if p_sent is None else _specs(p_sent, self.members)
         run = self._inside(local, (g_specs, p_specs, by_owner, by_owner, *same), (g_specs, by_owner))
         olds, ps = jax.tree.map(self.owners.placed, olds), None if ps is None else self._own(ps)
-        return run(self._own(gs), ps, olds, self._numbers(factors), *step.arrays)
+        return run(self._own(gs), ps, olds, self._numbers(numbers), *step.arrays)
 
     def held(self, slot: str, columns: Sequence[jax.Array | None]) -> jax.Array | None:
         if slot not in self._rows:
@@ -89,8 +91,8 @@ class Rest:
     def _dtype(self, slot: str) -> Any:
         return next(slots[slot].dtype for slots in self.slots if slot in slots)
 
-    def _switch(self, law: Callable[..., Any], sent: Sent, p_sent: Sent | None) -> Callable[..., Any]:
-        """What this owner does with its buffers: those of the updates, of the parameters, of slots and of factors."""
+    def _switch(self, laws: tuple[Law, Law], sent: Sent, p_sent: Sent | None) -> Callable[..., Any]:
+        """What this owner does with its buffers: those of the updates, of the parameters, of slots and of numbers."""
         singles = Rows([()] * len(self.shapes), self._order)
 
         def place(i: int, gs: Any, ps: Any, olds: Any, numbers: Any) -> Any:
@@ -98,8 +100,8 @@ class Rest:
             slots = {
                 name: rows.array(i, olds[name][0]) for name, rows in self._rows.items() if i in rows.places and olds
             }
-            factors = {name: singles.array(i, row[0]) for name, row in numbers.items()}
-            return sent.matrix(i, gs), slots, p, factors
+            own = {name: singles.array(i, row[0]) for name, row in numbers.items()}
+            return sent.matrix(i, gs), slots, p, own
 
         def branch(owner: int) -> Callable[..., Any]:
             def run(*buffers: Any) -> Any:
@@ -107,7 +109,7 @@ class Rest:
                 for _, group in itertools.groupby(self._order[owner], lambda i: self.shapes[i]):
                     numbers = [*group]
                     places = [place(i, *buffers) for i in numbers]
-                    for i, (u, news) in zip(numbers, _each(law, places), strict=True):
+                    for i, (u, news) in zip(numbers, _each(laws, places), strict=True):
                         us[i], made[i] = u, news
                 rows = {}
                 for name, own in self._rows.items():
@@ -130,14 +132,13 @@ class Rest:
         """What owners have in common that run one branch: shapes and layouts, so also where all of it lies."""
         return tuple((sent.same(i), None if p_sent is None else p_sent.same(i)) for i in self._order[owner])
 
-    def _numbers(self, factors: Sequence[dict[str, Any]]) -> dict[str, jax.Array]:
-        """What the numbers of the rule are multiplied by for each matrix, with the owners."""
-        singles, numbers = Rows([()] * len(self.shapes), self._order), {}
-        for name in {name: None for own in factors for name in own}:
-            pairs = zip(self.members, factors, strict=True)
-            column = [jnp.full(1, own.get(name, 1.0), jnp.float32) for x, own in pairs for _ in range(x.count)]
-            numbers[name] = self.owners.placed(singles.buffer(column, jnp.float32))
-        return numbers
+    def _numbers(self, numbers: Sequence[Numbers]) -> dict[str, jax.Array]:
+        """The numbers of the matrices, with the owners."""
+        singles, held = Rows([()] * len(self.shapes), self._order), {}
+        for name, first in numbers[0].items():
+            column = [own[name][i : i + 1] for own in numbers for i in range(len(own[name]))]
+            held[name] = self.owners.placed(singles.buffer(column, first.dtype))
+        return held
 
     def _sent(self, pieces: Sequence[jax.Array]) -> Sent:
         sides = [self.owners.sides(x.of(pieces)) for x in self.members for _ in range(x.count)]
@@ -151,11 +152,12 @@ class Rest:
         return jax.shard_map(function, mesh=self.owners.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
 
 
-def _each(law: Callable[..., Any], places: Sequence[Any]) -> list[Any]:
+def _each(laws: tuple[Law, Law], places: Sequence[Any]) -> list[Any]:
     """The law of several matrices of one shape, in one call."""
+    law, several = laws
     if len(places) == 1:
         return [law(places[0])]
-    made = jax.vmap(law)(jax.tree.map(lambda *xs: jnp.stack(xs), *places))
+    made = several(jax.tree.map(lambda *xs: jnp.stack(xs), *places))
     return [jax.tree.map(lambda x, n=n: x[n], made) for n in range(len(places))]
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from optchain.core.form import Form
 from optchain.core.gather import scattered
 from optchain.core.parts import Parts
-from optchain.sharding.deals import Member, Step
+from optchain.sharding.deals import Law, Member, Numbers, Step
 from optchain.sharding.moves import is_explicit, through, way
 from optchain.sharding.owners import Owners
 
@@ -38,19 +38,14 @@ class Stack:
         """The matrices that an owner has room for."""
         return -(-self.size // self.owners.count)
 
-    def begun(self, pieces: Sequence[jax.Array], init: Callable[[jax.Array], Any]) -> Any:
-        return self.owners.alone(jax.vmap(init), self._inward(pieces)[0])
+    def begun(self, pieces: Sequence[jax.Array], numbers: Sequence[Numbers], init: Law) -> Any:
+        return self.owners.alone(jax.vmap(init), (self._inward(pieces)[0], self._numbers(numbers)))
 
-    def stepped(self, gs: Any, ps: Any, olds: Any, factors: Sequence[dict[str, Any]], step: Step) -> Any:
+    def stepped(self, gs: Any, ps: Any, olds: Any, numbers: Sequence[Numbers], step: Step) -> Any:
         olds = jax.tree.map(self.owners.placed, olds)
         g, layouts = self._inward(gs)
         p = None if ps is None else self._inward(ps)[0]
-        numbers = {}
-        for name in {name: None for own in factors for name in own}:
-            column = [own.get(name, 1.0) for own in factors]
-            pairs = zip(self.members, column, strict=True)
-            numbers[name] = self.held(name, [jnp.full(member.count, x, jnp.float32) for member, x in pairs])
-        u, news = self.owners.alone(self._law(step), (g, olds, p, numbers), step.arrays)
+        u, news = self.owners.alone(self._law(step), (g, olds, p, self._numbers(numbers)), step.arrays)
         return self._sorted(through(self.owners.mesh, u, layouts[::-1])), news
 
     def held(self, slot: str, columns: Sequence[jax.Array | None]) -> jax.Array | None:
@@ -60,6 +55,10 @@ class Stack:
     def collected(self, slot: str, x: jax.Array) -> Sequence[jax.Array | None]:
         return self._sorted(self.owners.everywhere(x))
 
+    def _numbers(self, numbers: Sequence[Numbers]) -> dict[str, Any]:
+        """The numbers of the matrices with their owners."""
+        return {name: self.held(name, [own[name] for own in numbers]) for name in numbers[0]}
+
     def _law(self, step: Step) -> Callable[..., Any]:
         """The law of the places of one owner.
 
@@ -68,8 +67,8 @@ class Stack:
         full, rest = divmod(self.size, self.owners.count)
 
         def law(places: Any, *arrays: jax.Array) -> Any:
-            own = step.made(arrays)
-            made = [jax.vmap(own)(jax.tree.map(lambda x: x[:full], places))] if full else []
+            own, several = step.made(arrays)
+            made = [several(jax.tree.map(lambda x: x[:full], places))] if full else []
             if rest:
                 filled = jnp.mod(jax.lax.axis_index(self.owners.axes) - self.first, self.owners.count) < rest
                 last = jax.tree.map(lambda x: x[-1], places)

@@ -15,9 +15,9 @@ from optchain.core.paths import nearest
 from optchain.core.runner import Runner
 from optchain.core.transform import Transform
 from optchain.core.walk import definitions, rewritten
-from optchain.sharding.owned import Owned
 from optchain.storage.codes import Code, code_of
-from optchain.storage.storage import Narrow, Storage
+from optchain.storage.narrow import Narrow
+from optchain.storage.storage import Storage
 
 BITS = {"int4": 4, "int8": 8, "int16": 16}
 FORMATS = ("float32", "bfloat16", *BITS)
@@ -41,9 +41,6 @@ def stored(tx: Any, slots: str | Mapping[str, str], seed: Seed, min_size: int, m
         }
         if not formats:
             return link
-        if isinstance(link, Owned):
-            cure = f"leave it out, slots={{...}} without {', '.join(map(repr, formats))}, or step it without owners"
-            raise ValueError(f"precision: {link.name} has owners along {link.owners}, which keep float32; {cure}")
         if link.storage.in_codes:
             raise ValueError(f"precision: {link.name} stores {link.storage} already; ask for all slots once")
         return dataclasses.replace(link, storage=Storage(formats, seed, min_size, mask))

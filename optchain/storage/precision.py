@@ -83,7 +83,9 @@ def precision(
 
     Shapes and dtypes: any; parameters in float32 are stored as usual, and so are slots in float64. A last axis of less
     than 32 entries is merged with the one before it, but not with the first. Blocks are cut where the leaf is whole: on
-    a mesh, a layout that cuts blocks costs communication, and a leaf is stepped whole, as matrices are everywhere.
+    a mesh, a layout that cuts blocks costs communication, and a leaf is stepped whole, as matrices are everywhere. With
+    owners (`distributed`) blocks are cut in each matrix, which differs where a view shows the matrices, or where rows
+    of less than 32 entries are merged.
 
     Differs from the paper: the compensation of Kahan is that of the stored parameter alone, with no running error of
     the compensation itself. Codes are closed forms, where Dettmers et al. have tables, whose search takes ten times as
@@ -91,8 +93,8 @@ def precision(
 
     Raises:
         ValueError: an unknown word, or a seed that is neither a whole number nor a key; by name, a slot that there is
-            not or that does not bear the word; a link whose matrices have owners (`distributed`), or whose slots are
-            stored already; at `init`, a memory that the devices do not have; while tracing, a state in other formats.
+            not or that does not bear the word; a link whose slots are stored already; at `init`, a memory that the
+            devices do not have; while tracing, a state in other formats.
 
     References:
         Zamirai et al., 2020, Algorithms 2 and 3. https://arxiv.org/abs/2010.06192

@@ -13,16 +13,17 @@ from optchain.core.whole import index
 _ODD = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D)  # multipliers of xxHash32, which mix every bit of a word into the others
 
 
-def random_bits(shape: tuple[int, ...], seed: Any, step: Any, path: str, first: Any = 0) -> jax.Array:
+def random_bits(shape: tuple[int, ...], seed: Any, step: Any, path: str | jax.Array, first: Any = 0) -> jax.Array:
     """32 random bits for each element: a hash of the seed, the step, the leaf's path and the element's index.
 
-    Of a part of an array, `first` is the index of its first element.
+    Of a part of an array, `first` is the index of its first element. A path may be hashed already.
 
     Under `jit`, and within `shard_map` in the law of a leaf under `over_axes`, the index is that in the whole array, so
     that the bits are the same however it is sharded; elsewhere within `shard_map` it is that in the shard.
     """
     place = index(shape) + jnp.asarray(first).astype(jnp.uint32)
-    return _mixed(place * jnp.uint32(_ODD[0]) ^ _key(jnp.uint32(_hash(path)), seed, step))
+    word = jnp.uint32(hashed(path)) if isinstance(path, str) else path
+    return _mixed(place * jnp.uint32(_ODD[0]) ^ _key(word, seed, step))
 
 
 def random_bits_of_stack(shape: tuple[int, ...], seed: Any, step: Any, paths: Sequence[str], size: int) -> jax.Array:
@@ -32,7 +33,7 @@ def random_bits_of_stack(shape: tuple[int, ...], seed: Any, step: Any, paths: Se
     """
     place = index(shape)
     leaf = place[(slice(None), *[slice(1)] * (len(shape) - 1))] // jnp.uint32(size)
-    keys = _key(jnp.asarray(list(map(_hash, paths)), jnp.uint32), seed, step)
+    keys = _key(jnp.asarray(list(map(hashed, paths)), jnp.uint32), seed, step)
     return _mixed((place - leaf * jnp.uint32(size)) * jnp.uint32(_ODD[0]) ^ keys[leaf])
 
 
@@ -52,7 +53,8 @@ def stochastic_round(x: jax.Array, bits: jax.Array) -> jax.Array:
     return jnp.where(jnp.isfinite(x), rounded, x).astype(jnp.bfloat16)
 
 
-def _hash(path: str) -> int:
+def hashed(path: str) -> int:
+    """A path as one word of 32 bits."""
     return zlib.crc32(path.encode())
 
 

@@ -15,33 +15,14 @@ from optchain.core.keeping import Keeping
 from optchain.core.law import Law
 from optchain.core.mask import Mask, select
 from optchain.core.numbers import Seed
-from optchain.core.numerics import wide
 from optchain.core.paths import named_leaves
 from optchain.core.runner import Now
 from optchain.core.slots import nested, shapes_of
 from optchain.core.whole import part_from
 from optchain.storage.chunks import in_parts, is_packed, part_size, unit_of
 from optchain.storage.codes import Code, Packed
-from optchain.storage.rounding import random_bits, stochastic_round
-
-
-@dataclasses.dataclass(frozen=True)
-class Narrow:
-    """Slots in bfloat16, rounded up or down at random."""
-
-    random = True
-
-    def encode(self, x: jax.Array, bits: jax.Array) -> jax.Array:
-        return stochastic_round(x, bits)
-
-    def decode(self, x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-        return wide(x)
-
-    def stacks(self, shape: tuple[int, ...]) -> bool:
-        return True
-
-    def __str__(self) -> str:
-        return "bfloat16"
+from optchain.storage.narrow import Narrow
+from optchain.storage.rounding import random_bits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +43,6 @@ class Storage(Keeping):
         return dataclasses.replace(self, min_size=0, mask=None)
 
     def keys(self, slot: str) -> tuple[str, ...]:
-        """The names of the trees that hold a slot."""
         return (f"{slot}/codes", f"{slot}/scales") if isinstance(self.formats.get(slot), Code) else (slot,)
 
     def in_one_axis(self, params: Any) -> set[str]:
