@@ -2,6 +2,7 @@
 
 import gc
 import os
+import time
 from pathlib import Path
 
 from compiler_flags import QUICKLY
@@ -24,6 +25,15 @@ from versions import skip_what_is_lacking  # noqa: E402
 chex.set_n_cpu_devices(8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 gc.set_threshold(20_000)  # tracing makes small objects by the million, and few of them are garbage
+
+
+# Seconds since 1970 after which no test begins; a machine may be too slow for all that there are.
+END = float(os.environ.get("TESTS_END", "inf"))
+
+
+def pytest_runtest_setup():
+    if time.time() > END:
+        pytest.skip("the time for tests is over")
 
 
 def pytest_collection_modifyitems(items):
