@@ -9,6 +9,7 @@ from optchain.compression.linear import bytes_of, checked_bits, linear
 from optchain.core.lift import lift
 from optchain.core.numbers import Seed, Static
 from optchain.core.rule import rule
+from optchain.core.whole import part_from
 from optchain.storage.codes import Packed
 from optchain.storage.rounding import random_bits
 
@@ -64,7 +65,9 @@ class QsgdMean(Compressed):
         if bytes_of(code, x.shape) >= 4 * x.size:
             return mean(x, names), x
         place = jnp.asarray(number(names)).astype(jnp.uint32) * jnp.uint32(x.size)
-        own = code.encode(x.astype(jnp.float32), random_bits(x.shape, self.seed, t, "", first=place))
+        with part_from(place):  # the devices' gradients, one after another
+            bits = random_bits(x.shape, self.seed, t, "")
+        own = code.encode(x.astype(jnp.float32), bits)
         parts = jax.vmap(lambda *packed: code.decode(Packed(*packed), x.shape))(*(gathered(y, names) for y in own))
         return jnp.mean(parts, axis=0).astype(x.dtype), code.decode(own, x.shape).astype(x.dtype)
 

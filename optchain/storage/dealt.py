@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from optchain.core.keeping import Keeping
+from optchain.core.whole import part_from
 from optchain.storage.chunks import in_rows, part_size
 from optchain.storage.codes import Packed
 from optchain.storage.rounding import hashed, random_bits
@@ -23,7 +24,8 @@ class AtPlace(Storage):
     numbers: Numbers
 
     def bits(self, shape: tuple[int, ...], owner: str, slot: str, leaf: str, t: Any) -> jax.Array:
-        return random_bits(shape, self.seed, t, self.numbers[f"{slot}/path"], self.numbers[f"{slot}/first"])
+        with part_from(self.numbers[f"{slot}/first"]):
+            return random_bits(shape, self.seed, t, self.numbers[f"{slot}/path"])
 
 
 def at_place(storage: Keeping, numbers: Numbers) -> Keeping:

@@ -13,15 +13,15 @@ from optchain.core.whole import index
 _ODD = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D)  # multipliers of xxHash32, which mix every bit of a word into the others
 
 
-def random_bits(shape: tuple[int, ...], seed: Any, step: Any, path: str | jax.Array, first: Any = 0) -> jax.Array:
+def random_bits(shape: tuple[int, ...], seed: Any, step: Any, path: str | jax.Array) -> jax.Array:
     """32 random bits for each element: a hash of the seed, the step, the leaf's path and the element's index.
 
-    Of a part of an array, `first` is the index of its first element. A path may be hashed already.
+    Of a part of an array, `part_from` says where it begins. A path may be hashed already.
 
     Under `jit`, and within `shard_map` in the law of a leaf under `over_axes`, the index is that in the whole array, so
     that the bits are the same however it is sharded; elsewhere within `shard_map` it is that in the shard.
     """
-    place = index(shape) + jnp.asarray(first).astype(jnp.uint32)
+    place = index(shape)
     word = jnp.uint32(hashed(path)) if isinstance(path, str) else path
     return _mixed(place * jnp.uint32(_ODD[0]) ^ _key(word, seed, step))
 
