@@ -95,10 +95,10 @@ class Survey:
             f"{gap} below the best of {family}, {best[family].replace('_', ' ')}" for family, gap in gaps.items()
         )
         won = "wins" if clear else "has the lowest loss, but not for sure"
-        mean = lab.interval(self.score(best[first], "loss"))
+        name, mean = best[first].replace("_", " "), lab.interval(self.score(best[first], "loss"))
         return (
-            f"On {self.name}, the family of {first} {won}: {best[first].replace('_', ' ')} has a test loss of {mean} nats a word, "
-            f"{led} (means of fresh seeds, 95 % intervals of the paired differences)."
+            f"On {self.name}, the family of {first} {won}: {name} has a test loss of {mean} nats a word, {led} "
+            "(means of fresh seeds, 95 % intervals of the paired differences)."
         )
 
     def middle(self, optimizer: str) -> Translated:
