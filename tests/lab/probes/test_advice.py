@@ -1,5 +1,6 @@
 """Advice follows from what is seen; what a file says itself stands as it is."""
 
+import dataclasses
 import tomllib
 
 import numpy as np
@@ -14,9 +15,14 @@ from optchain.lab.data.task import Split, Task
 from optchain.lab.probes.advice import data, gradients, length
 from optchain.lab.probes.advice.advice import Advice, applied
 from optchain.lab.probes.advice.model import of_model
+from optchain.lab.probes.advice.study import SEARCHED
 from optchain.lab.probes.advice.suggest import Suggestion
 from optchain.lab.runs import config
+from optchain.lab.runs.facts import Facts
+from optchain.lab.settings.load import flat
 from optchain.lab.training.experiment import build
+from optchain.lab.tuning.nearest import distance
+from optchain.lab.tuning.tables import Study
 
 DRAW = np.random.default_rng(0)
 CIRCLES = f'[task]\nuse = "{small_runs.ROOT}/experiments/tasks/circles.py:circles"\n'
@@ -164,3 +170,33 @@ def test_files_that_describe_no_task(tmp_path, capsys, text, problem):
 def test_no_file():
     with pytest.raises(InputError, match="expected a table"):
         Suggestion({}, small_runs.ROOT, "data.toml")
+
+
+@pytest.mark.full
+def test_a_study_begins_with_what_is_advised_and_with_the_best_of_the_nearest(tmp_path, capsys):
+    path = tmp_path / "data.toml"
+    path.write_text(CIRCLES + "validation = 200\n[model]\nhidden = [4]\n[train]\nsteps = 40\nbatch = 64\n")
+    assert main(["suggest", str(path), "--study"]) == 0
+    study = config.load(tmp_path / "data-suggested.toml", table=Study)
+    (first,) = study.search.enqueue
+    assert set(first) == set(SEARCHED) == set(study.space)
+    assert main(["suggest", str(path), "--earlier", str(tmp_path)]) == 2
+    assert "expected --study too" in capsys.readouterr().err
+    assert main(["suggest", str(path), "--study", "--overwrite", "--earlier", str(tmp_path)]) == 2
+    assert "holds no finished study; expected the folder of earlier studies" in capsys.readouterr().err
+    tuned = ["tune", str(tmp_path / "data-suggested.toml"), "--out", str(tmp_path / "runs" / "one")]
+    assert main([*tuned, "--set", "search.trials=2", "--set", "search.fresh=1"]) == 0
+    assert main(["suggest", str(path), "--study", "--overwrite", "--earlier", str(tmp_path / "runs")]) == 0
+    study = config.load(tmp_path / "data-suggested.toml", table=Study)
+    best = flat(config.load(tmp_path / "runs" / "one" / "best.toml").model_dump())
+    assert study.search.enqueue[1] == {key: best[key] for key in SEARCHED}
+    text = (tmp_path / "data-suggested.toml").read_text()
+    assert f"2. best of {tmp_path / 'runs' / 'one'}, at a distance of 0" in text
+
+
+def test_how_unlike_two_tasks_are():
+    one = Facts({"train": 1_000}, {}, None, 30, 2, 0.5)
+    assert distance(one, one) == 0
+    assert distance(one, dataclasses.replace(one, examples={"train": 100})) == pytest.approx(1)
+    assert distance(one, dataclasses.replace(one, inputs=300, rarest=0.05)) == pytest.approx(2**0.5)
+    assert distance(one, dataclasses.replace(one, rarest=None)) == np.inf

@@ -22,7 +22,7 @@ def text(suggestion: Suggestion, command: str) -> str:
     for table, values in _tables(suggestion.tables):
         lines += ["", f"[{table}]"]
         for name, value in values.items():
-            why = reasons.get(f"{table}.{name}")
+            why = reasons.get(f"{table}.{_key(name)}")
             lines += [f"# {why}"] if why else []
             lines.append(f"{_key(name)} = {_shown(value)}")
     return "\n".join(lines) + "\n"
@@ -51,4 +51,6 @@ def _shown(value: Any) -> str:
     """A plain value as TOML writes it; a list in one line."""
     if isinstance(value, list):
         return f"[{', '.join(map(_shown, value))}]"
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{_key(name)} = {_shown(x)}' for name, x in value.items())} }}"
     return tomli_w.dumps({"x": value}).partition(" = ")[2].strip()

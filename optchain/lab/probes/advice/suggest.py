@@ -32,6 +32,7 @@ CHAIN = (
     Advice("optimizer.lr.use", "scale_by_learning_rate", ""),
     Advice(RATE, 1e-3, ""),
 )
+STUDY = ("search", "space")  # tables that no run has
 KERNELS = "*kernel"  # what Flax calls the matrices of its layers
 
 
@@ -79,7 +80,7 @@ class Suggestion:
             InputError: naming the file and the dotted key.
         """
         chain = [] if "optimizer" in self.tables else CHAIN
-        tables = applied(self.tables, [*chain, *more])
+        tables = applied({name: x for name, x in self.tables.items() if name not in STUDY}, [*chain, *more])
         tables.setdefault("model", {})
         train = tables.setdefault("train", {})
         if not {"steps", "epochs"} & set(train):
@@ -126,7 +127,7 @@ def _advise_optimizer(found: Suggestion, task: Any, first: Advice) -> None:
     rate = gradients.rate(found.config(*measured), RATE, found.source)
     found.add(gradients.batch(found.config(*measured, Advice(RATE, rate, "")), found.source))
     batch, used = (found.config(*extra).train.policy.largest for extra in ((), measured))
-    why = f"where the loss of a range test falls fastest, from {gradients.LOW:g} to {gradients.HIGH:g}"
+    why = f"a tenth of that with the lowest loss in a range test from {gradients.LOW:g} to {gradients.HIGH:g}"
     if batch != used:
         rate *= math.sqrt(batch / used)
         why += f" with batches of {used}; times the root of {batch} / {used} (arXiv:2205.10287)"
