@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import small_runs
 
+from optchain import lab
 from optchain.lab.base.errors import InputError
 from optchain.lab.commands.main import main
 from optchain.lab.data.examples import Examples
@@ -146,6 +147,8 @@ def test_the_file_that_is_written_trains(tmp_path, capsys):
     numbers = [line for line in text.splitlines() if " = " in line and not line.startswith("#")]
     reasons = [line for line in text.splitlines()[2:] if line.startswith("# ")]
     assert len(reasons) == len(numbers) - 1  # all but the task's own `use`
+    found = lab.suggest(path)
+    assert flat(found.tables) == flat(tomllib.loads(text)) and all(one.why for one in found.advice)
     assert main(["suggest", str(path)]) == 2
     assert "data-suggested.toml exists; choose another --out" in capsys.readouterr().err
     assert main(["suggest", str(path), "--out", str(tmp_path / "x" / "y.toml")]) == 2
