@@ -85,7 +85,8 @@ def grow(
     is that of its original over the copies of the units to which it leads, :math:`G_{g(i) h(j)} / c_j`. Means of
     gradients are therefore divided by :math:`c_j`, and means of squares by :math:`c_j^2`: they are what the larger
     model would have gathered from the same examples, and Adam steps a copy as it stepped the original. Slots of new
-    layers begin as `tx.init` makes them; averages of parameters grow as parameters do. A link that keeps anything else
+    layers begin as `tx.init` makes them, and those of copied layers as copies, because the size of their gradients is a
+    better guess than 0; averages of parameters grow as parameters do. A link that keeps anything else
     (factors of matrices, masks, codes, one number per leaf) is started again as a whole, its count included; the report
     lists it under `created`.
 
@@ -114,7 +115,8 @@ def grow(
     Returns:
         The new parameters, with the structure of `like`, and a `Growth`.
 
-    Shapes and dtypes: those of `like`; computed in float32 or wider.
+    Shapes and dtypes: those of `like`; computed in float32 or wider. On several devices, place the result with
+    `jax.device_put`.
 
     Raises:
         ValueError: something would become smaller, a leaf grows along an axis without a name, leaves disagree about the

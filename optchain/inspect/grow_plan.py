@@ -38,6 +38,9 @@ def planned(before: Mapping[str, Any], after: Mapping[str, Any], rules: Rules) -
         for pattern in getattr(rules, what):
             if not any(matches(path, pattern) for path in after):
                 raise ValueError(f"{what}: {pattern!r} matches no parameter; {nearest(pattern, after)}")
+    for pattern, source in rules.sources.items():
+        if pattern.count("*") != source.count("*"):
+            raise ValueError(f"sources: {pattern!r} = {source!r}; expected as many * on the right as on the left")
     origins = {path: _origin(path, before, rules) for path in after}
     lost = sorted(before.keys() - set(origins.values()))
     if lost:
@@ -59,7 +62,7 @@ def _origin(path: str, before: Mapping[str, Any], rules: Rules) -> str | None:
         found = re.fullmatch("(.*)".join(map(re.escape, pattern.split("*"))), path)
         if found is not None:
             pieces = source.split("*")
-            origin = "".join(piece + part for piece, part in zip(pieces, [*found.groups(), ""], strict=False))
+            origin = "".join(piece + part for piece, part in zip(pieces, [*found.groups(), ""], strict=True))
             if origin not in before:
                 raise ValueError(f"sources: {path!r} would come from {origin!r}; {nearest(origin, before)}")
             return origin

@@ -264,6 +264,7 @@ def test_under_jit_and_vmap_and_in_bfloat16():
             {"axes": {}, "identity": ["2/*"], "sources": {"3/*": "2/*"}},
             "identity: '2/w' leads from and to 5 x 6",
         ),
+        ((3, 4, 5, 2), {"sources": {"2/*": "1/w"}}, "sources: '2/.*' = '1/w'; expected as many"),
         ((3, 4, 5, 2), {"sources": {"2/*": "9/*"}}, "'2/w' would come from '9/w'|'2/b' would come from '9/b'"),
     ],
 )
