@@ -69,6 +69,8 @@ from optchain.inspect.catalogue import optimizers as optimizers
 from optchain.inspect.config import from_config as from_config
 from optchain.inspect.config import techniques as techniques
 from optchain.inspect.describe import describe as describe
+from optchain.inspect.grow import Growth as Growth
+from optchain.inspect.grow import grow as grow
 from optchain.inspect.laws import check_laws as check_laws
 from optchain.inspect.migrate import migrate_state as migrate_state
 from optchain.inspect.reset import reset_state as reset_state

@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from optchain.inspect.unit_axes import axes_of
 from optchain.lab.commands.main import main
+from optchain.lab.models.tables import Network
 from optchain.lab.runs import run
+from optchain.lab.settings.grow import Grow, models_of
 from optchain.lab.settings.mesh import Mesh
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "lab.md").read_text()
@@ -84,6 +87,18 @@ def test_the_loop_over_configurations_runs(project):
 def test_the_table_of_a_mesh_is_one():
     (text,) = (block for block in blocks("toml") if block.startswith("[mesh]"))
     assert Mesh.model_validate(tomllib.loads(text)["mesh"]).fsdp == 4
+
+
+def test_the_tables_of_a_growth_are_ones():
+    built_in, own = (tomllib.loads(text) for text in blocks("toml") if "[[grow]]" in text)
+    found = models_of(Network.model_validate(built_in["model"]), [Grow.model_validate(x) for x in built_in["grow"]])
+    assert [x.model_dump()["hidden"] for x in found] == [[64], [128], [128, 128]]
+    (table,) = (Grow.model_validate(x) for x in own["grow"])
+    assert {name: len(axes_of(text)) for name, text in table.axes.items()} == {
+        "Dense_0/kernel": 2,
+        "Dense_0/bias": 1,
+        "Dense_1/kernel": 2,
+    }
 
 
 @pytest.mark.full

@@ -81,8 +81,12 @@ def optimizer_charts(logs: dict[str, Rows], colors: dict[str, str] | None = None
 
 
 def changes(logs: dict[str, Rows]) -> list[int]:
-    """The steps after which a run was changed by hand; none where there are several, whose lines none could tell."""
-    return [row["step"] for rows in logs.values() for row in rows if "control" in row] if len(logs) == 1 else []
+    """The steps after which a run was changed by hand or its model grew; none where there are several runs, whose lines
+    nobody could tell apart."""
+    if len(logs) > 1:
+        return []
+    ahead = {"control": 0, "growth": 1}  # the row of a growth is that of the first step after it
+    return [row["step"] - n for rows in logs.values() for row in rows for key, n in ahead.items() if key in row]
 
 
 def points(rows: Rows, name: str) -> tuple[list[int], list[float]]:

@@ -57,6 +57,7 @@ def page(runs: list[Run]) -> str:
         *_result(names, runs, groups, task),
         *_snapshots(names, runs),
         *_sparsities(names, runs),
+        *_growths(logs),
         *_changes(logs),
         f'<h2>Curves</h2>\n<div class="charts">{figures}</div>',
         "<h2>How</h2>" if len(runs) == 1 else "<h2>The runs</h2>",
@@ -158,6 +159,27 @@ def _snapshots(names: list[str], runs: list[Run]) -> list[str]:
         rows += [{"models of": "all, together"} | row for row in score_rows(task, result.get("ensemble", {}))]
         title = "Snapshots" if len(runs) == 1 else f"Snapshots: {name}"
         parts += [f"<h2>{html.escape(title)}</h2>\n{table(rows)}"] if rows else []
+    return parts
+
+
+def _growths(logs: dict[str, Rows]) -> list[str]:
+    """A table of when the model became larger, for each run whose model did."""
+    parts = []
+    for name, rows in logs.items():
+        grown = [
+            {
+                "after step": str(row["step"] - 1),
+                "model": "  ".join(f"{key} = {value}" for key, value in row["growth"]["model"].items()),
+                "parameters": " to ".join(f"{n:,}" for n in row["growth"]["parameters"]),
+                "function": "kept" if row["growth"]["way"] == "keep" else "changed, by stacking",
+                **{key: f"{x:.4g}" for key, x in row["growth"].items() if key.endswith(" loss")},
+                "started again": ", ".join(row["growth"]["again"]) or "nothing",
+            }
+            for row in rows
+            if "growth" in row
+        ]
+        title = "Growth of the model" if len(logs) == 1 else f"Growth of the model: {name}"
+        parts += [f"<h2>{html.escape(title)}</h2>\n{table(grown)}"] if grown else []
     return parts
 
 

@@ -20,6 +20,7 @@ from optchain.lab.models.metrics import AnyMetrics
 from optchain.lab.models.tables import AnyModel
 from optchain.lab.runs.callbacks import AnyCallbacks
 from optchain.lab.settings import load as reading
+from optchain.lab.settings.grow import Grow, models_of
 from optchain.lab.settings.kinds import Kinds
 from optchain.lab.settings.load import Loaded, flat
 from optchain.lab.settings.mesh import Mesh
@@ -50,6 +51,12 @@ class Setup(Table):
     trackers: AnyTrackers = {}  # where else the run writes its rows
     lora: LoraTable | None = None  # matrices that are adapted by others of a low rank
     mesh: Mesh | None = None  # the devices that compute it together; the first one if left out
+    grow: list[Grow] = []  # when the model becomes larger, and how
+
+    @pydantic.model_validator(mode="after")
+    def _can_grow(self) -> "Setup":
+        models_of(self.model, self.grow)
+        return self
 
 
 def _counted(links: Any, steps: Any) -> Any:

@@ -17,8 +17,9 @@ class Logs:
     """The logs of a run.
 
     `metrics.jsonl` has a row for each step (`step` from 1, `loss` and the metric of its batch, and every `log_every`
-    steps `optimizer`, the metrics of the chain), a row for each evaluation (`step` and `evaluation`), and one for each
-    change by hand (`step`, after which it holds, and `control`, the numbers in force by name).
+    steps `optimizer`, the metrics of the chain), a row for each evaluation (`step` and `evaluation`), one for each
+    change by hand (`step`, after which it holds, and `control`, the numbers in force by name), and one for each growth
+    of the model (`step`, the first one with the larger model, and `growth`).
     """
 
     def __init__(self, folder: Path, log_every: int) -> None:
@@ -49,6 +50,10 @@ class Logs:
     def control(self, step: int, hyper: dict[str, float]) -> None:
         """Write the row of a change by hand."""
         self._append([{"step": step, "control": hyper}])
+
+    def growth(self, step: int, row: dict[str, Any]) -> None:
+        """Write the row of a growth after a step; a run that goes on from there grows again."""
+        self._append([{"step": step + 1, "growth": row}])
 
     def cut(self, step: int) -> None:
         """Remove all rows after a step, as if the run had stopped there."""

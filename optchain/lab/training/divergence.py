@@ -16,6 +16,7 @@ from optchain.lab.runs.run import Run
 from optchain.lab.training.checkpoints import Checkpoints
 from optchain.lab.training.chunk import Carry, Parts, make_chunk
 from optchain.lab.training.experiment import Experiment
+from optchain.lab.training.grow import staged
 from optchain.lab.training.program import Program
 from optchain.lab.training.resume import beginning, resume
 from optchain.lab.training.rows import Diverged
@@ -37,7 +38,7 @@ def cause(
     Args:
         error: where the run diverged.
         program: of the run.
-        experiment: of the run.
+        experiment: of the run, before its model has grown.
         checkpoints: of the run.
         run: the run.
         progress: at the last evaluation.
@@ -46,6 +47,9 @@ def cause(
         return None
     try:
         found = resume(checkpoints, experiment, run.folder, {}) if progress["step"] else None
+        if found is not None and found[2]["stage"] != progress["stage"]:  # the model has grown since
+            return None
+        experiment = staged(experiment, progress["stage"])
         carry = (found or beginning(program, experiment.config))[0]
         return _first(program, experiment, carry, error.step, progress["control"])
     except (InputError, TypeError, ValueError):  # a gradient of the user's that needs its optimizer, or a lost file

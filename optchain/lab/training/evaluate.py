@@ -19,6 +19,7 @@ from optchain.lab.training import experiment
 from optchain.lab.training.checkpoints import Checkpoints
 from optchain.lab.training.chunk import Carry
 from optchain.lab.training.experiment import Experiment
+from optchain.lab.training.grow import staged
 from optchain.lab.training.scoring import Evaluate, make_evaluate, models
 
 
@@ -113,7 +114,7 @@ def restore(run: Run) -> Trained:
     def fresh(progress: dict[str, Any]) -> Carry:
         # The configuration may already ask for another optimizer than that of the checkpoint.
         config = run.config.model_copy(update={"optimizer": progress["optimizer"], "mesh": None})
-        built.append(experiment.build(config, str(run.folder / "config.json")))
+        built.append(staged(experiment.build(config, str(run.folder / "config.json")), progress.get("stage", 0)))
         return built[-1].start()
 
     contents = checkpoints.restore(fresh)

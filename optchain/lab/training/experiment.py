@@ -26,6 +26,7 @@ from optchain.lab.settings.own import Own
 from optchain.lab.training import batch_policies, fitting, owners
 from optchain.lab.training.assemble import model_of
 from optchain.lab.training.chunk import Carry, Parts, Setting, make_start
+from optchain.lab.training.grow import require_growth
 from optchain.lab.training.layout import Layout, layout_of, parts_of
 
 
@@ -118,14 +119,12 @@ def build(config: Config, source: str) -> Experiment:
     try:
         task = load_task(config)
         config = config.in_steps(task.size)
-        loss = task.loss.table
         fitting.require_fixed_batches(config, task)
-        _require_fit(config, task, loss)
+        _require_fit(config, task, loss := task.loss.table)
         experiment = Experiment(config, task, model_of(config, task), owners.optimizer_of(config))
         _require_batches(config, experiment.tx, task.size)
         fitting.require_descent(config.optimizer, "optimizer")
-        carry = fitting.started(experiment)
-        params = carry["params"]
+        params = (carry := fitting.started(experiment))["params"]
         fitting.require_answers(experiment, carry)
         if loss.penalizes:
             _require_whole(loss.penalized, oc.row_tables(experiment.tx), params)
@@ -136,6 +135,7 @@ def build(config: Config, source: str) -> Experiment:
                 place, tx = experiment.layout.stepped, experiment.tx
                 update = lambda p, state: oc.apply(tx, place(p), state, place(p), **told)  # noqa: E731
                 jax.eval_shape(update, params, carry["opt_state"])
+        require_growth(experiment)
     except (InputError, ValueError) as error:
         # JAX adds notes of its own, on its frames in the traceback.
         notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()) if note.startswith("in link"))

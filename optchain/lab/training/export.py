@@ -24,7 +24,7 @@ from optchain.lab.models.losses import answers_of
 from optchain.lab.runs.run import versions
 from optchain.lab.training import leaves
 from optchain.lab.training.evaluate import Trained, counted
-from optchain.lab.training.transfer import by_path
+from optchain.lab.training.scoring import by_path
 
 WINNER = ".zip"
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")  # of all of which the file holds the program

@@ -13,6 +13,7 @@ from optchain.lab.settings.load import flat
 from optchain.lab.training.chunk import Carry, Setting, make_chunk, make_start
 from optchain.lab.training.experiment import Experiment
 from optchain.lab.training.feed import Feed
+from optchain.lab.training.grow import staged
 from optchain.lab.training.scoring import make_evaluate, models
 from optchain.lab.training.spread import Spread
 from optchain.lab.training.transfer import transferred
@@ -22,21 +23,34 @@ class Program:
     """The compiled functions of an experiment, shared by all runs that differ only in their seed and in some numbers;
     and its data on the device, or what reads them."""
 
-    def __init__(self, experiment: Experiment, varied: tuple[str, ...] = ()) -> None:
-        self.experiment, self.varied = (
-            experiment,
-            varied,
-        )  # dotted keys of the configuration, whose numbers are arguments of what is compiled
+    def __init__(self, experiment: Experiment, varied: tuple[str, ...] = (), like: "Program | None" = None) -> None:
+        """
+        Args:
+            experiment: that is compiled.
+            varied: dotted keys of the configuration, whose numbers are arguments of what is compiled.
+            like: a program of the same data, which are shared.
+        """
+        self.experiment, self.varied = experiment, varied
         task = experiment.task
         layout = self.layout = experiment.layout
-        self.data = jax.device_put(task.splits, layout.replicated)
+        self.data = like.data if like else jax.device_put(task.splits, layout.replicated)
         train = experiment.config.train
-        self.feed = Feed(task, train.policy.largest, layout, train.sampling == "balanced") if task.stream else None
+        feed = like.feed if like else None
+        if task.stream and feed is None:
+            feed = Feed(task, train.policy.largest, layout, train.sampling == "balanced")
+        self.feed = feed
         self.evaluate = make_evaluate(task, experiment.model, layout=layout)
         self._start = make_start(task, experiment.parts, layout)
         self.chunk = make_chunk(task, experiment.parts, layout)
         self._compiled: dict[tuple[int, tuple[str, ...]], Any] = {}
         self._side_by_side: dict[tuple[int, int], Any] = {}
+        self._stages: dict[int, Program] = {}
+
+    def at_stage(self, stage: int) -> "Program":
+        """The program after so many growths of the model; its own is that before the first one."""
+        if stage and stage not in self._stages:
+            self._stages[stage] = Program(staged(self.experiment, stage), self.varied, self)
+        return self._stages[stage] if stage else self
 
     def start(self, config: Config) -> Carry:
         """The carry of a run before its first step."""

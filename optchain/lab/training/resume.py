@@ -16,6 +16,7 @@ from optchain.lab.runs.run import Run
 from optchain.lab.training.checkpoints import Checkpoints
 from optchain.lab.training.chunk import Carry
 from optchain.lab.training.experiment import Experiment
+from optchain.lab.training.grow import staged
 from optchain.lab.training.owners import by_owners
 from optchain.lab.training.program import Program
 from optchain.lab.training.scoring import models
@@ -37,12 +38,13 @@ def resume(checkpoints: Checkpoints, built: Experiment, folder: Path, renames: d
 
     def fresh(progress: dict[str, Any]) -> Carry:
         Run(folder).require_layout()
-        return _with_optimizer(built, progress["optimizer"]).start()
+        return _with_optimizer(staged(built, progress.get("stage", 0)), progress["optimizer"]).start()
 
     restored = checkpoints.restore(fresh)
     if restored is None:
         return None
     carry, best, progress = restored
+    built = staged(built, progress.setdefault("stage", 0))
     changes = differences(_with_optimizer(built, progress["optimizer"]).config, built.config)
     if not changes:
         return by_owners(built, carry), best, progress
@@ -78,7 +80,7 @@ def beginning(program: Program, config: Config) -> Resumed:
 
 def no_progress(config: Config) -> dict[str, Any]:
     """What is noted of a run beside its carry and its best models, before the first step."""
-    counts: dict[str, Any] = {"step": 0, **none_yet(), "first_loss": None, "control": {}}
+    counts: dict[str, Any] = {"step": 0, "stage": 0, **none_yet(), "first_loss": None, "control": {}}
     counts |= {"best_step": 0, "best_loss": math.inf, "stale": 0, "stale_loss": math.inf}
     return counts | {"optimizer": config.optimizer}
 

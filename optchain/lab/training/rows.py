@@ -28,6 +28,17 @@ def steps_before_divergence(logs: dict[str, Any]) -> int:
     return int(bad[0]) if len(bad) else len(logs["loss"])
 
 
+def require_below(bound: float | None, first: float, before: int, losses: Any) -> None:
+    """The mean loss of the batches since the evaluation before is not above the first one times a bound, if any.
+
+    Raises:
+        Diverged: it is.
+    """
+    mean, count = float(np.mean(losses)), len(losses)
+    if bound is not None and mean > bound * first:
+        raise Diverged(before + count, f"of the last {count} batches is {mean:.4g}, that of the first {first:.4g},")
+
+
 def evaluation_row(step: int, logs: dict[str, Any], scores: dict[str, dict[str, float]], split: str) -> dict[str, Any]:
     """The scores of a run's models on a split, and the means over the batches since the evaluation before."""
     row: dict[str, Any] = {"step": step}

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 import optchain as oc
+from optchain.core.paths import named_leaves
 from optchain.lab.data.task import Task
 from optchain.lab.models.functional import Model
 from optchain.lab.models.losses import together
@@ -64,6 +65,11 @@ def _mapped(score: Callable[[Any], Any], examples: Any) -> Any:
     first = jax.tree.map(lambda x: x[: blocks * EVALUATED].reshape(blocks, EVALUATED, *x.shape[1:]), examples)
     made = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), jax.lax.map(score, first))
     return jax.tree.map(lambda *xs: jnp.concatenate(xs), made, score(last)) if size % EVALUATED else made
+
+
+def by_path(tree: dict[str, Any]) -> dict[str, Any]:
+    """The parameters and the rest of a carry or of a model, by their paths."""
+    return {path: leaf for part in ("params", "rest") for path, leaf in named_leaves(tree[part])}
 
 
 def models(carry: dict[str, Any]) -> dict[str, Any]:

@@ -18,23 +18,17 @@ from optchain.lab.runs.facts import Facts
 from optchain.lab.runs.logs import Logs
 from optchain.lab.runs.run import BY_HAND, Run, adopt
 from optchain.lab.trackers.tracker import About, Trackers
-from optchain.lab.training import divergence, owners, rates, seconds
+from optchain.lab.training import divergence, owners, rates, rows, seconds
 from optchain.lab.training.checkpoints import Checkpoints
-from optchain.lab.training.evaluate import choose, counted, evaluated_whole, floats
+from optchain.lab.training.evaluate import counted, evaluated_whole, floats
 from optchain.lab.training.experiment import Experiment
+from optchain.lab.training.grow import grown, in_words, is_due, loss_after, staged
 from optchain.lab.training.patience import is_best
 from optchain.lab.training.program import Program
 from optchain.lab.training.progress import Display, Quiet
+from optchain.lab.training.result import Ending, result_of
 from optchain.lab.training.resume import beginning, resume
-from optchain.lab.training.rows import (
-    Diverged,
-    evaluation_row,
-    foreign_rates,
-    is_sparse,
-    require_numbers,
-    sparsity,
-    steps_before_divergence,
-)
+from optchain.lab.training.rows import Diverged
 from optchain.lab.training.scoring import models
 from optchain.lab.training.snapshots import Snapshots
 
@@ -54,26 +48,34 @@ class Trainer:
         rest: float = 0.0,  # seconds from one checkpoint to the next at least
         keeps: bool = True,  # a checkpoint of the end
     ) -> None:
-        self.experiment, self.run, self.table = experiment, run, experiment.config.train
-        self.program, self.scored, self.prunes = program or Program(experiment), scored, prunes
+        self.origin, self.run, self.table = experiment, run, experiment.config.train  # before the model has grown
+        self.programs, self.scored, self.prunes = program or Program(experiment), scored, prunes
         self.rest, self.keeps, self.saved = rest, keeps, time.monotonic()
         self.checkpoints = Checkpoints(run.checkpoints)
         self.logs = Logs(run.folder, self.table.log_every)
         self.snapshots = Snapshots(run.snapshots) if self.table.snapshots else None
         resumed = resume(self.checkpoints, experiment, run.folder, renames or {})
-        self.carry, self.best, self.progress = resumed or beginning(self.program, experiment.config)
+        self.carry, self.best, self.progress = resumed or beginning(self.programs, experiment.config)
+        self.experiment = staged(experiment, self.progress["stage"])
         adopt(run, experiment.config)
         Facts.of(experiment.task, experiment.config.metrics).write(run)
         self.logs.cut(self.progress["step"] if resumed else -1)
         self.checkpoints.cut(self.progress["step"])
         if self.snapshots:
             self.snapshots.cut(self.progress["step"])
-        self.rates = foreign_rates(experiment.config.optimizer)
+        self.rates = rows.foreign_rates(experiment.config.optimizer)
         self.display = display or Display(self.table.last_step, self.progress["step"], experiment.task.shown)
-        self.control = Control(run.folder, lambda x: require_numbers(experiment.tx, self.carry, x), self.display.say)
+        self.control = Control(
+            run.folder, lambda x: rows.require_numbers(experiment.tx, self.carry, x), self.display.say
+        )
         self.stopped = False  # by hand
         about = About(run.folder, experiment.config.model_dump(), self.progress["step"])
         self.trackers = Trackers({} if self.ended else experiment.config.trackers, about, self.display.say)
+
+    @property
+    def program(self) -> Program:
+        """What is compiled for the model as it is now."""
+        return self.programs.at_stage(self.progress["stage"])
 
     @property
     def ended(self) -> bool:
@@ -145,22 +147,14 @@ class Trainer:
 
     def result(self) -> dict[str, Any]:
         """How the run ended, and the scores on every split of the models that count."""
-        with seconds.spent(self.progress, "evaluating"):
-            trained = choose(self.experiment, self.carry, self.best, self.progress)
-            scores = trained.scores(self.scored, self.program.evaluate)
-        step, kept, evaluate = self.progress["step"], self.snapshots, self.program.evaluate
-        return {
-            "ending": "stopped early" if self.stopped_early else "finished" if step >= self.table.steps else BY_HAND,
-            "step": step,
-            "scored_step": trained.step,
-            "scores": scores,
-            "seconds": seconds.of(self.progress),
-            **({"sparsity": sparsity(trained)} if is_sparse(self.carry) else {}),
-            **(kept.scored(self.experiment, self.carry, evaluate, self.scored) if kept and kept.steps else {}),
-        }
+        ended = "finished" if self.progress["step"] >= self.table.steps else BY_HAND
+        end = Ending("stopped early" if self.stopped_early else ended, self.scored, self.snapshots)
+        return result_of(self.experiment, self.program, self.carry, self.best, self.progress, end)
 
     def _chunk(self) -> dict[str, Any]:
         """The steps up to the next evaluation, and the evaluation; its row."""
+        if is_due(self.origin, self.progress):
+            self._grow()
         before, every, config = self.progress["step"], self.table.evaluate_every, self.experiment.config
         steps = min(every - before % every, self.table.steps - before)
         self.carry, logs, took = self.program.run(config, self.carry, steps, self.progress["control"])
@@ -178,19 +172,25 @@ class Trainer:
         self.trackers.evaluation(row)
         return row
 
+    def _grow(self) -> None:
+        """Go on with the larger model that is due."""
+        larger, progress = staged(self.origin, self.progress["stage"] + 1), self.progress
+        with seconds.spent(progress, "training"):
+            self.carry, self.best, row = grown(self.experiment, larger, self.carry, self.best, progress)
+            self.experiment = larger
+            row |= loss_after(self.program, self.carry)
+        self.logs.growth(progress["step"], row)
+        self.display.say(f"after step {progress['step']} {in_words(row)}")
+
     def _log(self, before: int, logs: dict[str, Any]) -> None:
-        good = steps_before_divergence(logs)
-        kept = jax.tree.map(lambda x: x[:good], logs)
+        kept = jax.tree.map(lambda x: x[: rows.steps_before_divergence(logs)], logs)
         self.logs.steps(before, kept)
         self.trackers.steps(before, kept, self.table.log_every)
-        if good < len(logs["loss"]):
+        if (good := len(kept["loss"])) < len(logs["loss"]):
             raise Diverged(before + good + 1)
         if self.progress["first_loss"] is None:
             self.progress |= {"first_loss": float(logs["loss"][0])}
-        mean, first, count = float(np.mean(logs["loss"])), self.progress["first_loss"], len(logs["loss"])
-        if self.table.diverged_above is not None and mean > self.table.diverged_above * first:
-            what = f"of the last {count} batches is {mean:.4g}, that of the first {first:.4g},"
-            raise Diverged(before + count, what)
+        rows.require_below(self.table.diverged_above, self.progress["first_loss"], before, logs["loss"])
 
     def _evaluation(self, logs: dict[str, Any]) -> dict[str, Any]:
         """The row of an evaluation; notes whether it is the best."""
@@ -201,7 +201,7 @@ class Trainer:
             | evaluated_whole(self.experiment, model, task.splits[split])
             for name, model in current.items()
         }
-        row = evaluation_row(step, logs, scores, split)
+        row = rows.evaluation_row(step, logs, scores, split)
         loss = scores[counted(scores)]["loss"]
         if not math.isfinite(loss):
             raise Diverged(step)
@@ -228,7 +228,7 @@ class Trainer:
     def _diverged(self, error: Diverged) -> None:
         saved = self.checkpoints.manager.latest_step()
         kept = f"the checkpoint of step {saved} is kept" if saved else "there is no checkpoint yet"
-        cause = divergence.cause(error, self.program, self.experiment, self.checkpoints, self.run, self.progress)
+        cause = divergence.cause(error, self.program, self.origin, self.checkpoints, self.run, self.progress)
         said = f"{cause[0].upper()}{cause[1:]}. " if cause else ""
         self.display.say(f"{error}; {kept}. {said}Try a lower learning rate.")
         self._end_without_scores("diverged", error.step, {"cause": cause} if cause else {})

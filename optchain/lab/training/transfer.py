@@ -7,12 +7,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from optchain.core.paths import matches, named_leaves, nearest
+from optchain.core.paths import matches, nearest
 from optchain.lab.base.errors import InputError
 from optchain.lab.runs import run
 from optchain.lab.settings.start import Start
 from optchain.lab.training import layouts, leaves
 from optchain.lab.training.evaluate import restore
+from optchain.lab.training.scoring import by_path
 
 
 def transferred(table: Start, fresh: dict[str, Any]) -> dict[str, jax.Array]:
@@ -41,11 +42,6 @@ def transferred(table: Start, fresh: dict[str, Any]) -> dict[str, jax.Array]:
         advice = layouts.advice(wanted, targets, sources, table.layout == "torch") if kind != "run" else []
         raise InputError("\n".join(lines + advice + _prefix(wanted, sources)))
     return {path: sources[path].astype(targets[path].dtype) for path in wanted}
-
-
-def by_path(tree: dict[str, Any]) -> dict[str, Any]:
-    """The parameters and the rest of a carry or of a model, by their paths."""
-    return {path: leaf for part in ("params", "rest") for path, leaf in named_leaves(tree[part])}
 
 
 def renamed(arrays: dict[str, Any], renames: dict[str, str]) -> dict[str, Any]:

@@ -203,6 +203,8 @@ def require_side_by_side(config: Config, task: Task) -> None:
     for name in ("early_stopping", "diverged_above", "snapshots"):
         if getattr(train, name):
             raise InputError(f"train.{name}: lanes are not watched one by one; expected search.parallel = 'processes'")
+    if config.grow:
+        raise InputError("grow: lanes have one program; expected search.parallel = 'processes'")
     for name in ("callbacks", "trackers"):
         if getattr(config, name):
             raise InputError(f"{name}: lanes are not watched one by one; expected search.parallel = 'processes'")
