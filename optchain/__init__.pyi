@@ -3543,8 +3543,8 @@ def mup(
         tx: techniques and chains of them, with their learning rate. Wrappers stand outside: `guard(mup(tx, base))`.
         base: the parameters of the base model or their shapes (`jax.eval_shape`), as a tree with the same names; or a
             table from paths, or patterns on them, to lists of sizes, and `"same"` for leaves that do not grow.
-        kind: "adam" or "sgd" for all leaves, whatever `tx` consists of; then numbers called `learning_rate` and
-            `weight_decay` are scaled, and no other.
+        kind: "adam" or "sgd" for all leaves, regardless of what `tx` consists of; then all numbers called
+            `learning_rate` and `weight_decay` are scaled, and `eps` where its units are known.
         query: patterns on the kernels and biases that make queries, for a model that divides logits by the root of the
             size d of a head: these leaves carry the rest of the division by d. Their last axis is d, or all heads side
             by side if their number stays the same.

@@ -132,6 +132,17 @@ def parser() -> argparse.ArgumentParser:
     packed.add_argument("--repeats", type=positive, default=10, help="rounds of ten steps")
     packed.add_argument("--out", type=Path, default=RUNS / "packed.jsonl", help="file to append the rows to")
 
+    mup = commands.add_parser(
+        "mup", help="the best learning rate at several widths, with muP and without", formatter_class=shown
+    )
+    mup.add_argument("--tasks", nargs="+", default=["digits", "text"], help="files in configs/mup")
+    mup.add_argument("--widths", type=positive, nargs="+", default=[32, 128, 512], help="of the model")
+    mup.add_argument("--low", type=float, default=2**-10, help="the least rate")
+    mup.add_argument("--high", type=float, default=2**-3, help="the greatest rate")
+    mup.add_argument("--per-octave", type=positive, default=2, help="rates from one to its double")
+    mup.add_argument("--seeds", type=positive, default=3, help="runs at each rate")
+    mup.add_argument("--out", type=Path, default=RUNS / "mup.jsonl", help="file to append the rows to")
+
     growth = commands.add_parser(
         "growth", help="seconds of a trial with the workers, of a step with the devices and the data",
         formatter_class=shown,

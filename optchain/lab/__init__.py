@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from optchain.lab.api.calls import tune as tune
     from optchain.lab.api.configuration import Configuration as Configuration
     from optchain.lab.api.configuration import load as load
+    from optchain.lab.api.coordinates import coordinate_check as coordinate_check
     from optchain.lab.api.dimensions import choice as choice
     from optchain.lab.api.dimensions import integers as integers
     from optchain.lab.api.dimensions import log as log
@@ -53,6 +54,7 @@ NAMES = {
     "as_python": "api.script",
     "choice": "api.dimensions",
     "compare": "api.calls",
+    "coordinate_check": "api.coordinates",
     "find_lr": "api.rates",
     "integers": "api.dimensions",
     "interval": "base.intervals",

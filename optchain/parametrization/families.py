@@ -9,7 +9,7 @@ from optchain.core.mask import select
 from optchain.core.paths import nearest
 from optchain.core.runner import Runner
 from optchain.core.transform import definition_of, ours
-from optchain.core.walk import dotted, main_numbers
+from optchain.core.walk import definitions, dotted, main_numbers
 
 ADAM, SGD = "adam", "sgd"
 KINDS = (ADAM, SGD)
@@ -24,6 +24,7 @@ NORMALIZED = frozenset(
 )
 LINEAR = frozenset({"trace", "ema"})  # of gradients that are multiplied by a number, the update is too
 DECAYS = frozenset({"add_decayed_weights", "add_cautious_decayed_weights"})  # a multiple of the parameter is added
+PASSING = frozenset({"average_params", "polyak_average", "snapshot_params"})  # the update stays as it is
 RATES = {"scale_by_learning_rate": "learning_rate", "scale": "step_size"}  # the number that multiplies the update
 EPS = ("eps", "eps_root")
 
@@ -63,10 +64,14 @@ class Column:
             for prefix, link in self.links:
                 _require_known(prefix, link)
         else:
-            self.numbers = main_numbers(tx)
-            if not _named(self.numbers, "learning_rate"):
-                near = nearest("learning_rate", self.numbers)
+            names = main_numbers(tx)
+            if not any(_is_called(name, "learning_rate") for name in names):
+                near = nearest("learning_rate", names)
                 raise ValueError(f"mup: tx has no number learning_rate, which is what leaves have of their own; {near}")
+            self.numbers = [(name, "rate") for name in names if _is_called(name, "learning_rate")]
+            self.numbers += [(name, "decay") for name in names if _is_called(name, "weight_decay")]
+            known = [pair for prefix, link in definitions(tx) for pair in self._eps(prefix, link)]
+            self.numbers += [(name, unit) for name, unit in known if name in names]
 
     def kinds(self, tree: Any, paths: list[str]) -> dict[str, str]:
         """The column of each leaf."""
@@ -89,8 +94,7 @@ class Column:
         """For each leaf the dotted names of numbers, and what each follows."""
         if self.kind is None:
             return {path: self._found(path, links) for path, links in self._of_leaves(tree, paths).items()}
-        rates, decays = _named(self.numbers, "learning_rate"), _named(self.numbers, "weight_decay")
-        return dict.fromkeys(paths, [*((name, "rate") for name in rates), *((name, "decay") for name in decays)])
+        return dict.fromkeys(paths, self.numbers)
 
     def _found(self, path: str, links: list[tuple[str, Any]]) -> list[tuple[str, str]]:
         """What the links of one leaf have: the rate that multiplies all, the decays before it, and eps."""
@@ -105,11 +109,14 @@ class Column:
         for i, (prefix, link) in enumerate(links):
             if link.name in DECAYS and i < last:
                 found.append((dotted(prefix, "weight_decay"), "decay"))
-            if link.name in NORMALIZED and self.scale_eps:
-                for name in EPS:
-                    if name in link.numbers:
-                        found.append((dotted(prefix, name), _unit(link.rule, name)))
+            found += self._eps(prefix, link)
         return found
+
+    def _eps(self, prefix: str, link: Any) -> list[tuple[str, str]]:
+        """What a link adds to gradients or to their squares."""
+        if link.name not in NORMALIZED or not self.scale_eps:
+            return []
+        return [(dotted(prefix, name), _unit(link.rule, name)) for name in EPS if name in link.numbers]
 
     def _of_leaves(self, tree: Any, paths: list[str]) -> dict[str, list[tuple[str, Any]]]:
         """For each leaf the links that apply to it, in order."""
@@ -147,7 +154,7 @@ def _links(tx: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _require_known(prefix: str, link: Any) -> None:
-    if link.name in NORMALIZED | LINEAR | DECAYS | RATES.keys():
+    if link.name in NORMALIZED | LINEAR | DECAYS | PASSING | RATES.keys():
         return
     cure = "say kind='adam' or kind='sgd' to scale its rate as theirs, or put it outside of mup"
     raise ValueError(f"mup: no rule is known for {link.name}{f' (link {prefix!r})' if prefix else ''}; {cure}")
@@ -159,5 +166,5 @@ def _unit(rule: Any, name: str) -> str:
     return "eps_root" if name == "eps_root" or fields.get("eps_in_sqrt") else "eps"
 
 
-def _named(names: list[str], own: str) -> list[str]:
-    return [name for name in names if name.rpartition(".")[2] == own]
+def _is_called(name: str, own: str) -> bool:
+    return name.rpartition(".")[2] == own

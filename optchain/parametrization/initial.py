@@ -62,7 +62,9 @@ def mup_init(tx: Any, params: Any, base: Any, *, zero: str | Sequence[str] | Non
         if any(matches(path, pattern) for pattern in zeros):
             p = jnp.zeros_like(p)
         elif is_floating(p) and (factor != 1 or grown.role != "fixed"):
-            size, own = _rms(_twin(link, path, arrays)), _rms(p)
+            # Drawn in the same compiled function they would be drawn again for each use, and XLA compiles for minutes.
+            p, twin = jax.lax.optimization_barrier((p, _twin(link, path, arrays)))
+            size, own = _rms(twin), _rms(p)
             ratio = jnp.where(own > 0, factor * size / jnp.where(own > 0, own, 1), 1)
             p = (wide(p) * ratio).astype(p.dtype)
         new.append(p)

@@ -106,7 +106,7 @@ class Configuration:
         elif isinstance(self._table, StudyTable):
             self._tuning(Path()).require_valid()
         else:
-            experiment.build(self._config("check"), self.source)
+            experiment.build(self.run_table("check"), self.source)
 
     def train(self, out: Path | str, *, overwrite: bool = False, quiet: bool = False) -> Run:
         """Train, or resume the run that the same call began; the configuration of a study as it is, without a search.
@@ -123,7 +123,7 @@ class Configuration:
             InputError: what is asked for does not exist or does not fit together, or the folder holds something else.
             Interrupted: a signal came; the same call resumes.
         """
-        config = self._config("train")
+        config = self.run_table("train")
         if not config.train.is_in_steps:
             config = config.in_steps(self.task.size)
         built, program = self._programs.of(config, [])
@@ -188,7 +188,15 @@ class Configuration:
     def __repr__(self) -> str:
         return f"Configuration({self.source!r})"
 
-    def _config(self, asked: str) -> Config:
+    def run_table(self, asked: str) -> Config:
+        """The table of a run: of a study that of its configuration without a search.
+
+        Args:
+            asked: what needs it, to name in errors.
+
+        Raises:
+            InputError: it is the configuration of a comparison.
+        """
         if isinstance(self._table, StudyTable):
             return self._table.config({})
         if isinstance(self._table, Config):

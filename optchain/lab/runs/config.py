@@ -17,6 +17,7 @@ from optchain.lab.data.tables import TaskTable
 from optchain.lab.models.lora import LoraTable
 from optchain.lab.models.losses import AnyLoss, OfData
 from optchain.lab.models.metrics import AnyMetrics
+from optchain.lab.models.mup import MupTable
 from optchain.lab.models.tables import AnyModel
 from optchain.lab.runs.callbacks import AnyCallbacks
 from optchain.lab.settings import load as reading
@@ -50,6 +51,9 @@ class Setup(Table):
     callbacks: AnyCallbacks = {}  # what sees each evaluation
     trackers: AnyTrackers = {}  # where else the run writes its rows
     lora: LoraTable | None = None  # matrices that are adapted by others of a low rank
+    mup: MupTable | None = (
+        None  # a smaller model, whose learning rates and initial sizes the optimizer and the model have
+    )
     mesh: Mesh | None = None  # the devices that compute it together; the first one if left out
     grow: list[Grow] = []  # when the model becomes larger, and how
 
@@ -57,6 +61,11 @@ class Setup(Table):
     def _can_grow(self) -> "Setup":
         models_of(self.model, self.grow)
         return self
+
+    @pydantic.model_validator(mode="after")
+    def _with_base(self) -> "Setup":
+        """What the base model of `mup` is made of, checked by the model's own table."""
+        return self if self.mup is None else self.model_copy(update={"mup": self.mup.checked(self.model)})
 
 
 def _counted(links: Any, steps: Any) -> Any:

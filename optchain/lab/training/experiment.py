@@ -68,14 +68,14 @@ class Experiment:
     def having(self, config: Config) -> "Experiment":
         """The same experiment with a configuration that differs in the seed, or in numbers of the network or of the
         optimizer."""
-        return Experiment(config, self.task, model_of(config, self.task), owners.optimizer_of(config))
+        return Experiment(config, self.task, model_of(config, self.task), owners.optimizer_of(config, self.task))
 
     def parts(self, numbers: dict[str, Any]) -> Parts:
         """What is built with other numbers, maybe traced ones, at dotted keys of the configuration."""
         if not numbers:
             return self._parts(self.config, self.model, self.tx)
         config = with_values(self.config, numbers)
-        return self._parts(config, model_of(config, self.task), owners.optimizer_of(config))
+        return self._parts(config, model_of(config, self.task), owners.optimizer_of(config, self.task))
 
     def _parts(self, config: Config, model: Model, tx: optax.GradientTransformation) -> Parts:
         loss = with_values(self.task.loss.table, _of("loss", self.config, config))
@@ -121,7 +121,7 @@ def build(config: Config, source: str) -> Experiment:
         config = config.in_steps(task.size)
         fitting.require_fixed_batches(config, task)
         _require_fit(config, task, loss := task.loss.table)
-        experiment = Experiment(config, task, model_of(config, task), owners.optimizer_of(config))
+        experiment = Experiment(config, task, model_of(config, task), owners.optimizer_of(config, task))
         _require_batches(config, experiment.tx, task.size)
         fitting.require_descent(config.optimizer, "optimizer")
         params = (carry := fitting.started(experiment))["params"]

@@ -8,7 +8,9 @@ import optax
 
 import optchain as oc
 from optchain.lab.base.errors import InputError
-from optchain.lab.runs.config import Config, chain_of
+from optchain.lab.data.task import Task
+from optchain.lab.runs.config import Config
+from optchain.lab.training import assemble
 
 if TYPE_CHECKING:
     from optchain.lab.training.experiment import Experiment
@@ -16,14 +18,14 @@ if TYPE_CHECKING:
 Turn = Callable[[Any, Any], Any]  # from a state and the parameters to a state of another form
 
 
-def optimizer_of(config: Config) -> optax.GradientTransformation:
+def optimizer_of(config: Config, task: Task) -> optax.GradientTransformation:
     """The optimizer of a configuration, with owners for its matrices where the mesh has some.
 
     Raises:
         InputError: nothing in it looks across matrices.
         ValueError: naming the dotted key, see `optchain.from_config`.
     """
-    tx = chain_of(config)
+    tx = assemble.optimizer_of(config, task)
     if config.mesh is None or not config.mesh.owners:
         return tx
     try:
@@ -53,7 +55,9 @@ def turns(built: "Experiment") -> tuple[Turn, Turn]:
 
         return jax.jit(turned, out_shardings=oc.shardings(tx, stepped))
 
-    return turn(oc.state_by_parameters, chain_of(built.config)), turn(oc.state_by_owners, built.tx)
+    return turn(oc.state_by_parameters, assemble.optimizer_of(built.config, built.task)), turn(
+        oc.state_by_owners, built.tx
+    )
 
 
 def _turned(built: "Experiment", carry: dict[str, Any], way: int) -> dict[str, Any]:

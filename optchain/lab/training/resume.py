@@ -11,8 +11,9 @@ import jax.numpy as jnp
 
 import optchain as oc
 from optchain.lab.base.errors import InputError
-from optchain.lab.runs.config import Config, chain_of, differences
+from optchain.lab.runs.config import Config, differences
 from optchain.lab.runs.run import Run
+from optchain.lab.training.assemble import optimizer_of
 from optchain.lab.training.checkpoints import Checkpoints
 from optchain.lab.training.chunk import Carry
 from optchain.lab.training.experiment import Experiment
@@ -89,7 +90,7 @@ def _with_optimizer(built: Experiment, table: dict[str, Any]) -> Experiment:
     """The same experiment with the optimizer of a checkpoint, whose state is by parameters."""
     try:
         config = built.config.model_copy(update={"optimizer": table})
-        tx = chain_of(config)
+        tx = optimizer_of(config, built.task)
     except (ValueError, InputError) as error:
         raise InputError(f"the optimizer of the checkpoint cannot be built any more: {error}") from error
     return dataclasses.replace(built, config=config, tx=tx)
