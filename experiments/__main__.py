@@ -1,16 +1,20 @@
-"""The command line: `python -m experiments claims`; the benchmarks are `python -m experiments.benchmarks`."""
+"""The command line: `python -m experiments claims | survey`; the benchmarks are `python -m experiments.benchmarks`."""
 
 import argparse
 import sys
 
-from experiments.claims import command
+from experiments.claims import command as claims
+from experiments.translate import command as survey
 from optchain import lab
+
+COMMANDS = {"claims": claims, "survey": survey}
 
 
 def main(arguments: list[str]) -> int:
     """Run a command; the exit code."""
     try:
-        return command.run(parser().parse_args(arguments))
+        options = parser().parse_args(arguments)
+        return COMMANDS[options.command].run(options)
     except (lab.InputError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -22,11 +26,12 @@ def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     top = argparse.ArgumentParser(
         prog="python -m experiments",
-        description="Put claims about tuning to the test.",
+        description="Put claims about tuning, and the survey's question, to the test.",
         epilog="Exit codes: 0 done, 2 bad input, 130 and 143 stopped by a signal, after saving.",
     )
-    commands = top.add_subparsers(required=True, metavar="COMMAND")
-    command.add_options(commands.add_parser("claims", help=command.__doc__, description=command.__doc__))
+    commands = top.add_subparsers(required=True, metavar="COMMAND", dest="command")
+    for name, command in COMMANDS.items():
+        command.add_options(commands.add_parser(name, help=command.__doc__, description=command.__doc__))
     return top
 
 

@@ -142,6 +142,9 @@ from optchain.moments.yogi import scale_by_yogi as scale_by_yogi
 from optchain.packing.pack import pack as pack
 from optchain.packing.packed import packed as packed
 from optchain.packing.packed_tree import unpack as unpack
+from optchain.parametrization.initial import mup_init as mup_init
+from optchain.parametrization.initial import mup_table as mup_table
+from optchain.parametrization.mup import mup as mup
 from optchain.presets.attention import muon_clip as muon_clip
 from optchain.presets.classic import adagrad as adagrad
 from optchain.presets.classic import adam as adam

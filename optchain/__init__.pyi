@@ -51,6 +51,8 @@ from optchain.moments.gauss_newton import gauss_newton_bartlett as gauss_newton_
 from optchain.moments.hutchinson import hutchinson as hutchinson
 from optchain.packing.pack import pack as pack
 from optchain.packing.packed_tree import unpack as unpack
+from optchain.parametrization.initial import mup_init as mup_init
+from optchain.parametrization.initial import mup_table as mup_table
 from optchain.pruning.bits import pack_bits as pack_bits
 from optchain.pruning.bits import unpack_bits as unpack_bits
 from optchain.pruning.gradual import Gradual
@@ -3489,6 +3491,96 @@ def packed(tx: optax.GradientTransformation, axis: str | None = None) -> Transfo
     >>> params = oc.pack(tx, {"kernel": jax.numpy.ones((2, 3)), "bias": jax.numpy.zeros(3)})
     >>> loss = lambda params: (oc.unpack(params)["kernel"] ** 2).sum()
     >>> params, state = oc.apply(tx, jax.grad(loss)(params), tx.init(params), params)
+    """
+
+def mup(
+    tx: optax.GradientTransformation,
+    base: Any,
+    *,
+    kind: str | None = None,
+    query: str | Sequence[str] | None = None,
+    branch: str | Sequence[str] | None = None,
+    blocks: str | Sequence[str] | None = None,
+    alpha: float | None = None,
+    scale_eps: bool = True,
+) -> Transform:
+    r"""Scales rates, decays and eps leaf by leaf, so that the best ones of a narrow model are those of a wide one.
+
+    With :math:`m_{in}` and :math:`m_{out}` the fan-in and the fan-out of a leaf over those in the base model, whose
+    numbers are those of `tx`:
+
+    =========  ========================  ====================  ========================  ==============================
+    leaf       grows in                  :math:`\eta` (Adam)   :math:`\eta` (SGD)        initial RMS (`oc.mup_init`)
+    =========  ========================  ====================  ========================  ==============================
+    input      fan-out                   1                     :math:`m_{out}`           that of the base model
+    vector     its length                1                     :math:`m_{out}`           that of the base model
+    hidden     both                      :math:`1 / m_{in}`    :math:`m_{out} / m_{in}`  :math:`m_{in}^{-1/2}` of that
+    output     fan-in                    :math:`1 / m_{in}`    :math:`1 / m_{in}`        :math:`m_{in}^{-1}` of that
+    fixed      nothing                   1                     1                         that of the base model
+    =========  ========================  ====================  ========================  ==============================
+
+    This is Table 3 of the paper, the form without multipliers in the model; its other forms (Tables 8 and 9) train the
+    same functions. Which axes grow is found by comparing shapes. The last axis of a kernel counts as its outputs, all
+    others as inputs; biases and scales are vectors, known by their names (see `oc.is_kernel`), regardless of their
+    axes; kernels of attention with an axis for heads are known by `query`, `key`, `value` and `out`; others with three
+    axes or more by `oc.as_matrices(oc.mup(...), views)`.
+
+    The column is found leaf by leaf from the techniques of `tx`: "adam" where one of them divides each entry by its own
+    size (Adam, RMSProp, Lion, ...), "sgd" where none does. :math:`\eta \lambda` stays as it is, and so decay is
+    multiplied by what the rate is divided by. What is added to gradients (`eps`) follows their size,
+    :math:`1 / m_{out}`. Techniques with rates of another kind (Muon, LAMB, Prodigy) or thresholds in the units of
+    gradients (`clip_by_global_norm`) are refused, and stand outside, `oc.chain(oc.clip_by_global_norm(1.0),
+    oc.mup(tx, base))`, if their numbers are to be the same at every width.
+
+    The model's own business: logits of attention divided by the size of a head, not by its root, which `query` does
+    instead; and, where one array is embedding and readout, a multiplier :math:`1 / m_{in}` of the logits, for an array
+    has one rate. Depth is scaled where `alpha` is given, for residual branches that the model multiplies by
+    :math:`L^{-\alpha}`, or whose last leaves carry that (`branch`): rates of all leaves of the blocks are multiplied by
+    :math:`m_L^{\alpha - 1}` (Adam) or :math:`m_L^{2 \alpha - 1}` (SGD). Layers are the axes that
+    `oc.over_layers(oc.mup(...), layers)` declares, or `blocks`.
+
+    Args:
+        tx: techniques and chains of them, with their learning rate. Wrappers stand outside: `guard(mup(tx, base))`.
+        base: the parameters of the base model or their shapes (`jax.eval_shape`), as a tree with the same names; or a
+            table from paths, or patterns on them, to lists of sizes, and `"same"` for leaves that do not grow.
+        kind: "adam" or "sgd" for all leaves, whatever `tx` consists of; then numbers called `learning_rate` and
+            `weight_decay` are scaled, and no other.
+        query: patterns on the kernels and biases that make queries, for a model that divides logits by the root of the
+            size d of a head: these leaves carry the rest of the division by d. Their last axis is d, or all heads side
+            by side if their number stays the same.
+        branch: patterns on the last leaves of residual branches, which carry :math:`m_L^{-\alpha}`; None where the
+            model multiplies its branches itself.
+        blocks: patterns on the key of a block that is repeated, such as `"layer_*"`; the base model may have fewer.
+        alpha: in [0.5, 1]: 0.5 for depth-muP, 1 for CompleteP; None where the depth is that of the base model.
+        scale_eps: False leaves `eps` as it is.
+
+    Shapes and dtypes: any; the state is that of `tx`.
+
+    Differs from the paper: where fan-in and fan-out of a hidden leaf grow unequally, SGD's rate follows their ratio, as
+    in the authors' package; `eps` is scaled, as in 2407.05872. Accumulators that begin above 0 (Adagrad, Yogi) do not
+    follow the size of gradients. For depth both papers have blocks of one layer or of transformers before which the
+    stream is normalized; other models are not covered by them.
+
+    Raises:
+        ValueError: a technique without a known rule or without a learning rate, an argument of another form; at `init`
+            and `update`, a leaf that the base model lacks or that has another number of axes there, axes that grow and
+            shrink in one leaf, axes of which it is not known whether they are inputs, more layers without `alpha`.
+
+    References:
+        Yang et al., 2022, Table 3, Appendix D.1. https://arxiv.org/abs/2203.03466
+        Everett et al., 2024 (eps). https://arxiv.org/abs/2407.05872
+        Yang et al., 2023 (depth, alpha = 0.5). https://arxiv.org/abs/2310.02244
+        Dey et al., 2025 (depth, alpha = 1). https://arxiv.org/abs/2505.01618
+
+    >>> import jax
+    >>> import optchain as oc
+    >>> params = {"in": {"kernel": jax.numpy.ones((8, 64))}, "out": {"kernel": jax.numpy.ones((64, 2))}}
+    >>> tx = oc.mup(oc.adamw(1e-2), base={"in/kernel": [8, 16], "out/kernel": [16, 2]})
+    >>> print(oc.mup_table(tx, params))
+    path        shape    base     leaf    column  learning rate  initial RMS
+    ------------------------------------------------------------------------
+    in/kernel   (8, 64)  (8, 16)  input   adam    1              1
+    out/kernel  (64, 2)  (16, 2)  output  adam    0.25           0.25
     """
 
 def muon_clip(

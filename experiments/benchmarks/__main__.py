@@ -151,6 +151,15 @@ def parser() -> argparse.ArgumentParser:
     sweep.add_argument("--repeats", type=positive, default=2, help="rounds")
     sweep.add_argument("--out", type=Path, default=RUNS / "sweep.jsonl", help="file to append the rows to")
 
+    starts = commands.add_parser(
+        "starts", help="trials saved by what is advised, and by earlier studies", formatter_class=shown
+    )
+    starts.add_argument("--tasks", nargs="*", default=[], help="circles, digits, cancer, wine; all if left out")
+    starts.add_argument("--seeds", type=several, default=10, help="studies of each task and way, with seeds from 0")
+    starts.add_argument("--trials", type=positive, default=20, help="of each study")
+    starts.add_argument("--steps", type=positive, default=200, help="of each trial")
+    starts.add_argument("--out", type=Path, default=RUNS / "starts.jsonl", help="file to append the rows to")
+
     search = commands.add_parser(
         "search", help="what samplers and pruners find in as many steps of training", formatter_class=shown
     )

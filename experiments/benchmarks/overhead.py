@@ -1,6 +1,7 @@
 """What a step costs in Python, whatever its arrays hold: calls, equations, tracing, eager steps; and the import."""
 
 import functools
+import os
 import resource
 import subprocess
 import sys
@@ -27,6 +28,9 @@ from experiments.benchmarks.traced import (
     theirs,
     transformer,
 )
+
+# An installed library has been compiled to bytecode when it is first imported; the environment may forbid to write it.
+COMPILED = os.environ | {"PYTHONDONTWRITEBYTECODE": ""}
 
 TINY_STEPS = 20  # of one small leaf, timed together
 
@@ -120,7 +124,7 @@ def time_imports(repeats: int) -> Iterator[record.Row]:
     for library in FOLDERS:
         command = [sys.executable, "-c", f"import {library}"]
         contenders["import", library] = functools.partial(
-            subprocess.run, command, cwd=FOLDERS["optchain"].parent, check=True
+            subprocess.run, command, cwd=FOLDERS["optchain"].parent, check=True, env=COMPILED
         )
     least = timed(contenders, repeats, seconds_of_children)
     yield compared("import, s", {library: seconds for (_, library), seconds in least.items()}, "difference", 0.1)

@@ -108,6 +108,8 @@ def _wanted(finding: Finding) -> str:
     if check.than is None:
         return f"{check.relation} {check.value:g}"
     than = check.than.replace("_", " ")
+    if check.beyond:
+        than = f"{than}, beyond what {check.beyond[0]} is to {check.beyond[1]}".replace("_", " ")
     return {
         "lower": f"below 0: lower than {than}",
         "higher": f"above 0: higher than {than}",

@@ -34,6 +34,9 @@ class Check(pydantic.BaseModel):
     says: str
     arm: str
     than: str | None = None  # the arm it is compared with, seed by seed
+    beyond: list[str] = Field(
+        [], max_length=2
+    )  # two arms: by how much more it differs than the first of them from the second
     score: str = "test loss"  # a split and the loss or the metric; or gap, steps, seconds, diverged
     relation: Literal["above", "below", "different", "equal", "higher", "lower"]
     value: float | None = None  # of above and below
@@ -46,7 +49,14 @@ class Check(pydantic.BaseModel):
                 raise ValueError(f"{name} belongs to {' and '.join(relations)}, all of which need it")
         if (self.than is None) != (self.relation in ("above", "below")):
             raise ValueError(f"relation {self.relation!r} {'takes no' if self.than else 'needs'} than")
+        if self.beyond and (len(self.beyond) != 2 or self.than is None):
+            raise ValueError("beyond names two arms, whose difference the one between arm and than is compared with")
         return self
+
+    @property
+    def arms(self) -> list[str]:
+        """All arms that it is about."""
+        return [self.arm, *([self.than] if self.than else []), *self.beyond]
 
 
 class Claim(pydantic.BaseModel):
@@ -67,7 +77,7 @@ class Claim(pydantic.BaseModel):
     @pydantic.model_validator(mode="after")
     def _arms_exist(self) -> "Claim":
         for i, check in enumerate(self.checks):
-            for name in filter(None, (check.arm, check.than)):
+            for name in check.arms:
                 if name not in self.arms:
                     raise ValueError(f"checks[{i}]: got arm {name!r}; expected one of {', '.join(self.arms)}")
         return self
@@ -79,7 +89,7 @@ class Claim(pydantic.BaseModel):
             for name, arm in self.arms.items()
             if arm.needs is None or importlib.util.find_spec(arm.needs) is not None
         }
-        checks = [check for check in self.checks if {check.arm, check.than or check.arm} <= set(arms)]
+        checks = [check for check in self.checks if set(check.arms) <= set(arms)]
         return self.model_copy(update={"arms": arms, "checks": checks})
 
     def all_studies(self, path: Path, changes: Mapping[str, Any]) -> dict[str, list[lab.Configuration]]:

@@ -52,7 +52,7 @@ def require_scores(claim: Claim, arm: str, study: lab.Configuration) -> None:
     names = [f"{split} {metric}" for split in study.task.splits for metric in metrics]
     valid = [*names, "gap", "steps", "seconds", "diverged"]
     for i, check in enumerate(claim.checks):
-        if arm in (check.arm, check.than) and check.score not in valid:
+        if arm in check.arms and check.score not in valid:
             expected = f"expected one of {', '.join(valid)}"
             raise lab.InputError(f"{study.source}: checks[{i}]: got score {check.score!r}; {expected}")
 
@@ -75,12 +75,13 @@ def value(run: lab.Run, score: str) -> float:
 
 def judged(check: Check, arms: Mapping[str, Arm]) -> Finding:
     """Hold a check against the runs."""
-    mine = arms[check.arm].values(check.score)
+    signs = (1, -1, -1, 1)  # of the arm, of that it is compared with, and of two whose difference is taken away
+    rows = zip(*(arms[name].values(check.score) for name in check.arms), strict=True)
+    measured = lab.interval([
+        sum(sign * x for sign, x in zip(signs, row, strict=False)) for row in rows if not any(map(math.isnan, row))
+    ])  # fmt: skip
     if check.than is None:
-        measured = lab.interval([x for x in mine if not math.isnan(x)])
         return Finding(check, measured, _side(check.relation, measured, check.value or 0.0))
-    pairs = zip(mine, arms[check.than].values(check.score), strict=True)
-    measured = lab.interval([a - b for a, b in pairs if not (math.isnan(a) or math.isnan(b))])
     return Finding(check, measured, _difference(check, measured))
 
 

@@ -24,6 +24,8 @@ from optchain.core.schedule import Schedule
 from optchain.core.transform import Transform
 from optchain.inspect.uses import takes
 from optchain.masking.groups import groups
+from optchain.parametrization.base import table_of
+from optchain.parametrization.mup import mup
 from optchain.pruning.schedule import MaskSchedule
 
 Place = Callable[[Any], str | None]  # from an object to the text of its place, None where it has none
@@ -100,6 +102,7 @@ class _Writer:
             if name == "use":
                 raise ValueError(f"{path}.use: an argument of {table['use']} is called `use`; rename it")
             x = _in_order(x) if call.make is groups and name == "rules" else x
+            x = table_of(x) if call.make is mup and name == "base" else x
             inner = isinstance(x, TRANSFORMATIONS) and kinds(name).transformation
             table[name] = (self.transformation if inner else self.value)(x, f"{path}.{name}")
         return table

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from optchain.lab.api.results import Study as Study
     from optchain.lab.api.results import open as open
     from optchain.lab.api.script import as_python as as_python
+    from optchain.lab.api.suggestions import suggest as suggest
     from optchain.lab.base.errors import InputError as InputError
     from optchain.lab.base.intervals import Interval as Interval
     from optchain.lab.base.intervals import interval as interval
@@ -58,6 +59,7 @@ NAMES = {
     "load": "api.configuration",
     "log": "api.dimensions",
     "open": "api.results",
+    "suggest": "api.suggestions",
     "train": "api.calls",
     "tune": "api.calls",
     "uniform": "api.dimensions",

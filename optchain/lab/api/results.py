@@ -13,6 +13,8 @@ from optchain.lab.comparison import compare
 from optchain.lab.comparison import report as comparison_report
 from optchain.lab.comparison.standings import Standing, standings
 from optchain.lab.comparison.tables import Comparison as ComparisonTable
+from optchain.lab.data.task import Task
+from optchain.lab.models.functional import Model
 from optchain.lab.reports import report
 from optchain.lab.reports.scores import summary
 from optchain.lab.runs import run as runs
@@ -71,6 +73,16 @@ class Run:
     def trained(self) -> Trained:
         """Its models and its task, from the newest checkpoint."""
         return restore(self._run)
+
+    @property
+    def task(self) -> Task:
+        """What it was trained on: prepared examples by split, the classes and more."""
+        return self.trained.experiment.task
+
+    @property
+    def model(self) -> Model:
+        """Its network as pure functions: `apply(params, rest, inputs)` gives the outputs first."""
+        return self.trained.experiment.model
 
     @property
     def params(self) -> Any:

@@ -17,6 +17,7 @@ from optchain.lab.commands import (
     new,
     predict,
     report,
+    suggest,
     train,
     tune,
     worker,
@@ -25,6 +26,7 @@ from optchain.version import __version__
 
 COMMANDS = {
     "new": new,
+    "suggest": suggest,
     "train": train,
     "tune": tune,
     "worker": worker,

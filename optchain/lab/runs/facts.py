@@ -2,8 +2,12 @@
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any, Self
+
+import jax
+import numpy as np
 
 from optchain.lab.data.task import Task
 from optchain.lab.runs.run import Run
@@ -18,12 +22,17 @@ class Facts:
     examples: dict[str, int]  # in each split
     metrics: dict[str, str]  # by name, what each is
     optimum: float | None = None  # the lowest possible training loss, where it is known
+    inputs: int | None = None  # numbers of an example
+    outputs: int | None = None  # that a model answers with
+    rarest: float | None = None  # the share of the training examples that are of the rarest class, if they have one
 
     @classmethod
     def of(cls, task: Task, metrics: dict[str, Any] | None) -> Self:
         """The facts of a task, and of the tables of its metrics."""
         uses = {name: name if metrics is None else metrics[name].use for name in task.metrics}
-        return cls({name: part.size for name, part in task.splits.items()} | {"train": task.size}, uses, task.optimum)
+        sizes = {name: part.size for name, part in task.splits.items()} | {"train": task.size}
+        inputs = sum(math.prod(x.shape[1:]) for x in jax.tree.leaves(task.splits["train"].inputs))
+        return cls(sizes, uses, task.optimum, inputs, task.outputs, _rarest(task))
 
     @property
     def shown(self) -> str | None:
@@ -41,6 +50,13 @@ class Facts:
     def write(self, run: Run) -> None:
         """Write them into a run's folder."""
         run.write("task.json", dataclasses.asdict(self))
+
+
+def _rarest(task: Task) -> float | None:
+    targets = task.splits["train"].targets
+    if task.classes is None or not isinstance(targets, np.ndarray) or targets.ndim > 1:
+        return None
+    return float(np.bincount(targets, minlength=task.classes).min() / len(targets))
 
 
 def facts(run: Run) -> Facts | None:

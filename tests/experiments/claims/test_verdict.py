@@ -104,3 +104,18 @@ def test_a_verdict_counts_what_was_seen():
 def test_studies_are_averaged_before_they_are_paired(tmp_path):
     studies = [made(tmp_path / str(i), [i, i + 1.0, None]) for i in range(3)]
     assert Arm("a", "", studies).values("test loss") == [0.5, 1.5, 2.5]
+
+
+def test_a_difference_beyond_another(tmp_path):
+    losses = {"a": [1.0, 1.1, 0.9], "b": [3.0, 3.2, 2.8], "c": [1.0, 1.0, 1.0], "d": [1.5, 1.6, 1.4]}
+    compared = {name: Arm(name, "", [made(tmp_path / name, x)]) for name, x in losses.items()}
+    found = judged(check("lower", beyond=["c", "d"]), compared)
+    expected = [(a - b) - (c - d) for a, b, c, d in zip(*losses.values(), strict=True)]
+    assert found.measured == lab.interval(expected) and found.outcome == "seen"
+    assert judged(check("higher", beyond=["c", "d"]), compared).outcome == "the contrary"
+
+
+@pytest.mark.parametrize("keys", [{"beyond": ["c"]}, {"beyond": ["c", "d"], "relation": "below", "value": 1.0}])
+def test_what_is_beyond_takes_two_arms_and_another_two(keys):
+    with pytest.raises(ValueError, match="beyond names two arms"):
+        check(**({"relation": "lower"} | keys))

@@ -28,7 +28,7 @@ from optchain.lab.tuning.tune import Tuning
 
 CONFIGS = sorted((small_runs.ROOT / "configs").glob("*/*.toml"))
 COMPARISONS = [path for path in CONFIGS if "optimizers" in tomllib.loads(path.read_text())]
-CLAIMS = [path for path in CONFIGS if path.parent.name == "claims"]
+CLAIMS = [path for path in CONFIGS if "arms" in tomllib.loads(path.read_text())]
 STUDIES = [path for path in CONFIGS if "space" in tomllib.loads(path.read_text())]
 RUNS = [path for path in CONFIGS if path not in COMPARISONS + CLAIMS + STUDIES]
 COMMANDS = {"claims": CLAIMS, "compare": COMPARISONS, "train": RUNS, "tune": STUDIES}
