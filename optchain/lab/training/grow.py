@@ -12,7 +12,7 @@ from optchain.core.paths import named_leaves
 from optchain.inspect.grow_plan import planned
 from optchain.lab.base.errors import InputError
 from optchain.lab.models.growing import rules_of
-from optchain.lab.settings.grow import models_of, require_order
+from optchain.lab.settings.grow import TEXTS, models_of, require_order
 from optchain.lab.training.assemble import model_of
 from optchain.lab.training.scoring import by_path, models
 
@@ -85,7 +85,8 @@ def plan_of(before: "Experiment", after: "Experiment", stage: int, noise: bool =
         rules = rules_of(before.config.model, after.config.model, table, seed)
         growth = oc.Growth(planned(old, new, rules if noise else dataclasses.replace(rules, noise=0.0)))
     except (InputError, ValueError) as error:
-        raise InputError(f"grow.{stage}.{error}") from None
+        named = str(error).startswith((*TEXTS, "model.", "way:"))  # a key of the table, or else a parameter
+        raise InputError(f"grow.{stage}{'.' if named else ': '}{error}") from None
     if not any(source.is_changed for source in growth.sources.values()):
         raise InputError(f"grow.{stage}.model: no parameter grows; expected a larger model")
     return growth

@@ -280,7 +280,7 @@ def test_a_model_of_the_users_that_does_not_say_how_it_grows_is_refused(tmp_path
     for change, said in (
         ((", zero = ['back_1/*']", ""), "grow.0: cannot keep the function: outputs up to"),
         (("'back_0/kernel' = 'w -> _'", "'back_0/kernel' = '-> w _'"), "grow.0: cannot keep the function"),
-        (("'out_0/bias' = '-> w', ", ""), "grow.0.'out_0/bias' is 6 before and 9 after"),
+        (("'out_0/bias' = '-> w', ", ""), "grow.0: 'out_0/bias' is 6 before and 9 after"),
     ):
         with pytest.raises(InputError) as error:
             build(config.load(path, [LINEN[0], LINEN[1].replace(*change)]), "small.toml")
