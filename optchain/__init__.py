@@ -137,6 +137,8 @@ from optchain.moments.stable_adam import scale_by_stable_adam as scale_by_stable
 from optchain.moments.stddev import scale_by_stddev as scale_by_stddev
 from optchain.moments.variance_reduction import reduce_variance as reduce_variance
 from optchain.moments.yogi import scale_by_yogi as scale_by_yogi
+from optchain.multitask.pcgrad import pcgrad as pcgrad
+from optchain.multitask.sum_tasks import sum_tasks as sum_tasks
 from optchain.packing.pack import pack as pack
 from optchain.packing.packed import packed as packed
 from optchain.packing.packed_tree import unpack as unpack
