@@ -1,6 +1,7 @@
 """The runner of rules that combine the gradients of several tasks, and what these rules have in common."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ from optchain.core.numerics import wide
 from optchain.core.paths import named_leaves
 from optchain.core.runner import Now
 from optchain.core.trees import widest
-from optchain.multitask.agreement import Agreement, agreement_of, weighted
+from optchain.multitask.agreement import agreement_of, weighted
 
 Tasks = int | tuple[str, ...] | None  # how many there are, or their names in the order of the leading axis
 
@@ -56,6 +57,7 @@ class CombinesTasks:
     """
 
     tasks: Tasks
+    weigh: Callable[..., tuple[jax.Array, Any]]  # from agreement, slots, count and extras to weights and new slots
 
     core_ndim = None
     on_shards = True
@@ -71,15 +73,15 @@ class CombinesTasks:
         names = range(self.tasks) if isinstance(self.tasks, int) else self.tasks or ()
         return tuple(f"weight_{name}" for name in names)
 
-    def weigh(self, agreement: Agreement, s: Any, t: jax.Array, **extras: Any) -> tuple[jax.Array, Any]:
-        """The weight of each task, and the new slots."""
-        raise NotImplementedError
+    def measured(self, g: Any) -> Any:
+        """The leaves that norms and cosines are taken of, with holes for all others."""
+        return g
 
     def update(self, g: Any, s: Any, p: Any, t: jax.Array, **extras: Any) -> tuple[Any, Any, dict[str, jax.Array]]:
         """The weighted sum of the gradients."""
         if not jax.tree.leaves(g):  # of a mask that leaves everything out
             return g, s, dict.fromkeys(self.metrics, jnp.zeros(()))
-        agreement = agreement_of(g)
+        agreement = agreement_of(self.measured(g))
         weights, s = self.weigh(agreement, s, t, **extras)
         pairs = agreement.pairs()
         shown = {
@@ -91,9 +93,11 @@ class CombinesTasks:
         return weighted(weights, g), s, shown | dict(zip(self.shown_weights, weights, strict=False))
 
 
-def checked_tasks(rule: Any, owner: str) -> None:
+def checked_tasks(rule: Any, owner: str, required: bool = False) -> None:
     """The field `tasks` of a rule, of a list as a tuple; anything but a count or names that differ is an error."""
     tasks = rule.tasks
+    if tasks is None and required:
+        raise ValueError(f"{owner}: tasks must say how many there are, or their names: it keeps a number for each")
     if isinstance(tasks, (list, tuple)):
         names = [name for name in tasks if isinstance(name, str) and name and "." not in name]
         if not tasks or len(set(names)) < len(tasks):

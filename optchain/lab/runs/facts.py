@@ -20,9 +20,9 @@ class Facts:
     optimum: float | None = None  # the lowest possible training loss, where it is known
 
     @classmethod
-    def of(cls, task: Task, metrics: dict[str, Any] | None) -> Self:
-        """The facts of a task, and of the tables of its metrics."""
-        uses = {name: name if metrics is None else metrics[name].use for name in task.metrics}
+    def of(cls, task: Task) -> Self:
+        """The facts of a task and its metrics."""
+        uses = {name: "loss" if metric.table is None else metric.table.use for name, metric in task.metrics.items()}
         return cls({name: part.size for name, part in task.splits.items()} | {"train": task.size}, uses, task.optimum)
 
     @property

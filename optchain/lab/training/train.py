@@ -63,7 +63,7 @@ class Trainer:
         resumed = resume(self.checkpoints, experiment, run.folder, renames or {})
         self.carry, self.best, self.progress = resumed or beginning(self.program, experiment.config)
         adopt(run, experiment.config)
-        Facts.of(experiment.task, experiment.config.metrics).write(run)
+        Facts.of(experiment.task).write(run)
         self.logs.cut(self.progress["step"] if resumed else -1)
         self.checkpoints.cut(self.progress["step"])
         if self.snapshots:
