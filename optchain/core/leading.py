@@ -26,6 +26,9 @@ class Leading(Joint):
         """What comes of a leaf outside of the mask, in float32 or wider, with the axis."""
         raise NotImplementedError
 
+    def require_length(self, stacked: Any) -> None:
+        """The leading axis counts as many as the rule says, or an error names a leaf; it may be of any length here."""
+
     def takes(self) -> frozenset[str]:
         return frozenset({self.axis})
 
@@ -33,6 +36,7 @@ class Leading(Joint):
         """One update in float32 or wider, in the shapes of the parameters."""
         self.require_params(params)
         stacked, mask = with_axis(self.name, self.axis, updates, params), self.mask
+        self.require_length(stacked)
         if mask is not None:  # which must not take the leading axis for one of the parameter's
             mask = jax.tree.unflatten(jax.tree.structure(params), select(mask, params, self.layers))
         link, count = dataclasses.replace(self, mask=mask), length(stacked)

@@ -29,7 +29,7 @@ class Agreement(NamedTuple):
         """The inner products of the gradients over the largest norm, which is the second: finite at any scale."""
         largest = jnp.max(self.norms)
         relative = quotient(self.norms, largest)
-        return self.cosines * relative[:, None] * relative, largest
+        return self.cosines * jnp.outer(relative, relative), largest
 
     def pairs(self) -> jax.Array:
         """The cosine of each pair of different tasks."""

@@ -18,7 +18,7 @@ class Periods(NamedTuple):
     total: jax.Array  # of the losses of this period
     last: jax.Array  # the means of the last whole period
     before: jax.Array  # those of the one before
-    seen: jax.Array  # losses of this period, a scalar
+    counted: jax.Array  # losses of this period, a scalar
     periods: jax.Array  # that are whole, a scalar; at most 2 are told apart
 
 
@@ -86,14 +86,14 @@ class DynamicTaskWeights(CombinesTasks):
             return weights, s
         usual = jnp.isfinite(losses).all()
         total = s.total + jnp.where(usual, losses.astype(s.total.dtype), 0)
-        seen = s.seen + usual
-        whole_one = seen >= self.every
+        counted = s.counted + usual.astype(jnp.int32)
+        whole_one = counted >= self.every
         return weights, Periods(
             jnp.where(whole_one, 0, total),
             jnp.where(whole_one, total / self.every, s.last),
             jnp.where(whole_one, s.last, s.before),
-            jnp.where(whole_one, 0, seen),
-            jnp.minimum(s.periods + whole_one, 2),
+            jnp.where(whole_one, 0, counted),
+            jnp.minimum(s.periods + whole_one.astype(jnp.int32), 2),
         )
 
 

@@ -76,7 +76,7 @@ class NashMTL(CombinesTasks):
 
         def newton(a, _):
             """A damped step of the convex problem, in units of the weights: it never leaves those above 0."""
-            scaled = cosines * a[:, None] * a
+            scaled = cosines * jnp.outer(a, a)
             residual = scaled.sum(1) - 1
             step = jnp.linalg.solve(scaled + unit, residual)
             return a * (1 - step / (1 + jnp.sqrt(jnp.maximum(residual @ step, 0)))), None

@@ -29,15 +29,15 @@ class PerTask(Leading):
     def rest(self, u: jax.Array, count: int) -> jax.Array:
         return u.sum(0)
 
-    def run(self, rule: Any, updates: Any, slots: Any, params: Any, now: Now) -> Any:
-        leaves, expected = named_leaves(updates), count_of(rule.tasks)
-        if leaves and expected not in (None, length(updates)):
-            (leaf, g), names = leaves[0], rule.tasks if isinstance(rule.tasks, tuple) else ()
+    def require_length(self, stacked: Any) -> None:
+        leaves, tasks = named_leaves(stacked), self.rule.tasks
+        expected = count_of(tasks)
+        if leaves and expected not in (None, length(stacked)):
+            (leaf, g), names = leaves[0], tasks if isinstance(tasks, tuple) else ()
             of = f" ({', '.join(names)})" if names else ""
             problem = f"{self.name}: leaf {leaf!r} has the gradients of {len(g)} {_plural(len(g))}"
             cure = f"a leading axis of {expected} in every leaf" if len(g) == 1 else "or other `tasks`"
             raise ValueError(f"{problem}, expected {expected}{of}: {cure}")
-        return super().run(rule, updates, slots, params, now)
 
     def _with_extras(self, now: Now, updates: Any) -> Now:
         """The losses of the tasks, one number for each; None in a step that has none."""

@@ -31,4 +31,4 @@ def test_losses_that_are_not_finite_are_no_part_of_a_period():
     _, state = updates(oc.dynamic_task_weights(2, every=2), [gradients(0, 2)] * 4, losses)
     own = state["dynamic_task_weights"]
     np.testing.assert_allclose(own["last"], [2.0, 2.0])
-    assert own["seen"] == 1 and own["periods"] == 1
+    assert own["counted"] == 1 and own["periods"] == 1
