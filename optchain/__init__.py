@@ -139,6 +139,15 @@ from optchain.moments.stable_adam import scale_by_stable_adam as scale_by_stable
 from optchain.moments.stddev import scale_by_stddev as scale_by_stddev
 from optchain.moments.variance_reduction import reduce_variance as reduce_variance
 from optchain.moments.yogi import scale_by_yogi as scale_by_yogi
+from optchain.multitask.cagrad import cagrad as cagrad
+from optchain.multitask.dynamic_task_weights import dynamic_task_weights as dynamic_task_weights
+from optchain.multitask.gradnorm import gradnorm as gradnorm
+from optchain.multitask.mgda import mgda as mgda
+from optchain.multitask.nash_mtl import nash_mtl as nash_mtl
+from optchain.multitask.pcgrad import pcgrad as pcgrad
+from optchain.multitask.random_task_weights import random_task_weights as random_task_weights
+from optchain.multitask.sum_tasks import sum_tasks as sum_tasks
+from optchain.multitask.uncertainty_weights import uncertainty_weights as uncertainty_weights
 from optchain.packing.pack import pack as pack
 from optchain.packing.packed import packed as packed
 from optchain.packing.packed_tree import unpack as unpack

@@ -3454,6 +3454,432 @@ def scale_by_yogi(
         Zaheer et al., 2018, Algorithm 2. Adaptive Methods for Nonconvex Optimization, NeurIPS 31
     """
 
+def cagrad(
+    c: Number = 0.5,
+    exchanges: int = 50,
+    *,
+    tasks: int | tuple[str, ...] | None = None,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Takes the direction near the mean gradient of several tasks that lowers the loss falling slowest the most.
+
+    .. math::
+        u = g_0 + \frac{c \lVert g_0 \rVert}{\lVert g_w \rVert} g_w, \qquad
+        g_0 = \frac{1}{K} \sum_{k=1}^{K} g_k, \quad g_w = \sum_{k=1}^{K} w_k g_k, \quad
+        w = \arg\min_{w \ge 0,\, \sum_k w_k = 1} g_w \cdot g_0 + c \lVert g_0 \rVert \lVert g_w \rVert
+
+    This u is the one that makes :math:`\min_k g_k \cdot u` largest within the distance :math:`c \lVert g_0 \rVert` of
+    the mean. Norms and products are over all leaves together. It is the first link of a chain; the gradients have a
+    leading axis for the tasks in every leaf, as those of `jax.jacrev(losses)`, where `losses` gives K numbers.
+
+    Fields:
+        c: how far from the mean, in units of its norm, at least 0: 0 is the mean; below 1 it converges to a minimum of
+            the mean loss, from 1 on to any Pareto stationary point.
+        exchanges: how often weight is moved from one task to another to find w, at least 1; for two tasks one is exact,
+            for K of them some multiples of K are.
+        tasks: how many there are, or their names in the order of the leading axis: gradients of any other number are
+            then an error, and each task has a metric. None for any number.
+
+    Metrics: `min_cosine`, the least cosine of the angle between the gradients of two tasks, over all leaves together;
+    `conflicts`, the share of the pairs of tasks whose cosine is below 0; `min_weight` and `max_weight`, of what the
+    gradients are multiplied by; and `weight_NAME` (or `weight_0`, ...) of each task, where `tasks` says them.
+
+    Shapes and dtypes: any; leaves of shape (K, ...) become (...). Gradients in the shapes of the parameters are those
+    of one task, which are multiplied by 1 + c. It reads the parameters' shapes: `update` without them is an error. No
+    slots. Leaves outside of the mask are summed, and are no part of the norms: a mask of the shared parameters weighs
+    these alone. Where :math:`g_w` is 0 the update is the mean. A NaN or infinity of any task spoils the whole update.
+
+    Raises:
+        ValueError: fewer than one exchange, `tasks` that is no number of at least 1 and no names, and while tracing,
+            gradients of another number of tasks, or of different numbers in the leaves.
+
+    Differs from the paper: nothing; its authors' code divides the update by 1 + c or 1 + c^2, which here is a matter of
+    the learning rate.
+
+    References:
+        Liu et al., 2021, Algorithm 1. https://arxiv.org/abs/2110.14048
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(combine=oc.cagrad(0.4), adam=oc.adam(1e-3))
+    """
+
+def dynamic_task_weights(
+    tasks: int | tuple[str, ...] | None,
+    every: int,
+    temperature: Number = 2.0,
+    *,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Adds the gradients of several tasks with larger weights for those whose losses fall slower (DWA).
+
+    .. math::
+        u = \sum_{k=1}^{K} \lambda_k g_k, \qquad
+        \lambda_k = K \frac{e^{r_k / T}}{\sum_j e^{r_j / T}}, \qquad
+        r_k = \frac{\bar L_k^{(n-1)}}{\bar L_k^{(n-2)}}
+
+    where :math:`\bar L_k^{(n)}` is the mean loss over the n-th period of some updates, such as an epoch. The ratios are
+    1 until two periods are whole. `update` and `oc.apply` take the extra argument `losses`, K numbers; a step with None
+    is no part of any period, and to give nothing is an error. It is the first link of a chain; the gradients have a
+    leading axis for the tasks in every leaf, as those of `jax.jacrev(losses)`, where `losses` gives K numbers.
+
+    Fields:
+        tasks: how many there are, or their names in the order of the leading axis: gradients of any other number are an
+            error.
+        every: updates in a period, at least 1; the paper's is an epoch.
+        temperature: T, > 0: the larger, the more equal the weights.
+
+    Metrics: `min_cosine`, the least cosine of the angle between the gradients of two tasks, over all leaves together;
+    `conflicts`, the share of the pairs of tasks whose cosine is below 0; `min_weight` and `max_weight`, of what the
+    gradients are multiplied by; and `weight_NAME` (or `weight_0`, ...) of each task.
+
+    Shapes and dtypes: any; leaves of shape (K, ...) become (...). It reads the parameters' shapes: `update` without
+    them is an error. The slots are three times K numbers and two counts. Leaves outside of the mask are summed. Losses
+    that are not finite are no part of any period; a NaN or infinity in a gradient spoils the whole update.
+
+    Raises:
+        ValueError: `every` below 1, `tasks` that is no number of at least 1 and no names, and while tracing, losses or
+            gradients of another number of tasks.
+
+    Differs from the paper: nothing. Where nothing else needs a gradient of each task, weights of a sum of losses that
+    the caller changes once an epoch cost one backward pass.
+
+    References:
+        Liu et al., 2019, equation 7. https://arxiv.org/abs/1803.10704
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(combine=oc.dynamic_task_weights(2, every=100), adam=oc.adam(1e-3))
+    """
+
+def gradnorm(
+    tasks: int | tuple[str, ...] | None,
+    alpha: Number = 1.5,
+    weight_rate: Number = 0.025,
+    shared: str | tuple[str, ...] | None = None,
+    *,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Adds the gradients of several tasks with weights that grow for a task that trains slower than the others.
+
+    .. math::
+        u = \sum_{k=1}^{K} w_k g_k, \qquad
+        w_k \leftarrow w_k - \eta\, \frac{\lVert g_k \rVert}{\bar G}
+        \operatorname{sign}\left(w_k \lVert g_k \rVert - \bar G r_k^\alpha\right),
+        \quad\text{scaled to } \sum_k w_k = K
+
+    .. math::
+        \bar G = \frac{1}{K} \sum_{k=1}^{K} w_k \lVert g_k \rVert, \qquad
+        r_k = \frac{L_k / L_k^{(1)}}{\frac{1}{K} \sum_j L_j / L_j^{(1)}}
+
+    where :math:`L_k^{(1)}` is the first loss. That is a step down
+    :math:`\sum_k |w_k \lVert g_k \rVert - \bar G r_k^\alpha|`, with the targets held fixed. u has the weights from
+    before it. `update` and `oc.apply` take the extra argument `losses`, K numbers; with None the weights stay, and to
+    give nothing is an error. It is the first link of a chain; the gradients have a leading axis for the tasks in every
+    leaf, as those of `jax.jacrev(losses)`, where `losses` gives K numbers.
+
+    Fields:
+        tasks: how many there are, or their names in the order of the leading axis: gradients of any other number are an
+            error.
+        alpha: :math:`\alpha`, how strongly tasks are brought to one pace, at least 0: 0 makes all norms equal.
+        weight_rate: :math:`\eta`, the largest change of a weight at an update, about, at least 0.
+        shared: patterns on paths, of the leaves that norms are taken of; the paper's are the last layer that all tasks
+            share. All leaves if left out.
+
+    Metrics: `min_cosine`, the least cosine of the angle between the gradients of two tasks, over the shared leaves;
+    `conflicts`, the share of the pairs of tasks whose cosine is below 0; `min_weight` and `max_weight`, of what the
+    gradients are multiplied by; and `weight_NAME` (or `weight_0`, ...) of each task.
+
+    Shapes and dtypes: any; leaves of shape (K, ...) become (...). It reads the parameters' shapes: `update` without
+    them is an error. The slots are K weights and K first losses. Leaves outside of the mask are summed. A loss or a
+    norm that is not finite leaves the weights as they are; a NaN or infinity in a gradient spoils the whole update.
+
+    Raises:
+        ValueError: `tasks` that is no number of at least 1 and no names, and while tracing, losses or gradients of
+            another number of tasks, or `shared` that matches no leaf.
+
+    Differs from the paper: the weights follow by gradient descent in units of the mean norm, where the authors take
+    Adam, and never fall below 0. Losses are meant to be at least 0.
+
+    References:
+        Chen et al., 2018, equations 1 and 2 and Algorithm 1. https://arxiv.org/abs/1711.02257
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(combine=oc.gradnorm(("depth", "normals"), shared="trunk/*"), adam=oc.adam(1e-3))
+    """
+
+def mgda(
+    normalize: str = "none",
+    exchanges: int = 50,
+    *,
+    tasks: int | tuple[str, ...] | None = None,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Takes the shortest of all weighted means of the gradients of several tasks, along which no loss rises.
+
+    .. math::
+        u = \sum_{k=1}^{K} \alpha_k g_k, \qquad
+        \alpha = \arg\min_{\alpha \ge 0,\, \sum_k \alpha_k = 1} \Bigl\lVert \sum_{k=1}^{K} \alpha_k g_k \Bigr\rVert^2
+
+    The norm is over all leaves together. The inner product of u with each gradient is at least its own square, so that
+    a small step along it lowers every loss; where there is no such direction, at a Pareto stationary point, u is 0. It
+    is the first link of a chain; the gradients have a leading axis for the tasks in every leaf, as those of
+    `jax.jacrev(losses)`, where `losses` gives K numbers.
+
+    Fields:
+        normalize: "none", or "norm": the weights are those of gradients of norm 1, divided by the norms, and scaled so
+            that they sum to 1. Without it the task of the smallest gradient has the largest weight.
+        exchanges: how often weight is moved from one task to another to find the least norm, at least 1; for two tasks
+            one is exact, for K of them some multiples of K are.
+        tasks: how many there are, or their names in the order of the leading axis: gradients of any other number are
+            then an error, and each task has a metric. None for any number.
+
+    Metrics: `min_cosine`, the least cosine of the angle between the gradients of two tasks, over all leaves together;
+    `conflicts`, the share of the pairs of tasks whose cosine is below 0; `min_weight` and `max_weight`, of what the
+    gradients are multiplied by; and `weight_NAME` (or `weight_0`, ...) of each task, where `tasks` says them.
+
+    Shapes and dtypes: any; leaves of shape (K, ...) become (...). Gradients in the shapes of the parameters are those
+    of one task, which pass. It reads the parameters' shapes: `update` without them is an error. No slots. Leaves
+    outside of the mask are summed, and are no part of the norm: a mask of the shared parameters weighs these alone. A
+    NaN or infinity of any task spoils the whole update.
+
+    Raises:
+        ValueError: another `normalize`, fewer than one exchange, `tasks` that is no number of at least 1 and no names,
+            and while tracing, gradients of another number of tasks, or of different numbers in the leaves.
+
+    Differs from the paper: Frank and Wolfe's algorithm, which moves weight to one task from all others in proportion
+    and converges slowly, is replaced by exchanges between two tasks; both end at the same point. The upper bound by
+    gradients of a shared representation (MGDA-UB) is the caller's choice of gradients.
+
+    References:
+        Sener and Koltun, 2018, equation 3 and Algorithm 2. https://arxiv.org/abs/1810.04650
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(combine=oc.mgda(), lr=oc.scale_by_learning_rate(0.1))
+    """
+
+def nash_mtl(
+    ridge: float = 0.001,
+    iterations: int = 25,
+    *,
+    tasks: int | tuple[str, ...] | None = None,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Adds the gradients of several tasks with the weights of a Nash bargain, indifferent to the scale of any loss.
+
+    .. math::
+        u = \sum_{k=1}^{K} \alpha_k g_k, \qquad G \alpha = 1 / \alpha, \quad \alpha > 0, \qquad
+        G_{ij} = g_i \cdot g_j
+
+    This u makes :math:`\sum_k \log(g_k \cdot u)` largest among the directions of its length. Products are over all
+    leaves together. A loss that is multiplied by a number leaves u as it is. Its norm is :math:`\sqrt K` wherever it
+    is computed: learning rates have to fall, or an adaptive method has to follow. It is the first link of a chain; the
+    gradients have a leading axis for the tasks in every leaf, as those of `jax.jacrev(losses)`, where `losses` gives K
+    numbers.
+
+    Fields:
+        ridge: what is added to each :math:`G_{kk}`, in units of itself, at least 0: it bounds the weights of gradients
+            that point against each other, of which no direction serves both.
+        iterations: steps of Newton's method, at least 1.
+        tasks: how many there are, or their names in the order of the leading axis: gradients of any other number are
+            then an error, and each task has a metric. None for any number.
+
+    Metrics: `min_cosine`, the least cosine of the angle between the gradients of two tasks, over all leaves together;
+    `conflicts`, the share of the pairs of tasks whose cosine is below 0; `min_weight` and `max_weight`, of what the
+    gradients are multiplied by; and `weight_NAME` (or `weight_0`, ...) of each task, where `tasks` says them.
+
+    Shapes and dtypes: any; leaves of shape (K, ...) become (...). Gradients in the shapes of the parameters are those
+    of one task, which are divided by their norm. It reads the parameters' shapes: `update` without them is an error. No
+    slots. Leaves outside of the mask are summed, and are no part of the products: a mask of the shared parameters
+    weighs these alone. A gradient of zeros has the weight 0. A NaN or infinity of any task spoils the whole update.
+
+    Raises:
+        ValueError: a `ridge` below 0, fewer than one iteration, `tasks` that is no number of at least 1 and no names,
+            and while tracing, gradients of another number of tasks, or of different numbers in the leaves.
+
+    Differs from the paper: the solution is that of a convex problem, the least of :math:`\alpha^\top G \alpha / 2 -
+    \sum_k \log \alpha_k`, which damped Newton steps find; the paper approximates it by a sequence of others. It is
+    found at every update, where the paper's faster variants keep the weights for several. `ridge` is new.
+
+    References:
+        Navon et al., 2022, Claim 3.1 and Algorithm 1. https://arxiv.org/abs/2202.01017
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(combine=oc.nash_mtl(), adam=oc.adam(1e-3))
+    """
+
+def pcgrad(
+    key: int | jax.Array = 0,
+    *,
+    tasks: int | tuple[str, ...] | None = None,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Adds the gradients of several tasks, after each was projected onto the normal planes of those it conflicts with.
+
+    .. math::
+        g_i' \leftarrow g_i' - \frac{g_i' \cdot g_j}{\lVert g_j \rVert^2} g_j
+        \quad\text{where } g_i' \cdot g_j < 0, \text{ for each } j \ne i \text{ in random order}, \qquad
+        u = \sum_{i=1}^{K} g_i'
+
+    It begins with :math:`g_i' = g_i`; products and norms are over all leaves together. The projected gradients are
+    combinations of the given ones, so that the K x K products of these are all that is computed of them, besides one
+    weighted sum. It is the first link of a chain; the gradients have a leading axis for the tasks in every leaf, as
+    those of `jax.jacrev(losses)`, where `losses` gives K numbers.
+
+    Fields:
+        key: of the random orders, a whole number or a key of `jax.random`, which may be traced: each member of a
+            vmapped ensemble draws its own from its own key. They are a function of the key and this link's count.
+        tasks: how many there are, or their names in the order of the leading axis: gradients of any other number are
+            then an error, and each task has a metric. None for any number.
+
+    Metrics: `min_cosine`, the least cosine of the angle between the gradients of two tasks, over all leaves together;
+    `conflicts`, the share of the pairs of tasks whose cosine is below 0; `min_weight` and `max_weight`, of what the
+    gradients are multiplied by; and `weight_NAME` (or `weight_0`, ...) of each task, where `tasks` says them.
+
+    Shapes and dtypes: any; leaves of shape (K, ...) become (...). Gradients in the shapes of the parameters are those
+    of one task, which pass. It reads the parameters' shapes: `update` without them is an error. No slots. Leaves
+    outside of the mask are summed, and are no part of the products: a mask of the shared parameters projects these
+    alone. A NaN or infinity of any task spoils the whole update.
+
+    Raises:
+        ValueError: `tasks` that is no number of at least 1 and no names, and while tracing, gradients of another number
+            of tasks, or of different numbers in the leaves.
+
+    Differs from the paper: nothing.
+
+    References:
+        Yu et al., 2020, Algorithm 1. https://arxiv.org/abs/2001.06782
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(combine=oc.pcgrad(), adam=oc.adam(1e-3))
+    """
+
+def random_task_weights(
+    key: int | jax.Array = 0,
+    *,
+    tasks: int | tuple[str, ...] | None = None,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Averages the gradients of several tasks with weights that are drawn again for each update.
+
+    .. math::
+        u = \sum_{k=1}^{K} \lambda_k g_k, \qquad
+        \lambda = \operatorname{softmax}(z), \quad z_k \sim \mathcal N(0, 1)
+
+    On average it is the mean of the gradients. It is the first link of a chain; the gradients have a leading axis for
+    the tasks in every leaf, as those of `jax.jacrev(losses)`, where `losses` gives K numbers.
+
+    Fields:
+        key: of the weights, a whole number or a key of `jax.random`, which may be traced: each member of a vmapped
+            ensemble draws its own from its own key. They are a function of the key and this link's count.
+        tasks: how many there are, or their names in the order of the leading axis: gradients of any other number are
+            then an error, and each task has a metric. None for any number.
+
+    Metrics: `min_cosine`, the least cosine of the angle between the gradients of two tasks, over all leaves together;
+    `conflicts`, the share of the pairs of tasks whose cosine is below 0; `min_weight` and `max_weight`, of what the
+    gradients are multiplied by; and `weight_NAME` (or `weight_0`, ...) of each task, where `tasks` says them.
+
+    Shapes and dtypes: any; leaves of shape (K, ...) become (...). Gradients in the shapes of the parameters are those
+    of one task, which pass. It reads the parameters' shapes: `update` without them is an error. No slots. Leaves
+    outside of the mask are summed.
+
+    Raises:
+        ValueError: `tasks` that is no number of at least 1 and no names, and while tracing, gradients of another number
+            of tasks, or of different numbers in the leaves.
+
+    Differs from the paper: nothing; of its distributions it is the normal one.
+
+    References:
+        Lin et al., 2022, "Reasonable Effectiveness of Random Weighting", Algorithm 1. https://arxiv.org/abs/2111.10603
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(combine=oc.random_task_weights(), adam=oc.adam(1e-3))
+    """
+
+def sum_tasks(
+    average: bool = False,
+    *,
+    tasks: int | tuple[str, ...] | None = None,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Adds the gradients of several tasks, or averages them: the plain way, with which others are compared.
+
+    .. math::
+        u = \sum_{k=1}^{K} g_k \quad\text{or}\quad u = \frac{1}{K} \sum_{k=1}^{K} g_k
+
+    It is the first link of a chain; the gradients have a leading axis for the tasks in every leaf, as those of
+    `jax.jacrev(losses)`, where `losses` gives K numbers. The sum is the gradient of the sum of the losses, for which
+    one backward pass suffices: this link is for what else is measured of the single gradients.
+
+    Fields:
+        average: divide by the number of tasks.
+        tasks: how many there are, or their names in the order of the leading axis: gradients of any other number are
+            then an error, and each task has a metric. None for any number.
+
+    Metrics: `min_cosine`, the least cosine of the angle between the gradients of two tasks, over all leaves together;
+    `conflicts`, the share of the pairs of tasks whose cosine is below 0; `min_weight` and `max_weight`, of what the
+    gradients are multiplied by; and `weight_NAME` (or `weight_0`, ...) of each task, where `tasks` says them.
+
+    Shapes and dtypes: any; leaves of shape (K, ...) become (...). Gradients in the shapes of the parameters are those
+    of one task. It reads the parameters' shapes: `update` without them is an error. No slots.
+
+    Raises:
+        ValueError: `tasks` that is no number of at least 1 and no names, and while tracing, gradients of another number
+            of tasks, or of different numbers in the leaves.
+
+    Differs from the paper: nothing.
+
+    References:
+        Kurin et al., 2022, "In Defense of the Unitary Scalarization for Deep Multi-Task Learning".
+        https://arxiv.org/abs/2201.04122
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(combine=oc.sum_tasks(tasks=("depth", "normals")), adam=oc.adam(1e-3))
+    """
+
+def uncertainty_weights(
+    tasks: int | tuple[str, ...] | None,
+    weight_rate: Number = 0.01,
+    *,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Adds the gradients of several tasks, each divided by the variance that is learned for its loss.
+
+    .. math::
+        u = \sum_{k=1}^{K} e^{-s_k} g_k, \qquad
+        s_k \leftarrow s_k - \eta \left(\tfrac12 - e^{-s_k} L_k\right), \qquad s_k = \log \sigma_k^2
+
+    Both are steps down :math:`\sum_k e^{-s_k} L_k + s_k / 2`. At its minimum a task has the weight
+    :math:`1 / (2 L_k)`. u has the weights from before it. `update` and `oc.apply` take the extra argument `losses`, K
+    numbers; with None the weights stay, and to give nothing is an error. It is the first link of a chain; the gradients
+    have a leading axis for the tasks in every leaf, as those of `jax.jacrev(losses)`, where `losses` gives K numbers.
+
+    Fields:
+        tasks: how many there are, or their names in the order of the leading axis: gradients of any other number are an
+            error.
+        weight_rate: :math:`\eta`, the learning rate of the logarithms, at least 0.
+
+    Metrics: `min_cosine`, the least cosine of the angle between the gradients of two tasks, over all leaves together;
+    `conflicts`, the share of the pairs of tasks whose cosine is below 0; `min_weight` and `max_weight`, of what the
+    gradients are multiplied by; and `weight_NAME` (or `weight_0`, ...) of each task.
+
+    Shapes and dtypes: any; leaves of shape (K, ...) become (...). It reads the parameters' shapes: `update` without
+    them is an error. The slots are K logarithms. Leaves outside of the mask are summed. A loss that is not finite
+    leaves its weight as it is; a NaN or infinity in a gradient spoils the whole update.
+
+    Raises:
+        ValueError: `tasks` that is no number of at least 1 and no names, and while tracing, losses or gradients of
+            another number of tasks.
+
+    Differs from the paper: the logarithms follow by gradient descent with a rate of their own, where the paper's are
+    parameters of the model. One form serves all losses: of a squared error take half of it as the loss. Where nothing
+    else needs a gradient of each task, the same sum written as one loss costs one backward pass.
+
+    References:
+        Kendall et al., 2018, equations 7 and 10. https://arxiv.org/abs/1705.07115
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(combine=oc.uncertainty_weights(("depth", "normals")), adam=oc.adam(1e-3))
+    """
+
 def packed(tx: optax.GradientTransformation, axis: str | None = None) -> Transform:
     """Steps parameters of equal treatment together: a thousand small leaves are a few large arrays.
 

@@ -1,6 +1,5 @@
 """Differentially private gradients: clipped for each example, summed, and noised."""
 
-import dataclasses
 import functools
 import zlib
 from dataclasses import KW_ONLY
@@ -9,70 +8,34 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from optchain.core.definition import Result
 from optchain.core.factors import common
-from optchain.core.joint import Joint
+from optchain.core.leading import Leading, length
 from optchain.core.lift import lift
-from optchain.core.mask import select
 from optchain.core.numbers import NonNegative, Positive, Range, Seed, Static
-from optchain.core.numerics import clip_factor, global_norm, wide
-from optchain.core.paths import map_named, named_leaves, names_of
+from optchain.core.numerics import clip_factor, global_norm
+from optchain.core.paths import map_named, names_of
 from optchain.core.routing import Given
 from optchain.core.rule import rule
 from optchain.core.seeds import key_of
 from optchain.core.whole import drawn
 
 
-class PerExample(Joint):
+class PerExample(Leading):
     """Runs a joint rule on gradients with a leading axis for the examples, which the rule takes away.
 
     Gradients in the parameters' own shapes are a batch of one example.
     """
 
-    def takes(self) -> frozenset[str]:
-        return frozenset({"examples"})
+    axis = "examples"
 
-    def step(self, updates: Any, state: Any, params: Any, given: Given) -> Result:
-        """One update in float32 or wider, in the shapes of the parameters."""
-        self.require_params(params)
-        batched, mask = by_example(self.name, updates, params), self.mask
-        if mask is not None:  # which must not take the axis of the examples for one of the parameter's
-            mask = jax.tree.unflatten(jax.tree.structure(params), select(mask, params, self.layers))
-        link, count = dataclasses.replace(self, mask=mask), examples_in(batched)
-        new, state, metrics = super(PerExample, link).step(batched, state, None, given)
-
-        def averaged(u: jax.Array, p: jax.Array) -> jax.Array:
-            # What the mask leaves out is averaged and no more.
-            return u if u.ndim == p.ndim else self.rule.mean(wide(u).sum(0), count)
-
-        return jax.tree.map(averaged, new, params), state, metrics
+    def rest(self, u: jax.Array, count: int) -> jax.Array:
+        # What the mask leaves out is averaged and no more.
+        return self.rule.mean(u.sum(0), count)
 
     def rule_at(self, updates: Any, given: Given) -> tuple[Any, dict[str, Any]]:
         """The rule at one step, and its numbers before factors, for whoever runs its parts apart."""
         rule, values = self._at(given.step, given.hyper)
         return common(self.name, rule, given.factors, names_of(updates)), values
-
-
-def by_example(name: str, updates: Any, params: Any) -> Any:
-    """The updates with an axis for the examples, of which every leaf has as many, or an error in the name of a link."""
-    if jax.tree.structure(updates) != jax.tree.structure(params):
-        structure, expected = jax.tree.structure(updates), jax.tree.structure(params)
-        raise ValueError(f"{name}: the updates have the structure {structure}, the parameters {expected}")
-    if all(g.shape == p.shape for g, p in zip(*map(jax.tree.leaves, (updates, params)), strict=True)):
-        return jax.tree.map(lambda g: g[None], updates)
-    for (leaf, g), p in zip(named_leaves(updates), jax.tree.leaves(params), strict=True):
-        if g.ndim != p.ndim + 1 or g.shape[1:] != p.shape:
-            expected = f"(examples, {', '.join(map(str, p.shape))})" if p.shape else "(examples,)"
-            raise ValueError(f"{name}: leaf {leaf!r} has shape {g.shape}, expected {expected}")
-    sizes = sorted({len(g) for g in jax.tree.leaves(updates)})
-    if len(sizes) > 1:
-        raise ValueError(f"{name}: the leaves have {' and '.join(map(str, sizes))} examples, expected as many in each")
-    return updates
-
-
-def examples_in(batched: Any) -> int:
-    """How many examples a batch has."""
-    return next((len(g) for g in jax.tree.leaves(batched)), 0)
 
 
 @rule
@@ -135,7 +98,7 @@ class PrivateAggregate:
             raise ValueError(f"differentially_private_aggregate: batch_size must be a number > 0 or None, got {b!r}")
 
     def update(self, g, s, p, t):
-        count = examples_in(g)
+        count = length(g)
         total, clipped = self.clipped_sum(g)
         return self.noised_mean(total, count, t), s, {"clipped": clipped.astype(jnp.float32) / max(count, 1)}
 

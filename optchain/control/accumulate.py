@@ -21,6 +21,7 @@ from optchain.control.extra_means import (
 from optchain.control.micro_batches import is_full, is_one, micro_batches
 from optchain.control.row_means import filled, nothing_like, require_room, with_rows
 from optchain.core.branch import cond
+from optchain.core.door import AXES
 from optchain.core.gate import Gate, Routed, Take
 from optchain.core.holes import is_hole, part
 from optchain.core.lift import technique
@@ -60,8 +61,9 @@ class Accumulate(Gate):
         return self.over
 
     def takes(self) -> frozenset[str]:
-        # The mean of the i-th examples of all micro-batches is no example, and to clip it protects none.
-        return super().takes() - {"examples"}
+        # The mean of the i-th examples of all micro-batches is no example, and to clip it protects none; of tasks it
+        # would be one, but the mean that is kept is like the parameters.
+        return super().takes() - AXES
 
     def begin(self, params: Any) -> dict[str, Any]:
         counts = {name: jnp.zeros((), jnp.int32) for name in ("micro", "emitted", "dropped")}

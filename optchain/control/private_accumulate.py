@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from optchain.clipping.private_aggregate import PerExample, by_example, differentially_private_aggregate, examples_in
+from optchain.clipping.private_aggregate import PerExample, differentially_private_aggregate
 from optchain.control.extra_means import (
     WHOLE,
     begun_again,
@@ -22,6 +22,7 @@ from optchain.core.around import Held
 from optchain.core.branch import cond
 from optchain.core.door import widened
 from optchain.core.gate import Gate, Routed, Take
+from optchain.core.leading import length, with_axis
 from optchain.core.lift import technique
 from optchain.core.numbers import Number, Range, Seed, checked
 from optchain.core.numerics import incremented
@@ -71,7 +72,7 @@ class PrivateAccumulate(Gate):
         if not is_one(self.every):
             require_no_functions(self.name, self.inner, given.extra)
         rule, numbers = link.rule_at(grads, routed["private"].at(own["emitted"]))
-        batch = by_example(self.name, grads, own["sum"])
+        batch = with_axis(self.name, "examples", grads, own["sum"])
         total, clipped = rule.clipped_sum(widened(batch))
         begins, micro = own["micro"] == 0, incremented(own["micro"])
         full = is_full(self.every, own["emitted"], micro, given.extra)
@@ -81,9 +82,9 @@ class PrivateAccumulate(Gate):
             new = jnp.asarray(new, old.dtype)
             return jnp.where(begins, new, old + new)
 
-        seen = {"examples": examples_in(batch), "clipped": clipped, "sum": total}
+        seen = {"examples": length(batch), "clipped": clipped, "sum": total}
         seen = jax.tree.map(add, {name: own[name] for name in seen}, seen)
-        weight = jnp.asarray(examples_in(batch), jnp.float32)
+        weight = jnp.asarray(length(batch), jnp.float32)
         extras = with_sample(self.name, own["extras"], given.extra, weight, weight > 0)
         count = state["others"]["private"].state[link.name]["count"]
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from optchain.core.definition import Definition, Result
-from optchain.core.door import widened
+from optchain.core.door import AXES, widened
 from optchain.core.misfit import require_same_shapes
 from optchain.core.routing import Given
 from optchain.core.states import as_metrics
@@ -49,7 +49,7 @@ class Around(Definition):
         return moving(self.inner, params)
 
     def takes(self) -> frozenset[str]:
-        return takes(self.inner) & {"examples"}
+        return takes(self.inner) & AXES
 
     def modify(self, updates: Any, state: Any, params: Any, routed: dict[str, Given]) -> tuple[Any, dict[str, Any]]:
         """The new updates, and the new state without metrics, but each child as `inner_step` and `other_step` hold it;

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from optchain.core.definition import Definition, Result
 from optchain.core.describe import maker
+from optchain.core.door import AXES
 from optchain.core.misfit import another, described
 from optchain.core.numerics import global_norm, incremented
 from optchain.core.paths import nearest
@@ -32,7 +33,7 @@ class Chain(Definition):
         return dict(self.links)
 
     def takes(self) -> frozenset[str]:
-        return takes(self.links[0][1]) & {"examples"} if self.links else frozenset()
+        return takes(self.links[0][1]) & AXES if self.links else frozenset()
 
     def start(self, params: Any) -> dict[str, Any]:
         links, shown = {}, {}

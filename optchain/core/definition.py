@@ -8,7 +8,7 @@ from typing import Any, cast
 import jax
 
 from optchain.core.describe import table, written
-from optchain.core.door import Door, like, rounded_sum, widened
+from optchain.core.door import AXES, Door, like, rounded_sum, widened
 from optchain.core.extras import require_taken
 from optchain.core.gather import on_their_mesh
 from optchain.core.made_by import Call
@@ -67,7 +67,7 @@ class Definition:
         return params
 
     def takes(self) -> frozenset[str]:
-        """What gradients may be besides arrays like the parameters: "rows" of tables, or those of "examples"."""
+        """What gradients may be but arrays like the parameters: "rows" of tables, those of "examples" or of "tasks"."""
         return frozenset()
 
     def within(self, tree: Any) -> Any:
@@ -98,7 +98,7 @@ class Definition:
             given = received(self, door.extra(extra), state, door.unmovable)
             new, after, _ = self.propose(door.updates, state, door.params, given)
         except (TypeError, ValueError):
-            if params is not None or "examples" not in self.takes():  # else nothing has the parameters' shapes
+            if params is not None or not AXES & self.takes():  # else nothing has the parameters' shapes
                 require_shapes_of_init(self, state, updates if params is None else params)
             raise
         return door.updates_out(new), after

@@ -21,6 +21,7 @@ from optchain.core.together import Together, require_taken
 WIDE = {jnp.dtype(name) for name in ("float32", "float64")}
 PLAIN = WIDE | {jnp.dtype(name) for name in ("bfloat16", "float16")}
 ARRAYS = (jax.Array, np.ndarray, jax.ShapeDtypeStruct)
+AXES = frozenset({"examples", "tasks"})  # what a leading axis of gradients may count, which the first link takes away
 ELSEWHERE = ("grad_fn", "value_fn")  # extra arguments that are functions of all parameters
 
 
@@ -102,12 +103,12 @@ class Door:
         still = {i for i, g in enumerate(gs) if not is_asked(g)} - holes
         self._stays = frozenset(holes | still)
         self.unmovable = tuple((names[i], gs[i]) for i in sorted(other) if is_asked(gs[i]))
-        takes, examples = self._definition.takes(), ()  # the leading axis that gradients of single examples have
+        takes, leading = self._definition.takes(), ()  # the axis in front that gradients of examples or tasks have
         for i, (leaf, g, p) in enumerate(zip(names, gs, ps, strict=True)):
             if i not in self._stays:
                 _require_fitting(name, takes, leaf, g, p)
-                examples = g.shape[: len(g.shape) - len(p.shape)] or examples
-        none = {i: jnp.zeros_like(ps[i], shape=(*examples, *ps[i].shape) if examples else None) for i in still}
+                leading = g.shape[: len(g.shape) - len(p.shape)] or leading
+        none = {i: jnp.zeros_like(ps[i], shape=(*leading, *ps[i].shape) if leading else None) for i in still}
         gs = [HOLE if i in holes else none.get(i, g) for i, g in enumerate(gs)]
         if params is not None:
             self.params = self._treedef.unflatten([HOLE if i in holes else p for i, p in enumerate(ps)])
@@ -202,10 +203,11 @@ def _require_fitting(name: str, takes: frozenset[str], leaf: str, g: Any, p: Any
     if not is_floating(g):
         cure = "leave it out with a mask, a group or a gradient of None"
         raise ValueError(f"{name}: the gradient of leaf {leaf!r} is {g.dtype}, expected a real floating dtype; {cure}")
-    if g.shape != p.shape and not ("examples" in takes and g.shape[1:] == p.shape):
+    if g.shape != p.shape and not (takes & AXES and g.shape[1:] == p.shape):
         problem = f"{name}: leaf {leaf!r} has shape {g.shape} in the updates, {p.shape} in the parameters"
         hint = "; gradients of single examples are for `differentially_private_aggregate`, in parts of a batch for "
-        hint += "`differentially_private_accumulate`, which clips each before it adds them"
+        hint += "`differentially_private_accumulate`, which clips each before it adds them; gradients of single tasks "
+        hint += "are for a link that combines them, such as `pcgrad`, the first one of a chain outside of this one"
         raise ValueError(problem + (hint if g.shape[1:] == p.shape else ""))
 
 

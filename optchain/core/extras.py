@@ -16,6 +16,7 @@ from optchain.core.walk import definitions, walk
 # ignores them.
 KNOWN = {
     "value": "the loss at the parameters",
+    "losses": "the loss of each task at the parameters",
     "validation": "a validation loss, NaN until there is a new one",
     "hessian": "an estimate of the Hessian's diagonal, as of oc.hutchinson",
     "max_logits": "the largest attention logit of each head",

@@ -19,7 +19,5 @@ def run(options: argparse.Namespace) -> int:
 
     trained = restore(find(options.run))
     say("compiling, and scoring every split")
-    print(
-        "\n".join(score_lines(Facts.of(trained.experiment.task, trained.experiment.config.metrics), trained.scores()))
-    )
+    print("\n".join(score_lines(Facts.of(trained.experiment.task), trained.scores())))
     return 0

@@ -57,9 +57,7 @@ def _earlier(found: Any, folder: Path) -> list[tuple[str, dict[str, Any]]]:
     from optchain.lab.training.experiment import load_task
     from optchain.lab.tuning.nearest import nearest_studies
 
-    config = found.config()
-    task = load_task(config)
-    like = Facts.of(task, config.metrics)
+    like = Facts.of(load_task(found.config()))
     return [
         (f"best of {near.folder}, at a distance of {near.distance:.2g}", near.point)
         for near in nearest_studies(folder, like, SEARCHED, NEIGHBOURS)

@@ -31,10 +31,11 @@ class Examples:
     Args:
         inputs: an array, or a dict or tuple of arrays (which may hold more of them), the same number of rows in each.
             Real numbers may be NaN where one is missing; whole numbers (ids, bytes) are left as they are.
-        targets: an array with as many rows; of numbers, or of classes: whole numbers, booleans or strings.
+        targets: an array with as many rows; of numbers, or of classes: whole numbers, booleans or strings. Or a dict of
+            such arrays by name, each of which is learned as a task of its own, and answered by a head of the model.
         labels: the names of the classes, whose numbers from 0 the targets then are. Without them the classes are the
-            values that the training targets have, in their order.
-        names: of the targets, which answers are called by.
+            values that the training targets have, in their order. Of several targets a dict, by target.
+        names: of the targets, which answers are called by; those of a dict have theirs.
         columns: names of the inputs, if these are rows of numbers.
         place: where a row stands in the user's data, for errors: by its number, if left out.
         weights: of each example in the loss; 1 where left out.
@@ -56,7 +57,7 @@ class Examples:
 
     inputs: Any
     targets: Any
-    labels: Sequence[Any] | None = None
+    labels: Any = None  # a sequence, or of several targets a dict of them
     names: tuple[str, ...] = ()
     columns: Sequence[str] = ()
     place: Callable[[int], str] = "row {} (from 0)".format
@@ -76,7 +77,7 @@ class Examples:
 
     def __post_init__(self) -> None:
         arrays = {f"inputs{jax.tree_util.keystr(path)}": x for path, x in jax.tree.leaves_with_path(self.inputs)}
-        arrays |= {"targets": self.targets}
+        arrays |= {f"targets{jax.tree_util.keystr(path)}": x for path, x in jax.tree.leaves_with_path(self.targets)}
         arrays |= {
             name: x for name in ("weights", "groups", "order", "split") if (x := getattr(self, name)) is not None
         }
@@ -86,7 +87,7 @@ class Examples:
             raise InputError(f"task: {said}; expected as many rows in each")
 
     def __len__(self) -> int:
-        return len(self.targets)
+        return len(next(iter(self.targets.values()))) if isinstance(self.targets, dict) else len(self.targets)
 
 
 @runtime_checkable

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +12,7 @@ from optchain.lab.base.errors import InputError
 from optchain.lab.data import preprocess, streaming
 from optchain.lab.data.examples import Examples, Source
 from optchain.lab.data.fitted import Kept
+from optchain.lab.data.heads import numbered_heads
 from optchain.lab.data.named import Named
 from optchain.lab.data.numbers import are_classes, as_they_are, is_prepared, numbered, outputs_of, unprepared
 from optchain.lab.data.positioned import FileArray
@@ -20,7 +21,7 @@ from optchain.lab.data.preprocess.step import Step
 from optchain.lab.data.split import require_varied, split
 from optchain.lab.data.stream import Raw, Stream
 from optchain.lab.data.tables import TaskTable
-from optchain.lab.data.task import Scale, Split, Task
+from optchain.lab.data.task import Head, Scale, Split, Task
 from optchain.lab.settings.own import Own
 
 
@@ -44,7 +45,10 @@ def examples_of(table: TaskTable) -> Examples | Stream:
 
 
 def made(
-    examples: Examples | Stream, table: TaskTable, steps: dict[str, Step] | None = None, of_classes: bool | None = None
+    examples: Examples | Stream,
+    table: TaskTable,
+    steps: dict[str, Step] | None = None,
+    of_classes: bool | Mapping[str, bool] | None = None,
 ) -> Task:
     """The task that examples make.
 
@@ -52,14 +56,20 @@ def made(
         examples: read already, or the stream that reads them.
         table: the table `[task]`.
         steps: that prepare the inputs, in their order; None for the data's own.
-        of_classes: whether the loss takes classes; by the data if left out.
+        of_classes: whether the loss takes classes, of several targets for each; by the data if left out.
 
     Raises:
         InputError: the data cannot be split, or a step does not apply.
     """
     if isinstance(examples, Stream):
         return streaming.of_stream(examples, table, steps)
-    targets, labels = numbered(examples, are_classes(examples) if of_classes is None else of_classes)
+    labels: Any = None
+    heads: dict[str, Head] | None = None
+    targets: Any
+    if isinstance(examples.targets, dict):
+        targets, heads = numbered_heads(examples, of_classes if isinstance(of_classes, Mapping) else None)
+    else:
+        targets, labels = numbered(examples, are_classes(examples) if of_classes is None else bool(of_classes))
     rows = split(examples, targets, table, stratify=examples.stratify and labels is not None and targets.ndim == 1)
     if not isinstance(targets, FileArray):
         require_varied(jax.tree.map(lambda x: x[rows["train"]], targets), examples, rows["train"])
@@ -76,13 +86,14 @@ def made(
         splits={name: take(at) for name, at in rows.items() if not (in_file and name == "train")},
         rows=rows,
         labels=labels,
-        outputs=examples.outputs if examples.outputs is not None else outputs_of(targets, labels),
+        outputs=_outputs(examples, targets, labels, heads),
         shape=examples.inputs.shape[1:] if isinstance(examples.inputs, np.ndarray | FileArray) else None,
         prepare=as_they_are,
         read=examples.read,
         scale=scale,
         ids=examples.ids,
         names=examples.names,
+        heads=heads,
     )
     if in_file:
         training = rows["train"]
@@ -93,6 +104,15 @@ def made(
         targets_of = lambda: _pass(targets, training)  # noqa: E731
         return streaming.prepared(raw, source, own, asked, table.workers, named, targets_of, kept)
     return _prepared(raw, examples, steps)
+
+
+def _outputs(
+    examples: Examples, targets: Any, labels: Any, heads: dict[str, Head] | None
+) -> int | dict[str, int] | None:
+    """What a model answers with."""
+    if heads is not None:
+        return {name: head.outputs for name, head in heads.items()}
+    return examples.outputs if examples.outputs is not None else outputs_of(targets, labels)
 
 
 def _pass(targets: Any, training: np.ndarray) -> Iterator[np.ndarray]:

@@ -20,8 +20,6 @@ def are_classes(examples: Examples | Stream) -> bool:
 
 def numbered(examples: Examples, of_classes: bool) -> tuple[Any, Sequence[Any] | None]:
     """The targets as a network is told them, and the labels of their classes."""
-    if isinstance(examples.targets, dict):
-        return jax.tree.map(narrow, examples.targets), None
     if isinstance(examples.targets, FileArray):
         return examples.targets, examples.labels
     targets = np.asarray(examples.targets)

@@ -37,6 +37,18 @@ class Scale(NamedTuple):
         return self.mean + self.deviation * numbers
 
 
+class Head(NamedTuple):
+    """What is known of one of several targets."""
+
+    labels: Sequence[Any] | None  # of its classes; None if it is a number
+    outputs: int  # that a model answers it with
+
+    @property
+    def classes(self) -> int | None:
+        """How many there are."""
+        return None if self.labels is None else len(self.labels)
+
+
 @dataclasses.dataclass(frozen=True)
 class Streamed:
     """The training examples of a task that are read when a step needs them.
@@ -59,7 +71,7 @@ class Task:
     splits: dict[str, Split]  # "train", or a sample of it, and "validation" and "test" unless they are empty
     rows: dict[str, np.ndarray]  # of each split, in the data set as it is before the split
     labels: Sequence[Any] | None  # of the classes, of which the targets are numbers; None if they are none
-    outputs: int | None  # that a model answers with; None if that is the model's own business
+    outputs: int | dict[str, int] | None  # that a model answers with, by head if it has some; None: its own business
     shape: tuple[int, ...] | None  # of a raw example that is one array: that of images, or the number of features
     prepare: Callable[[Any], Any]  # from raw inputs to the network's
     read: Callable[[Path], Any] | None = None  # raw inputs from a file; None if it holds rows of plain numbers
@@ -69,6 +81,7 @@ class Task:
     ids: int | None = None  # that the inputs are numbers of, where a table has a row for each
     optimum: float | None = None  # the lowest possible training loss, where it is known
     names: tuple[str, ...] = ()  # of the targets
+    heads: dict[str, Head] | None = None  # of several targets, each with its own answer; None if there is one array
     loss: Any = None  # a `models.losses.Loss`: what an answer costs
     metrics: dict[str, Any] = dataclasses.field(default_factory=dict)  # of `models.metrics.Metric`; the first is shown
     stream: Streamed | None = None  # where training examples are read from; None if the split holds them all

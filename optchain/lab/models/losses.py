@@ -5,20 +5,13 @@ from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from optchain.lab.base.errors import InputError
-from optchain.lab.data.examples import Examples
-from optchain.lab.data.numbers import are_classes
-from optchain.lab.data.positioned import FileArray
-from optchain.lab.data.standalone.answers import Answers
-from optchain.lab.data.stream import Stream
-from optchain.lab.data.task import Task
 from optchain.lab.settings.kinds import Kinds
 from optchain.lab.settings.own import Own
-from optchain.lab.settings.table import Fraction, Table
+from optchain.lab.settings.table import Fraction, Name, Table
 
 
 class LossTable(Table):
@@ -30,6 +23,11 @@ class LossTable(Table):
     penalized: str | list[str] = "*/kernel"  # patterns on paths
 
     @property
+    def named(self) -> tuple[str, ...]:
+        """The names of the tasks, of each of which it is a loss; none of a loss of one task."""
+        return ()
+
+    @property
     def penalizes(self) -> bool:
         """Whether there are penalties."""
         return self.l1 is not None or self.l2 is not None
@@ -38,10 +36,16 @@ class LossTable(Table):
 class OwnLoss(LossTable):
     """What is said of a function of the user's, which gives a number for each example, or one for the batch.
 
-    Its targets are as the data have them, and of classes their numbers.
+    Its targets are as the data have them, and of classes their numbers. One that names its tasks gives a dict of such
+    numbers, by task: what is trained on is their sum.
     """
 
     scaled_targets: bool = False  # whether real targets are scaled for training, as they are for a built-in loss
+    tasks: list[Name] | None = None  # of whose losses it gives a dict; None if it is the loss of one
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        return tuple(self.tasks or ())
 
 
 class OfData(LossTable):
@@ -125,7 +129,7 @@ class Quantile(_OfNumbers):
         return jnp.maximum(-self.level * errors, (1 - self.level) * errors)
 
 
-LOSSES: dict[str, type[Table]] = {
+OF_ONE: dict[str, type[Table]] = {
     "data": OfData,
     "cross_entropy": CrossEntropy,
     "squared": Squared,
@@ -133,6 +137,26 @@ LOSSES: dict[str, type[Table]] = {
     "huber": Huber,
     "quantile": Quantile,
 }
+AnyLossOfOne = Annotated[Any, Kinds("loss", OF_ONE, OwnLoss, 2, default="data", by_keys=True)]
+
+
+class Heads(LossTable):
+    """The sum of the losses of several targets, each answered by a head of the model."""
+
+    use: Literal["heads"] = "heads"
+    heads: dict[Name, AnyLossOfOne] = {}  # the loss of each target; what its data ask for where left out
+    weights: dict[Name, NonNegativeFloat] = {}  # of each in the sum that is trained on; 1 where left out
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        return tuple(self.heads)
+
+    def each(self, outputs: Any, targets: Any) -> dict[str, jax.Array]:
+        """The plain loss of each example, for each target."""
+        return {name: Loss(table).of(outputs[name], targets[name]) for name, table in self.heads.items()}
+
+
+LOSSES: dict[str, type[Table]] = OF_ONE | {"heads": Heads}
 AnyLoss = Annotated[Any, Kinds("loss", LOSSES, OwnLoss, 2, default="data", by_keys=True)]
 
 
@@ -145,40 +169,30 @@ class Loss:
 
     def __init__(self, table: Any) -> None:
         self.table = table
-        self.of: Callable[[Any, Any], jax.Array] = self._own if isinstance(table, Own) else table.of
+        self.tasks: tuple[str, ...] = table.named  # whose losses `each` gives; none of a loss of one task
+        one = self._own if isinstance(table, Own) else getattr(table, "of", self._sum)
+        self.of: Callable[[Any, Any], jax.Array] = self._sum if self.tasks else one
+
+    def each(self, outputs: Any, targets: Any) -> dict[str, jax.Array]:
+        """The loss of each task, for each example or for the batch."""
+        if not isinstance(self.table, Own):
+            return self.table.each(outputs, targets)
+        found = self.table.build(outputs, targets)
+        if not isinstance(found, dict) or set(found) != set(self.tasks):
+            got = f"losses of {', '.join(map(str, found))}" if isinstance(found, dict) else type(found).__name__
+            raise InputError(f"gives {got}; expected a dict with a loss of each of loss.tasks: {', '.join(self.tasks)}")
+        return {name: mean_of_each(jnp.asarray(found[name])) for name in self.tasks}
+
+    def _sum(self, outputs: Any, targets: Any) -> jax.Array:
+        return sum(self.each(outputs, targets).values(), jnp.zeros(()))
 
     def _own(self, outputs: Any, targets: Any) -> jax.Array:
         """What a function of the user's says, for each example or for the batch."""
-        return mean_of_each(jnp.asarray(self.table.build(outputs, targets)))
-
-
-def resolved(table: Any, examples: Examples | Stream) -> Any:
-    """The table of the loss that is meant, where the data are to say it."""
-    if not isinstance(table, OfData):
-        return table
-    name = examples.loss or ("cross_entropy" if are_classes(examples) else "squared")
-    return LOSSES[name].model_validate(table.model_dump() | {"use": name})
-
-
-def of_classes(table: Any, examples: Examples | Stream) -> bool:
-    """Whether the targets become numbers of classes for a loss.
-
-    Those of a function of the user's stay as they are where they are whole numbers that are no classes' from 0 on.
-    """
-    if not isinstance(table, Own):
-        wanted, named = isinstance(table, CrossEntropy), examples.labels is not None
-        kind = "" if named else np.asarray(examples.targets).dtype.kind
-        if not wanted and (named or kind in "OSUb"):
-            raise InputError(f"loss.use: got {table.use!r}, but the targets are classes; expected 'cross_entropy'")
-        if wanted and kind == "f" and not np.all(np.mod(examples.targets, 1) == 0):
-            raise InputError("loss.use: got 'cross_entropy', but the targets are real numbers; expected 'squared'")
-        return wanted
-    if isinstance(examples.targets, FileArray):  # which are numbers of labels
-        return True
-    targets = np.asarray(examples.targets)
-    if targets.dtype.kind in "iu":
-        return bool(np.array_equal(np.unique(targets), np.arange(targets.max() + 1)))
-    return are_classes(examples)
+        found = self.table.build(outputs, targets)
+        if isinstance(found, dict):
+            names = ", ".join(map(repr, found))
+            raise InputError(f"gives a dict of losses; expected one, or their names in the table: tasks = [{names}]")
+        return mean_of_each(jnp.asarray(found))
 
 
 def alike(outputs: Any, targets: Any) -> Any:
@@ -193,30 +207,3 @@ def alike(outputs: Any, targets: Any) -> Any:
 def mean_of_each(values: jax.Array) -> jax.Array:
     """The mean of each example's values; one number for each example stays what it is."""
     return values.reshape(len(values), -1).mean(-1) if values.ndim > 1 else values
-
-
-def answers_of(loss: Loss, task: Task) -> Answers:
-    """What becomes of outputs: the class and how probable it is, or numbers in their own units."""
-    return Answers(
-        labels=None if task.labels is None else np.asarray(task.labels).tolist(),
-        logits=isinstance(loss.table, CrossEntropy),
-        names=list(task.names),
-        mean=None if task.scale is None else np.asarray(task.scale.mean),
-        deviation=None if task.scale is None else np.asarray(task.scale.deviation),
-    )
-
-
-def answers(loss: Loss, task: Task, outputs: Any) -> dict[str, np.ndarray]:
-    """Columns with what outputs say."""
-    return answers_of(loss, task)(np.asarray(outputs))
-
-
-def together(loss: Loss, outputs: jax.Array) -> jax.Array:
-    """What several models answer together, along the first axis: the logits of the mean of what they hold probable,
-    where they answer with those of classes, else the mean of their outputs."""
-    if not isinstance(loss.table, CrossEntropy):
-        return outputs.mean(0)
-    if outputs.ndim > 2 and outputs.shape[-1] > 1:
-        return jax.nn.logsumexp(jax.nn.log_softmax(outputs), axis=0) - jnp.log(len(outputs))
-    yes, no = (jax.nn.logsumexp(jax.nn.log_sigmoid(sign * outputs), axis=0) for sign in (1, -1))
-    return yes - no

@@ -61,7 +61,7 @@ class Block(nn.Module):
 class Network(nn.Module):
     """Convolutions of 3x3, each halving height and width by a mean, then dense layers; the last one is linear."""
 
-    outputs: int
+    outputs: int | dict[str, int]  # of several heads, each a last layer of its own
     channels: tuple[int, ...]
     hidden: tuple[int, ...]
     block: Callable[[], nn.Module]
@@ -69,14 +69,17 @@ class Network(nn.Module):
     bias: bool  # of hidden layers; batch normalization would take it away again
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, train: bool) -> Any:
         for channels in self.channels:
             x = self.block()(_conv(channels, self.kernel_init, self.bias)(x), train)
             x = nn.avg_pool(x, (2, 2), (2, 2))
         x = x.reshape(x.shape[0], -1)
         for width in self.hidden:
             x = self.block()(nn.Dense(width, self.bias, kernel_init=self.kernel_init)(x), train)
-        return nn.Dense(self.outputs, kernel_init=self.kernel_init)(x)
+        if isinstance(self.outputs, int):
+            return nn.Dense(self.outputs, kernel_init=self.kernel_init)(x)
+        heads = self.outputs.items()
+        return {name: nn.Dense(size, kernel_init=self.kernel_init, name=f"head_{name}")(x) for name, size in heads}
 
 
 def _conv(channels: int, kernel_init: Any, bias: bool) -> nn.Conv:
@@ -134,6 +137,8 @@ def _built_in(table: Any, task: Task) -> nn.Module:
     if task.outputs is None:
         raise InputError("model.use: the targets do not say how many outputs a built-in model has; expected your own")
     if isinstance(table, tables.Transformer):
+        if not isinstance(task.outputs, int):
+            raise InputError("model.use: a transformer has one head, and the task several targets; expected your own")
         return Transformer(table, task.outputs)
     if isinstance(table, tables.Embedding):
         return Rows(task.ids or 0, table.width, _built_in(tables.Network(hidden=table.hidden), task))

@@ -44,7 +44,7 @@ def score_chart(
 
 def optimizer_charts(logs: dict[str, Rows], colors: dict[str, str] | None = None) -> list[str]:
     """Learning rates of all runs in one chart, their sparsities in one, where they vary the sizes of their batches in
-    one, and the norms of each run's links in one.
+    one, the norms of each run's links in one, and of several tasks how far they agree, and their weights.
 
     Args:
         logs: of each run, by name.
@@ -77,7 +77,29 @@ def optimizer_charts(logs: dict[str, Rows], colors: dict[str, str] | None = None
             )
     titled = {"learning rate": rates, "sparsity": sparsities, "examples a step": sizes}
     charts = [chart(title, curves, changes=changes(logs)) for title, curves in titled.items() if curves]
-    return [*charts, *norms]
+    return [*charts, *norms, *_task_charts(logs)]
+
+
+def _task_charts(logs: dict[str, Rows]) -> list[str]:
+    """Of each run whose optimizer combines gradients of tasks: how far these agree, and what each is multiplied by."""
+    charts = []
+    for run, rows in logs.items():
+        table = [row["optimizer"] | {"step": row["step"]} for row in rows if "optimizer" in row]
+        names = sorted({name for row in table for name in row})
+        links = [name.removesuffix("min_cosine") for name in names if name.endswith(".min_cosine")]
+        for link in links:
+            of_tasks = [name for name in names if name.startswith(f"{link}weight_")]
+            bounds = of_tasks or [f"{link}min_weight", f"{link}max_weight"]
+            for title, shown in (
+                ("agreement of tasks", [f"{link}min_cosine", f"{link}conflicts"]),
+                ("weights of tasks", bounds),
+            ):
+                curves = [
+                    {"points": points(table, name), "label": name, "color": COLORS[j % len(COLORS)]}
+                    for j, name in enumerate(shown)
+                ]
+                charts.append(chart(title + (f": {run}" if len(logs) > 1 else ""), curves))
+    return charts
 
 
 def changes(logs: dict[str, Rows]) -> list[int]:

@@ -27,7 +27,7 @@ def score_lines(task: Facts, scores: Scores) -> list[str]:
 
 def task_of(run: Run) -> Facts:
     """What is known of what a run learned."""
-    return facts(run) or Facts.of(load_task(run.config), run.config.metrics)
+    return facts(run) or Facts.of(load_task(run.config))
 
 
 def ending_of(run: Run) -> str:

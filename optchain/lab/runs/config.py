@@ -14,6 +14,7 @@ from optchain.lab.data.augment import AnyAugment, Augment
 from optchain.lab.data.formats import FORMATS
 from optchain.lab.data.preprocess import AnyStep
 from optchain.lab.data.tables import TaskTable
+from optchain.lab.models.gradients import AnyGradient
 from optchain.lab.models.lora import LoraTable
 from optchain.lab.models.losses import AnyLoss, OfData
 from optchain.lab.models.metrics import AnyMetrics
@@ -31,7 +32,6 @@ from optchain.lab.settings.table import Name, Table
 from optchain.lab.settings.train import Train
 from optchain.lab.trackers.tables import AnyTrackers
 
-AnyGradient = Annotated[Any, Kinds("gradient", {}, Table, 5, (), None, type(None))]
 STEPS = "train.steps"  # a number of the optimizer that says so is the number of steps
 AnyTask = Annotated[Any, Kinds("task", FORMATS, TaskTable)]
 

@@ -27,12 +27,13 @@ class Facts:
     rarest: float | None = None  # the share of the training examples that are of the rarest class, if they have one
 
     @classmethod
-    def of(cls, task: Task, metrics: dict[str, Any] | None) -> Self:
-        """The facts of a task, and of the tables of its metrics."""
-        uses = {name: name if metrics is None else metrics[name].use for name in task.metrics}
+    def of(cls, task: Task) -> Self:
+        """The facts of a task and its metrics."""
+        uses = {name: "loss" if metric.table is None else metric.table.use for name, metric in task.metrics.items()}
         sizes = {name: part.size for name, part in task.splits.items()} | {"train": task.size}
         inputs = sum(math.prod(x.shape[1:]) for x in jax.tree.leaves(task.splits["train"].inputs))
-        return cls(sizes, uses, task.optimum, inputs, task.outputs, _rarest(task))
+        outputs = sum(task.outputs.values()) if isinstance(task.outputs, dict) else task.outputs
+        return cls(sizes, uses, task.optimum, inputs, outputs, _rarest(task))
 
     @property
     def shown(self) -> str | None:

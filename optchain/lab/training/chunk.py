@@ -16,7 +16,9 @@ from optchain.lab.data.batches import balanced_batches, batches
 from optchain.lab.data.task import Split, Task
 from optchain.lab.models.frozen import bound
 from optchain.lab.models.functional import Model
+from optchain.lab.models.gradients import TaskGradients
 from optchain.lab.settings.own import Own
+from optchain.lab.training.batch_gradients import Result, is_stacked, own_gradient, task_gradients
 from optchain.lab.training.batch_policies import Policy
 from optchain.lab.training.keys import Keys, folded, keys_of_run, keys_of_steps
 from optchain.lab.training.layout import ONE_DEVICE, Layout
@@ -44,17 +46,8 @@ class Parts(NamedTuple):
     batch: Policy
     augment: AnyAugment
     loss: Any  # its table
-    gradient: Own | None = None
+    gradient: Own | TaskGradients | None = None
     sampling: str = "epochs"
-
-
-class Result(NamedTuple):
-    """What a batch tells."""
-
-    value: jax.Array
-    metrics: dict[str, jax.Array]
-    rest: Any
-    extras: dict[str, Any]  # told to the optimizer
 
 
 Build = Callable[[dict[str, Any]], Parts]  # from the numbers of a setting, which may be traced
@@ -103,14 +96,21 @@ def make_chunk(task: Task, build: Build, layout: Layout = ONE_DEVICE) -> jax.sta
         batch = batch._replace(inputs=augment(parts.augment, changes, batch.inputs))
         inputs, pairs = objective.mix(mixing, batch.inputs, batch.targets)
 
-        def loss(params: Any) -> Any:
+        def forward(params: Any) -> Any:
             outputs, rest, more = parts.model.apply(params, carry["rest"], inputs, dropout, train=True)
             scores = {name: jnp.mean(metric.of(outputs, batch.targets)) for name, metric in means.items()}
-            return objective(outputs, pairs, params, batch.weights) + more, (scores, rest)
+            return outputs, more, (scores, rest)
+
+        def loss(params: Any) -> Any:
+            outputs, more, said = forward(params)
+            return objective(outputs, pairs, params, batch.weights) + more, said
 
         params = layout.used(carry["params"])
+        if isinstance(parts.gradient, TaskGradients):
+            return task_gradients(objective, forward, pairs, batch.weights, params)
         if parts.gradient is not None:
-            return _own_gradient(parts.gradient, parts, objective, means, carry | {"params": params}, batch, dropout)
+            carry = carry | {"params": params}
+            return own_gradient(parts.gradient, parts.model, objective, means, carry, batch, dropout)
         tables = oc.row_tables(parts.tx)
         differentiate = functools.partial(oc.row_value_and_grad, tables=tables) if tables else jax.value_and_grad
         (value, (scores, rest)), grads = differentiate(loss, has_aux=True)(params)
@@ -127,7 +127,7 @@ def make_chunk(task: Task, build: Build, layout: Layout = ONE_DEVICE) -> jax.sta
         if parts.batch.table.scale_rate != "none":
             logs["rate_factor"] = parts.batch.rate_factor(size)
             told["factors"] = {"learning_rate": dict.fromkeys(names_of(carry["params"]), logs["rate_factor"])}
-        grads, params = layout.stepped(grads), layout.stepped(carry["params"])
+        grads, params = layout.stepped(grads, is_stacked(grads, carry["params"])), layout.stepped(carry["params"])
         params, opt_state = oc.apply(parts.tx, grads, carry["opt_state"], params, **told)
         new = {
             "params": params,
@@ -178,12 +178,12 @@ def make_chunk(task: Task, build: Build, layout: Layout = ONE_DEVICE) -> jax.sta
                 else:
                     batch = jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, i * micro, micro), of_step)
                 result, grads = gradient(carry, batch, folded(step_keys, i), parts, objective)
-                return result, layout.stepped(widened(grads))
+                return result, layout.stepped(widened(grads), is_stacked(grads, carry["params"]))
 
             def add(i: jax.Array, state: Any) -> Any:
                 sums, small = state
                 more = part(i)
-                small = small + optax.tree.norm(more[1], squared=True) if policy.measures else small
+                small = small + _squared(more[1], carry["params"]) if policy.measures else small
                 return jax.tree.map(_added, sums, more), small
 
             nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(part, jnp.int32(0)))
@@ -191,7 +191,7 @@ def make_chunk(task: Task, build: Build, layout: Layout = ONE_DEVICE) -> jax.sta
             (result, grads), small = jax.tree.map(lambda x: _divided(x, count), sums), small / count
             logs = {"batch": count * micro} | policy.metrics(carry["batch"])
             if policy.measures:
-                carry |= {"batch": policy.follow(carry["batch"], small, optax.tree.norm(grads, squared=True), count)}
+                carry |= {"batch": policy.follow(carry["batch"], small, _squared(grads, carry["params"]), count)}
             grads = jax.tree.map(lambda x, p: x.astype(p.dtype), grads, carry["params"])
             carry, more = update(carry, result, grads, count * micro, setting, parts)
             return carry, logs | more
@@ -213,15 +213,11 @@ def _rows(data: Split, rows: jax.Array) -> Split:
     return jax.tree.map(lambda x: x.at[rows].get(mode="promise_in_bounds"), data)
 
 
-def _own_gradient(
-    gradient: Own, parts: Parts, objective: Objective, means: Any, carry: Carry, batch: Split, key: jax.Array
-) -> tuple[Result, Any]:
-    """What a function of the user's makes of a batch."""
-    apply = objective.applied(parts.model)
-    grads, value, rest, extras = gradient.build(apply, carry["params"], carry["rest"], batch, key)
-    outputs = parts.model.apply(carry["params"], carry["rest"], batch.inputs)[0] if means else None
-    scores = {name: jnp.mean(metric.of(outputs, batch.targets)) for name, metric in means.items()}
-    return Result(value, scores, rest, extras), grads
+def _squared(grads: Any, params: Any) -> jax.Array:
+    """The squared norm of gradients, of several tasks that of their sum."""
+    return optax.tree.norm(
+        jax.tree.map(lambda x: x.sum(0), grads) if is_stacked(grads, params) else grads, squared=True
+    )
 
 
 def _added(total: jax.Array, more: jax.Array) -> jax.Array:

@@ -11,6 +11,7 @@ import optchain as oc
 from optchain.core.paths import named_leaves
 from optchain.lab.base import processes
 from optchain.lab.base.errors import InputError
+from optchain.lab.models.gradients import TaskGradients
 from optchain.lab.runs.config import Config
 from optchain.lab.runs.run import Run
 from optchain.lab.training.checkpoints import Checkpoints
@@ -85,9 +86,11 @@ def _advanced(program: Program, config: Config, carry: Carry, steps: int, hyper:
 
 def _gradients(program: Program, experiment: Experiment, carry: Carry) -> Any:
     """Those of the next step, which an optimizer that does not move keeps as its state."""
+    several = isinstance(experiment.config.gradient, TaskGradients)
+    tasks = (len(experiment.task.loss.tasks),) if several else ()
     kept = optax.GradientTransformation(
-        lambda params: jax.tree.map(jnp.zeros_like, params),
-        lambda updates, state, params=None: (jax.tree.map(jnp.zeros_like, updates), updates),
+        lambda params: jax.tree.map(lambda p: jnp.zeros((*tasks, *p.shape), p.dtype), params),
+        lambda updates, state, params=None: (jax.tree.map(jnp.zeros_like, params), updates),
     )
     keeps = oc.chain(kept=kept)
 

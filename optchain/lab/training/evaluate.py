@@ -13,7 +13,7 @@ import numpy as np
 from optchain.lab.base.errors import InputError
 from optchain.lab.data.examples import Reader
 from optchain.lab.data.task import Split
-from optchain.lab.models.losses import answers
+from optchain.lab.models.answering import answers
 from optchain.lab.runs.run import Run
 from optchain.lab.training import experiment
 from optchain.lab.training.checkpoints import Checkpoints

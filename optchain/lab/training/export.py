@@ -20,7 +20,7 @@ from optchain.lab.data.examples import Reader
 from optchain.lab.data.standalone.inputs import BySteps, Unprepared, WholeNumbers
 from optchain.lab.data.standalone.packing import is_part, packed
 from optchain.lab.data.task import Task
-from optchain.lab.models.losses import answers_of
+from optchain.lab.models.answering import answers_of
 from optchain.lab.runs.run import versions
 from optchain.lab.training import leaves
 from optchain.lab.training.evaluate import Trained, counted
@@ -162,16 +162,16 @@ def _program(trained: Trained, model: Any, prepare: Any) -> bytes:
     two = jax.tree.map(lambda x: x[:2], trained.experiment.task.splits["train"].inputs)
     two = prepare(two) if isinstance(prepare, Unprepared) else two  # which makes tuples of lists
 
-    def answer(arrays: list[jax.Array], inputs: Any) -> jax.Array:
+    def answer(arrays: list[jax.Array], inputs: Any) -> Any:
         variables = jax.tree.unflatten(tree, arrays)
 
-        def of_one(example: Any) -> jax.Array:  # so that a module never sees a number of rows that is not known
+        def of_one(example: Any) -> Any:  # so that a module never sees a number of rows that is not known
             one = jax.tree.map(lambda x: x[None], example)
             return network.apply(variables["params"], variables["rest"], one)[0]
 
-        return jax.vmap(of_one)(inputs).reshape(-1, *shape[1:])
+        return jax.tree.map(lambda x, like: x.reshape(-1, *like.shape[1:]), jax.vmap(of_one)(inputs), answers)
 
-    shape = jax.eval_shape(lambda x: network.apply(model["params"], model["rest"], x)[0], two).shape
+    answers = jax.eval_shape(lambda x: network.apply(model["params"], model["rest"], x)[0], two)
     (rows,) = export.symbolic_shape("rows")
     like = [
         jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), arrays),

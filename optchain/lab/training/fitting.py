@@ -7,17 +7,21 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
+from optchain.core.door import AXES
 from optchain.core.paths import named_leaves
+from optchain.core.transform import takes
 from optchain.lab.base.errors import InputError
 from optchain.lab.data.augment import augment
 from optchain.lab.data.task import Task
-from optchain.lab.models.losses import CrossEntropy
+from optchain.lab.models.gradients import TaskGradients
+from optchain.lab.models.losses import CrossEntropy, Heads
 from optchain.lab.runs.config import Config
 from optchain.lab.runs.sources import files_of
 from optchain.lab.settings.own import Own
 from optchain.lab.settings.places import raised_at
 from optchain.lab.settings.train import Fixed
 from optchain.lab.training import chunk
+from optchain.lab.training.fitting_heads import described, require_heads, require_logits, require_losses, require_tasks
 from optchain.lab.training.objective import Objective
 
 if TYPE_CHECKING:
@@ -46,9 +50,7 @@ def _require_real(model: str, params: Any) -> None:
         if not jnp.issubdtype(x.dtype, jnp.floating):
             other = "a collection other than 'params' in linen, an nnx.Variable other than nnx.Param in nnx"
             cure = f"name it in train.freeze, or make it another kind of variable ({other})"
-            raise InputError(
-                f"model: {model}: the parameter {path!r} is {_described(x)}; expected real numbers; {cure}"
-            )
+            raise InputError(f"model: {model}: the parameter {path!r} is {described(x)}; expected real numbers; {cure}")
 
 
 @contextlib.contextmanager
@@ -77,24 +79,32 @@ def require_answers(experiment: "Experiment", carry: chunk.Carry) -> None:
             lambda p, r, x: experiment.model.apply(p, r, x)[0], carry["params"], carry["rest"], two.inputs
         )
         if isinstance(task.loss.table, CrossEntropy):
-            _require_logits(outputs, two.targets, task.classes or 2)
-    said = jax.tree.map(_described, (outputs, two.targets))
+            require_logits(outputs, two.targets, task.classes or 2)
+        if isinstance(task.loss.table, Heads):
+            require_heads(task, outputs, two.targets)
+    said = jax.tree.map(described, (outputs, two.targets))
     with _blamed(task.loss.table, "loss", two):
+        for name in task.loss.tasks:
+            require_losses(jax.eval_shape(task.loss.each, outputs, two.targets)[name], f"for {name!r} ", two)
         losses = _traced(lambda: jax.eval_shape(task.loss.of, outputs, two.targets))
         if losses.shape not in ((), (2,)):
             of = f"outputs {said[0]} and targets {said[1]}"
-            raise InputError(f"gives {_described(losses)} for {of}; expected one number for each example")
+            raise InputError(f"gives {described(losses)} for {of}; expected one number for each example")
         if not losses.shape and two.weights is not None:
             raise InputError("gives one number for a batch; expected one for each example, which have weights")
     for name, metric in task.metrics.items():
-        table = None if config.metrics is None else config.metrics[name]
-        with _blamed(table, f"metrics.{name}", two):
+        with _blamed(metric.table, f"metrics.{name}", two):
             if metric.evaluator is None:
                 _require_scores(jax.eval_shape(metric.of, outputs, two.targets), metric.whole)
     if isinstance(config.augment, Own):
         _require_augmented(config.augment, two)
     if isinstance(config.gradient, Own):
         _require_gradient(experiment, carry, two)
+    if isinstance(config.gradient, TaskGradients):
+        require_tasks(experiment, carry, of_chain)
+    elif config.gradient is None and "tasks" in takes(experiment.tx):
+        cure = "expected [gradient] use = 'tasks', which makes a gradient for each of several tasks"
+        raise InputError(f"optimizer: its first link combines the gradients of tasks; {cure}")
 
 
 def require_descent(links: dict[str, Any], path: str) -> None:
@@ -119,26 +129,18 @@ def require_fixed_batches(config: Config, task: Task) -> None:
         raise InputError(f"train.batch: got sizes of {policy}, and the batches of a stream are read ahead; {cure}")
 
 
-def _require_logits(outputs: Any, targets: Any, classes: int) -> None:
-    """A logit for each class and target, or of two classes one."""
-    if outputs.shape == (*targets.shape, classes) or (classes == 2 and outputs.size == targets.size):
-        return
-    said = f"outputs {list(outputs.shape)} for targets {list(targets.shape)}"
-    raise InputError(f"got {said} of {classes} classes; expected a logit for each class")
-
-
 def _require_scores(scores: Any, whole: bool) -> None:
     if whole and scores.shape:
-        raise InputError(f"gives {_described(scores)}; expected one number for the whole split")
+        raise InputError(f"gives {described(scores)}; expected one number for the whole split")
     if not whole and scores.shape[:1] not in ((), (2,)):
         cure = "expected one for each, or whole = true for a number of the whole split"
-        raise InputError(f"gives {_described(scores)} for two examples; {cure}")
+        raise InputError(f"gives {described(scores)} for two examples; {cure}")
 
 
 def _require_augmented(table: Own, two: Any) -> None:
     with table.blamed("augment"):
         changed = jax.eval_shape(lambda key, x: augment(table, key, x), jax.random.key(0), two.inputs)
-        found, expected = (jax.tree.map(_described, x) for x in (changed, two.inputs))
+        found, expected = (jax.tree.map(described, x) for x in (changed, two.inputs))
         if found != expected:
             raise InputError(f"{table.use} gives {found} for inputs {expected}; expected the same")
 
@@ -158,11 +160,12 @@ def _require_gradient(experiment: "Experiment", carry: chunk.Carry, two: Any) ->
     with table.blamed("gradient"):
         grads, value, rest, extras = jax.eval_shape(made, carry, two)
         for name, found, expected in (("grads", grads, carry["params"]), ("rest", rest, carry["rest"])):
-            found, expected = jax.tree.map(lambda x: x.shape, found), jax.tree.map(lambda x: x.shape, expected)
-            if found != expected:
-                raise InputError(f"{table.use} gives {name} of shapes {found}; expected {expected}")
+            shapes, expected = jax.tree.map(lambda x: x.shape, found), jax.tree.map(lambda x: x.shape, expected)
+            stacked = name == "grads" and bool(AXES & takes(experiment.tx))  # examples or tasks may come first
+            if shapes != expected and not (stacked and jax.tree.map(lambda x: x.shape[1:], found) == expected):
+                raise InputError(f"{table.use} gives {name} of shapes {shapes}; expected {expected}")
         if value.shape or not isinstance(extras, dict):
-            raise InputError(f"{table.use} gives a value {_described(value)} and extras {extras}; {EXPECTED}")
+            raise InputError(f"{table.use} gives a value {described(value)} and extras {extras}; {EXPECTED}")
 
 
 EXPECTED = "expected (grads, value, rest, extras): gradients like params, the loss, rest, and a dict, {} for none"
@@ -184,10 +187,6 @@ def _traced(trace: Any) -> Any:
         ) from error
 
 
-def _described(x: Any) -> str:
-    return f"{x.dtype.name}{list(x.shape)}"
-
-
 @contextlib.contextmanager
 def _blamed(table: Any, key: str, two: Any) -> Any:
     """Errors within are those of one table of the configuration, and say what two examples are."""
@@ -195,7 +194,7 @@ def _blamed(table: Any, key: str, two: Any) -> Any:
         with table.blamed(key) if isinstance(table, Own) else contextlib.nullcontext():
             yield
     except (TypeError, ValueError, InputError) as error:
-        shapes = jax.tree.map(_described, two)
+        shapes = jax.tree.map(described, two)
         said = str(error) if str(error).startswith(key) else f"{key}: {error}"
         told = f"two examples have inputs {shapes.inputs} and targets {shapes.targets}".replace("'", "")
         raise InputError(f"{said} ({told})") from error

@@ -50,8 +50,8 @@ class Layout(Protocol):
         """Parameters as the model uses them."""
         ...
 
-    def stepped(self, tree: Any) -> Any:
-        """Gradients or parameters as the optimizer steps them."""
+    def stepped(self, tree: Any, stacked: bool = False) -> Any:
+        """Gradients or parameters as the optimizer steps them; `stacked`, gradients with a leading axis for tasks."""
         ...
 
     def divided(self, examples: Any) -> Any:
@@ -73,7 +73,7 @@ class OneDevice:
     def used(self, params: Any) -> Any:
         return params
 
-    def stepped(self, tree: Any) -> Any:
+    def stepped(self, tree: Any, stacked: bool = False) -> Any:
         return tree
 
     def divided(self, examples: Any) -> Any:
@@ -106,11 +106,15 @@ class OnMesh:
     def used(self, params: Any) -> Any:
         return with_sharding_constraint(params, self.params)
 
-    def stepped(self, tree: Any) -> Any:
-        # The gradient of a table whose rows are touched is no array; its rows are few, and stay where they are.
-        return jax.tree.map(
-            lambda layout, x: with_sharding_constraint(x, layout) if isinstance(x, jax.Array) else x, self.steps, tree
-        )
+    def stepped(self, tree: Any, stacked: bool = False) -> Any:
+        def placed(layout: NamedSharding, x: Any) -> Any:
+            # The gradient of a table whose rows are touched is no array; its rows are few, and stay where they are.
+            if not isinstance(x, jax.Array):
+                return x
+            place = NamedSharding(layout.mesh, jax.P(None, *layout.spec)) if stacked else layout
+            return with_sharding_constraint(x, place)
+
+        return jax.tree.map(placed, self.steps, tree)
 
     def divided(self, examples: Any) -> Any:
         parts = math.prod(self.replicated.mesh.shape[axis] for axis in SPLIT)

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from optchain.core.mask import select
 from optchain.lab.data.task import Task
 from optchain.lab.models.functional import Model
-from optchain.lab.models.losses import CrossEntropy, Loss, LossTable
+from optchain.lab.models.losses import Heads, Loss, LossTable
+from optchain.lab.training.trained_loss import TrainedLoss
 
 
 class Pair(NamedTuple):
@@ -25,21 +26,16 @@ class Objective:
     Class weights and the priors of logit adjustment are counted from the training targets once, when this is made.
 
     References:
-        Label smoothing: Szegedy et al., 2016, arXiv:1512.00567. Mixup: Zhang et al., 2018, arXiv:1710.09412. Focal
-        loss: Lin et al., 2017, arXiv:1708.02002. Logit adjustment: Menon et al., 2021, arXiv:2007.07314.
+        Mixup: Zhang et al., 2018, arXiv:1710.09412.
     """
 
     def __init__(self, task: Task, table: Any, targets: Any) -> None:
-        self.task, self.table, self.plain = task, table, Loss(table).of
-        self.changed = isinstance(table, CrossEntropy) and bool(table.changes)
-        if self.changed and (table.class_weights is not None or table.logit_adjustment is not None):
-            if task.counted is None:
-                counts = jax.nn.one_hot(targets.reshape(-1), task.classes or 0).sum(0)
-            else:
-                counts = jnp.asarray(task.counted.counts, jnp.float32)
-            # A class without examples has no term that its weight, infinite, could multiply.
-            self.weights = counts.sum() / ((counts > 0).sum() * jnp.maximum(counts, 1))
-            self.log_priors = jnp.log(counts / counts.sum())
+        self.table, self.loss = table, Loss(table)
+        if isinstance(table, Heads):
+            own = {name: (x, targets[name], (task.heads or {})[name].classes) for name, x in table.heads.items()}
+            self.heads = {name: TrainedLoss(*of_head) for name, of_head in own.items()}
+        else:
+            self.one = TrainedLoss(table, targets, task.classes, task.counted)
 
     def mix(self, key: jax.Array, inputs: Any, targets: Any) -> tuple[Any, list[Pair]]:
         """The batch and its targets; with mixup, each example mixed with that of another place of a permutation.
@@ -60,15 +56,23 @@ class Objective:
 
     def __call__(self, outputs: Any, pairs: list[Pair], params: Any, weights: Any = None) -> jax.Array:
         """The mean over the batch, and the penalties."""
-        if len(pairs) == 1:
-            return self.of(outputs, pairs[0].targets, params, weights)
-        value = sum((pair.share * self._mean(outputs, pair.targets, weights) for pair in pairs), jnp.zeros(()))
+        value = self._total(outputs, pairs, weights)
         return value + penalty(self.table, params) if self.table.penalizes else value
 
     def of(self, outputs: Any, targets: Any, params: Any, weights: Any = None) -> jax.Array:
         """The mean over a batch that is not mixed, and the penalties."""
-        value = self._mean(outputs, targets, weights)
-        return value + penalty(self.table, params) if self.table.penalizes else value
+        return self(outputs, [Pair(1.0, targets)], params, weights)
+
+    def each(self, outputs: Any, pairs: list[Pair], weights: Any = None) -> dict[str, jax.Array]:
+        """The mean over the batch for each of several tasks, as it counts in their sum, without the penalties."""
+        if len(pairs) == 1:
+            return self._each(outputs, pairs[0].targets, weights)
+        found = [jax.tree.map(lambda x, s=p.share: s * x, self._each(outputs, p.targets, weights)) for p in pairs]
+        return {name: sum((one[name] for one in found), jnp.zeros(())) for name in self.loss.tasks}
+
+    def penalty(self, params: Any) -> jax.Array | float:
+        """The penalties of the parameters."""
+        return penalty(self.table, params) if self.table.penalizes else 0.0
 
     def applied(self, model: Model) -> Callable[..., tuple[jax.Array, Any, Any]]:
         """A function of parameters, rest, batch and key: the loss of the batch, the rest after it, and the outputs."""
@@ -79,39 +83,22 @@ class Objective:
 
         return apply
 
-    def _mean(self, outputs: Any, targets: Any, weights: Any) -> jax.Array:
-        losses = self._changed(outputs, targets) if self.changed else self.plain(outputs, targets)
-        return losses.mean() if weights is None else (losses * weights).mean()
+    def _total(self, outputs: Any, pairs: list[Pair], weights: Any) -> jax.Array:
+        if self.loss.tasks:
+            return sum(self.each(outputs, pairs, weights).values(), jnp.zeros(()))
+        if len(pairs) == 1:
+            return _mean(self.one(outputs, pairs[0].targets), weights)
+        return sum((p.share * _mean(self.one(outputs, p.targets), weights) for p in pairs), jnp.zeros(()))
 
-    def _changed(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
-        """The cross entropy of each example, with the changes that are asked for."""
-        table = self.table
-        logits = outputs if outputs.shape[-1] == self.task.classes else two_logits(outputs.reshape(*targets.shape, 1))
-        if table.logit_adjustment is not None:
-            logits = logits + table.logit_adjustment * self.log_priors.reshape((1,) * (logits.ndim - 1) + (-1,))
-        losses = cross_entropy(logits, targets, table.label_smoothing, table.focal)
-        if table.class_weights is not None:
-            losses = losses * self.weights[targets]
-        return losses.reshape(len(losses), -1).mean(-1)
+    def _each(self, outputs: Any, targets: Any, weights: Any) -> dict[str, jax.Array]:
+        if not isinstance(self.table, Heads):
+            return {name: _mean(x, weights) for name, x in self.loss.each(outputs, targets).items()}
+        losses = {name: _mean(of(outputs[name], targets[name]), weights) for name, of in self.heads.items()}
+        return {name: x * self.table.weights.get(name, 1.0) for name, x in losses.items()}
 
 
-def cross_entropy(logits: jax.Array, targets: jax.Array, smoothing: Any = None, focal: Any = None) -> jax.Array:
-    """-sum_k q_k (1 - p_k)^focal log p_k, where q is one-hot, and smoothed (1 - smoothing) one_hot + smoothing / K."""
-    classes = logits.shape[-1]
-    wanted = jax.nn.one_hot(targets, classes)
-    if smoothing is not None:
-        wanted = (1 - smoothing) * wanted + smoothing / classes
-    log_likely = jax.nn.log_softmax(logits)
-    terms = wanted * log_likely
-    if focal is not None:
-        # As a power of what stays above 0, whose derivative is finite, and 1 where focal is a traced 0.
-        terms = terms * jnp.exp(focal * jnp.log(jnp.maximum(1 - jnp.exp(log_likely), 1e-7)))
-    return -terms.sum(-1)
-
-
-def two_logits(outputs: jax.Array) -> jax.Array:
-    """The logits of two classes whose softmax is the sigmoid of one output."""
-    return jnp.concatenate([jnp.zeros_like(outputs), outputs], axis=-1)
+def _mean(losses: jax.Array, weights: Any) -> jax.Array:
+    return losses.mean() if weights is None else (losses * weights).mean()
 
 
 def penalty(table: LossTable, params: Any) -> jax.Array:

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import optchain as oc
 from optchain.core.paths import named_leaves
 from optchain.lab.data.task import Task
+from optchain.lab.models.answering import together
 from optchain.lab.models.functional import Model
-from optchain.lab.models.losses import together
 from optchain.lab.training.layout import ONE_DEVICE, Layout
 
 EVALUATED = 512  # examples at once
@@ -28,7 +28,7 @@ def make_evaluate(task: Task, model: Model, members: bool = False, layout: Layou
     programs = {name: metric for name, metric in task.metrics.items() if metric.evaluator is None}
     whole = [name for name, metric in programs.items() if metric.whole]
 
-    def answer(variables: Any, inputs: Any) -> jax.Array:
+    def answer(variables: Any, inputs: Any) -> Any:
         if not members:
             return model.apply(variables["params"], variables["rest"], inputs)[0]
         outputs = jax.vmap(lambda member: model.apply(member["params"], member["rest"], inputs)[0])(variables)
@@ -44,7 +44,8 @@ def make_evaluate(task: Task, model: Model, members: bool = False, layout: Layou
             outputs = answer(variables, inputs)
             means = {name: metric.of(outputs, target) for name, metric in programs.items() if not metric.whole}
             means = {name: jnp.mean(x) for name, x in means.items()}
-            return {"loss": jnp.mean(task.loss.of(outputs, target))} | means, (outputs[0] if whole else ())
+            first = jax.tree.map(lambda x: x[0], outputs) if whole else ()
+            return {"loss": jnp.mean(task.loss.of(outputs, target))} | means, first
 
         # In parts, for the outputs of all examples at once may be larger than the memory.
         scores, outputs = _mapped(lambda block: jax.vmap(score)(layout.divided(block)), (inputs, targets))

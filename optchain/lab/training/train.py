@@ -58,7 +58,7 @@ class Trainer:
         self.carry, self.best, self.progress = resumed or beginning(self.programs, experiment.config)
         self.experiment = staged(experiment, self.progress["stage"])
         adopt(run, experiment.config)
-        Facts.of(experiment.task, experiment.config.metrics).write(run)
+        Facts.of(experiment.task).write(run)
         self.logs.cut(self.progress["step"] if resumed else -1)
         self.checkpoints.cut(self.progress["step"])
         if self.snapshots:

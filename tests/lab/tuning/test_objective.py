@@ -4,7 +4,7 @@ import pytest
 import small_tasks
 
 from optchain.lab.base.errors import InputError
-from optchain.lab.models.metrics import Metric
+from optchain.lab.models.measured import Metric
 from optchain.lab.tuning.objective import objective
 from optchain.lab.tuning.tables import Search
 

@@ -17,7 +17,7 @@ class Answers:
     deviation: np.ndarray | None  # by which they were divided
 
     def __call__(self, outputs: np.ndarray) -> dict[str, np.ndarray]:
-        names, said = self.names, {}
+        outputs, names, said = np.asarray(outputs), self.names, {}
         if self.labels is not None:
             called, labels = names[0] if names else "class", np.asarray(self.labels)
             if self.logits:
@@ -31,6 +31,20 @@ class Answers:
             numbers = self.mean + self.deviation * numbers
         called = names if len(names) == numbers.shape[1] else [f"output_{i}" for i in range(numbers.shape[1])]
         return said | {name: numbers[:, i] for i, name in enumerate(called)}
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadAnswers:
+    """How the outputs of several heads become columns, which begin with the name of the head."""
+
+    heads: dict[str, Answers]
+
+    def __call__(self, outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        said = {}
+        for head, answers in self.heads.items():
+            columns = answers(outputs[head])
+            said |= {name if name == head else f"{head}_{name}": column for name, column in columns.items()}
+        return said
 
 
 def _classes(outputs: np.ndarray, labels: np.ndarray, name: str) -> dict[str, np.ndarray]:

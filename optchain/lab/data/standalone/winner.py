@@ -62,7 +62,7 @@ class Winner:
         prepared = self._prepare(inputs)
         if not len(jax.tree.leaves(prepared)[0]):
             raise ValueError("got no row; expected at least one")
-        return self._answers(np.asarray(self._network(self._arrays, prepared)))
+        return self._answers(self._network(self._arrays, prepared))
 
     def _read(self, path: Path) -> Any:
         if path.suffix not in (".npy", ".npz"):

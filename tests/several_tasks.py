@@ -1,0 +1,42 @@
+"""Gradients of several tasks over a small tree, and the updates that a link makes of them, in float64."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from whole_tree import vector
+
+SHAPES = {"kernel": (4, 3), "bias": (3,), "deep": {"scale": (), "embedding": (5, 2)}}
+
+
+def params(dtype="float32"):
+    """Parameters."""
+    return jax.tree.map(lambda shape: jnp.ones(shape, dtype), SHAPES, is_leaf=lambda x: isinstance(x, tuple))
+
+
+def gradients(seed, tasks, dtype="float32"):
+    """Gradients of so many tasks, of different norms, of which some pairs conflict."""
+    draw = np.random.default_rng(seed)
+    scales = 10.0 ** draw.uniform(-1, 1, tasks)
+
+    def of_leaf(p):
+        x = draw.normal(size=(tasks, *p.shape)) + 0.5 * draw.normal(size=p.shape)
+        return jnp.asarray(x * scales.reshape(-1, *(1,) * p.ndim), dtype)
+
+    return jax.tree.map(of_leaf, params())
+
+
+def updates(tx, grads, losses=None):
+    """The updates for gradients (and losses) of several steps, a vector for each, and the last metrics, in float64."""
+    with jax.enable_x64(True):
+        wide = [jax.tree.map(lambda x: jnp.asarray(np.asarray(x), "float64"), g) for g in grads]
+        state, step, made = tx.init(params("float64")), jax.jit(tx.update), []
+        for i, g in enumerate(wide):
+            told = {} if losses is None else {"losses": jnp.asarray(losses[i], "float64")}
+            u, state = step(g, state, params("float64"), **told)
+            made.append(vector(u))
+    return np.stack(made), state
+
+
+def as_vectors(grads):
+    """The gradient of each task as a float64 vector."""
+    return vector(grads, 1)
