@@ -3707,7 +3707,7 @@ def nash_mtl(
     """
 
 def pcgrad(
-    key: int | jax.Array = 0,
+    seed: int | jax.Array = 0,
     *,
     tasks: int | tuple[str, ...] | None = None,
     mask: Mask | None = None,
@@ -3725,8 +3725,8 @@ def pcgrad(
     those of `jax.jacrev(losses)`, where `losses` gives K numbers.
 
     Fields:
-        key: of the random orders, a whole number or a key of `jax.random`, which may be traced: each member of a
-            vmapped ensemble draws its own from its own key. They are a function of the key and this link's count.
+        seed: of the random orders, a whole number or a key of `jax.random`, which may be traced: each member of a
+            vmapped ensemble draws its own from its own seed. They are a function of the seed and this link's count.
         tasks: how many there are, or their names in the order of the leading axis: gradients of any other number are
             then an error, and each task has a metric. None for any number.
 
@@ -3753,7 +3753,7 @@ def pcgrad(
     """
 
 def random_task_weights(
-    key: int | jax.Array = 0,
+    seed: int | jax.Array = 0,
     *,
     tasks: int | tuple[str, ...] | None = None,
     mask: Mask | None = None,
@@ -3768,8 +3768,8 @@ def random_task_weights(
     the tasks in every leaf, as those of `jax.jacrev(losses)`, where `losses` gives K numbers.
 
     Fields:
-        key: of the weights, a whole number or a key of `jax.random`, which may be traced: each member of a vmapped
-            ensemble draws its own from its own key. They are a function of the key and this link's count.
+        seed: of the weights, a whole number or a key of `jax.random`, which may be traced: each member of a vmapped
+            ensemble draws its own from its own seed. They are a function of the seed and this link's count.
         tasks: how many there are, or their names in the order of the leading axis: gradients of any other number are
             then an error, and each task has a metric. None for any number.
 

@@ -28,8 +28,8 @@ class PCGrad(CombinesTasks):
     those of `jax.jacrev(losses)`, where `losses` gives K numbers.
 
     Fields:
-        key: of the random orders, a whole number or a key of `jax.random`, which may be traced: each member of a
-            vmapped ensemble draws its own from its own key. They are a function of the key and this link's count.
+        seed: of the random orders, a whole number or a key of `jax.random`, which may be traced: each member of a
+            vmapped ensemble draws its own from its own seed. They are a function of the seed and this link's count.
         tasks: how many there are, or their names in the order of the leading axis: gradients of any other number are
             then an error, and each task has a metric. None for any number.
 
@@ -55,7 +55,7 @@ class PCGrad(CombinesTasks):
     >>> tx = oc.chain(combine=oc.pcgrad(), adam=oc.adam(1e-3))
     """
 
-    key: Seed = 0
+    seed: Seed = 0
     _: KW_ONLY
     tasks: Static[Tasks] = None
 
@@ -64,7 +64,7 @@ class PCGrad(CombinesTasks):
 
     def weigh(self, agreement, s, t):
         size, cosines = agreement.size, agreement.cosines
-        keys = jax.random.split(jax.random.fold_in(key_of(self.key), t.astype(jnp.uint32)), size)
+        keys = jax.random.split(jax.random.fold_in(key_of(self.seed), t.astype(jnp.uint32)), size)
         orders = jax.vmap(lambda key: jax.random.permutation(key, size))(keys)
         tasks = jnp.arange(size)
 

@@ -24,8 +24,8 @@ class RandomTaskWeights(CombinesTasks):
     the tasks in every leaf, as those of `jax.jacrev(losses)`, where `losses` gives K numbers.
 
     Fields:
-        key: of the weights, a whole number or a key of `jax.random`, which may be traced: each member of a vmapped
-            ensemble draws its own from its own key. They are a function of the key and this link's count.
+        seed: of the weights, a whole number or a key of `jax.random`, which may be traced: each member of a vmapped
+            ensemble draws its own from its own seed. They are a function of the seed and this link's count.
         tasks: how many there are, or their names in the order of the leading axis: gradients of any other number are
             then an error, and each task has a metric. None for any number.
 
@@ -50,7 +50,7 @@ class RandomTaskWeights(CombinesTasks):
     >>> tx = oc.chain(combine=oc.random_task_weights(), adam=oc.adam(1e-3))
     """
 
-    key: Seed = 0
+    seed: Seed = 0
     _: KW_ONLY
     tasks: Static[Tasks] = None
 
@@ -58,7 +58,7 @@ class RandomTaskWeights(CombinesTasks):
         checked_tasks(self, "random_task_weights")
 
     def weigh(self, agreement, s, t):
-        key = jax.random.fold_in(key_of(self.key), t.astype(jnp.uint32))
+        key = jax.random.fold_in(key_of(self.seed), t.astype(jnp.uint32))
         drawn = jax.random.normal(key, agreement.norms.shape, agreement.norms.dtype)
         return jax.nn.softmax(drawn), s
 

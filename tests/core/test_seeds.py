@@ -9,6 +9,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from techniques import TECHNIQUES
 from tiers import one_of_each
@@ -18,6 +19,10 @@ from optchain.core.seeds import key_of, words_of
 from optchain.storage.rounding import random_bits
 
 MATRIX = {"kernel": jax.random.normal(jax.random.key(1), (6, 4))}
+# Three tasks of which two and two are in conflict, from one gradient.
+TASKS = optax.stateless(
+    lambda updates, params: jax.tree.map(lambda g: jnp.stack([g, jnp.roll(g, 1) - g, -g + jnp.roll(g, 2)]), updates)
+)
 DRAWING = {
     "add_noise": lambda seed: oc.add_noise(1.0, 0.5, key=seed),
     "keep_random": lambda seed: oc.keep_random(0.5, seed=seed),
@@ -36,6 +41,8 @@ DRAWING = {
     "qsgd_mean": lambda seed: oc.qsgd_mean(bits=4, seed=seed),
     "powersgd_mean": lambda seed: oc.powersgd_mean(rank=1, seed=seed),
     "sparse": lambda seed: oc.sparse(oc.sgd(0.1), 0.5, score="random", seed=seed),
+    "pcgrad": lambda seed: oc.chain(tasks=TASKS, pcgrad=oc.pcgrad(seed=seed)),
+    "random_task_weights": lambda seed: oc.chain(tasks=TASKS, weights=oc.random_task_weights(seed=seed)),
 }
 # What they draw is what the technique draws that they consist of.
 PRESETS = {"dpsgd": "differentially_private_aggregate", "dion": "scale_by_dion", "kron": "scale_by_kron"}

@@ -43,13 +43,13 @@ def test_two_tasks_agree_with_the_paper():
 
 def test_each_step_of_three_tasks_is_that_of_the_paper_for_some_order_and_orders_vary():
     grads = [conflicting(5, 3)] * 40
-    found, _ = updates(oc.pcgrad(key=3), grads)
+    found, _ = updates(oc.pcgrad(seed=3), grads)
     possible = np.stack([paper(as_vectors(grads[0]), order) for order in orders(3)])
     nearest = np.abs(found[:, None] - possible).max(-1)
     assert np.all(nearest.min(1) < 1e-11)
     assert len(set(nearest.argmin(1))) >= 4  # of eight, some of which make the same update
-    again, _ = updates(oc.pcgrad(key=3), grads)
-    other, _ = updates(oc.pcgrad(key=4), grads)
+    again, _ = updates(oc.pcgrad(seed=3), grads)
+    other, _ = updates(oc.pcgrad(seed=4), grads)
     np.testing.assert_array_equal(found, again)
     assert np.any(np.abs(found - other).max(1) > 1e-9)
 
