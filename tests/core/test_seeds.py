@@ -19,9 +19,11 @@ from optchain.core.seeds import key_of, words_of
 from optchain.storage.rounding import random_bits
 
 MATRIX = {"kernel": jax.random.normal(jax.random.key(1), (6, 4))}
-# Three tasks of which two and two are in conflict, from one gradient.
+# Five tasks, of which some are in conflict.
 TASKS = optax.stateless(
-    lambda updates, params: jax.tree.map(lambda g: jnp.stack([g, jnp.roll(g, 1) - g, -g + jnp.roll(g, 2)]), updates)
+    lambda updates, params: jax.tree.map(
+        lambda g: jax.random.normal(jax.random.key(0), (5, *g.shape), g.dtype), updates
+    )
 )
 DRAWING = {
     "add_noise": lambda seed: oc.add_noise(1.0, 0.5, key=seed),
