@@ -25,7 +25,7 @@ from optchain.lab.data.loading import made
 from optchain.lab.data.tables import TaskTable
 from optchain.lab.models import network
 from optchain.lab.models.losses import CrossEntropy, Loss
-from optchain.lab.models.metrics import metrics_of
+from optchain.lab.models.measured import metrics_of
 from optchain.lab.models.tables import Network
 from optchain.lab.settings.train import Fixed
 from optchain.lab.training import batch_policies, chunk
@@ -77,8 +77,8 @@ def row(
 
 def digits() -> Any:
     """The scans that are trained on, flat, and the task."""
-    task, loss = made(scans(), TaskTable(validation=360, test=360)), CrossEntropy()
-    return dataclasses.replace(task, loss=Loss(loss), metrics=metrics_of(None, task, loss))
+    task, loss = made(scans(), TaskTable(validation=360, test=360)), Loss(CrossEntropy())
+    return dataclasses.replace(task, loss=loss, metrics=metrics_of(None, task, loss))
 
 
 def fixed(batch: int) -> batch_policies.Policy:
