@@ -43,13 +43,19 @@ def agreement_of(grads: Any) -> Agreement:
     """
     leaves = jax.tree.leaves(grads)
     norms = jax.vmap(global_norm)(grads)
+    norms = jnp.minimum(norms, jnp.finfo(norms.dtype).max)  # of finite entries, whose norm may be beyond all numbers
     of_leaves = []
     for x in leaves:
         unit = quotient(x, norms.astype(x.dtype).reshape(-1, *(1,) * (x.ndim - 1)))
-        axes = tuple(range(1, x.ndim))
-        of_leaves.append((across(x), jax.lax.dot_general(unit, unit, ((axes, axes), ((), ())), precision="highest")))
+        of_leaves.append((across(x), _gram(unit)))
     groups = grouped(of_leaves)
     return Agreement(norms, _sum(added_over(_sum(xs), names) for names, xs in groups.items()))
+
+
+def _gram(rows: jax.Array) -> jax.Array:
+    """The inner products of all rows. Sums of products, which are fused: a contraction of axes that are divided over
+    devices would have to be told how its result is."""
+    return jax.vmap(lambda a: jax.vmap(lambda b: jnp.sum(a * b))(rows))(rows)
 
 
 def weighted(weights: jax.Array, grads: Any) -> Any:

@@ -27,7 +27,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     | _each(
         "trace add_decayed_weights add_cautious_decayed_weights decay_to_init asam centralize reduce_variance", SUMS
     )
-    | _each("scale_by_acprop scale_by_optimistic_gradient scale_by_param_block_rms floor_update_ratio", SUMS),
+    | _each("scale_by_acprop scale_by_optimistic_gradient scale_by_param_block_rms floor_update_ratio cagrad", SUMS),
     "tiny_norms": {"scale_by_shampoo": "products of entries below 1e-19 are 0, and its update is the gradient there"},
     "derivatives": {"lbfgs": "its line search is a loop of unknown length, which has no reverse-mode derivative"}
     | _each("low_bit_mean qsgd_mean", LEVELS),

@@ -7,7 +7,8 @@ from sklearn.datasets import load_digits
 from optchain.lab.base.errors import InputError
 from optchain.lab.data import loading as data
 from optchain.lab.data.examples import Examples
-from optchain.lab.models.losses import CrossEntropy, Loss, together
+from optchain.lab.models.answering import together
+from optchain.lab.models.losses import CrossEntropy, Loss
 
 CROSS = Loss(CrossEntropy())
 

@@ -10,7 +10,7 @@ from sklearn import datasets
 
 from optchain.lab.base.errors import InputError
 from optchain.lab.commands.main import main
-from optchain.lab.models.losses import answers
+from optchain.lab.models.answering import answers
 from optchain.lab.runs import run
 
 FILE = """

@@ -12,7 +12,7 @@ from tiers import one_of_each
 
 from experiments.tasks.text import REGION, corpus
 from optchain.lab.base.errors import InputError
-from optchain.lab.models.losses import answers
+from optchain.lab.models.answering import answers
 from optchain.lab.runs import config, run
 from optchain.lab.training.evaluate import restore
 from optchain.lab.training.experiment import build
