@@ -76,8 +76,8 @@ class DynamicTaskWeights(CombinesTasks):
         whole("dynamic_task_weights", "every", self.every, 1)
 
     def init(self, params):
-        sums = (each_task(self.tasks, 0, params) for _ in range(3))  # each a buffer of its own
-        return Periods(*sums, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
+        total, last, before = (each_task(self.tasks, 0, params) for _ in range(3))  # each a buffer of its own
+        return Periods(total, last, before, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
 
     def weigh(self, agreement, s, t, losses):
         ratio = jnp.where(s.periods < 2, 1, quotient(s.last, s.before))
