@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.translate.decoding import beam
-from experiments.translate.vocabulary import END, PAD
+from experiments.translate.vocabulary import PAD, ended
 
 
 def word_loss(outputs: jax.Array, targets: jax.Array) -> jax.Array:
@@ -58,12 +58,7 @@ def corpus_bleu(said: Sequence[str], right: Sequence[str]) -> float:
 
 def texts(rows: np.ndarray) -> list[str]:
     """The numbers of each row up to its end, as a text."""
-    return [" ".join(map(str, row[: _length(row)])) for row in np.asarray(rows)]
-
-
-def _length(row: np.ndarray) -> int:
-    ends = np.flatnonzero((row == END) | (row == PAD))
-    return int(ends[0]) if len(ends) else len(row)
+    return [" ".join(map(str, ended(row.tolist()))) for row in np.asarray(rows)]
 
 
 def _translated(
