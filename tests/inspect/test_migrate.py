@@ -393,7 +393,7 @@ def test_schedules_go_on_within_and_without_wrappers(name):
     params, state = trained(bare)
     inside, report = oc.migrate_state(state, wrapped, params, in_chain)
     params, inside, rate = rate_of_next(wrapped, params, inside)
-    assert rate == float(SCHEDULE(6)) and report.changed == (name not in ("groups", "flat", "over_axes", "packed"))
+    assert rate == float(SCHEDULE(6)) and report.changed == (name not in ("groups", "flat", "mup", "over_axes", "packed"))
     inside = oc.state_by_parameters(wrapped, inside, params)
     outside, _ = oc.migrate_state(inside, bare, params, {"core": ""} if in_chain else {})
     assert rate_of_next(bare, params, outside)[2] == float(SCHEDULE(7))
