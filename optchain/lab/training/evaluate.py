@@ -114,7 +114,7 @@ def restore(run: Run) -> Trained:
     def fresh(progress: dict[str, Any]) -> Carry:
         # The configuration may already ask for another optimizer than that of the checkpoint.
         config = run.config.model_copy(update={"optimizer": progress["optimizer"], "mesh": None})
-        built.append(staged(experiment.build(config, str(run.folder / "config.json")), progress.get("stage", 0)))
+        built.append(staged(experiment.rebuild(config, str(run.folder / "config.json")), progress.get("stage", 0)))
         return built[-1].start()
 
     contents = checkpoints.restore(fresh)

@@ -1,7 +1,9 @@
 """What a configuration stands for: the task, the network and the optimizer."""
 
+import contextlib
 import dataclasses
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -11,6 +13,7 @@ import optchain as oc
 from optchain.lab.base.errors import InputError
 from optchain.lab.data.examples import Examples
 from optchain.lab.data.loading import examples_of, made
+from optchain.lab.data.stream import Stream
 from optchain.lab.data.task import Task
 from optchain.lab.models.functional import Model
 from optchain.lab.models.losses import Heads, Loss, OfData, OwnLoss
@@ -93,13 +96,18 @@ def _loss_of(table: Any, values: dict[str, Any]) -> Any:
     return with_values(table, values)
 
 
-def load_task(config: Setup) -> Task:
+def load_task(config: Setup, examples: Examples | Stream | None = None) -> Task:
     """The task of a configuration, with its loss and its metrics.
+
+    Args:
+        config: the configuration.
+        examples: those of its table `[task]`, where they have been read already.
 
     Raises:
         InputError: the data cannot be read, split or prepared.
     """
-    examples = examples_of(config.task)
+    if examples is None:
+        examples = examples_of(config.task)
     loss = resolved(config.loss, examples)
     if isinstance(examples, Examples) and isinstance(loss, OwnLoss) and not loss.scaled_targets:
         examples = dataclasses.replace(examples, scale=False)
@@ -114,40 +122,63 @@ def load_task(config: Setup) -> Task:
     return dataclasses.replace(task, loss=Loss(loss), metrics=metrics_of(config.metrics, task, Loss(loss)))
 
 
-def build(config: Config, source: str) -> Experiment:
-    """Load the task and build the network and the optimizer.
+def build(config: Config, source: str, task: Task | None = None) -> Experiment:
+    """Load the task, build the network and the optimizer, and see that all of it fits together.
 
     Args:
         config: the configuration.
         source: where it comes from, to name in errors.
+        task: that of the configuration, where it has been loaded already.
 
     Raises:
         InputError: what the configuration asks for does not exist or does not fit together.
     """
+    with _naming(source):
+        experiment = _assembled(config, task)
+        _require_whole(experiment)
+    return experiment
+
+
+def rebuild(config: Config, source: str) -> Experiment:
+    """What `build` makes of the configuration of a run, which was seen to fit together when the run began."""
+    with _naming(source):
+        return _assembled(config)
+
+
+@contextlib.contextmanager
+def _naming(source: str) -> Iterator[None]:
+    """Errors within name where the configuration comes from."""
     try:
-        task = load_task(config)
-        config = config.in_steps(task.size)
-        loss = task.loss.table
-        fitting.require_fixed_batches(config, task)
-        requirements.require_fit(config, task, loss)
-        experiment = Experiment(config, task, model_of(config, task), owners.optimizer_of(config, task))
-        requirements.require_batches(config, experiment.tx, task.size)
-        fitting.require_descent(config.optimizer, "optimizer")
-        carry = fitting.started(experiment)
-        params = carry["params"]
-        fitting.require_answers(experiment, carry)
-        if loss.penalizes:
-            requirements.require_whole(loss.penalized, oc.row_tables(experiment.tx), params)
-        # The whole update is traced once here, so that what it refuses is an error of the configuration.
-        told = {"value": 0.0, "validation": 0.0}
-        if config.gradient is None:
-            with fitting.of_chain(config):
-                place, tx = experiment.layout.stepped, experiment.tx
-                update = lambda p, state: oc.apply(tx, place(p), state, place(p), **told)  # noqa: E731
-                jax.eval_shape(update, params, carry["opt_state"])
-        require_growth(experiment)
+        yield
     except (InputError, ValueError) as error:
         # JAX adds notes of its own, on its frames in the traceback.
         notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()) if note.startswith("in link"))
         raise InputError(f"{source}: {error}{notes}") from error
-    return experiment
+
+
+def _assembled(config: Config, task: Task | None = None) -> Experiment:
+    task = load_task(config) if task is None else task
+    config = config.in_steps(task.size)
+    fitting.require_fixed_batches(config, task)
+    requirements.require_fit(config, task, task.loss.table)
+    return Experiment(config, task, model_of(config, task), owners.optimizer_of(config, task))
+
+
+def _require_whole(experiment: Experiment) -> None:
+    """All parts fit together, which tracing them shows."""
+    config, loss = experiment.config, experiment.task.loss.table
+    requirements.require_batches(config, experiment.tx, experiment.task.size)
+    fitting.require_descent(config.optimizer, "optimizer")
+    carry = fitting.started(experiment)
+    params = carry["params"]
+    fitting.require_answers(experiment, carry)
+    if loss.penalizes:
+        requirements.require_whole(loss.penalized, oc.row_tables(experiment.tx), params)
+    # The whole update is traced once here, so that what it refuses is an error of the configuration.
+    told = {"value": 0.0, "validation": 0.0}
+    if config.gradient is None:
+        with fitting.of_chain(config):
+            place, tx = experiment.layout.stepped, experiment.tx
+            update = lambda p, state: oc.apply(tx, place(p), state, place(p), **told)  # noqa: E731
+            jax.eval_shape(update, params, carry["opt_state"])
+    require_growth(experiment)

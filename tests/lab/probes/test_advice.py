@@ -21,7 +21,7 @@ from optchain.lab.probes.advice.suggest import Suggestion
 from optchain.lab.runs import config
 from optchain.lab.runs.facts import Facts
 from optchain.lab.settings.load import flat
-from optchain.lab.training.experiment import build
+from optchain.lab.training.experiment import build, load_task
 from optchain.lab.tuning.nearest import distance
 from optchain.lab.tuning.tables import Study
 
@@ -127,11 +127,28 @@ def test_what_the_file_says_stands():
 def test_the_norm_is_the_quantile_of_the_gradients(tmp_path):
     (tmp_path / "data.toml").write_text(CIRCLES)
     found = Suggestion(tomllib.loads(CIRCLES + "validation = 100\n"), tmp_path, "data.toml")
-    norm = gradients.clip(found.config(Advice("model.hidden", [8], "")), "optimizer.clip.max_norm", "data.toml")
+    config = found.config(Advice("model.hidden", [8], ""))
+    task = load_task(config)
+    norm = gradients.clip(config, "optimizer.clip.max_norm", "data.toml", task)
     assert 0 < norm.value < 10 and "90% of the gradients of 200 steps are shorter" in norm.why
     small = found.config(Advice("train.batch", 8, ""), Advice("model.hidden", [8], ""))
-    size = gradients.batch(small, "data.toml")
+    size = gradients.batch(small, "data.toml", task)
     assert size.value in (8, 16, 32) and "noise scale of the gradient" in size.why
+
+
+READING = """import numpy as np
+
+def data():
+    print("read")
+    inputs = np.random.default_rng(0).normal(size=(200, 3))
+    return inputs, inputs[:, 0] > 0
+"""
+
+
+def test_the_data_are_read_once(tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(READING)
+    lab.suggest({"task": {"use": "mine.py:data"}}, folder=tmp_path)
+    assert capsys.readouterr().out.splitlines().count("read") == 1
 
 
 def test_the_file_that_is_written_trains(tmp_path, capsys):

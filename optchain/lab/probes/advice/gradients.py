@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from optchain.lab.base.doing import say
+from optchain.lab.data.task import Task
 from optchain.lab.probes import find_batch, find_lr
 from optchain.lab.probes.advice.advice import Advice
 from optchain.lab.runs.config import Config
@@ -19,24 +20,25 @@ PASSES = 20  # batches that an epoch has at least
 QUANTILE = 0.9  # of the norms of gradients, beyond which they are clipped
 
 
-def rate(config: Config, key: str, source: str) -> float:
+def rate(config: Config, key: str, source: str, task: Task) -> float:
     """A tenth of the rate with the lowest loss in a range test.
 
     Of a transformer the loss falls fastest where the head learns how often each output is, at a rate that is far too
     low for the rest.
     """
     rising = find_lr.with_sweep(config, key, LOW, HIGH, RATES)
-    return find_lr.sweep(experiment.build(rising, source), key, LOW, HIGH, RATES).lowest / 10
+    return find_lr.sweep(experiment.build(rising, source, task), key, LOW, HIGH, RATES).lowest / 10
 
 
-def batch(config: Config, source: str) -> Advice:
+def batch(config: Config, source: str, task: Task) -> Advice:
     """The size of batches that is nearest to the noise scale, within bounds.
 
     Args:
         config: with the rate to be trained with.
         source: of the configuration, to name in errors.
+        task: that of the configuration.
     """
-    built = experiment.build(config, source)
+    built = experiment.build(config, source, task)
     most = power_of_two(min(LARGEST, max(built.task.size / PASSES, min(SMALLEST, built.task.size))), math.floor)
     noise = find_batch.measure_noise(built, STEPS)
     if noise is None:
@@ -49,15 +51,16 @@ def batch(config: Config, source: str) -> Advice:
     return Advice("train.batch", size, why)
 
 
-def clip(config: Config, key: str, source: str) -> Advice:
+def clip(config: Config, key: str, source: str, task: Task) -> Advice:
     """The norm beyond which gradients are clipped: a quantile of those of the first steps.
 
     Args:
         config: whose optimizer has a link `clip` that clips nothing yet.
         key: of the norm.
         source: of the configuration, to name in errors.
+        task: that of the configuration.
     """
-    built = experiment.build(config, source)
+    built = experiment.build(config, source, task)
     program = Program(built)
     say(f"norms of gradients: training {STEPS} steps")
     _, logs, _ = program.run(config, program.start(config), STEPS)

@@ -14,6 +14,7 @@ from optchain.lab.base.errors import InputError
 from optchain.lab.data.examples import Examples
 from optchain.lab.data.loading import examples_of, made
 from optchain.lab.data.preprocess.missing import Impute
+from optchain.lab.data.task import Task
 from optchain.lab.probes.advice import data, gradients, length
 from optchain.lab.probes.advice.advice import Advice, applied
 from optchain.lab.probes.advice.model import of_model
@@ -109,23 +110,24 @@ def suggest(said: Mapping[str, Any], folder: Path, source: str) -> Suggestion:
     if isinstance(examples, Examples) and data.is_table(examples):
         filled: Any = {"fill": Impute()}  # in any case, for only the rows of the split are looked at
         found.add(*data.of_preparation(examples, made(examples, found.config().task, filled).rows["train"]))
-    task = experiment.load_task(found.config())
-    found.add(*data.of_classes(task), *of_model(task))
+    found.add(*data.of_classes(experiment.load_task(found.config(), examples)))
+    task = experiment.load_task(found.config(), examples)  # with the loss that follows from the classes
+    found.add(*of_model(task))
     first = min(FIRST_BATCH, task.size)
     if "optimizer" in said:
-        found.add(gradients.batch(found.config(), source), length.epochs(task.size))
+        found.add(gradients.batch(found.config(), source, task), length.epochs(task.size))
         found.add(*length.evaluations(_steps(found, task.size), "validation" in task.splits))
     else:
         _advise_optimizer(found, task, Advice("train.batch", first, ""))
-    experiment.build(found.config(), source)
+    experiment.build(found.config(), source, task)
     return found
 
 
-def _advise_optimizer(found: Suggestion, task: Any, first: Advice) -> None:
+def _advise_optimizer(found: Suggestion, task: Task, first: Advice) -> None:
     """The rate, the size of batches, the length, and the links of the chain."""
     measured = [] if found.says(first.key) else [first]
-    rate = gradients.rate(found.config(*measured), RATE, found.source)
-    found.add(gradients.batch(found.config(*measured, Advice(RATE, rate, "")), found.source))
+    rate = gradients.rate(found.config(*measured), RATE, found.source, task)
+    found.add(gradients.batch(found.config(*measured, Advice(RATE, rate, "")), found.source, task))
     batch, used = (found.config(*extra).train.policy.largest for extra in ((), measured))
     why = f"a tenth of that with the lowest loss in a range test from {gradients.LOW:g} to {gradients.HIGH:g}"
     if batch != used:
@@ -135,7 +137,7 @@ def _advise_optimizer(found: Suggestion, task: Any, first: Advice) -> None:
     found.add(length.epochs(task.size))
     steps = _steps(found, task.size)
     found.add(*length.evaluations(steps, "validation" in task.splits))
-    norm = gradients.clip(found.config(Advice(RATE, rate, "")), NORM, found.source)
+    norm = gradients.clip(found.config(Advice(RATE, rate, "")), NORM, found.source, task)
     b2 = length.b2(steps)
     found.add(
         Advice("optimizer.clip.use", "clip_by_global_norm", "so that no single batch moves everything"),
@@ -143,7 +145,7 @@ def _advise_optimizer(found: Suggestion, task: Any, first: Advice) -> None:
         Advice("optimizer.adam.use", "scale_by_adam", "needs the least tuning"),
         b2,
     )
-    if _has_kernels(found):
+    if _has_kernels(found, task):
         found.add(
             Advice("optimizer.decay.use", "add_decayed_weights", "decoupled: not divided by the second moment"),
             length.decay(steps, rate),
@@ -165,8 +167,8 @@ def _steps(found: Suggestion, examples: int) -> int:
     return steps
 
 
-def _has_kernels(found: Suggestion) -> bool:
+def _has_kernels(found: Suggestion, task: Task) -> bool:
     say("building the model")
-    built = experiment.build(found.config(), found.source)
+    built = experiment.build(found.config(), found.source, task)
     names = [path for path, _ in named_leaves(jax.eval_shape(built.start)["params"])]
     return any(name.endswith(KERNELS[1:]) for name in names)
