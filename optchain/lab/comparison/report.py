@@ -13,7 +13,7 @@ from optchain.lab.comparison.paired import holm
 from optchain.lab.comparison.standings import Standing, standings, target_of
 from optchain.lab.comparison.tables import Comparison
 from optchain.lab.reports.page import card, notes, page_of, table, write_page
-from optchain.lab.runs.config import chain_of
+from optchain.lab.runs.config import shown_chain
 from optchain.lab.runs.facts import named
 from optchain.lab.runs.run import Run
 from optchain.lab.training.seconds import bound, total
@@ -235,4 +235,4 @@ def _link(standing: Standing) -> str:
 def _chain(standing: Standing) -> str:
     study, winner = standing.tuning.study, standing.outcome.winner
     values = {} if winner is None else winner.schedule or space.values(winner.labels, study.space)
-    return f"<h3>{html.escape(standing.name)}</h3>{card(str(chain_of(standing.tuning.in_steps(study.config(values)))))}"
+    return f"<h3>{html.escape(standing.name)}</h3>{card(shown_chain(standing.tuning.in_steps(study.config(values))))}"

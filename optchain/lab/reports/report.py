@@ -10,7 +10,7 @@ from optchain.lab.reports.configurations import Configuration, colors_of, config
 from optchain.lab.reports.curves import Rows, optimizer_charts, score_chart
 from optchain.lab.reports.page import card, page_of, table, tiles, write_page
 from optchain.lab.reports.scores import ending_of, score_rows, short, task_of
-from optchain.lab.runs.config import chain_of
+from optchain.lab.runs.config import shown_chain
 from optchain.lab.runs.facts import Facts, named
 from optchain.lab.runs.logs import evaluations, read
 from optchain.lab.runs.run import Run
@@ -227,7 +227,7 @@ def _details(name: str, run: Run, unfold: bool) -> str:
     config = run.config
     sections = {
         "Command": run.about["command"],
-        "Chain": str(chain_of(config)),
+        "Chain": shown_chain(config),
         "Resolved configuration": json.dumps(config.model_dump(exclude_none=True), indent=2),
         "Machine": run.surroundings,
     }

@@ -160,6 +160,19 @@ def chain_of(config: Config) -> optax.GradientTransformation:
     return oc.from_config(config.optimizer, resolve=target)
 
 
+def shown_chain(config: Config) -> str:
+    """The optimizer of a configuration as text; with the base model that its numbers are of, where it has one.
+
+    Raises:
+        ValueError: naming the dotted key, see `optchain.from_config`.
+    """
+    chain = str(chain_of(config))
+    if config.mup is None:
+        return chain
+    base = ", ".join(f"{key} = {value!r}" for key, value in config.mup.base.items())
+    return f"{chain}\nwithin mup: these numbers are those of the base model, whose {base}"
+
+
 def load(path: Path | str, sets: list[str] | None = None, table: type[Loaded] = Config) -> Loaded:
     """The configuration in a file, that of a run if no other table is named; see `settings.load`."""
     return reading.load(path, table, sets)

@@ -155,3 +155,8 @@ def test_a_check_of_what_diverges_says_so():
         lab.InputError, match="the change of .* at width 16 is (nan|inf); expected a lower learning rate"
     ):
         lab.coordinate_check(lab.Configuration(tables), {n: {"model.width": n} for n in (16, 32)}, steps=4, seeds=1)
+
+
+def test_the_report_says_that_its_rates_are_those_of_the_base_model(tmp_path):
+    run = lab.Configuration(TABLES).train(tmp_path / "run", quiet=True)
+    assert "these numbers are those of the base model, whose width = 16" in run.report().read_text()
