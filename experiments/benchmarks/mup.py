@@ -49,6 +49,8 @@ def run(
         record.show(f"configs/mup/{task}.toml: the best rate", rows)
         record.show("Goals", goals := moves(task, rows))
         record.append(out, goals)
+        record.show("The best rate of the first width, at the last one", found := transfers(task, rows))
+        record.append(out, found)
         for way, name in WAYS.items():
             chart = drawn(f"{task}, {name} parametrization", rates, {w: curves[way, w] for w in widths})
             (out.parent / f"mup-{task}-{way}.svg").write_text(chart)
@@ -105,6 +107,27 @@ def moves(task: str, rows: list[record.Row]) -> list[record.Row]:
         of_way: list[Any] = [row["best rate"] for row in rows if row["way"] == way]
         factor = max(of_way[0], of_way[-1]) / min(of_way[0], of_way[-1])
         found.append(record.goal(f"{task}, {name}: the best rate moves by a factor of", factor, 1.5, way == "sp"))
+    return found
+
+
+def transfers(task: str, rows: list[record.Row]) -> list[record.Row]:
+    """How good the last width is with the best rate of the first, and how many trials of its own that saves: so many
+    of the rates, drawn blindly, are tried on average until one is as good."""
+    found = []
+    for way in WAYS:
+        first, *_, last = [row["losses"] for row in rows if row["way"] == way]
+        rate = min(first, key=first.get)
+        as_good = sum(loss <= last[rate] for loss in last.values())
+        found.append(
+            {
+                "task": task,
+                "way": way,
+                "rate": float(rate),
+                "loss": last[rate],
+                "lowest loss": min(last.values()),
+                "trials": (len(last) + 1) / (as_good + 1),
+            }
+        )
     return found
 
 

@@ -51,9 +51,14 @@ def exact_share(said: np.ndarray, right: np.ndarray) -> float:
 
 def corpus_bleu(said: Sequence[str], right: Sequence[str]) -> float:
     """BLEU by sacrebleu, of sentences that are words already."""
+    return float(_bleu().corpus_score(said, [right]).score)
+
+
+def _bleu() -> Any:
+    """BLEU of sentences that are words already."""
     from sacrebleu.metrics.bleu import BLEU
 
-    return float(BLEU(tokenize="none", force=True).corpus_score(said, [right]).score)
+    return BLEU(tokenize="none", force=True)
 
 
 def texts(rows: np.ndarray) -> list[str]:
@@ -78,11 +83,10 @@ def bootstrap(systems: dict[str, list[str]], right: Sequence[str]) -> dict[str, 
         systems: their sentences, by name, the one that all others are compared with in front.
         right: what they should be.
     """
-    from sacrebleu.metrics.bleu import BLEU
     from sacrebleu.significance import PairedTest
 
     if len(systems) < 2:
         return {}
-    test = PairedTest([*systems.items()], {"BLEU": BLEU(tokenize="none", force=True)}, [right], "bs", n_samples=1000)
+    test = PairedTest([*systems.items()], {"BLEU": _bleu()}, [right], "bs", n_samples=1000)
     results: list[Any] = list(test()[1]["BLEU"])  # the first one is of the system that the others are compared with
     return {name: result.p_value for name, result in zip(list(systems)[1:], results[1:], strict=True)}
