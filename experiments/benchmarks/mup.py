@@ -85,6 +85,7 @@ def row(task: str, way: str, width: int, rates: np.ndarray, losses: np.ndarray) 
         "way": way,
         "width": width,
         "best rate": best(rates, losses),
+        "at an end": "yes" if int(losses.argmin()) in (0, len(rates) - 1) else "",
         "loss": float(losses.min()),
         "losses": shown,
     }
