@@ -40,7 +40,7 @@ class Growth:
 
         return map_named(of, like)
 
-    def state(self, state: Any, tx: Any, old: Any, new: Any) -> tuple[Any, Report]:
+    def state(self, state: Any, tx: Any, old: Any, new: Any, after: Any = None) -> tuple[Any, Report]:
         """The optimizer's state for the larger model, and what became of each link; see `grow`.
 
         Args:
@@ -48,10 +48,12 @@ class Growth:
             tx: any transformation.
             old: the parameters of the small model.
             new: those of the larger one, as `grow` made them.
+            after: the transformation for the larger model where it differs in what follows from shapes, as a `mup` of
+                a deeper base model does; `tx` if left out.
 
         Shapes and dtypes: those of `tx.init(new)`.
         """
-        return grown_state(self.sources, state, tx, old, new)
+        return grown_state(self.sources, state, tx, old, new, tx if after is None else after)
 
 
 def grow(
