@@ -88,9 +88,9 @@ def grow(
     gradients are therefore divided by :math:`c_j`, and means of squares by :math:`c_j^2`: they are what the larger
     model would have gathered from the same examples, and Adam steps a copy as it stepped the original. Slots of new
     layers begin as `tx.init` makes them, and those of copied layers as copies, because the size of their gradients is a
-    better guess than 0; averages of parameters grow as parameters do. A link that keeps anything else
-    (factors of matrices, masks, codes, one number per leaf) is started again as a whole, its count included; the report
-    lists it under `created`.
+    better guess than 0; averages of parameters, slow and initial ones grow as parameters do. A link that keeps anything
+    else (factors of matrices, masks, codes, one number per leaf) is started again as a whole, its count included; the
+    report lists it under `created`.
 
     Args:
         params: of the small model.

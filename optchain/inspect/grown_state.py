@@ -1,7 +1,6 @@
 """The optimizer's state for a model that has grown: means of gradients and of their squares grow along."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import jax
@@ -43,9 +42,7 @@ MORE: dict[str, dict[str, Any]] = {
 OTHERS = ("ftrl", "scale_by_adadelta")
 
 
-def grown_state(
-    sources: Mapping[str, Any], state: Any, tx: Any, old: Any, new: Any, after: Any
-) -> tuple[Any, Report]:
+def grown_state(sources: Mapping[str, Any], state: Any, tx: Any, old: Any, new: Any, after: Any) -> tuple[Any, Report]:
     """The state for the larger model; see `Growth.state`.
 
     Raises:
@@ -82,9 +79,12 @@ def grown_state(
             again.add(owner[i])
         elif there is not None and np.shape(x) == () != p.shape:
             grown[i] = before[there]
+        elif there is not None and degree == PARAMETER:
+            grown[i] = source.value(before[there], x)
+        elif there is not None and degree == WAY:
+            grown[i] = source.moved(before[there], x)
         elif there is not None:
-            become = {PARAMETER: source.value, WAY: source.moved}.get(degree, partial(source.slot, degree=degree))
-            grown[i] = become(before[there], x)
+            grown[i] = source.slot(before[there], x, degree)
     return migrate_state(treedef.unflatten(grown), after, new, dict.fromkeys(sorted(again)))
 
 

@@ -46,8 +46,8 @@ def rules_of(old: Table, new: Table, stage: Grow, seed: int, heads: bool = False
     if stage.way == "stack":
         raise InputError("way: 'stack' copies layers of one shape; expected a transformer or a model of your own")
     if isinstance(old, tables.Embedding):
-        inner = [tables.Network(hidden=table.hidden) for table in (old, new)]  # type: ignore[attr-defined]
-        found = _network(*inner, heads, first="(_ row)", prefix="network/")
+        a, b = (tables.Network(hidden=table.hidden) for table in (old, new))  # type: ignore[attr-defined]
+        found = _network(a, b, heads, first="(_ row)", prefix="network/")
         return Rules(**told, **found | {"axes": {"embed/embedding": "_ -> row"} | found["axes"]})
     return Rules(**told, **_network(old, new, heads))
 

@@ -9,12 +9,14 @@ import jax.numpy as jnp
 
 import optchain as oc
 from optchain.core.paths import named_leaves
+from optchain.core.walk import definitions
 from optchain.inspect.grow_plan import planned
 from optchain.lab.base.errors import InputError
 from optchain.lab.models.growing import rules_of
 from optchain.lab.settings.grow import TEXTS, models_of, require_order
 from optchain.lab.training.assemble import model_of, optimizer_of
 from optchain.lab.training.scoring import by_path, models
+from optchain.pruning.sparse import Sparse
 
 if TYPE_CHECKING:
     from optchain.lab.training.experiment import Experiment
@@ -53,6 +55,9 @@ def require_growth(built: "Experiment") -> None:
             raise InputError(f"grow: a model cannot grow with {key} yet; leave one of the two out")
     if oc.row_tables(built.tx):
         raise InputError("grow: the optimizer updates single rows, and keeps when; leave `rows` or grow out")
+    if any(isinstance(link, Sparse) for _, link in definitions(built.tx)):
+        cure = "leave `sparse` or grow out"
+        raise InputError(f"grow: `sparse` would choose its masks again, and the function would change; {cure}")
     try:
         require_order(config.grow, config.train.last_step, config.train.evaluate_every)
     except ValueError as error:
