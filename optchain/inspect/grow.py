@@ -40,7 +40,7 @@ class Growth:
 
         return map_named(of, like)
 
-    def state(self, state: Any, tx: Any, old: Any, new: Any) -> tuple[Any, Report]:
+    def state(self, state: Any, tx: Any, old: Any, new: Any, after: Any = None) -> tuple[Any, Report]:
         """The optimizer's state for the larger model, and what became of each link; see `grow`.
 
         Args:
@@ -48,10 +48,12 @@ class Growth:
             tx: any transformation.
             old: the parameters of the small model.
             new: those of the larger one, as `grow` made them.
+            after: the transformation for the larger model where it differs in what follows from shapes, as a `mup` of
+                a deeper base model does; `tx` if left out.
 
         Shapes and dtypes: those of `tx.init(new)`.
         """
-        return grown_state(self.sources, state, tx, old, new)
+        return grown_state(self.sources, state, tx, old, new, tx if after is None else after)
 
 
 def grow(
@@ -86,9 +88,9 @@ def grow(
     gradients are therefore divided by :math:`c_j`, and means of squares by :math:`c_j^2`: they are what the larger
     model would have gathered from the same examples, and Adam steps a copy as it stepped the original. Slots of new
     layers begin as `tx.init` makes them, and those of copied layers as copies, because the size of their gradients is a
-    better guess than 0; averages of parameters grow as parameters do. A link that keeps anything else
-    (factors of matrices, masks, codes, one number per leaf) is started again as a whole, its count included; the report
-    lists it under `created`.
+    better guess than 0; averages of parameters, slow and initial ones grow as parameters do. A link that keeps anything
+    else (factors of matrices, masks, codes, one number per leaf) is started again as a whole, its count included; the
+    report lists it under `created`.
 
     Args:
         params: of the small model.

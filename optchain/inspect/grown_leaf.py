@@ -55,6 +55,13 @@ class Source:
         x = (self._taken(old) / ratio**degree).astype(fresh.dtype)
         return x if self.layers is None else self._layered(x, fresh)
 
+    def moved(self, old: Any, fresh: Any) -> jax.Array:
+        """A way between two parameters, which becomes that between what they become."""
+        if self.path is None:
+            return fresh
+        x = (self._taken(old) * self.factor / self._over("summed")).astype(fresh.dtype)
+        return x if self.layers is None else self._layered(x, fresh)
+
     def _taken(self, old: Any) -> jax.Array:
         x = jnp.asarray(old)
         x = x.astype(jnp.promote_types(x.dtype, jnp.float32))

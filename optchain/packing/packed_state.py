@@ -94,6 +94,8 @@ def _changed(tx: Any, state: Any, params: Any, change: Callable[[Any, Any], Any]
         raise ValueError(f"{problem}; use oc.chain, oc.groups and oc.guard around it")
     if link is None or not any(isinstance(inner, Packed) for _, inner in definitions(tx)):
         return state
+    if isinstance(link, Apart):  # whose slots are like the parameters already
+        return state
     if isinstance(link, Packed):
         inside = Door(link, params, params).params
         layout = link.layout(inside)

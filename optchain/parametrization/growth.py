@@ -53,7 +53,7 @@ def growth(
         ValueError: another rank, axes of which one grows and another shrinks, or axes of which it is not known whether
             they are inputs or outputs; the message names the leaf.
     """
-    said = f"leaf {path!r} has shape {shape}, and {base} in the base model"
+    said = f"mup: leaf {path!r} has shape {shape}, and {base} in the base model"
     if len(shape) != len(base):
         raise ValueError(f"{said}: {len(shape)} axes instead of {len(base)}; a base model differs in sizes alone")
     if 0 in base:

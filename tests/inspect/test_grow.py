@@ -141,6 +141,60 @@ def test_averages_grow_as_parameters_do():
     assert "average" in report.kept
 
 
+AVERAGED = {
+    "lookahead": lambda tx: oc.lookahead(tx, sync_period=2, slow_step_size=0.5),
+    "outer_nesterov": lambda tx: oc.outer_nesterov(tx, every=2),
+    "schedule_free": lambda tx: oc.schedule_free(tx, learning_rate=0.1),
+    "ema_nesterov": lambda tx: oc.ema_nesterov(tx, beta=0.5, decay=0.5),
+    "snapshot_params": lambda tx: oc.chain(tx, oc.snapshot_params(every=2)),
+    "packed": lambda tx: oc.chain(oc.packed(oc.chain(oc.trace(0.9), tx)), oc.average_params(0.5)),
+}
+
+
+@pytest.mark.parametrize("name", AVERAGED)
+def test_what_is_to_be_evaluated_keeps_its_function_wherever_it_is_kept(name):
+    """Also where a layer is new, and with noise; and the counts go on, which schedules read."""
+    small, like, tx = network(SIZES, 0), network((3, 7, 10, 13, 2), 1), AVERAGED[name](oc.sgd(0.1))
+    state, moved = tx.init(small), small
+    for seed in range(3):
+        grads = jax.tree.map(jnp.float32, gradients(float64(moved), *examples(seed)))
+        moved, state = oc.apply(tx, grads, state, moved)
+    new, growth = oc.grow(moved, like, DEEPER, identity=["2/*"], sources={"3/*": "2/*"}, noise=0.3)
+    larger, report = growth.state(state, tx, moved, new)
+    x, _ = examples(0, 20)
+    before, after = (activations(float64(oc.averaged_params(*pair)), x)[-1] for pair in ((state, moved), (larger, new)))
+    np.testing.assert_allclose(after, before, atol=1e-5 * np.abs(before).max())
+    assert np.abs(activations(float64(moved), x)[-1] - before).max() > 1e-3 * np.abs(before).max()
+    assert not report.created and jax.tree.structure(larger) == jax.tree.structure(tx.init(new))
+
+
+def test_micro_batches_go_on_and_so_do_the_schedules_within():
+    """One micro-batch before the growth and one after it make the step of two at the larger model."""
+    small, new, growth = grown()
+    rate = oc.linear(0.1, 0.0, 10)
+    tx = oc.accumulate(oc.chain(mean=oc.trace(0.9), lr=oc.scale_by_learning_rate(rate)), every=2)
+    state = tx.init(small)
+    for seed in range(3):
+        grads = jax.tree.map(jnp.float32, gradients(float64(small), *examples(seed)))
+        state = tx.update(grads, state, small)[1]
+    state, report = growth.state(state, tx, small, new)
+    assert not report.created and int(state["accumulate"]["micro"]) == 1
+    updates, state = tx.update(jax.tree.map(jnp.float32, gradients(float64(new), *examples(3))), state, new)
+    first, second = (
+        jax.tree.map(lambda a, b: (a + b) / 2, *(gradients(float64(new), *examples(i)) for i in pair))
+        for pair in ((0, 1), (2, 3))
+    )
+    expected = jax.tree.map(lambda a, b: -0.09 * (0.9 * a + b), first, second)
+    jax.tree.map(lambda u, e: np.testing.assert_allclose(u, e, rtol=1e-3, atol=1e-6), updates, expected)
+
+
+def test_decay_leads_to_what_the_initial_parameters_become():
+    small, new, growth = grown()
+    tx = oc.decay_to_init(0.1)
+    state, _ = growth.state(tx.init(jax.tree.map(lambda x: 2 * x, small)), tx, small, new)
+    jax.tree.map(np.testing.assert_array_equal, state["decay_to_init"]["initial"], jax.tree.map(lambda x: 2 * x, new))
+
+
 def test_a_link_that_keeps_anything_else_is_started_again():
     small, new, growth = grown()
     tx = oc.chain(max=oc.scale_by_adamax(), adam=oc.scale_by_adam(), lr=oc.scale_by_learning_rate(0.1))

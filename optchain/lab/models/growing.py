@@ -18,7 +18,7 @@ SIZES: Mapping[type[Table], tuple[str, ...]] = {
 FREE = ("dropout", "initializer", "initializer_scale", "initializer_gain")  # that may change besides
 
 
-def rules_of(old: Table, new: Table, stage: Grow, seed: int) -> Rules:
+def rules_of(old: Table, new: Table, stage: Grow, seed: int, heads: bool = False) -> Rules:
     """What `optchain.grow` is told of a growth.
 
     Args:
@@ -26,6 +26,7 @@ def rules_of(old: Table, new: Table, stage: Grow, seed: int) -> Rules:
         new: that of the model after.
         stage: the table of the growth.
         seed: of the run.
+        heads: whether the task has several targets, each answered by a last layer of its own.
 
     Raises:
         InputError: the function cannot be kept, something would be smaller, or a key changes that is no size.
@@ -45,13 +46,13 @@ def rules_of(old: Table, new: Table, stage: Grow, seed: int) -> Rules:
     if stage.way == "stack":
         raise InputError("way: 'stack' copies layers of one shape; expected a transformer or a model of your own")
     if isinstance(old, tables.Embedding):
-        inner = [tables.Network(hidden=table.hidden) for table in (old, new)]  # type: ignore[attr-defined]
-        found = _network(*inner, first="(_ row)", prefix="network/")
+        a, b = (tables.Network(hidden=table.hidden) for table in (old, new))  # type: ignore[attr-defined]
+        found = _network(a, b, heads, first="(_ row)", prefix="network/")
         return Rules(**told, **found | {"axes": {"embed/embedding": "_ -> row"} | found["axes"]})
-    return Rules(**told, **_network(old, new))
+    return Rules(**told, **_network(old, new, heads))
 
 
-def _network(old: Any, new: Any, first: str = "_", prefix: str = "") -> dict[str, Any]:
+def _network(old: Any, new: Any, heads: bool, first: str = "_", prefix: str = "") -> dict[str, Any]:
     """Convolutions keep their number; new hidden layers come after the last one."""
     widths, wider = old.widths, new.widths
     _require_as_long("channels", old.channels, new.channels, may_grow=False)
@@ -74,7 +75,8 @@ def _network(old: Any, new: Any, first: str = "_", prefix: str = "") -> dict[str
         axes |= {f"{prefix}Dense_{i}/kernel": f"{before} -> h{i}"}
         axes |= _units(f"{prefix}Dense_{i}/bias", block, f"h{i}", old.norm)
         before = f"h{i}"
-    axes |= {f"{prefix}Dense_{len(wider)}/kernel": f"{before} -> _"}
+    last = "head_*" if heads else f"Dense_{len(wider)}"
+    axes |= {f"{prefix}{last}/kernel": f"{before} -> _"}
     if len(wider) == len(widths):
         return {"axes": axes}
     if not widths:
@@ -87,11 +89,8 @@ def _network(old: Any, new: Any, first: str = "_", prefix: str = "") -> dict[str
         if b < a:
             raise InputError(f"model.hidden: a new layer of {b} units after {a} is smaller; expected {a} at least")
     identity = [f"{prefix}Dense_{i}/*" for i in range(len(widths), len(wider))]
-    return {
-        "axes": axes,
-        "identity": identity,
-        "sources": {f"{prefix}Dense_{len(wider)}/*": f"{prefix}Dense_{len(widths)}/*"},
-    }
+    found = {"axes": axes, "identity": identity}
+    return found if heads else found | {"sources": {f"{prefix}{last}/*": f"{prefix}Dense_{len(widths)}/*"}}
 
 
 def _units(bias: str, block: str, units: str, norm: str) -> dict[str, str]:

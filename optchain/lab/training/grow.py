@@ -9,12 +9,14 @@ import jax.numpy as jnp
 
 import optchain as oc
 from optchain.core.paths import named_leaves
+from optchain.core.walk import definitions
 from optchain.inspect.grow_plan import planned
 from optchain.lab.base.errors import InputError
 from optchain.lab.models.growing import rules_of
 from optchain.lab.settings.grow import TEXTS, models_of, require_order
-from optchain.lab.training.assemble import model_of
+from optchain.lab.training.assemble import model_of, optimizer_of
 from optchain.lab.training.scoring import by_path, models
+from optchain.pruning.sparse import Sparse
 
 if TYPE_CHECKING:
     from optchain.lab.training.experiment import Experiment
@@ -29,7 +31,8 @@ def staged(built: "Experiment", stage: int) -> "Experiment":
     if not stage:
         return built
     config = built.config.model_copy(update={"model": models_of(built.config.model, built.config.grow)[stage]})
-    return dataclasses.replace(built, config=config, model=model_of(config, built.task))
+    tx = optimizer_of(config, built.task)  # whose rates may follow from the model's shapes
+    return dataclasses.replace(built, config=config, model=model_of(config, built.task), tx=tx)
 
 
 def is_due(built: "Experiment", progress: dict[str, Any]) -> bool:
@@ -52,6 +55,9 @@ def require_growth(built: "Experiment") -> None:
             raise InputError(f"grow: a model cannot grow with {key} yet; leave one of the two out")
     if oc.row_tables(built.tx):
         raise InputError("grow: the optimizer updates single rows, and keeps when; leave `rows` or grow out")
+    if any(isinstance(link, Sparse) for _, link in definitions(built.tx)):
+        cure = "leave `sparse` or grow out"
+        raise InputError(f"grow: `sparse` would choose its masks again, and the function would change; {cure}")
     try:
         require_order(config.grow, config.train.last_step, config.train.evaluate_every)
     except ValueError as error:
@@ -80,9 +86,9 @@ def plan_of(before: "Experiment", after: "Experiment", stage: int, noise: bool =
         InputError: naming the key.
     """
     table, seed = before.config.grow[stage], before.config.train.seed
-    old, new = (by_path(jax.eval_shape(built.start)) for built in (before, after))
     try:
-        rules = rules_of(before.config.model, after.config.model, table, seed)
+        rules = rules_of(before.config.model, after.config.model, table, seed, before.task.heads is not None)
+        old, new = (by_path(jax.eval_shape(built.start)) for built in (before, after))
         growth = oc.Growth(planned(old, new, rules if noise else dataclasses.replace(rules, noise=0.0)))
     except (InputError, ValueError) as error:
         named = str(error).startswith((*TEXTS, "model.", "way:"))  # a key of the table, or else a parameter
@@ -152,7 +158,7 @@ def grown(
     stage = progress["stage"]
     table, growth, fresh = before.config.grow[stage], plan_of(before, after, stage), after.start()
     new = {name: growth.tree(carry[name], fresh[name]) for name in ("params", "rest")}
-    state, report = growth.state(carry["opt_state"], before.tx, carry["params"], new["params"])
+    state, report = growth.state(carry["opt_state"], before.tx, carry["params"], new["params"], after.tx)
     # Copies, for the carry is donated, and what did not grow would share its buffer with the best models.
     larger = jax.tree.map(jnp.copy, carry | new | {"opt_state": state})
     progress |= {"stage": stage + 1, "stale": 0}

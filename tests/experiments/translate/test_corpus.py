@@ -40,6 +40,8 @@ def test_a_file_of_pairs(tmp_path, archive):
     ("text", "problem"),
     [
         ("Go. Va !\n", "line 1: no tab"),
+        ("Go.\tVa !\nGo.\n", "line 2: no tab; expected English, a tab, and French"),
+        ("", "no pair of sentences of up to 4 words"),
         ("I am happy to see you here.\tJe suis heureux de te voir ici.\n", "no pair of sentences of up to 4 words"),
         (None, "No such file"),
     ],

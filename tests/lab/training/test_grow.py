@@ -100,6 +100,9 @@ def test_the_grown_model_is_the_one_that_answers(trained, tmp_path):
         ("{at = 20, model = {use = 'transformer'}}", "grow.0.model.use: got 'transformer'"),
         ("{at = 20, model = {hidden = [10]}}", "grow.0.model: got the model that there was before"),
         ("{at = 0, model = {hidden = [14]}}", "grow.0.at"),
+        ("{at = 'epoch', model = {hidden = [14]}}", "grow.0.at: got 'epoch'"),
+        ("{at = 20}", "grow.0.model: missing"),
+        ("{at = 20, model = {hidden = [14]}, way = 'stck'}", "grow.0.way: got 'stck'; did you mean 'stack'"),
         ("{at = 20, model = {hidden = [14]}, away = 'keep'}", "grow.0.away: unknown key; did you mean"),
     ],
 )
@@ -130,6 +133,11 @@ def buildable(tmp_path_factory):
             "grow.1.at = 20; expected a step after 40",
         ),
         (["grow=[{at = 20, model = {hidden = [8]}}]"], "grow.0.model.hidden: got [8] after [10]"),
+        (["grow=[{at = 20, model = {norm = 'layer'}}]"], "grow.0.model.norm: a growth cannot change it and keep the"),
+        (
+            ["grow=[{at = 20, way = 'stack', model = {hidden = [10, 10]}}]"],
+            "grow.0.way: 'stack' copies layers of one shape; expected a transformer or a model of your own",
+        ),
         ([GROW, "train.snapshots=[20]"], "train.snapshots.0 = 20; expected steps after 20"),
         ([GROW, "lora={rank = 2}"], "grow: a model cannot grow with lora yet"),
         (["grow=[{at = 20, model = {hidden = [14]}, zero = ['x']}]"], "grow.0.zero: a built-in model knows its own"),
