@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from optchain.lab.base.errors import InputError
@@ -115,7 +116,8 @@ def restore(run: Run) -> Trained:
         # The configuration may already ask for another optimizer than that of the checkpoint.
         config = run.config.model_copy(update={"optimizer": progress["optimizer"], "mesh": None})
         built.append(staged(experiment.rebuild(config, str(run.folder / "config.json")), progress.get("stage", 0)))
-        return built[-1].start()
+        # Nothing is drawn, for only structure, shapes and dtypes count: compiling that would take seconds.
+        return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(built[-1].start))
 
     contents = checkpoints.restore(fresh)
     checkpoints.close()
