@@ -8,7 +8,8 @@ import numpy as np
 
 from optchain.lab.data.standalone.answers import Answers, HeadAnswers
 from optchain.lab.data.task import Task
-from optchain.lab.models.losses import Heads, Loss, OfClasses
+from optchain.lab.models.class_losses import OfClasses
+from optchain.lab.models.losses import Heads, Loss
 
 
 def answers_of(loss: Loss, task: Task) -> Answers | HeadAnswers:

@@ -11,7 +11,8 @@ from optchain.lab.data.heads import of_head, require_heads
 from optchain.lab.data.numbers import are_classes
 from optchain.lab.data.positioned import FileArray
 from optchain.lab.data.stream import Stream
-from optchain.lab.models.losses import LOSSES, Heads, OfClasses, OfData
+from optchain.lab.models.class_losses import OfClasses
+from optchain.lab.models.losses import LOSSES, Heads, OfData
 from optchain.lab.settings.own import Own
 
 OF_ALL = ("mixup", "cutmix", "l1", "l2")  # changes that are made of all targets together

@@ -13,8 +13,9 @@ from optchain.core.transform import takes
 from optchain.lab.base.errors import InputError
 from optchain.lab.data.augment import augment
 from optchain.lab.data.task import Task
+from optchain.lab.models.class_losses import OfClasses
 from optchain.lab.models.gradients import TaskGradients
-from optchain.lab.models.losses import Heads, OfClasses
+from optchain.lab.models.losses import Heads
 from optchain.lab.runs.config import Config
 from optchain.lab.runs.sources import files_of
 from optchain.lab.settings.own import Own

@@ -13,7 +13,7 @@ from optchain.core.paths import nearest
 from optchain.core.transform import takes
 from optchain.lab.base.errors import InputError
 from optchain.lab.data.task import Task
-from optchain.lab.models.losses import OfClasses
+from optchain.lab.models.class_losses import OfClasses
 
 if TYPE_CHECKING:
     from optchain.lab.training.experiment import Experiment

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optchain.lab.models.losses import LossTable
+from optchain.lab.models.loss_table import LossTable
 
 
 class Pair(NamedTuple):

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from optchain.core.mask import select
 from optchain.lab.data.task import Task
 from optchain.lab.models.functional import Model
-from optchain.lab.models.losses import Heads, Loss, LossTable
+from optchain.lab.models.loss_table import LossTable
+from optchain.lab.models.losses import Heads, Loss
 from optchain.lab.training.mixing import Pair, mixed
 from optchain.lab.training.trained_loss import TrainedLoss
 

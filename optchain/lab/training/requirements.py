@@ -15,7 +15,8 @@ from optchain.core.walk import main_numbers
 from optchain.lab.base.errors import InputError
 from optchain.lab.data.augment import Changes, Policy, ends_of
 from optchain.lab.data.task import Task
-from optchain.lab.models.losses import Heads, OfClasses
+from optchain.lab.models.class_losses import OfClasses
+from optchain.lab.models.losses import Heads
 from optchain.lab.runs.config import Config
 from optchain.lab.settings.own import Own
 from optchain.lab.training import batch_policies

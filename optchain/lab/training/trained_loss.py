@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from optchain.lab.data.counted import Counted
-from optchain.lab.models.losses import Loss, OfClasses
+from optchain.lab.models.class_losses import OfClasses
+from optchain.lab.models.losses import Loss
 
 
 class TrainedLoss:

@@ -7,7 +7,7 @@ import pytest
 
 from experiments.translate.scores import bleu, bootstrap, corpus_bleu, exact, word_accuracy, word_loss
 from experiments.translate.vocabulary import BEGIN, END, PAD
-from optchain.lab.models.losses import CrossEntropy
+from optchain.lab.models.class_losses import CrossEntropy
 
 TARGETS = jnp.array([[4, 5, END, PAD], [6, END, PAD, PAD], [4, 4, 4, END]])
 OUTPUTS = jax.random.normal(jax.random.key(0), (3, 4, 7))

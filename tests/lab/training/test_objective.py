@@ -10,7 +10,8 @@ import pytest
 import small_runs
 
 from optchain.lab.base.errors import InputError
-from optchain.lab.models.losses import CrossEntropy, GeneralizedCrossEntropy, Huber, Squared, SymmetricCrossEntropy
+from optchain.lab.models.class_losses import CrossEntropy, GeneralizedCrossEntropy, SymmetricCrossEntropy
+from optchain.lab.models.losses import Huber, Squared
 from optchain.lab.runs import config
 from optchain.lab.training.chunk import Setting, make_chunk, make_start
 from optchain.lab.training.experiment import build
