@@ -53,6 +53,7 @@ from optchain.decay.param_max_norm import keep_params_max_norm as keep_params_ma
 from optchain.decay.param_nonnegative import keep_params_nonnegative as keep_params_nonnegative
 from optchain.decay.param_norm import keep_params_norm as keep_params_norm
 from optchain.decay.param_range import keep_params_in_range as keep_params_in_range
+from optchain.decay.param_spectral_norm import keep_params_spectral_norm as keep_params_spectral_norm
 from optchain.decay.proximal import proximal_elastic_net as proximal_elastic_net
 from optchain.directions.cautious import cautious as cautious
 from optchain.directions.graft import graft as graft

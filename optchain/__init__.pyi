@@ -1319,6 +1319,48 @@ def keep_params_in_range(low: Number, high: Number, *, mask: Mask | None = None)
     >>> tx = oc.chain(oc.rmsprop(5e-5), oc.keep_params_in_range(-0.01, 0.01))
     """
 
+def keep_params_spectral_norm(
+    max_norm: Number,
+    steps: int = 1,
+    seed: int | jax.Array = 0,
+    *,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Shortens the update so that the largest singular value of each matrix stays within a bound.
+
+    .. math::
+        W = p + g, \qquad a = \frac{W v}{\|W v\|}, \qquad \sigma = \|W^T a\|, \qquad v \leftarrow \frac{W^T a}{\sigma},
+        \qquad u = \min\left(1, \frac{c}{\sigma}\right) W - p
+
+    It is the last link of a chain: the incoming update must be the step that is taken. One step of power iteration from
+    the last vector follows the largest singular value as the matrix changes. Until the vector has turned there,
+    :math:`\sigma` is too small, never too large: the norm may exceed the bound in the first steps, and for a few steps
+    where another singular value becomes the largest.
+
+    Fields:
+        max_norm: c, in the units of the parameter, > 0. With 1 a layer makes no difference of its inputs longer.
+        steps: of power iteration in each update, at least 1; more follow a fast change sooner.
+        seed: of the normal numbers that :math:`v` begins with, a whole number or a key of `jax.random`, which may be
+            traced.
+
+    Shapes and dtypes: matrices; the slot `right` has one number for each column, in float32 or wider. It reads the
+    parameters: `update` without them is an error. For kernels of convolutions, which the paper sees as matrices of
+    inputs by outputs, give a view with `as_matrices`.
+
+    Raises:
+        ValueError: steps below 1.
+
+    Differs from the paper: the parameters themselves are scaled, and only where they exceed the bound, which is the
+    projection of Gouk et al.; Miyato et al. divide by :math:`\sigma` in the forward pass, whatever it is.
+
+    References:
+        Miyato et al., 2018, Algorithm 1. https://arxiv.org/abs/1802.05957
+        Gouk et al., 2018, Algorithm 1. https://arxiv.org/abs/1804.04368
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(oc.sgd(0.1, momentum=0.9), oc.keep_params_spectral_norm(1.0, mask="*/kernel"))
+    """
+
 def proximal_elastic_net(learning_rate: Number, l1: Number, l2: Number = 0.0, *, mask: Mask | None = None) -> Transform:
     r"""Takes the step of the learning rate and then the proximal step of an L1 and L2 penalty, which makes exact zeros.
 

@@ -24,7 +24,8 @@ from optchain.lab.data.batches import batches
 from optchain.lab.data.loading import made
 from optchain.lab.data.tables import TaskTable
 from optchain.lab.models import network
-from optchain.lab.models.losses import CrossEntropy, Loss
+from optchain.lab.models.class_losses import CrossEntropy
+from optchain.lab.models.losses import Loss
 from optchain.lab.models.measured import metrics_of
 from optchain.lab.models.tables import Network
 from optchain.lab.settings.train import Fixed

@@ -12,7 +12,10 @@ from experiments.translate.vocabulary import PAD, ended
 
 
 def word_loss(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """The mean negative log-likelihood of each example's words, the end too, in nats."""
+    """The mean negative log-likelihood of each example's words, the end too, in nats.
+
+    It is the built-in `cross_entropy` with `ignored = 0`, which can be smoothed in training besides.
+    """
     there = targets != PAD
     likely = jnp.take_along_axis(jax.nn.log_softmax(outputs), targets[..., None], -1)[..., 0]
     return -jnp.sum(likely, -1, where=there) / there.sum(-1)

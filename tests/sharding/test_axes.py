@@ -34,7 +34,9 @@ ORDERED = {
 }
 BY_PLACE = {"qsgd_mean", "random_k_mean", "demo_mean"}  # an entry has the random number, or the wave, of its place
 # A first value that is not a function of the parameter alone.
-RANDOM_START = dict.fromkeys(("scale_by_dion", "powersgd_mean"), "the right factor begins with random numbers")
+RANDOM_START = dict.fromkeys(
+    ("scale_by_dion", "powersgd_mean", "keep_params_spectral_norm"), "the right factor begins with random numbers"
+)
 VARIANTS = {
     "scale_by_adam_mini, rows": lambda: oc.scale_by_adam_mini(block="row"),
     "scale_by_adam_mini, columns": lambda: oc.scale_by_adam_mini(block="column"),

@@ -8,7 +8,8 @@ import numpy as np
 
 from optchain.lab.data.standalone.answers import Answers, HeadAnswers
 from optchain.lab.data.task import Task
-from optchain.lab.models.losses import CrossEntropy, Heads, Loss
+from optchain.lab.models.class_losses import OfClasses
+from optchain.lab.models.losses import Heads, Loss
 
 
 def answers_of(loss: Loss, task: Task) -> Answers | HeadAnswers:
@@ -24,7 +25,7 @@ def answers_of(loss: Loss, task: Task) -> Answers | HeadAnswers:
 def _answers_of(table: Any, task: Task, labels: Any, names: tuple[str, ...]) -> Answers:
     return Answers(
         labels=None if labels is None else np.asarray(labels).tolist(),
-        logits=isinstance(table, CrossEntropy),
+        logits=isinstance(table, OfClasses),
         names=list(names),
         mean=None if task.scale is None else np.asarray(task.scale.mean),
         deviation=None if task.scale is None else np.asarray(task.scale.deviation),
@@ -41,7 +42,7 @@ def together(loss: Loss, outputs: Any) -> Any:
     where they answer with those of classes, else the mean of their outputs."""
     if isinstance(loss.table, Heads):
         return {name: together(Loss(table), outputs[name]) for name, table in loss.table.heads.items()}
-    if not isinstance(loss.table, CrossEntropy):
+    if not isinstance(loss.table, OfClasses):
         return jax.tree.map(lambda x: x.mean(0), outputs)
     if outputs.ndim > 2 and outputs.shape[-1] > 1:
         return jax.nn.logsumexp(jax.nn.log_softmax(outputs), axis=0) - jnp.log(len(outputs))

@@ -5,32 +5,14 @@ from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
-import optax
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from optchain.lab.base.errors import InputError
+from optchain.lab.models.class_losses import CrossEntropy, GeneralizedCrossEntropy, SymmetricCrossEntropy
+from optchain.lab.models.loss_table import LossTable, mean_of_each
 from optchain.lab.settings.kinds import Kinds
 from optchain.lab.settings.own import Own
-from optchain.lab.settings.table import Fraction, Name, Table
-
-
-class LossTable(Table):
-    """Changes of any training loss; each that is left out is not made. What is evaluated is the plain loss."""
-
-    mixup: NonNegativeFloat | None = None  # alpha of the Beta distribution of the shares of two examples
-    l1: NonNegativeFloat | None = None  # times the sum of the penalized parameters' absolute values
-    l2: NonNegativeFloat | None = None  # times half the sum of their squares
-    penalized: str | list[str] = "*/kernel"  # patterns on paths
-
-    @property
-    def named(self) -> tuple[str, ...]:
-        """The names of the tasks, of each of which it is a loss; none of a loss of one task."""
-        return ()
-
-    @property
-    def penalizes(self) -> bool:
-        """Whether there are penalties."""
-        return self.l1 is not None or self.l2 is not None
+from optchain.lab.settings.table import Name, Table
 
 
 class OwnLoss(LossTable):
@@ -52,31 +34,6 @@ class OfData(LossTable):
     """The loss that the data ask for: the cross entropy of classes, the squared error of real numbers."""
 
     use: Literal["data"] = "data"
-
-
-class CrossEntropy(LossTable):
-    """-log of the probability of the right class, from logits: one for each class, or one alone, that of the second of
-    two."""
-
-    use: Literal["cross_entropy"] = "cross_entropy"
-    label_smoothing: Fraction | None = None  # of the target, shared among all classes
-    focal: NonNegativeFloat | None = None  # the power of 1 - probability by which sure examples weigh less
-    class_weights: Literal["balanced"] | None = None  # each class as much as any other, by the training counts
-    logit_adjustment: NonNegativeFloat | None = None  # times the log of each class's share, added to its logit
-
-    def of(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
-        """The plain loss of each example."""
-        if outputs.size == targets.size:
-            return mean_of_each(optax.losses.sigmoid_binary_cross_entropy(outputs.reshape(targets.shape), targets))
-        # One-hot, because the gradient with integer labels is a scatter, which is slow on a CPU.
-        wanted = jax.nn.one_hot(targets, outputs.shape[-1])
-        return mean_of_each(optax.losses.softmax_cross_entropy(outputs, wanted))
-
-    @property
-    def changes(self) -> list[str]:
-        """What is asked for of the loss that is trained on."""
-        names = ("label_smoothing", "focal", "class_weights", "logit_adjustment")
-        return [name for name in names if getattr(self, name) is not None]
 
 
 class _OfNumbers(LossTable):
@@ -132,6 +89,8 @@ class Quantile(_OfNumbers):
 OF_ONE: dict[str, type[Table]] = {
     "data": OfData,
     "cross_entropy": CrossEntropy,
+    "generalized_cross_entropy": GeneralizedCrossEntropy,
+    "symmetric_cross_entropy": SymmetricCrossEntropy,
     "squared": Squared,
     "absolute": Absolute,
     "huber": Huber,
@@ -202,8 +161,3 @@ def alike(outputs: Any, targets: Any) -> Any:
             f"model: outputs of shape {outputs.shape} for targets of shape {targets.shape}; expected as many numbers"
         )
     return outputs.reshape(targets.shape)
-
-
-def mean_of_each(values: jax.Array) -> jax.Array:
-    """The mean of each example's values; one number for each example stays what it is."""
-    return values.reshape(len(values), -1).mean(-1) if values.ndim > 1 else values

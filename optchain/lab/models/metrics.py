@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 from pydantic import PositiveInt
 
-from optchain.lab.models.losses import CrossEntropy, alike, mean_of_each
+from optchain.lab.models.class_losses import CrossEntropy
+from optchain.lab.models.loss_table import mean_of_each
+from optchain.lab.models.losses import alike
 from optchain.lab.settings.kinds import Kinds
 from optchain.lab.settings.table import Name, Table
 

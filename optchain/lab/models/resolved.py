@@ -11,10 +11,11 @@ from optchain.lab.data.heads import of_head, require_heads
 from optchain.lab.data.numbers import are_classes
 from optchain.lab.data.positioned import FileArray
 from optchain.lab.data.stream import Stream
-from optchain.lab.models.losses import LOSSES, CrossEntropy, Heads, OfData
+from optchain.lab.models.class_losses import OfClasses
+from optchain.lab.models.losses import LOSSES, Heads, OfData
 from optchain.lab.settings.own import Own
 
-OF_ALL = ("mixup", "l1", "l2")  # changes that are made of all targets together
+OF_ALL = ("mixup", "cutmix", "l1", "l2")  # changes that are made of all targets together
 
 
 def resolved(table: Any, examples: Examples | Stream) -> Any:
@@ -73,12 +74,12 @@ def of_classes(table: Any, examples: Examples | Stream) -> bool | dict[str, bool
 
 def _of_classes(table: Any, examples: Examples | Stream) -> bool:
     if not isinstance(table, Own):
-        wanted, named = isinstance(table, CrossEntropy), examples.labels is not None
+        wanted, named = isinstance(table, OfClasses), examples.labels is not None
         kind = "" if named else np.asarray(examples.targets).dtype.kind
         if not wanted and (named or kind in "OSUb"):
             raise InputError(f"loss.use: got {table.use!r}, but the targets are classes; expected 'cross_entropy'")
         if wanted and kind == "f" and not np.all(np.mod(examples.targets, 1) == 0):
-            raise InputError("loss.use: got 'cross_entropy', but the targets are real numbers; expected 'squared'")
+            raise InputError(f"loss.use: got {table.use!r}, but the targets are real numbers; expected 'squared'")
         return wanted
     if isinstance(examples.targets, FileArray):  # which are numbers of labels
         return True

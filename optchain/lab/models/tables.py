@@ -9,7 +9,18 @@ from optchain.lab.settings.kinds import Kinds
 from optchain.lab.settings.table import Fraction, Table
 
 
-class Network(Table):
+class _Straight(Table):
+    """A model without residual branches."""
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _has_no_branches(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "stochastic_depth" in data:
+            raise ValueError("stochastic_depth leaves out residual branches, which a transformer has; leave it out")
+        return data
+
+
+class Network(_Straight):
     """A network: convolutions if any, then dense layers."""
 
     use: Literal["network"] = "network"
@@ -62,6 +73,7 @@ class Transformer(Table):
     compute: Literal["bfloat16", "float32"] = "float32"  # in which outputs are computed; the loss is float32
     scan: bool = False  # one compiled layer, its parameters stacked
     norm: Literal["post", "pre"] = "pre"  # whether what a layer adds is normalized with the stream, or its input is
+    stochastic_depth: Fraction = 0.0  # chance that what the last layer adds is left out in training; less of lower ones
 
     @pydantic.model_validator(mode="after")
     def _heads_divide(self) -> "Transformer":
@@ -70,7 +82,7 @@ class Transformer(Table):
         return self
 
 
-class Embedding(Table):
+class Embedding(_Straight):
     """An embedding of ids, and dense layers over the rows of an example."""
 
     use: Literal["embedding"]

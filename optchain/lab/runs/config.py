@@ -19,6 +19,7 @@ from optchain.lab.models.lora import LoraTable
 from optchain.lab.models.losses import AnyLoss, OfData
 from optchain.lab.models.metrics import AnyMetrics
 from optchain.lab.models.mup import MupTable
+from optchain.lab.models.perturbed import PerturbTable
 from optchain.lab.models.tables import AnyModel
 from optchain.lab.runs.callbacks import AnyCallbacks
 from optchain.lab.settings import load as reading
@@ -54,6 +55,7 @@ class Setup(Table):
     mup: MupTable | None = (
         None  # a smaller model, whose learning rates and initial sizes the optimizer and the model have
     )
+    perturb: PerturbTable | None = None  # what of the model is changed at random in training
     mesh: Mesh | None = None  # the devices that compute it together; the first one if left out
     grow: list[Grow] = []  # when the model becomes larger, and how
 

@@ -15,6 +15,7 @@ from optchain.lab.models.frozen import Frozen
 from optchain.lab.models.functional import Model
 from optchain.lab.models.lora import Lora
 from optchain.lab.models.mup import MupTable, Sized, base_shapes
+from optchain.lab.models.perturbed import Perturbed
 from optchain.lab.runs.config import Config, Setup, chain_of, with_values
 from optchain.lab.settings.places import target
 
@@ -30,6 +31,8 @@ def model_of(config: Setup, task: Task) -> Model:
         if config.lora is not None:
             raise InputError("mup: matrices of a low rank have no known rule; leave out mup or lora")
         model = Sized(model, _base(config, config.mup, task), config.mup)
+    if config.perturb is not None:
+        model = Perturbed(model, config.perturb)
     freeze, narrow = config.train.freeze, config.train.compute == "bfloat16"
     if narrow or config.train.remat:
         model = Computed(model, jnp.bfloat16 if narrow else None, config.train.remat)

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from optchain.lab.data.task import Split
 from optchain.lab.models.functional import Model
 from optchain.lab.settings.own import Own
-from optchain.lab.training.objective import Objective, Pair
+from optchain.lab.training.mixing import Pair
+from optchain.lab.training.objective import Objective
 
 
 class Result(NamedTuple):

@@ -11,7 +11,7 @@ import optax
 import optchain as oc
 from optchain.core.door import widened
 from optchain.core.paths import names_of
-from optchain.lab.data.augment import AnyAugment, augment
+from optchain.lab.data.augment import AnyAugment, augment, ends_of
 from optchain.lab.data.batches import balanced_batches, batches
 from optchain.lab.data.task import Split, Task
 from optchain.lab.models.frozen import bound
@@ -93,7 +93,8 @@ def make_chunk(task: Task, build: Build, layout: Layout = ONE_DEVICE) -> jax.sta
         """What a batch tells, and the gradients."""
         dropout, changes, mixing = keys
         batch = layout.divided(batch)
-        batch = batch._replace(inputs=augment(parts.augment, changes, batch.inputs))
+        ends = ends_of(parts.augment, task)
+        batch = batch._replace(inputs=augment(parts.augment, changes, batch.inputs, ends))
         inputs, pairs = objective.mix(mixing, batch.inputs, batch.targets)
 
         def forward(params: Any) -> Any:

@@ -13,8 +13,9 @@ from optchain.core.transform import takes
 from optchain.lab.base.errors import InputError
 from optchain.lab.data.augment import augment
 from optchain.lab.data.task import Task
+from optchain.lab.models.class_losses import OfClasses
 from optchain.lab.models.gradients import TaskGradients
-from optchain.lab.models.losses import CrossEntropy, Heads
+from optchain.lab.models.losses import Heads
 from optchain.lab.runs.config import Config
 from optchain.lab.runs.sources import files_of
 from optchain.lab.settings.own import Own
@@ -23,6 +24,7 @@ from optchain.lab.settings.train import Fixed
 from optchain.lab.training import chunk
 from optchain.lab.training.fitting_heads import described, require_heads, require_logits, require_losses, require_tasks
 from optchain.lab.training.objective import Objective
+from optchain.lab.training.requirements import require_tables_unperturbed
 
 if TYPE_CHECKING:
     from optchain.lab.training.experiment import Experiment
@@ -74,11 +76,12 @@ def require_answers(experiment: "Experiment", carry: chunk.Carry) -> None:
     """The model takes the inputs, the loss and the metrics its outputs, and changes of batches fit, or an error says
     which part did not."""
     task, config, two = experiment.task, experiment.config, _two_examples(experiment)
+    require_tables_unperturbed(config, experiment.tx, carry["params"])
     with _blamed(config.model, "model", two):
         outputs = jax.eval_shape(
             lambda p, r, x: experiment.model.apply(p, r, x)[0], carry["params"], carry["rest"], two.inputs
         )
-        if isinstance(task.loss.table, CrossEntropy):
+        if isinstance(task.loss.table, OfClasses):
             require_logits(outputs, two.targets, task.classes or 2)
         if isinstance(task.loss.table, Heads):
             require_heads(task, outputs, two.targets)

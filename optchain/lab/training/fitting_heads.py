@@ -13,7 +13,7 @@ from optchain.core.paths import nearest
 from optchain.core.transform import takes
 from optchain.lab.base.errors import InputError
 from optchain.lab.data.task import Task
-from optchain.lab.models.losses import CrossEntropy
+from optchain.lab.models.class_losses import OfClasses
 
 if TYPE_CHECKING:
     from optchain.lab.training.experiment import Experiment
@@ -47,7 +47,7 @@ def require_heads(task: Task, outputs: Any, targets: Any) -> None:
     for name, head in heads.items():
         if name not in outputs:
             raise InputError(f"answers with no head {name!r}, which is a target; {nearest(name, outputs)}")
-        if isinstance(tables[name], CrossEntropy):
+        if isinstance(tables[name], OfClasses):
             try:
                 require_logits(outputs[name], targets[name], head.classes or 2)
             except InputError as error:

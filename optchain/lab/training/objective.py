@@ -1,7 +1,7 @@
 """What training minimizes: the loss with the changes that the configuration asks for, and penalties."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,24 +9,16 @@ import jax.numpy as jnp
 from optchain.core.mask import select
 from optchain.lab.data.task import Task
 from optchain.lab.models.functional import Model
-from optchain.lab.models.losses import Heads, Loss, LossTable
+from optchain.lab.models.loss_table import LossTable
+from optchain.lab.models.losses import Heads, Loss
+from optchain.lab.training.mixing import Pair, mixed
 from optchain.lab.training.trained_loss import TrainedLoss
-
-
-class Pair(NamedTuple):
-    """Targets, and the share that they have in a batch."""
-
-    share: jax.Array | float
-    targets: Any
 
 
 class Objective:
     """The training loss of a task. What is evaluated is always the plain loss.
 
     Class weights and the priors of logit adjustment are counted from the training targets once, when this is made.
-
-    References:
-        Mixup: Zhang et al., 2018, arXiv:1710.09412.
     """
 
     def __init__(self, task: Task, table: Any, targets: Any) -> None:
@@ -38,21 +30,8 @@ class Objective:
             self.one = TrainedLoss(table, targets, task.classes, task.counted)
 
     def mix(self, key: jax.Array, inputs: Any, targets: Any) -> tuple[Any, list[Pair]]:
-        """The batch and its targets; with mixup, each example mixed with that of another place of a permutation.
-
-        One share is drawn for the batch, from Beta(alpha, alpha). The larger part is the example's own, so that the
-        training metric is that of the targets seen most: the pairs are as likely the other way around.
-        """
-        alpha = self.table.mixup
-        if alpha is None:
-            return inputs, [Pair(1.0, targets)]
-        draw, order = jax.random.split(key)
-        # Alpha may be a traced 0, for which there is no such distribution and nothing is mixed.
-        drawn = jax.random.beta(draw, jnp.maximum(alpha, 1e-3), jnp.maximum(alpha, 1e-3))
-        share = jnp.where(alpha > 0, jnp.maximum(drawn, 1 - drawn), 1.0)
-        others = jax.random.permutation(order, len(jax.tree.leaves(inputs)[0]))
-        mixed = jax.tree.map(lambda x: share * x + (1 - share) * x[others], inputs)
-        return mixed, [Pair(share, targets), Pair(1 - share, jax.tree.map(lambda x: x[others], targets))]
+        """The batch and its targets, see `mixed`."""
+        return mixed(self.table, key, inputs, targets)
 
     def __call__(self, outputs: Any, pairs: list[Pair], params: Any, weights: Any = None) -> jax.Array:
         """The mean over the batch, and the penalties."""

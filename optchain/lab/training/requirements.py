@@ -10,16 +10,19 @@ import optax
 
 import optchain as oc
 from optchain.core.mask import select
-from optchain.core.paths import names_of, nearest
+from optchain.core.paths import matches, names_of, nearest
 from optchain.core.walk import main_numbers
 from optchain.lab.base.errors import InputError
-from optchain.lab.data.augment import Augment
+from optchain.lab.data.augment import Changes, Policy, ends_of
 from optchain.lab.data.task import Task
-from optchain.lab.models.losses import CrossEntropy, Heads
+from optchain.lab.models.class_losses import OfClasses
+from optchain.lab.models.losses import Heads
 from optchain.lab.runs.config import Config
 from optchain.lab.settings.own import Own
 from optchain.lab.training import batch_policies
 from optchain.lab.training.layout import parts_of
+
+SEEN = 1024  # training images, at most, in which the range is looked for
 
 
 def require_batches(config: Config, tx: optax.GradientTransformation, examples: int) -> None:
@@ -58,19 +61,19 @@ def _require_divided(config: Config) -> None:
 def require_fit(config: Config, task: Task, loss: Any) -> None:
     inputs = task.splits["train"].inputs
     if not isinstance(inputs, np.ndarray):
+        _require_images(config, task, loss, ())
         return
     shape, whole = inputs.shape[1:], np.issubdtype(inputs.dtype, np.integer)
     if not isinstance(config.model, Own):
         _require_built_in(config.model, task, shape, whole)
-    if isinstance(config.augment, Augment):
-        if config.augment.of_images and len(shape) != 3:
-            raise InputError(f"augment.{config.augment.of_images[0]}: the inputs of the task are no images")
-        if config.augment.noise is not None and whole:
-            raise InputError("augment.noise: the inputs of the task are whole numbers")
+    _require_images(config, task, loss, shape)
+    if isinstance(config.augment, Changes) and config.augment.noise is not None and whole:
+        raise InputError("augment.noise: the inputs of the task are whole numbers")
     if loss.mixup is not None and whole:
         raise InputError("loss.mixup: the inputs of the task are whole numbers")
-    if loss.mixup is not None and isinstance(config.gradient, Own):
-        raise InputError("loss.mixup: a gradient of your own gets batches as they are; leave mixup out")
+    for name in ("mixup", "cutmix"):
+        if getattr(loss, name) is not None and isinstance(config.gradient, Own):
+            raise InputError(f"loss.{name}: a gradient of your own gets batches as they are; leave {name} out")
     if isinstance(loss, Heads):
         for name, head in (task.heads or {}).items():
             of_head = dataclasses.replace(task, labels=head.labels, counted=None)
@@ -78,6 +81,25 @@ def require_fit(config: Config, task: Task, loss: Any) -> None:
             _require_classes(f"loss.heads.{name}", [], loss.heads[name], of_head, targets)
     sampling = ["train.sampling"] if config.train.sampling == "balanced" else []
     _require_classes("loss", sampling, loss, task, task.splits["train"].targets)
+
+
+def _require_images(config: Config, task: Task, loss: Any, shape: tuple[int, ...]) -> None:
+    """What is made of images is asked of images, in the range that they have."""
+    changes = config.augment.of_images if isinstance(config.augment, Changes) else []
+    asked = [f"augment.{name}" for name in changes] + (["loss.cutmix"] if loss.cutmix is not None else [])
+    if asked and len(shape) != 3:
+        raise InputError(f"{asked[0]}: the inputs of the task are no images")
+    table, ends = config.augment, ends_of(config.augment, task)
+    if ends is None or not isinstance(table, Policy):
+        return
+    black, white = ends
+    if not (white > black).all():
+        raise InputError("augment.range: some step of preparation does not keep white above black; expected none such")
+    shown = (task.splits["train"].inputs[:SEEN] - black) / (white - black)
+    if shown.min() < -1e-3 or shown.max() > 1 + 1e-3:
+        low, high = table.range
+        found = " to ".join(f"{low + (high - low) * float(x):.4g}" for x in (shown.min(), shown.max()))
+        raise InputError(f"augment.range: got {low:g} to {high:g}, and training images reach from {found}")
 
 
 def _require_built_in(model: Any, task: Task, shape: tuple[int, ...], whole: bool) -> None:
@@ -97,7 +119,10 @@ def _require_built_in(model: Any, task: Task, shape: tuple[int, ...], whole: boo
 
 def _require_classes(key: str, sampling: list[str], loss: Any, task: Task, targets: Any) -> None:
     """What is said of classes is said of targets that are some, each with a training example."""
-    asked = [f"{key}.{name}" for name in loss.changes] if isinstance(loss, CrossEntropy) else []
+    ignored = loss.ignored if isinstance(loss, OfClasses) else None
+    if ignored is not None and task.classes is not None and ignored >= task.classes:
+        raise InputError(f"{key}.ignored: got {ignored}; expected the number of a class, 0 to {task.classes - 1}")
+    asked = [f"{key}.{name}" for name in loss.changes] if isinstance(loss, OfClasses) else []
     asked += sampling
     if task.classes is None:
         if asked:
@@ -122,3 +147,13 @@ def require_whole(penalized: Any, tables: Any, params: Any) -> None:
         if own and rows:
             cure = "expected others, or weight decay in the chain, which sleeping rows make up for"
             raise InputError(f"loss.penalized: the optimizer updates rows of {path!r}; {cure}")
+
+
+def require_tables_unperturbed(config: Config, tx: optax.GradientTransformation, params: Any) -> None:
+    """Tables whose rows are updated where looked up train as they are: other gradients would be those of all rows."""
+    tables, perturb = oc.row_tables(tx), config.perturb
+    if not tables or perturb is None or (perturb.drop is None and perturb.weights is None):
+        return
+    for path, rows in zip(names_of(params), select(tables, params), strict=True):
+        if rows and any(matches(path, pattern) for pattern in perturb.paths):
+            raise InputError(f"perturb.paths: the optimizer updates rows of {path!r}; expected others")

@@ -7,6 +7,7 @@ import pytest
 
 from experiments.translate.scores import bleu, bootstrap, corpus_bleu, exact, word_accuracy, word_loss
 from experiments.translate.vocabulary import BEGIN, END, PAD
+from optchain.lab.models.class_losses import CrossEntropy
 
 TARGETS = jnp.array([[4, 5, END, PAD], [6, END, PAD, PAD], [4, 4, 4, END]])
 OUTPUTS = jax.random.normal(jax.random.key(0), (3, 4, 7))
@@ -32,6 +33,10 @@ def knowing(targets):
         return 9 * jnp.where((inputs["source"] == len(targets) - 1)[:, :, None], wrong, right)
 
     return model
+
+
+def test_the_built_in_loss_that_ignores_padding_is_that_of_words():
+    np.testing.assert_allclose(CrossEntropy(ignored=PAD).of(OUTPUTS, TARGETS), word_loss(OUTPUTS, TARGETS), rtol=1e-6)
 
 
 def test_sentences_that_are_right():

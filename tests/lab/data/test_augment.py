@@ -109,14 +109,25 @@ def test_numbers_may_be_swept_under_vmap():
     chex.assert_trees_all_close(many[1], augment(Augment(rotate=25.0, noise=0.1), KEY, IMAGES[:4]), atol=1e-5)
 
 
+CHANGED = [
+    "augment={shift=1.0, rotate=10.0, scale=1.1, flip=0.5, crop=1, noise=0.1}",
+    "loss={mixup=0.3, label_smoothing=0.1, l2=1e-4}",
+]
+DRAWN = [
+    "augment={use='rand_augment', range=[0, 16], crop=1}",
+    "loss={cutmix=1.0, q=0.5, use='generalized_cross_entropy'}",
+    "perturb={drop=0.1, weights=0.01, activations=0.1, layers=['Dense_0']}",
+]
+
+
 @pytest.mark.full
-def test_a_resumed_run_changes_its_images_as_one_that_was_not_stopped(tmp_path):
+@pytest.mark.parametrize("changes", [CHANGED, DRAWN], ids=["changes", "drawn"])
+def test_a_resumed_run_changes_its_images_as_one_that_was_not_stopped(tmp_path, changes):
     """All that is drawn, of augmentation, mixup, dropout and balanced batches, to the bit."""
     sets = [
         "task={use='experiments.tasks.digits:digits', validation=200, test=1300}",
         "model={hidden=[8], dropout=0.1, norm='layer'}",
-        "augment={shift=1.0, rotate=10.0, scale=1.1, flip=0.5, crop=1, noise=0.1}",
-        "loss={mixup=0.3, label_smoothing=0.1, l2=1e-4}",
+        *changes,
         "train.sampling=balanced",
         "train.evaluate_every=10",
         "train.batch=16",

@@ -8,7 +8,8 @@ from optchain.lab.base.errors import InputError
 from optchain.lab.data import loading as data
 from optchain.lab.data.examples import Examples
 from optchain.lab.models.answering import together
-from optchain.lab.models.losses import CrossEntropy, Loss
+from optchain.lab.models.class_losses import CrossEntropy
+from optchain.lab.models.losses import Loss
 
 CROSS = Loss(CrossEntropy())
 
