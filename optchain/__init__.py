@@ -2,6 +2,7 @@
 
 from optchain.averaging.average import average_params as average_params
 from optchain.averaging.averaged_params import averaged_params as averaged_params
+from optchain.averaging.elastic import elastic_average as elastic_average
 from optchain.averaging.ema_nesterov import ema_nesterov as ema_nesterov
 from optchain.averaging.lookahead import lookahead as lookahead
 from optchain.averaging.outer_nesterov import outer_nesterov as outer_nesterov

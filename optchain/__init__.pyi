@@ -101,6 +101,53 @@ def average_params(
         Polyak and Juditsky, 1992, equation 6. doi:10.1137/0330046
     """
 
+def elastic_average(
+    tx: optax.GradientTransformation,
+    every: int,
+    moving_rate: Number = 0.9,
+    axis: str | Sequence[str] | None = None,
+) -> Transform:
+    r"""Ties the parameters of workers, each of which steps by a transformation, to a center that follows their mean.
+
+    .. math::
+        \theta^i \leftarrow \theta^i + \mathrm{tx}(g^i) - \frac{\beta}{p} (\theta^i - \tilde\theta), \qquad
+        \tilde\theta \leftarrow \tilde\theta + \beta \Bigl(\frac1p \sum_{i=1}^p \theta^i - \tilde\theta\Bigr)
+
+    where the terms with :math:`\beta` are those of every k-th step, the first one included, and both are computed of
+    the parameters before the step. At a meeting the workers are drawn together and not made equal, as those of
+    `outer_nesterov` are: each goes on to explore from where it is.
+
+    Along an `axis` of a mesh, inside `jax.shard_map`, each of the p devices is a worker i with parameters
+    :math:`\theta^i` and gradients of its own. Nothing is sent but the mean at every k-th step. The center
+    :math:`\tilde\theta`, which `averaged_params(state)` gives and which is to be evaluated, and the count are the same
+    at all workers, `inner` and the metrics are each worker's. What stands around would decide for all workers by the
+    gradients of one, and is refused if it looks across entries.
+
+    Args:
+        tx: any transformation, with its learning rate.
+        every: k, steps from one meeting to the next, at least 1.
+        moving_rate: :math:`\beta`, in [0, 1], or a schedule; 0.9 in the paper.
+        axis: the name of a mesh axis, or several, along which each device is a worker; also the `axis_name` of
+            `jax.vmap`. None is one worker.
+
+    Metrics: `elastic_average.count`, steps.
+
+    Shapes and dtypes: any; the slot `center` is like the parameter and begins as the mean of those of all workers, in
+    float32 or wider.
+
+    Differs from the paper: workers meet at the same step, as in its equations; those of its Algorithm 1 meet the center
+    one after another.
+
+    Raises:
+        ValueError: a number out of its range, or an `axis` that is no name; at `update`, a call where no such axis is.
+
+    References:
+        Zhang et al., 2014, equations 5 and 6 (EASGD), every k steps as in Algorithm 1. https://arxiv.org/abs/1412.6651
+
+    >>> import optchain as oc
+    >>> tx = oc.elastic_average(oc.sgd(0.1), every=10, axis="worker")
+    """
+
 def ema_nesterov(tx: optax.GradientTransformation, beta: Number, decay: Number = 0.99) -> Transform:
     r"""Lets a transformation step from a point ahead of its iterate, along the running mean of the iterate's steps.
 

@@ -27,9 +27,10 @@ FUNCTIONS = ("grad_fn", "value_fn")
 class Delayed(Gate):
     """Hands `inner` the gradients of earlier steps.
 
-    State under its name: `count`, steps seen; `taken`, steps that `inner` has made; `staleness`, the delay of the last
-    step; and where there is a delay the last steps in rings, trees like the parameters with an axis for the steps in
-    front: `gradients`, and `params` where something in `inner` reads `stale_params`.
+    State under its name: `count`, steps seen; `taken`, steps that `inner` has made; `waited`, those at which nothing
+    had arrived; `staleness`, the delay of the last step; and where there is a delay the last steps in rings, trees like
+    the parameters with an axis for the steps in front: `gradients`, and `params` where something in `inner` reads
+    `stale_params`.
     """
 
     delays: tuple[int, ...]
@@ -59,13 +60,13 @@ class Delayed(Gate):
         return frozenset()  # what is kept is like the parameters
 
     def begin(self, params: Any) -> dict[str, Any]:
-        counts = {name: jnp.zeros((), jnp.int32) for name in ("count", "taken", "staleness")}
+        counts = {name: jnp.zeros((), jnp.int32) for name in ("count", "taken", "waited", "staleness")}
         # Broadcast, so that it has the layout of the parameter.
         ring = jax.tree.map(lambda p: jnp.broadcast_to(jnp.zeros_like(p), (self.room, *p.shape)), params)
         return counts | {name: jax.tree.map(jnp.copy, ring) for name in self.rings}
 
     def shown(self, own: dict[str, Any]) -> dict[str, Any]:
-        return {"staleness": own["staleness"], "taken": own["taken"], "waited": own["count"] - own["taken"]}
+        return {name: own[name] for name in ("staleness", "taken", "waited")}
 
     def run(self, grads: Any, state: Any, params: Any, routed: Routed, nothing: Any, take: Take) -> tuple[Any, Any]:
         own, count = state[self.name], state[self.name]["count"]
@@ -90,6 +91,7 @@ class Delayed(Gate):
         after = {
             "count": incremented(count),
             "taken": own["taken"] + arrived.astype(jnp.int32),
+            "waited": own["waited"] + (~arrived).astype(jnp.int32),
             "staleness": delay,
         }
         return result, {self.name: after | rings, "inner": inner}

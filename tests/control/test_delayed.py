@@ -134,7 +134,7 @@ def test_random_delays_are_uniform_and_those_of_their_worker():
 def test_without_a_delay_it_is_the_transformation_and_keeps_nothing():
     params, inner = tree(0), oc.adamw(0.1)
     tx = oc.delayed(inner, 0)
-    assert set(tx.init(params)["delayed"]) == {"count", "taken", "staleness"}
+    assert set(tx.init(params)["delayed"]) == {"count", "taken", "waited", "staleness"}
     ends = []
     for each in (tx, inner):
         step = jax.jit(lambda g, state, params, each=each: oc.apply(each, g, state, params))
@@ -279,6 +279,27 @@ def test_states_around_packed_leaves_are_taken_apart_and_packed_again():
     apart = oc.state_by_parameters(tx, state, packed)
     chex.assert_trees_all_close(apart["delayed"], expected["delayed"], rtol=1e-6)
     chex.assert_trees_all_equal(oc.state_by_owners(tx, apart, packed), state)
+
+
+def test_schedules_go_on_where_a_delay_comes_or_goes():
+    params = {"w": jnp.ones(2)}
+    tx = oc.chain(adam=oc.scale_by_adam(), lr=oc.scale_by_learning_rate(oc.linear(0.0, 1.0, 10)))
+    stale, ends = oc.delayed(tx, 2), {}
+    for each in (tx, stale):
+        state = each.init(params)
+        for _ in range(6):
+            _, state = each.update(params, state, params)
+        ends[each] = state
+    there, report = oc.migrate_state(ends[tx], stale, params)
+    assert report.continued == (("(delayed).taken", 6),) and there["delayed"]["count"] == 0
+    back, report = oc.migrate_state(ends[stale], tx, params)
+    assert report.continued == () and back["step"] == 4
+    for _ in range(3):
+        _, there = stale.update(params, there, params)
+    _, back = tx.update(params, back, params)
+    np.testing.assert_allclose(oc.metrics(there)["lr.learning_rate"], 0.6, rtol=1e-6)
+    np.testing.assert_allclose(oc.metrics(back)["lr.learning_rate"], 0.4, rtol=1e-6)
+    assert oc.metrics(there)["delayed.waited"] == 2
 
 
 @pytest.mark.parametrize("delay", [[], -1, 1.5, True, [1, -1], "3", None], ids=str)
