@@ -2,6 +2,7 @@
 
 from optchain.averaging.average import average_params as average_params
 from optchain.averaging.averaged_params import averaged_params as averaged_params
+from optchain.averaging.elastic import elastic_average as elastic_average
 from optchain.averaging.ema_nesterov import ema_nesterov as ema_nesterov
 from optchain.averaging.lookahead import lookahead as lookahead
 from optchain.averaging.outer_nesterov import outer_nesterov as outer_nesterov
@@ -26,6 +27,7 @@ from optchain.compression.random_k import random_k_mean as random_k_mean
 from optchain.compression.sign import sign_mean as sign_mean
 from optchain.compression.top_k import top_k_mean as top_k_mean
 from optchain.control.accumulate import accumulate as accumulate
+from optchain.control.delayed import delayed as delayed
 from optchain.control.guard import guard as guard
 from optchain.control.guard import loss_scale as loss_scale
 from optchain.control.plateau import scale_on_plateau as scale_on_plateau
@@ -56,6 +58,8 @@ from optchain.decay.param_range import keep_params_in_range as keep_params_in_ra
 from optchain.decay.param_spectral_norm import keep_params_spectral_norm as keep_params_spectral_norm
 from optchain.decay.proximal import proximal_elastic_net as proximal_elastic_net
 from optchain.directions.cautious import cautious as cautious
+from optchain.directions.delay import compensate_delay as compensate_delay
+from optchain.directions.delay_by_rms import compensate_delay_by_rms as compensate_delay_by_rms
 from optchain.directions.graft import graft as graft
 from optchain.directions.grokfast import grokfast_ema as grokfast_ema
 from optchain.directions.noise import add_noise as add_noise
@@ -287,6 +291,7 @@ from optchain.stepsize.param_rms import scale_by_param_block_rms as scale_by_par
 from optchain.stepsize.polyak import scale_by_polyak as scale_by_polyak
 from optchain.stepsize.prodigy import scale_by_prodigy as scale_by_prodigy
 from optchain.stepsize.scale import scale as scale
+from optchain.stepsize.staleness import scale_by_staleness as scale_by_staleness
 from optchain.stepsize.trust_ratio import scale_by_trust_ratio as scale_by_trust_ratio
 from optchain.stepsize.update_floor import floor_update_ratio as floor_update_ratio
 from optchain.stepsize.update_norm import normalize_by_update_norm as normalize_by_update_norm

@@ -101,6 +101,53 @@ def average_params(
         Polyak and Juditsky, 1992, equation 6. doi:10.1137/0330046
     """
 
+def elastic_average(
+    tx: optax.GradientTransformation,
+    every: int,
+    moving_rate: Number = 0.9,
+    axis: str | Sequence[str] | None = None,
+) -> Transform:
+    r"""Ties the parameters of workers, each of which steps by a transformation, to a center that follows their mean.
+
+    .. math::
+        \theta^i \leftarrow \theta^i + \mathrm{tx}(g^i) - \frac{\beta}{p} (\theta^i - \tilde\theta), \qquad
+        \tilde\theta \leftarrow \tilde\theta + \beta \Bigl(\frac1p \sum_{i=1}^p \theta^i - \tilde\theta\Bigr)
+
+    where the terms with :math:`\beta` are those of every k-th step, the first one included, and both are computed of
+    the parameters before the step. At a meeting the workers are drawn together and not made equal, as those of
+    `outer_nesterov` are: each goes on to explore from where it is.
+
+    Along an `axis` of a mesh, inside `jax.shard_map`, each of the p devices is a worker i with parameters
+    :math:`\theta^i` and gradients of its own. Nothing is sent but the mean at every k-th step. The center
+    :math:`\tilde\theta`, which `averaged_params(state)` gives and which is to be evaluated, and the count are the same
+    at all workers, `inner` and the metrics are each worker's. What stands around would decide for all workers by the
+    gradients of one, and is refused if it looks across entries.
+
+    Args:
+        tx: any transformation, with its learning rate.
+        every: k, steps from one meeting to the next, at least 1.
+        moving_rate: :math:`\beta`, in [0, 1], or a schedule; 0.9 in the paper.
+        axis: the name of a mesh axis, or several, along which each device is a worker; also the `axis_name` of
+            `jax.vmap`. None is one worker.
+
+    Metrics: `elastic_average.count`, steps.
+
+    Shapes and dtypes: any; the slot `center` is like the parameter and begins as the mean of those of all workers, in
+    float32 or wider.
+
+    Differs from the paper: workers meet at the same step, as in its equations; those of its Algorithm 1 meet the center
+    one after another.
+
+    Raises:
+        ValueError: a number out of its range, or an `axis` that is no name; at `update`, a call where no such axis is.
+
+    References:
+        Zhang et al., 2014, equations 5 and 6 (EASGD), every k steps as in Algorithm 1. https://arxiv.org/abs/1412.6651
+
+    >>> import optchain as oc
+    >>> tx = oc.elastic_average(oc.sgd(0.1), every=10, axis="worker")
+    """
+
 def ema_nesterov(tx: optax.GradientTransformation, beta: Number, decay: Number = 0.99) -> Transform:
     r"""Lets a transformation step from a point ahead of its iterate, along the running mean of the iterate's steps.
 
@@ -961,6 +1008,62 @@ def accumulate(
     >>> tx = oc.accumulate(oc.adamw(1e-3), every=8)
     """
 
+def delayed(
+    tx: optax.GradientTransformation,
+    delay: int | Sequence[int],
+    uniform: bool = False,
+    seed: int | jax.Array = 0,
+) -> Transform:
+    r"""Gives a transformation the gradients of earlier steps, as asynchronous workers would: a simulator of staleness.
+
+    .. math::
+        \theta_{t+1} = \theta_t + \mathrm{tx}(g_{t - \tau_t}), \qquad g_t = \nabla L(\theta_t)
+
+    The gradient of a step goes into a ring in the state, and `tx` receives the one that was computed
+    :math:`\tau_t` steps ago, at the parameters and on the batch of that step. The delays are
+
+    - constant, with one number;
+    - by worker, with several: step t is that of worker t mod n, whose gradients are as old as its delay;
+    - random, with `uniform`: drawn at each step from 0 to that number, each with the same probability. A gradient may
+      then be taken twice, or never.
+
+    While :math:`t < \tau_t`, nothing has arrived: the update is zero, and the state of `tx` stays as it is. Counts and
+    schedules within `tx` are of the steps that it has taken. With a delay of 0 it is `tx`, and keeps nothing.
+
+    What the links of `tx` receive besides: `staleness`, the delay of this step, for `scale_by_staleness`, and
+    `stale_params`, the parameters that the gradient was computed at, for `compensate_delay`; these are kept in a second
+    ring where something in `tx` reads them. All other extra arguments are those of this step.
+
+    Args:
+        tx: any transformation. What computes a second gradient, such as `sam`, stands around: `sam(delayed(tx, 4))`.
+        delay: :math:`\tau`, in steps, at least 0; a whole number, or one for each worker.
+        uniform: draw the delay of each step from 0 to `delay`.
+        seed: of the delays that are drawn, a whole number or a key of `jax.random`, which may be traced: each member of
+            a vmapped ensemble draws its own from its own seed. They are a function of the seed and the step.
+
+    Metrics: `delayed.staleness`, the delay of the last step; `delayed.taken`, steps of `tx`; `delayed.waited`, steps at
+    which nothing had arrived.
+
+    Shapes and dtypes: any; a ring is like the parameters, in float32 or wider, with an axis in front, which is
+    longer by one than the largest delay. A step writes one entry of it and reads one, in place where the buffers are
+    donated.
+
+    Differs from the paper: there workers run at the same time, and how stale a gradient is follows from their speed;
+    here it is said or drawn, and a run is a function of its seed. One step sees one gradient, whole: not, as there,
+    some entries of it sooner than others.
+
+    Raises:
+        ValueError: a delay that is not a whole number of at least 0, or no delay; a `tx` that takes gradients of rows,
+            or reads `grad_fn` or `value_fn`.
+
+    References:
+        Niu et al., 2011, Algorithm 1 and equation 2.4 (Hogwild). https://arxiv.org/abs/1106.5730
+
+    >>> import optchain as oc
+    >>> tx = oc.delayed(oc.sgd(0.1), 4)
+    >>> tx = oc.delayed(oc.chain(oc.compensate_delay(0.04), oc.sgd(0.1)), [1, 2, 8], uniform=True)
+    """
+
 def guard(
     tx: optax.GradientTransformation,
     check_outputs: bool = False,
@@ -1411,6 +1514,69 @@ def cautious(tx: optax.GradientTransformation) -> Transform:
 
     >>> import optchain as oc
     >>> tx = oc.chain(oc.cautious(oc.scale_by_lion()), oc.scale_by_learning_rate(1e-4))
+    """
+
+def compensate_delay(strength: Number = 0.04, *, mask: Mask | None = None) -> Transform:
+    r"""Adds to a stale gradient what it has likely changed by since, from its square and the way of the parameters.
+
+    .. math::
+        u = g + \lambda\, g^2 (\theta_t - \theta_{t - \tau})
+
+    It is a Taylor step of the gradient, whose Hessian is taken for the diagonal of :math:`\lambda g g^T`. The
+    parameters :math:`\theta_{t - \tau}` that the gradient was computed at are the extra argument `stale_params`, a tree
+    like the parameters. `delayed` gives it to the links within it; a loop with real workers gives it to the update.
+    A step that has none passes `stale_params=None`, and the update stays as it is. It comes first, for it reads the
+    gradient as it was computed.
+
+    Fields:
+        strength: :math:`\lambda`, at least 0, in units of the inverse of the loss; 0.04 in the paper on CIFAR-10.
+
+    Shapes and dtypes: any; what would be infinite is the largest finite number.
+
+    Differs from the paper: nothing (DC-ASGD-c).
+
+    References:
+        Zheng et al., 2016, Algorithm 2 and equation 10. https://arxiv.org/abs/1609.08326
+
+    >>> import optchain as oc
+    >>> tx = oc.delayed(oc.chain(oc.compensate_delay(0.04), oc.sgd(0.1)), 4)
+    """
+
+def compensate_delay_by_rms(
+    strength: Number = 2.0,
+    decay: Number = 0.95,
+    eps: Number = 1e-07,
+    *,
+    bias_correction: bool = True,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Adds to a stale gradient what it has likely changed by since, by entry relative to the gradient's usual size.
+
+    .. math::
+        \nu \leftarrow b \nu + (1 - b) g^2, \qquad
+        u = g + \frac{\lambda}{\sqrt{\hat\nu + \epsilon}}\, g^2 (\theta_t - \theta_{t - \tau})
+
+    with :math:`\hat\nu` over the weight that the mean has seen. It is `compensate_delay` with a strength for each
+    entry, which has less variance between them; what it is for and its extra argument `stale_params` are those of that.
+
+    Fields:
+        strength: :math:`\lambda`, at least 0, in units of the inverse of the parameters; 2 in the paper on CIFAR-10.
+        decay: b, of the mean of squares, in [0, 1); 0.95 in the paper on CIFAR-10, 0 on ImageNet.
+        eps: :math:`\epsilon`, under the root, > 0, in the units of :math:`g^2`.
+        bias_correction: divide the mean by the weight that it has seen.
+
+    Shapes and dtypes: any; the slot `nu` is like the parameter, in float32 or wider. What would be infinite is the
+    largest finite number.
+
+    Differs from the paper: the mean starts at 0 and is debiased; its :math:`\nu` is not (`bias_correction=False`),
+    which compensates the first steps more. Of several workers all have one mean here, as in the paper's equation; in
+    the authors' code each has its own.
+
+    References:
+        Zheng et al., 2016, section 6 (DC-ASGD-a). https://arxiv.org/abs/1609.08326
+
+    >>> import optchain as oc
+    >>> tx = oc.delayed(oc.chain(oc.compensate_delay_by_rms(2.0), oc.sgd(0.1)), 4)
     """
 
 def graft(magnitude: optax.GradientTransformation, direction: optax.GradientTransformation) -> Transform:
@@ -7654,6 +7820,29 @@ def scale(step_size: Number, *, mask: Mask | None = None) -> Transform:
 
     References:
         Robbins and Monro, 1951, equation 6. doi:10.1214/aoms/1177729586
+    """
+
+def scale_by_staleness(*, mask: Mask | None = None) -> Transform:
+    r"""Divides the update by the staleness of the gradient.
+
+    .. math::
+        u = g / \max(\tau, 1)
+
+    The staleness :math:`\tau` is the extra argument `staleness`: how many steps were made since the parameters that
+    the gradient was computed at. `delayed` gives it to the links within it; a loop with real workers gives it to the
+    update. A step that has none passes `staleness=None`, and the update stays as it is.
+
+    Fields: none.
+
+    Shapes and dtypes: any.
+
+    Differs from the paper: nothing.
+
+    References:
+        Zhang et al., 2015, equation 6 (staleness-aware learning rates). https://arxiv.org/abs/1511.05950
+
+    >>> import optchain as oc
+    >>> tx = oc.delayed(oc.chain(oc.scale_by_staleness(), oc.sgd(0.1)), 4)
     """
 
 def scale_by_trust_ratio(

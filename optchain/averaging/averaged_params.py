@@ -14,8 +14,8 @@ def averaged_params(state: Any, params: Any = None) -> Any | None:
     """The parameters to evaluate, in float32 or wider, or None where nothing averages or displaces those trained.
 
     That is the average of `average_params`, `polyak_average` or `schedule_free`, the slow weights of `lookahead` or
-    `outer_nesterov`, the iterate of `ema_nesterov`, or the snapshot of `snapshot_params`; masked where the state holds
-    masks of `sparse`.
+    `outer_nesterov`, the center of `elastic_average`, the iterate of `ema_nesterov`, or the snapshot of
+    `snapshot_params`; masked where the state holds masks of `sparse`.
 
     Args:
         state: an optimizer state that holds one of these, wherever it stands.
@@ -46,6 +46,7 @@ READERS: dict[str, str | Callable[[Any, Any], Any]] = {
     "snapshot_params": "snapshot",
     "lookahead": "slow",
     "outer_nesterov": "outer",
+    "elastic_average": "center",
     "schedule_free": schedule_free.averaged,
     "ema_nesterov": ema_nesterov.iterate,
 }

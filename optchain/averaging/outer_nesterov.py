@@ -4,17 +4,14 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import optax
 
 from optchain.averaging.lookahead import Lookahead
+from optchain.averaging.workers import AmongWorkers, checked_axes
 from optchain.core.chain import chain
-from optchain.core.definition import Result
 from optchain.core.lift import technique
 from optchain.core.numbers import Number, whole
-from optchain.core.routing import Given
-from optchain.core.spread import bound, copying, marked
+from optchain.core.spread import bound
 from optchain.core.transform import Transform, start, transform
 from optchain.moments.momentum import trace
 from optchain.stepsize.learning_rate import scale_by_learning_rate
@@ -22,7 +19,7 @@ from optchain.stepsize.scale import scale
 
 
 @dataclasses.dataclass(frozen=True)
-class OuterNesterov(Lookahead):
+class OuterNesterov(AmongWorkers, Lookahead):
     """Lookahead whose slow weights, here `outer`, move with momentum, along the mean way of all workers.
 
     Along the mesh axes `workers` devices have copies of the parameters, which differ between outer steps.
@@ -36,35 +33,15 @@ class OuterNesterov(Lookahead):
     def begin(self, params: Any) -> dict[str, Any]:
         own = super().begin(params)
         # Of workers that begin apart the mean: the outer weights are the same at all of them.
-        return own | {self.slot: self._mean(own[self.slot])} if bound(self.workers) else own
+        return own | {self.slot: self.mean(own[self.slot])} if bound(self.workers) else own
 
     def way(self, slow: Any, fast: Any) -> Any:
-        return self._mean(super().way(slow, fast))
+        return self.mean(super().way(slow, fast))
 
     def start(self, params: Any) -> dict[str, Any]:
-        with copying(self.workers):
-            state = super().start(params)
+        state = super().start(params)
         # The momentum is that of the outer weights, the same at all workers.
-        others = {self.slot: start(self.outer, state[self.name][self.slot])}
-        return self._apart(state | {"others": others})
-
-    def step(self, updates: Any, state: Any, params: Any, given: Given) -> Result:
-        if not bound(self.workers):
-            axes, cure = " and ".join(map(repr, self.workers)), "step inside jax.shard_map, or jax.vmap with axis_name"
-            raise ValueError(f"{self.name}: there are no workers along {axes} here; {cure}")
-        with copying(self.workers):
-            new, after, computed = super().step(updates, state, params, given)
-        return new, self._apart(after), computed
-
-    def _mean(self, tree: Any) -> Any:
-        return jax.lax.pmean(tree, self.workers) if self.workers else tree
-
-    def _apart(self, state: dict[str, Any]) -> dict[str, Any]:
-        """The state, in which JAX takes all that is not of the outer step to differ between workers, as loops need."""
-        if not self.workers or not bound(self.workers):
-            return state
-        apart = {name: state[name] for name in ("inner", "metrics")}
-        return state | jax.tree.map(lambda x: marked(jnp.asarray(x), {-1: self.workers}), apart)
+        return state | {"others": {self.slot: start(self.outer, state[self.name][self.slot])}}
 
 
 @technique(tx=scale(-0.1), every=2)
@@ -116,9 +93,7 @@ def outer_nesterov(
     >>> tx = oc.outer_nesterov(oc.adamw(1e-3), every=50)
     >>> tx = oc.outer_nesterov(oc.adamw(1e-3), every=500, axis="worker")
     """
-    workers = () if axis is None else (axis,) if isinstance(axis, str) else tuple(axis)
-    if not all(isinstance(name, str) for name in workers):
-        raise ValueError(f"outer_nesterov: axis must be the name of a mesh axis, or several, got {axis!r}")
+    workers = checked_axes("outer_nesterov", axis)
     whole("outer_nesterov", "every", every, 1)
     outer = chain(momentum=trace(momentum, nesterov=True), lr=scale_by_learning_rate(learning_rate))
     return transform(OuterNesterov(tx, every, outer, workers=workers))

@@ -80,7 +80,7 @@ class Accumulate(Gate):
             "every": micro_batches(self.every, own["emitted"])
         }
 
-    def run(self, grads: Any, state: Any, routed: Routed, nothing: Any, take: Take) -> tuple[Any, Any]:
+    def run(self, grads: Any, state: Any, params: Any, routed: Routed, nothing: Any, take: Take) -> tuple[Any, Any]:
         own, given = state[self.name], routed[""]
         own = opened(own) if self.over else own
         weight = jnp.asarray(given.extra.get("weight", 1.0), jnp.float32)

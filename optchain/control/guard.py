@@ -61,7 +61,7 @@ class Guard(Gate):
         counts |= {"norm": own["last_norm"], "exhausted": own["streak"] >= self.patience}
         return counts | ({} if self.loss_scale is None else {"loss_scale": own["loss_scale"]})
 
-    def run(self, grads: Any, state: Any, routed: Routed, nothing: Any, take: Take) -> tuple[Any, Any]:
+    def run(self, grads: Any, state: Any, params: Any, routed: Routed, nothing: Any, take: Take) -> tuple[Any, Any]:
         own, given = state[self.name], routed[""].at(state[self.name]["accepted"])
         norm, value = self._unscaled(global_norm(summed(grads)), own), given.extra.get("value")
         if self.max_value is not None:

@@ -67,7 +67,7 @@ class PrivateAccumulate(Gate):
         counts = {name: own[name] for name in ("micro", "emitted", "examples")}
         return counts | {"every": micro_batches(self.every, own["emitted"])}
 
-    def run(self, grads: Any, state: Any, routed: Routed, nothing: Any, take: Take) -> tuple[Any, Any]:
+    def run(self, grads: Any, state: Any, params: Any, routed: Routed, nothing: Any, take: Take) -> tuple[Any, Any]:
         own, link, given = state[self.name], self.private.link, routed[""].at(state[self.name]["emitted"])
         if not is_one(self.every):
             require_no_functions(self.name, self.inner, given.extra)

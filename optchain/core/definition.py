@@ -32,6 +32,7 @@ class Definition:
     name: str
     numbers: Mapping[str, Any] = {}  # those that `hyper` may override, as they were given
     reads: tuple[str, ...] = ()  # names of the extra arguments that it reads
+    gives: tuple[str, ...] = ()  # names of the extra arguments that it gives to what is within it
     made_by: Call | None = None  # the call of a technique that made it; none of what has been changed since
     mixes = False  # whether an entry of what it makes depends on other entries, or on where it stands among them
     collects: tuple[str, ...] = ()  # mesh axes along which the gradients that it receives differ, to be averaged by it

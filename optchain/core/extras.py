@@ -23,6 +23,8 @@ KNOWN = {
     "grad_fn": "the function from parameters to gradients on the same batch",
     "value_fn": "the function from parameters to the loss",
     "grad": "the gradient at the parameters",
+    "stale_params": "the parameters that the gradient was computed at",
+    "staleness": "how many steps were made since the gradient's parameters",
     "weight": "the weight of a micro-batch in the mean",
     "emit": "whether to step now on the micro-batches seen",
     "hyper": "numbers by their dotted names",

@@ -30,7 +30,7 @@ class Gate(Around):
     def takes(self) -> frozenset[str]:
         return takes(self.inner)
 
-    def run(self, grads: Any, state: Any, routed: Routed, nothing: Any, take: Take) -> tuple[Any, Any]:
+    def run(self, grads: Any, state: Any, params: Any, routed: Routed, nothing: Any, take: Take) -> tuple[Any, Any]:
         """What comes of the gradients, and the new state: `nothing` where `inner` does not step.
 
         In the old state and the new one each child stands as it is held: see `Held`.
@@ -58,7 +58,7 @@ class Gate(Around):
         if others := self.others():
             held["others"] = {name: self.held(state, name) for name in others}
         nothing = _no_update(grads, params) if nothing is None else nothing
-        new, after = self.run(grads, held, given.split(self.children()), nothing, take)
+        new, after = self.run(grads, held, params, given.split(self.children()), nothing, take)
         require_same_shapes(state[self.name], after[self.name])
         return new, self.with_shown(after), {}
 

@@ -31,8 +31,13 @@ def numbers_of(tx: Any) -> list[str]:
 
 
 def readers(tx: Any, extra: str) -> list[str]:
-    """The names of the definitions that read an extra argument."""
-    return [link.name for _, link in definitions(tx) if extra in link.reads]
+    """The names of the definitions that read an extra argument of the call, not one that a wrapper gives them."""
+    if not isinstance(tx, Transform):
+        return []
+    link = tx.link
+    own = [link.name] if extra in link.reads else []
+    children = {} if extra in link.gives else link.children()
+    return own + [name for child in children.values() for name in readers(child, extra)]
 
 
 def main_numbers(tx: Any) -> list[str]:

@@ -9,7 +9,12 @@ from optchain.inspect.kinds import FOREIGN, is_chain, is_technique, is_wrapper, 
 from optchain.inspect.nested import Keys, flat, nested
 
 # The count that a wrapper hands to the links within as their `step`.
-CLOCKS = {"accumulate": "emitted", "differentially_private_accumulate": "emitted", "guard": "accepted"}
+CLOCKS = {
+    "accumulate": "emitted",
+    "delayed": "taken",
+    "differentially_private_accumulate": "emitted",
+    "guard": "accepted",
+}
 # Wrappers beside whose `inner` others stand that count their own steps.
 APART = ("lookahead", "outer_nesterov")
 

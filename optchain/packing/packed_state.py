@@ -40,7 +40,7 @@ def with_trees(tx: Any, state: Any, params: Any) -> Any:
         return template.layout.back(old.buffers if is_packed(old) else old)
 
     state = _changed(tx, state, params, lambda like, old: jax.tree.map(plain, like, old, is_leaf=is_packed))
-    return jax.tree.map(lambda x: x.layout.back(x.buffers) if is_packed(x) else x, state, is_leaf=is_packed)
+    return jax.tree.map(lambda x: _unpacked(x) if is_packed(x) else x, state, is_leaf=is_packed)
 
 
 def with_buffers(tx: Any, state: Any, params: Any) -> Any:
@@ -79,11 +79,23 @@ def _repacked(like: Any, state: Any) -> Any:
     """The state with what stands around `packed(...)`, such as an average, packed as the parameters are."""
 
     def again(template: Any, old: Any) -> Any:
-        return (
-            PackedTree(template.layout, template.layout.of(old)) if is_packed(template) and not is_packed(old) else old
-        )
+        if not is_packed(template) or is_packed(old):
+            return old
+        of = jax.vmap(template.layout.of) if _are_several(template) else template.layout.of
+        return PackedTree(template.layout, of(old))
 
     return jax.tree.map(again, like, state, is_leaf=is_packed)
+
+
+def _unpacked(packed: Any) -> Any:
+    """The tree of what stands around `packed(...)`."""
+    back = jax.vmap(packed.layout.back) if _are_several(packed) else packed.layout.back
+    return back(packed.buffers)
+
+
+def _are_several(packed: Any) -> bool:
+    """Whether the buffers have an axis in front that counts trees, such as that of the steps of `delayed`."""
+    return any(x.ndim > len(packed.layout.shape(b)) for b in packed.layout.buffers for x in [packed.buffers[b.key]])
 
 
 def _changed(tx: Any, state: Any, params: Any, change: Callable[[Any, Any], Any]) -> Any:

@@ -9,6 +9,7 @@ import jax
 
 from optchain.control.accumulate import Accumulate
 from optchain.control.apart import KEPT
+from optchain.control.delayed import Delayed
 from optchain.core.axes import Axes, axes_by_shape
 from optchain.core.dense import Dense
 from optchain.core.holes import HOLE, is_hole
@@ -87,6 +88,10 @@ def followed(tx: Any, state: Any, params: Any) -> list[Follows | Stacked | Apart
                 found = targets[i]
                 rest = found if found is None else Follows(found.param, (None, *range(slots[i].ndim - 1)))
                 targets[i] = Apart(link.over, rest)
+    for link, numbered in tables(tx, numbers, Delayed):
+        for i in jax.tree.leaves([numbered[name] for name in link.rings]):
+            if isinstance(found := targets[i], Follows):
+                targets[i] = Follows(found.param, (None, *range(slots[i].ndim - 1)))
     for i, (raveled, param) in flat_slots(tx, state, params).items():
         if slots[i].shape == (raveled.length(ps[param].shape),):
             targets[i] = Stacked((raveled.axis,))

@@ -19,6 +19,7 @@ WRAPPERS = {
     "chain": oc.chain,
     "accumulate": lambda tx: oc.accumulate(tx, 1),
     "guard": oc.guard,
+    "delayed": lambda tx: oc.delayed(tx, 1),
     "lookahead": lambda tx: oc.lookahead(tx, 1, 0.5),
     "outer_nesterov": lambda tx: oc.outer_nesterov(tx, 1),
     "ema_nesterov": lambda tx: oc.ema_nesterov(tx, 0.5),

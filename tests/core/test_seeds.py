@@ -38,6 +38,7 @@ DRAWING = {
     "scale_by_apollo": lambda seed: oc.scale_by_apollo(rank=2, seed=seed),
     "dion": lambda seed: oc.dion(0.1, rank=2, seed=seed),
     "kron": lambda seed: oc.kron(0.1, seed=seed),
+    "delayed": lambda seed: oc.delayed(oc.sgd(0.1), 3, uniform=True, seed=seed),
     "precision": lambda seed: oc.precision(oc.adam(0.013), params="stochastic", slots="bfloat16", seed=seed),
     "random_k_mean": lambda seed: oc.random_k_mean(0.5, seed=seed),
     "qsgd_mean": lambda seed: oc.qsgd_mean(bits=4, seed=seed),
@@ -56,11 +57,12 @@ SEEDS = {
 
 
 def stepped(name, seed):
-    """The parameters after two steps, the first of which some techniques only look at."""
+    """The parameters after two steps, the first of which some techniques only look at; after more where few numbers
+    are drawn in each."""
     params = jax.tree.map(lambda x: x.astype(jnp.bfloat16), MATRIX) if name == "precision" else MATRIX
     tx = DRAWING[name](seed)
     state = tx.init(params)
-    for _ in range(2):
+    for _ in range(8 if name == "delayed" else 2):
         params, state = oc.apply(tx, params, state, params)
     return params["kernel"].astype(jnp.float32)
 

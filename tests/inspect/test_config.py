@@ -82,6 +82,31 @@ def test_a_technique_may_stand_outermost():
     assert oc.from_config({"use": "adamw", "learning_rate": 0.1}) == oc.adamw(0.1)
 
 
+STALE = """
+use = "delayed"
+delay = [1, 4]
+uniform = true
+tx.compensate = { use = "compensate_delay", strength = 0.1 }
+tx.slow = { use = "scale_by_staleness" }
+tx.sgd = { use = "sgd", learning_rate = 0.05, momentum = 0.9 }
+"""
+
+
+def test_stale_gradients_stand_outermost():
+    links = {"compensate": oc.compensate_delay(0.1), "slow": oc.scale_by_staleness(), "sgd": oc.sgd(0.05, momentum=0.9)}
+    by_hand = oc.delayed(oc.chain(**links), [1, 4], uniform=True)
+    built = oc.from_config(tomllib.loads(STALE))
+    assert str(built) == str(by_hand) and oc.from_config(oc.to_config(built)) == built
+    ends = []
+    for tx in (built, by_hand):
+        params, state = tree(0), tx.init(tree(0))
+        for seed in range(6):
+            params, state = oc.apply(tx, tree(seed), state, params)
+        ends.append((params, state))
+    chex.assert_trees_all_equal(*ends)
+    assert oc.metrics(ends[0][1])["delayed.taken"] > 0
+
+
 @pytest.mark.parametrize(
     "table, names",
     [

@@ -8,7 +8,7 @@ import optax
 
 from optchain.control.accumulate import accumulate
 from optchain.control.guard import guard
-from optchain.core.walk import definitions
+from optchain.core.walk import readers
 from optchain.inspect.laws.check import Broken, Skipped, law
 from optchain.inspect.laws.steps import every_extra, gradients, require_close, take_step
 
@@ -42,7 +42,7 @@ def forgotten_extra_arguments(tx: Any, params: Any) -> None:
     """An extra argument that an update reads is asked for: to forget it is an error that names it."""
     grads, start = gradients(params), tx.init(params)
     extra = every_extra()
-    declared = {name for _, link in definitions(tx) for name in link.reads if name in extra}
+    declared = {name for name in extra if readers(tx, name)}
     names = declared | _read(tx, grads, start, params, extra)
     for name in sorted(names):
         rest = {key: x for key, x in extra.items() if key != name}

@@ -36,6 +36,8 @@ def every_extra() -> dict[str, Any]:
         "losses": None,
         "hessian": None,
         "max_logits": None,
+        "stale_params": None,
+        "staleness": None,
     }
 
 
