@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from optchain.lab.api.dimensions import integers as integers
     from optchain.lab.api.dimensions import log as log
     from optchain.lab.api.dimensions import uniform as uniform
+    from optchain.lab.api.examination import examine as examine
     from optchain.lab.api.page import Page as Page
     from optchain.lab.api.rates import find_lr as find_lr
     from optchain.lab.api.results import Comparison as Comparison
@@ -55,6 +56,7 @@ NAMES = {
     "choice": "api.dimensions",
     "compare": "api.calls",
     "coordinate_check": "api.coordinates",
+    "examine": "api.examination",
     "find_lr": "api.rates",
     "integers": "api.dimensions",
     "interval": "base.intervals",

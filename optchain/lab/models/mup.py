@@ -31,7 +31,8 @@ class MupTable(Table):
     parameters.
     """
 
-    base: dict[str, Any]  # keys of [model], dotted where they are nested, with the values that the base model has
+    # Keys of [model], dotted where they are nested, with the values that the base model has.
+    base: Annotated[dict[str, Any], Field(min_length=1)]
     kind: Literal["adam", "sgd"] | None = None  # found from the optimizer if left out
     query: list[str] | None = None  # patterns on the leaves that make queries
     zero: list[str] | None = None  # patterns on the leaves that begin at 0, such as the readout

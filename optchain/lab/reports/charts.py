@@ -112,10 +112,15 @@ def svg(
         if ylabel:
             axes.set_ylabel(ylabel, color="#52606d")
         axes.tick_params(colors="#52606d")
-        buffer = io.StringIO()
-        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
-        text = buffer.getvalue()
-        return text[text.index("<svg") :]
+        return text_of(FigureCanvasSVG(figure))
+
+
+def text_of(canvas: FigureCanvasSVG) -> str:
+    """A figure as an `<svg>` element."""
+    buffer = io.StringIO()
+    canvas.print_svg(buffer, metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
 
 
 def _move_legend(figure: Figure, axes: Axes) -> None:

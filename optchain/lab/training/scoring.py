@@ -48,7 +48,7 @@ def make_evaluate(task: Task, model: Model, members: bool = False, layout: Layou
             return {"loss": jnp.mean(task.loss.of(outputs, target))} | means, first
 
         # In parts, for the outputs of all examples at once may be larger than the memory.
-        scores, outputs = _mapped(lambda block: jax.vmap(score)(layout.divided(block)), (inputs, targets))
+        scores, outputs = mapped(lambda block: jax.vmap(score)(layout.divided(block)), (inputs, targets))
         if weights is not None:
             scores["loss"] = scores["loss"] * weights / weights.mean()
         return jax.tree.map(jnp.mean, scores) | {name: programs[name].of(outputs, targets) for name in whole}
@@ -56,7 +56,7 @@ def make_evaluate(task: Task, model: Model, members: bool = False, layout: Layou
     return evaluate
 
 
-def _mapped(score: Callable[[Any], Any], examples: Any) -> Any:
+def mapped(score: Callable[[Any], Any], examples: Any) -> Any:
     """What is made of all examples, of so many at once."""
     size = len(jax.tree.leaves(examples)[0])
     blocks = size // EVALUATED
