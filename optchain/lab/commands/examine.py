@@ -15,9 +15,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print what came of it, and write the page."""
-    from optchain.lab import open as opened
     from optchain.lab.api.examination import examine
     from optchain.lab.api.results import Run
+    from optchain.lab.api.results import open as opened
     from optchain.lab.base.errors import InputError
     from optchain.lab.probes.examination.report import lines_of, write
 

@@ -29,7 +29,7 @@ FACES = {
 def test_the_calibration_error_is_the_mean_distance():
     logits = np.log(np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.4, 0.6]]))
     bins = reliability(logits, np.array([0, 1, 1, 1]), bins=10)
-    assert [b.count for b in bins] == [2, 2] and [b.accuracy for b in bins] == [1.0, 0.5]
+    assert [b.answers for b in bins] == [2, 2] and [b.accuracy for b in bins] == [1.0, 0.5]
     # A half of the answers is 0.4 too low, and the other 0.4 too high.
     assert calibration_error(bins) == pytest.approx(0.4)
     assert calibration_error(reliability(40 * logits, np.array([0, 0, 1, 1]))) == pytest.approx(0, abs=1e-6)

@@ -4,7 +4,7 @@ References:
     Guo et al., 2017, arXiv:1706.04599, equations 3 and 9.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -17,7 +17,7 @@ COLDEST, HOTTEST = 0.05, 20.0
 class Bin(NamedTuple):
     """Answers of about one confidence."""
 
-    count: int
+    answers: int
     confidence: float  # their mean
     accuracy: float  # the share that is right
 
@@ -33,7 +33,7 @@ def reliability(logits: np.ndarray, targets: np.ndarray, bins: int = BINS) -> li
 
 def calibration_error(bins: list[Bin]) -> float:
     """The expected calibration error: the mean distance of confidence and accuracy, over the answers."""
-    return sum(b.count * abs(b.accuracy - b.confidence) for b in bins) / sum(b.count for b in bins)
+    return sum(b.answers * abs(b.accuracy - b.confidence) for b in bins) / sum(b.answers for b in bins)
 
 
 def likelihood_loss(logits: np.ndarray, targets: np.ndarray) -> float:
@@ -46,7 +46,7 @@ def temperature(logits: np.ndarray, targets: np.ndarray) -> float:
 
     It changes no answer. It is fitted on examples that are neither trained on nor tested with.
     """
-    found = minimize_scalar(
+    found: Any = minimize_scalar(
         lambda log: likelihood_loss(logits / np.exp(log), targets),
         bounds=(np.log(COLDEST), np.log(HOTTEST)),
         method="bounded",

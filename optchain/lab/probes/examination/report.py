@@ -110,8 +110,8 @@ def _reliability(found: Examination) -> str:
     def draw(axes: Axes) -> None:
         bins = found.calibration.bins
         axes.plot([0, 1], [0, 1], color="#9aa5b1", linestyle="--", linewidth=1)
-        most = max(b.count for b in bins)
-        sizes = [8 + 90 * b.count / most for b in bins]
+        most = max(b.answers for b in bins)
+        sizes = [8 + 90 * b.answers / most for b in bins]
         axes.scatter([b.confidence for b in bins], [b.accuracy for b in bins], sizes, color=COLORS[0])
 
     return svg("how often answers are right, by confidence", "confidence", draw, ylabel="accuracy")

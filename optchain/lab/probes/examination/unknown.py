@@ -17,7 +17,7 @@ def sureness(logits: np.ndarray) -> np.ndarray:
 
 def energy(logits: np.ndarray) -> np.ndarray:
     """The logarithm of the sum of the exponentials of the logits: minus the free energy, high for what is known."""
-    return logsumexp(logits, axis=1)
+    return np.asarray(logsumexp(logits, axis=1))
 
 
 SCORES = {"sureness": sureness, "energy": energy}

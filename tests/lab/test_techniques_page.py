@@ -8,7 +8,7 @@ import pytest
 import optchain as oc
 from optchain.lab.commands.main import COMMANDS
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "techniques.md").read_text()
 ROWS = [line for line in PAGE.splitlines() if line.startswith("| ") and not line.startswith("| technique")]
 
