@@ -65,6 +65,7 @@ from optchain.embeddings.rows import rows as rows
 from optchain.embeddings.sleep import Rests as Rests
 from optchain.embeddings.sleep import Sleeps as Sleeps
 from optchain.embeddings.value_and_grad import row_value_and_grad as row_value_and_grad
+from optchain.federated.mean import client_mean as client_mean
 from optchain.inspect.catalogue import optimizers as optimizers
 from optchain.inspect.config import from_config as from_config
 from optchain.inspect.config import techniques as techniques
