@@ -15,5 +15,5 @@ def mean_of_ranks(x: jax.Array, first: jax.Array, last: jax.Array) -> jax.Array:
     """The mean of the values from one rank up to another, of values in order; 0 where there is none."""
     ranks = along(jnp.arange(len(x)), x)
     # Each is divided before they are added, so that finite values have a finite mean.
-    share = jnp.asarray(1 / jnp.maximum(last - first + 1, 1), x.dtype)
+    share = 1 / jnp.maximum(last - first + 1, 1).astype(x.dtype)
     return jnp.sum(jnp.where((ranks >= first) & (ranks <= last), x, 0) * share, axis=0)

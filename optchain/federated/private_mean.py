@@ -76,7 +76,7 @@ class ClientPrivateMean(CombinesClients):
         count = (weights > 0).sum()
         mechanism = PrivateAggregate(self.l2_norm_clip, self.noise_multiplier, self.key, batch_size=self.clients)
         total, clipped = mechanism.clipped_sum(g)
-        fraction = clipped.astype(jnp.float32) / jnp.maximum(count, 1)
+        fraction = clipped.astype(jnp.float32) / jnp.maximum(count, 1).astype(jnp.float32)
         return mechanism.noised_mean(total, count, t), {"clipped": fraction}
 
 

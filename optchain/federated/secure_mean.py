@@ -84,9 +84,8 @@ class ClientSecureMean(CombinesClients):
             return jax.lax.bitcast_convert_type(total, jnp.int32).astype(x.dtype) / scale * back.astype(x.dtype)
 
         combined = map_named(of_leaf, g)
-        fraction = quotient(
-            _count(g, lambda x: jnp.abs(x) > self.bound), present.sum() * _count(g, jnp.ones_like) / size
-        )
+        beyond, every = _count(g, lambda x: jnp.abs(x) > self.bound), _count(g, jnp.ones_like)
+        fraction = quotient(beyond * size, every * present.sum().astype(every.dtype))
         return combined, {"clipped": fraction}
 
 

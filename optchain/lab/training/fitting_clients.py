@@ -45,7 +45,7 @@ def require_dealt(config: Config, task: Task) -> None:
         cure = "expected one number of examples"
         raise InputError(f"train.batch: got {policy}, and each local step of a client has as many examples; {cure}")
     if table.skew is not None and (task.classes is None or task.splits["train"].targets.ndim > 1):
-        found = "several targets" if task.heads else "an example of the task is of no one class"
+        found = "got several targets" if task.heads else "an example of the task is of no one class"
         raise InputError(f"gradient.skew: {found}; leave it out, which deals the examples evenly")
 
 

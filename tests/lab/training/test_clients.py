@@ -215,3 +215,120 @@ def test_a_run_that_is_resumed_is_the_same_bit_for_bit(tmp_path):
     train("part", 3)
     rows, scores = train("part", 6, "--resume")
     assert (rows, scores) == train("whole", 6) and len(rows) == 6
+
+
+@pytest.mark.parametrize("attack", ["sign_flip", "noise"])
+def test_byzantine_clients_wreck_the_mean_and_not_the_median(tmp_path, attack):
+    def accuracy(combine, *gradient):
+        lines = ("clients = 20", "round = 20", "local_steps = 10", *gradient)
+        experiment = built(tmp_path, *lines, task="examples = 120", combine=f'{{ use = "{combine}" }}')
+        program = Program(experiment)
+        carry, _, _ = program.run(experiment.config, experiment.start(), 60)
+        scores = program.evaluate({"params": carry["params"], "rest": carry["rest"]}, *program.data["train"])
+        return float(scores["accuracy"])
+
+    bad = f"byzantine = {{ clients = 4, attack = '{attack}', size = 30.0 }}"
+    assert accuracy("client_mean") > 0.85 and accuracy("client_median", bad) > 0.85
+    assert accuracy("client_mean", bad) < 0.75
+
+
+def test_numbers_of_clients_are_arguments_of_what_is_compiled(tmp_path):
+    keys = {"local.lr.learning_rate": 0.1, "proximal": 2.0, "dropout": 0.4, "skew": 3.0}
+    lines = ("clients = 20", "round = 5", "local_steps = 2", "proximal = 0.5", "dropout = 0.1", "skew = 0.5")
+    experiment = built(tmp_path, *lines, task="examples = 120")
+    program = Program(experiment, tuple(f"gradient.{key}" for key in keys))
+    assert program.reads(experiment.config) == {f"gradient.{key}" for key in keys}
+    other = config.with_values(experiment.config, {f"gradient.{key}": x for key, x in keys.items()})
+    found, _, _ = program.run(other, program.start(other), 3)
+    own = Program(experiment.having(other))
+    expected, _, _ = own.run(other, own.start(other), 3)
+    np.testing.assert_allclose(matrix(found["params"]), matrix(expected["params"]), rtol=1e-6)
+
+
+WRONG = {
+    "more in a round than there are": (
+        ["clients = 8", "round = 9"],
+        {},
+        "got round = 9 of clients = 8; expected at most 8",
+    ),
+    "more than examples": (
+        ["clients = 11"],
+        {},
+        "gradient.clients: got 11 for 10 training examples; expected at most 10",
+    ),
+    "no combiner": (
+        ["clients = 4", "round = 4"],
+        {"combine": "{ use = 'scale_by_adam' }"},
+        "its first link does not take the updates of 4 clients; expected one that combines them, such as .*client_mean",
+    ),
+    "of tasks": (
+        ["clients = 4", "round = 4"],
+        {"combine": "{ use = 'pcgrad' }"},
+        "its first link does not take the updates",
+    ),
+    "no clients": (
+        ["clients = 4"],
+        {"sets": ["gradient={use='tasks'}"]},
+        "gradient.use: got 'tasks', and the loss is that of one",
+    ),
+    "too few for Krum": (
+        ["clients = 6", "round = 6"],
+        {"combine": "{ use = 'krum', byzantine = 2 }"},
+        "krum: got 6 clients with byzantine = 2; expected at least 7, or byzantine of at most 1",
+    ),
+    "a trimmed mean of none": (
+        ["clients = 4", "round = 4"],
+        {"combine": "{ use = 'client_trimmed_mean', trim = 0.5 }"},
+        r"client_trimmed_mean: trim must lie in \[0, 0.5\)",
+    ),
+    "skew without classes": (
+        ["clients = 4", "round = 4", "skew = 0.3"],
+        {"sets": ["task.use='task.py:sizes'"]},
+        "gradient.skew: an example of the task is of no one class; leave it out",
+    ),
+    "skew of several targets": (
+        ["clients = 4", "round = 4", "skew = 0.3"],
+        {"sets": ["task.use='task.py:several'", "model.use='network'", "model.hidden=[4]"]},
+        "gradient.skew: got several targets; leave it out",
+    ),
+    "micro-batches": (
+        ["clients = 4", "round = 4"],
+        {"batch": "{ use = 'fixed', size = 4, micro = 2 }"},
+        "train.batch: got",
+    ),
+    "balanced": (
+        ["clients = 4", "round = 4"],
+        {"sets": ["train.sampling='balanced'"]},
+        "train.sampling: got 'balanced'",
+    ),
+    "a mesh": (
+        ["clients = 4", "round = 4"],
+        {"sets": ["mesh={data=2}"]},
+        "gradient.use: got 'clients', .* leave mesh out",
+    ),
+    "a local chain that ascends": (
+        ["clients = 4", "round = 4"],
+        {"sets": ["gradient.local.lr.learning_rate=-0.1"]},
+        r"gradient.local.lr.learning_rate = -0.1 would raise the loss; expected 0.1",
+    ),
+    "a local link that is none": (
+        ["clients = 4", "round = 4"],
+        {"sets": ["gradient.local.lr.use='sdg'"]},
+        "gradient.local.lr.use: .*'sgd'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_does_not_fit_is_an_error_that_says_what_does(tmp_path, case):
+    lines, more, message = WRONG[case]
+    with pytest.raises(lab.InputError, match=message):
+        built(tmp_path, *lines, **more)
+
+
+def test_a_link_that_combines_clients_asks_for_them(tmp_path):
+    (tmp_path / "task.py").write_text(TASK)
+    tables = text([]).replace('[gradient]\nuse = "clients"\n', "").replace(LOCAL, "")
+    (tmp_path / "run.toml").write_text(tables)
+    with pytest.raises(lab.InputError, match=r"the gradients of clients; expected \[gradient\] use = 'clients'"):
+        build(config.load(tmp_path / "run.toml"), "run.toml")
