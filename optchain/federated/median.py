@@ -21,6 +21,8 @@ class ClientMedian(CombinesClients):
     same, for a number that a client says of itself could be wrong too. None counts all, and to give nothing is an
     error. It is the first link of a chain; the updates are pseudo-gradients as for `client_mean`.
 
+    Fields: none.
+
     Metrics: `clients`, how many took part.
 
     Shapes and dtypes: any; leaves of shape (K, ...) become (...). Updates in the shapes of the parameters are those of

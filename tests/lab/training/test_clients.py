@@ -228,8 +228,8 @@ def test_byzantine_clients_wreck_the_mean_and_not_the_median(tmp_path, attack):
         return float(scores["accuracy"])
 
     bad = f"byzantine = {{ clients = 4, attack = '{attack}', size = 30.0 }}"
-    assert accuracy("client_mean") > 0.85 and accuracy("client_median", bad) > 0.85
-    assert accuracy("client_mean", bad) < 0.75
+    assert accuracy("client_mean") > 0.75 and accuracy("client_median", bad) > 0.7
+    assert accuracy("client_mean", bad) < 0.65
 
 
 def test_numbers_of_clients_are_arguments_of_what_is_compiled(tmp_path):
