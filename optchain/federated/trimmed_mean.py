@@ -56,7 +56,7 @@ class ClientTrimmedMean(CombinesClients):
     def combine(self, g, weights, t):
         present = weights > 0
         count = present.sum()
-        out = jnp.floor(jnp.asarray(self.trim, jnp.float32) * count.astype(jnp.float32) + ROUNDING).astype(jnp.int32)
+        out = jnp.floor(jnp.asarray(self.trim, jnp.float32) * count.astype(jnp.float32) + ROUNDING).astype(count.dtype)
         out = jnp.clip(out, 0, jnp.maximum(count - 1, 0) // 2)
         return jax.tree.map(lambda x: mean_of_ranks(ordered(x, present), out, count - 1 - out), g), {}
 
