@@ -70,6 +70,12 @@ from optchain.embeddings.rows import rows as rows
 from optchain.embeddings.sleep import Rests as Rests
 from optchain.embeddings.sleep import Sleeps as Sleeps
 from optchain.embeddings.value_and_grad import row_value_and_grad as row_value_and_grad
+from optchain.federated.krum import krum as krum
+from optchain.federated.mean import client_mean as client_mean
+from optchain.federated.median import client_median as client_median
+from optchain.federated.private_mean import client_private_mean as client_private_mean
+from optchain.federated.secure_mean import client_secure_mean as client_secure_mean
+from optchain.federated.trimmed_mean import client_trimmed_mean as client_trimmed_mean
 from optchain.inspect.catalogue import optimizers as optimizers
 from optchain.inspect.config import from_config as from_config
 from optchain.inspect.config import techniques as techniques

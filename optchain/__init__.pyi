@@ -1695,6 +1695,244 @@ def rows(
     >>> tx = oc.guard(oc.rows(oc.chain(oc.clip_by_global_norm(1.0), oc.adamw(1e-3)), tables="*/embedding"))
     """
 
+def krum(byzantine: int, *, keep: int = 1, mask: Mask | None = None) -> Transform:
+    r"""Takes the update of the client that is nearest to its neighbours, or averages a few of these.
+
+    .. math::
+        s_k = \sum_{i \in N_k} \lVert \Delta_k - \Delta_i \rVert^2, \qquad
+        u = \frac 1 m \sum_{k \in M} \Delta_k
+
+    where :math:`N_k` are the K - f - 2 other clients nearest to k, over all leaves together, and M those m of the least
+    score s. With K of at least 2 f + 3, f bad clients cannot make it choose an update far from those of the others.
+    `update` and `oc.apply` take the extra argument `client_weights`, one number for each client: 0 for one that has
+    dropped out and is not one of the K, and all others count the same. None counts all, and to give nothing is an
+    error. It is the first link of a chain; the updates are pseudo-gradients as for `client_mean`.
+
+    Fields:
+        byzantine: f, how many bad clients there may be among those of a round, at least 0.
+        keep: m, how many updates are averaged, from 1 to K - f; with more than one it is multi-Krum.
+
+    Metrics: `clients`, how many took part; `score`, the least score, of updates over the distance of the best one to
+    its farthest neighbour.
+
+    Shapes and dtypes: any; leaves of shape (K, ...) become (...). Updates in the shapes of the parameters are those of
+    one client. It reads the parameters' shapes: `update` without them is an error. No slots. Updates that are not
+    finite are far from all others. It computes the distances of all pairs.
+
+    Raises:
+        ValueError: numbers out of their ranges; while tracing, fewer than 2 f + 3 clients where f is at least 1, fewer
+            than m + f, weights of another number of clients, or different numbers of them in the leaves.
+
+    Differs from the paper: where so many clients drop out that K falls below f + 3, which only the step knows, each has
+    its nearest neighbour alone. Where fewer than m take part all are averaged.
+
+    References:
+        Blanchard et al., 2017, "Machine Learning with Adversaries", sections 4 and 5 (Multi-Krum), NIPS 2017; the
+        report is https://arxiv.org/abs/1703.02757
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(combine=oc.krum(byzantine=2, keep=3), lr=oc.scale_by_learning_rate(1.0))
+    """
+
+def client_mean(weighted: bool = True, *, mask: Mask | None = None) -> Transform:
+    r"""Averages the updates of clients, each weighted by its number of examples: federated averaging.
+
+    .. math::
+        u = \frac{\sum_k n_k \Delta_k}{\sum_k n_k}
+
+    `update` and `oc.apply` take the extra argument `client_weights`, the numbers :math:`n_k`, one for each client: 0
+    for one that has dropped out. None counts all the same, and to give nothing is an error. It is the first link of a
+    chain. The updates are pseudo-gradients, the parameters that each client was given minus those that it has arrived
+    at, with a leading axis for the clients in every leaf. What follows is the rule of the server: a learning rate of 1
+    is federated averaging, Adam (Yogi, Adagrad) before a learning rate is FedAdam (FedYogi, FedAdagrad).
+
+    Fields:
+        weighted: by the numbers of examples; otherwise all clients that take part count the same.
+
+    Metrics: `clients`, how many took part.
+
+    Shapes and dtypes: any; leaves of shape (K, ...) become (...). Updates in the shapes of the parameters are those of
+    one client. It reads the parameters' shapes: `update` without them is an error. No slots. Without any client that
+    takes part the update is 0. A NaN or infinity of any client that takes part spoils the update.
+
+    Raises:
+        ValueError: while tracing, weights of another number of clients, or different numbers of them in the leaves.
+
+    Differs from the paper: it averages updates, not parameters, which is the same with a learning rate of 1.
+
+    References:
+        McMahan et al., 2016, Algorithm 1. https://arxiv.org/abs/1602.05629
+        Reddi et al., 2020, Algorithm 2. https://arxiv.org/abs/2003.00295
+
+    >>> import optchain as oc
+    >>> fedavg = oc.chain(combine=oc.client_mean(), lr=oc.scale_by_learning_rate(1.0))
+    >>> fedadam = oc.chain(
+    ...     combine=oc.client_mean(),
+    ...     adam=oc.scale_by_adam(b1=0.9, b2=0.99, eps=1e-3),
+    ...     lr=oc.scale_by_learning_rate(0.01),
+    ... )
+    """
+
+def client_median(*, mask: Mask | None = None) -> Transform:
+    r"""Takes of each entry the median over the clients: any minority of bad clients cannot move it far.
+
+    .. math::
+        u_j = \operatorname{median}_k \Delta_{k,j}
+
+    Of an even number of clients it is the mean of the two in the middle. `update` and `oc.apply` take the extra
+    argument `client_weights`, one number for each client: 0 for one that has dropped out, and all others count the
+    same, for a number that a client says of itself could be wrong too. None counts all, and to give nothing is an
+    error. It is the first link of a chain; the updates are pseudo-gradients as for `client_mean`.
+
+    Fields: none.
+
+    Metrics: `clients`, how many took part.
+
+    Shapes and dtypes: any; leaves of shape (K, ...) become (...). Updates in the shapes of the parameters are those of
+    one client, which pass. It reads the parameters' shapes: `update` without them is an error. No slots. A NaN counts
+    as infinite: as long as fewer than half of the values of an entry are, it is finite. It sorts the K values of each
+    entry.
+
+    Raises:
+        ValueError: while tracing, weights of another number of clients, or different numbers of them in the leaves.
+
+    Differs from the paper: nothing; the paper's gradients are pseudo-gradients here. Where clients differ by nature,
+    the median ignores what few of them have learned, and is biased.
+
+    References:
+        Yin et al., 2018, Definition 1 and Algorithm 1, option I. https://arxiv.org/abs/1803.01498
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(combine=oc.client_median(), lr=oc.scale_by_learning_rate(1.0))
+    """
+
+def client_private_mean(
+    l2_norm_clip: Number,
+    noise_multiplier: Number,
+    key: int | jax.Array = 0,
+    *,
+    clients: float | None = None,
+    mask: Mask | None = None,
+) -> Transform:
+    r"""Averages the updates of clients, each clipped, with noise that hides any one of them: DP-FedAvg.
+
+    .. math::
+        u = \frac{1}{B} \left(\sum_k \Delta_k \min\left(1, \frac{C}{\lVert \Delta_k \rVert}\right)
+        + \sigma C\, \mathcal{N}(0, I)\right)
+
+    where the norm is that of all leaves of one client together, so that it is all of a client's examples that are
+    hidden. `update` and `oc.apply` take the extra argument `client_weights`, one number for each client: 0 for one that
+    has dropped out, and all others count the same. None counts all, and to give nothing is an error. It is the first
+    link of a chain; the updates are pseudo-gradients as for `client_mean`.
+
+    Fields:
+        l2_norm_clip: C, the bound on the norm of one client's update, > 0.
+        noise_multiplier: :math:`\sigma`, at least 0; with the part of the clients in a round and the number of rounds
+            it gives the privacy, which an accountant outside this library computes.
+        key: of the noise, a whole number or a key of `jax.random`, which may be traced. What is to be private needs one
+            that nobody can guess.
+        clients: B, > 0; None is how many took part. Where clients drop out, or each is drawn by itself, as accountants
+            assume, B must be the expected number, for how many took part tells something of each.
+
+    Metrics: `clients`, how many took part; `clipped`, the fraction of them whose update was clipped.
+
+    Shapes and dtypes: any; leaves of shape (K, ...) become (...). Updates in the shapes of the parameters are those of
+    one client. It reads the parameters' shapes: `update` without them is an error. No slots: the noise is a function of
+    the key, this link's count and the leaf's path. A NaN or infinity of a client that takes part spoils the update.
+    Leaves outside of the mask are averaged, neither clipped nor noised: they are not private.
+
+    Raises:
+        ValueError: numbers out of their ranges; while tracing, weights of another number of clients, or different
+            numbers of them in the leaves.
+
+    Differs from the paper: all clients count the same, which is its weight with a bound of one example.
+
+    References:
+        McMahan et al., 2017, Algorithm 1, flat clipping, the estimator of fixed denominator.
+        https://arxiv.org/abs/1710.06963
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(
+    ...     combine=oc.client_private_mean(1.0, noise_multiplier=1.1, key=7, clients=100),
+    ...     lr=oc.scale_by_learning_rate(1.0),
+    ... )
+    """
+
+def client_secure_mean(bound: Number = 1.0, *, mask: Mask | None = None) -> Transform:
+    r"""Averages the updates of clients as sums of masked whole numbers, of which no single update can be read.
+
+    .. math::
+        u = \frac{\max_i n_i}{s \sum_k n_k} \sum_k q_k, \qquad
+        q_k = \operatorname{round}\left(s \frac{n_k}{\max_i n_i} \operatorname{clip}(\Delta_k, -C, C)\right), \qquad
+        s = \frac{2^{30}}{K C}
+
+    Client k sends :math:`q_k + r_k + \sum_{i > k} r_{ki} - \sum_{i < k} r_{ik}` modulo :math:`2^{32}`, where the masks
+    r are random. Those of pairs cancel in the sum, bit for bit; the masks of the clients themselves, and those that
+    they share with clients that have dropped out, are taken from it. `update` and `oc.apply` take the extra argument
+    `client_weights`, the numbers :math:`n_k`, one for each client: 0 for one that has dropped out. None counts all the
+    same, and to give nothing is an error. It is the first link of a chain; the updates are pseudo-gradients as for
+    `client_mean`.
+
+    Fields:
+        bound: C, > 0: larger entries are clipped to it. The update is exact to :math:`C K / 2^{30}` for each client.
+
+    Metrics: `clients`, how many took part; `clipped`, the fraction of their entries that were clipped.
+
+    Shapes and dtypes: any; leaves of shape (K, ...) become (...). Updates in the shapes of the parameters are those of
+    one client. It reads the parameters' shapes: `update` without them is an error. No slots. An infinity is clipped as
+    all else, and a NaN counts as 0: a guard after this link sees neither. Leaves outside of the mask are averaged in
+    the open. Derivatives through a step are 0.
+
+    Raises:
+        ValueError: numbers out of their ranges; while tracing, weights of another number of clients, or different
+            numbers of them in the leaves.
+
+    Differs from the paper: this is its arithmetic, in one program. Keys are not agreed on and secrets are not shared:
+    the masks are functions of this link's count and hide nothing from who runs it. The numbers of examples are known.
+
+    References:
+        Bonawitz et al., 2016. https://arxiv.org/abs/1611.04482
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(combine=oc.client_secure_mean(bound=0.5), lr=oc.scale_by_learning_rate(1.0))
+    """
+
+def client_trimmed_mean(trim: Number = 0.1, *, mask: Mask | None = None) -> Transform:
+    r"""Averages of each entry the values of the clients but the largest and the smallest ones.
+
+    .. math::
+        u_j = \frac{1}{K - 2 b} \sum_{i=b+1}^{K-b} \Delta_{(i),j}, \qquad b = \lfloor \beta K \rfloor
+
+    where :math:`\Delta_{(1),j} \le \dots \le \Delta_{(K),j}` are the values of an entry in order. Up to b bad clients
+    cannot move it beyond the values of the others. `update` and `oc.apply` take the extra argument `client_weights`,
+    one number for each client: 0 for one that has dropped out and is not one of the K, and all others count the same.
+    None counts all, and to give nothing is an error. It is the first link of a chain; the updates are pseudo-gradients
+    as for `client_mean`.
+
+    Fields:
+        trim: :math:`\beta`, the part that is left out at either end, in [0, 0.5), so that something is left: at least
+            the expected part of bad clients.
+
+    Metrics: `clients`, how many took part.
+
+    Shapes and dtypes: any; leaves of shape (K, ...) become (...). Updates in the shapes of the parameters are those of
+    one client, which pass. It reads the parameters' shapes: `update` without them is an error. No slots. A NaN counts
+    as infinite, and so is left out with the largest values. It sorts the K values of each entry.
+
+    Raises:
+        ValueError: a `trim` out of its range, which leaves no client; while tracing, weights of another number of
+            clients, or different numbers of them in the leaves.
+
+    Differs from the paper: nothing; the paper's gradients are pseudo-gradients here, and where :math:`\beta K` is not a
+    whole number it is rounded down.
+
+    References:
+        Yin et al., 2018, Definition 2 and Algorithm 1, option II. https://arxiv.org/abs/1803.01498
+
+    >>> import optchain as oc
+    >>> tx = oc.chain(combine=oc.client_trimmed_mean(0.2), lr=oc.scale_by_learning_rate(1.0))
+    """
+
 def as_matrices(tx: optax.GradientTransformation, views: Mapping[str, str]) -> Transform:
     """Declares how parameters with other axes than rows and columns are seen as matrices.
 

@@ -1,4 +1,4 @@
-"""Gradients of several tasks over a small tree, and the updates that a link makes of them, in float64."""
+"""Gradients of several tasks (or clients) over a small tree, and the updates that a link makes of them, in float64."""
 
 import jax
 import jax.numpy as jnp
@@ -25,13 +25,14 @@ def gradients(seed, tasks, dtype="float32"):
     return jax.tree.map(of_leaf, params())
 
 
-def updates(tx, grads, losses=None):
-    """The updates for gradients (and losses) of several steps, a vector for each, and the last metrics, in float64."""
+def updates(tx, grads, losses=None, weights=None):
+    """The updates for gradients (losses, weights) of some steps, a vector for each, and the last state, in float64."""
     with jax.enable_x64(True):
         wide = [jax.tree.map(lambda x: jnp.asarray(np.asarray(x), "float64"), g) for g in grads]
         state, step, made = tx.init(params("float64")), jax.jit(tx.update), []
         for i, g in enumerate(wide):
-            told = {} if losses is None else {"losses": jnp.asarray(losses[i], "float64")}
+            extras = {"losses": losses, "client_weights": weights}
+            told = {name: jnp.asarray(x[i], "float64") for name, x in extras.items() if x is not None}
             u, state = step(g, state, params("float64"), **told)
             made.append(vector(u))
     return np.stack(made), state

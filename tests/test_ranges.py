@@ -37,7 +37,7 @@ def refusal(name, argument, value):
 
 
 def inside(allowed):
-    return next(x for x in (0.5, 8.0) if x in allowed)
+    return next(x for x in (0.5, 8.0, 0.25) if x in allowed)
 
 
 def test_there_are_numbers():

@@ -1,6 +1,5 @@
 """Differentially private gradients: clipped for each example, summed, and noised."""
 
-import functools
 import zlib
 from dataclasses import KW_ONLY
 from typing import Any
@@ -9,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from optchain.core.factors import common
-from optchain.core.leading import Leading, length
+from optchain.core.leading import Leading, length, weighted
 from optchain.core.lift import lift
 from optchain.core.numbers import NonNegative, Positive, Range, Seed, Static
 from optchain.core.numerics import clip_factor, global_norm
@@ -28,9 +27,9 @@ class PerExample(Leading):
 
     axis = "examples"
 
-    def rest(self, u: jax.Array, count: int) -> jax.Array:
+    def rest(self, u: jax.Array, given: Given) -> jax.Array:
         # What the mask leaves out is averaged and no more.
-        return self.rule.mean(u.sum(0), count)
+        return self.rule.mean(u.sum(0), len(u))
 
     def rule_at(self, updates: Any, given: Given) -> tuple[Any, dict[str, Any]]:
         """The rule at one step, and its numbers before factors, for whoever runs its parts apart."""
@@ -107,9 +106,7 @@ class PrivateAggregate:
         if not jax.tree.leaves(g):
             return g, jnp.zeros((), jnp.int32)
         factors = clip_factor(jax.vmap(global_norm)(g), self.l2_norm_clip)
-        # On a GPU or TPU the default precision of a product would be lower.
-        add = functools.partial(jnp.einsum, "i,i...->...", precision="highest")
-        return jax.tree.map(lambda x: add(factors.astype(x.dtype), x), g), jnp.sum(factors < 1, dtype=jnp.int32)
+        return weighted(factors, g), jnp.sum(factors < 1, dtype=jnp.int32)
 
     def noised_mean(self, total: Any, examples: Any, t: jax.Array) -> Any:
         """A sum of clipped gradients with the noise of one step, over the size of the batch."""

@@ -68,7 +68,8 @@ class Definition:
         return params
 
     def takes(self) -> frozenset[str]:
-        """What gradients may be but arrays like the parameters: "rows" of tables, those of "examples" or of "tasks"."""
+        """What gradients may be but arrays like the parameters: "rows" of tables, or those of "examples", "tasks" or
+        "clients"."""
         return frozenset()
 
     def within(self, tree: Any) -> Any:

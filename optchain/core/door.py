@@ -21,7 +21,8 @@ from optchain.core.together import Together, require_taken
 WIDE = {jnp.dtype(name) for name in ("float32", "float64")}
 PLAIN = WIDE | {jnp.dtype(name) for name in ("bfloat16", "float16")}
 ARRAYS = (jax.Array, np.ndarray, jax.ShapeDtypeStruct)
-AXES = frozenset({"examples", "tasks"})  # what a leading axis of gradients may count, which the first link takes away
+# What a leading axis of gradients may count, which the first link takes away.
+AXES = frozenset({"examples", "tasks", "clients"})
 ELSEWHERE = ("grad_fn", "value_fn")  # extra arguments that are functions of all parameters
 
 
@@ -103,7 +104,7 @@ class Door:
         still = {i for i, g in enumerate(gs) if not is_asked(g)} - holes
         self._stays = frozenset(holes | still)
         self.unmovable = tuple((names[i], gs[i]) for i in sorted(other) if is_asked(gs[i]))
-        takes, leading = self._definition.takes(), ()  # the axis in front that gradients of examples or tasks have
+        takes, leading = self._definition.takes(), ()  # the axis in front that is one of `AXES`
         for i, (leaf, g, p) in enumerate(zip(names, gs, ps, strict=True)):
             if i not in self._stays:
                 _require_fitting(name, takes, leaf, g, p)
@@ -207,7 +208,8 @@ def _require_fitting(name: str, takes: frozenset[str], leaf: str, g: Any, p: Any
         problem = f"{name}: leaf {leaf!r} has shape {g.shape} in the updates, {p.shape} in the parameters"
         hint = "; gradients of single examples are for `differentially_private_aggregate`, in parts of a batch for "
         hint += "`differentially_private_accumulate`, which clips each before it adds them; gradients of single tasks "
-        hint += "are for a link that combines them, such as `pcgrad`, the first one of a chain outside of this one"
+        hint += "are for a link that combines them, such as `pcgrad`, the first one of a chain outside of this one; "
+        hint += "updates of single clients are for one such as `client_mean`"
         raise ValueError(problem + (hint if g.shape[1:] == p.shape else ""))
 
 

@@ -17,6 +17,7 @@ from optchain.core.walk import definitions, walk
 KNOWN = {
     "value": "the loss at the parameters",
     "losses": "the loss of each task at the parameters",
+    "client_weights": "what each client counts, such as its number of examples, 0 for one that has dropped out",
     "validation": "a validation loss, NaN until there is a new one",
     "hessian": "an estimate of the Hessian's diagonal, as of oc.hutchinson",
     "max_logits": "the largest attention logit of each head",

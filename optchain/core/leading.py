@@ -1,9 +1,11 @@
 """The runner of rules of the whole tree whose gradients have one axis more than the parameters, in front."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from optchain.core.definition import Result
 from optchain.core.joint import Joint
@@ -22,7 +24,7 @@ class Leading(Joint):
 
     axis = ""  # what the leading axis counts, as `takes` names it
 
-    def rest(self, u: jax.Array, count: int) -> jax.Array:
+    def rest(self, u: jax.Array, given: Given) -> jax.Array:
         """What comes of a leaf outside of the mask, in float32 or wider, with the axis."""
         raise NotImplementedError
 
@@ -39,13 +41,24 @@ class Leading(Joint):
         self.require_length(stacked)
         if mask is not None:  # which must not take the leading axis for one of the parameter's
             mask = jax.tree.unflatten(jax.tree.structure(params), select(mask, params, self.layers))
-        link, count = dataclasses.replace(self, mask=mask), length(stacked)
+        link = dataclasses.replace(self, mask=mask)
         new, state, metrics = super(Leading, link).step(stacked, state, None, given)
 
         def without_axis(u: jax.Array, p: jax.Array) -> jax.Array:
-            return u if u.ndim == p.ndim else self.rest(wide(u), count)
+            return u if u.ndim == p.ndim else self.rest(wide(u), given)
 
         return jax.tree.map(without_axis, new, params), state, metrics
+
+    def numbers_of(self, extra: str, stacked: Any, given: Given) -> jax.Array | None:
+        """An extra argument that has one number for each that the leading axis counts; None in a step that has none."""
+        numbers = given.asked(extra, self.name)
+        if numbers is None:
+            return None
+        numbers = wide(jnp.asarray(numbers))
+        if numbers.shape != (length(stacked),) and jax.tree.leaves(stacked):
+            expected = f"one for each of the {length(stacked)} {self.axis}, in their order"
+            raise ValueError(f"{self.name}: `{extra}` has the shape {numbers.shape}, expected {expected}")
+        return numbers
 
 
 def with_axis(name: str, axis: str, updates: Any, params: Any) -> Any:
@@ -63,6 +76,13 @@ def with_axis(name: str, axis: str, updates: Any, params: Any) -> Any:
     if len(sizes) > 1:
         raise ValueError(f"{name}: the leaves have {' and '.join(map(str, sizes))} {axis}, expected as many in each")
     return updates
+
+
+def weighted(weights: jax.Array, stacked: Any) -> Any:
+    """The sum over the leading axis, of each times its weight."""
+    # On a GPU or TPU the default precision of a product would be lower.
+    product = functools.partial(jnp.einsum, "i,i...->...", precision="highest")
+    return jax.tree.map(lambda x: product(weights.astype(x.dtype), x), stacked)
 
 
 def length(stacked: Any) -> int:

@@ -1,6 +1,5 @@
 """How far the gradients of several tasks agree: their norms, and the cosines between them."""
 
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -9,9 +8,6 @@ import jax.numpy as jnp
 from optchain.core.numerics import added, global_norm, quotient
 from optchain.core.spread import across
 from optchain.core.whole import added_over, grouped
-
-# On a GPU or TPU the default precision of a product would be lower.
-_product = functools.partial(jnp.einsum, precision="highest")
 
 
 class Agreement(NamedTuple):
@@ -56,11 +52,6 @@ def _gram(rows: jax.Array) -> jax.Array:
     """The inner products of all rows. Sums of products, which are fused: a contraction of axes that are divided over
     devices would have to be told how its result is."""
     return jax.vmap(lambda a: jax.vmap(lambda b: jnp.sum(a * b))(rows))(rows)
-
-
-def weighted(weights: jax.Array, grads: Any) -> Any:
-    """The sum of the gradients of all tasks, each times its weight."""
-    return jax.tree.map(lambda x: _product("i,i...->...", weights.astype(x.dtype), x), grads)
 
 
 def _sum(arrays: Any) -> jax.Array:

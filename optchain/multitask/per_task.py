@@ -7,12 +7,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from optchain.core.leading import Leading, length
-from optchain.core.numerics import wide
+from optchain.core.leading import Leading, length, weighted
 from optchain.core.paths import named_leaves
+from optchain.core.routing import Given
 from optchain.core.runner import Now
 from optchain.core.trees import widest
-from optchain.multitask.agreement import agreement_of, weighted
+from optchain.multitask.agreement import agreement_of
 
 Tasks = int | tuple[str, ...] | None  # how many there are, or their names in the order of the leading axis
 
@@ -26,7 +26,7 @@ class PerTask(Leading):
 
     axis = "tasks"
 
-    def rest(self, u: jax.Array, count: int) -> jax.Array:
+    def rest(self, u: jax.Array, given: Given) -> jax.Array:
         return u.sum(0)
 
     def require_length(self, stacked: Any) -> None:
@@ -41,12 +41,7 @@ class PerTask(Leading):
 
     def _with_extras(self, now: Now, updates: Any) -> Now:
         """The losses of the tasks, one number for each; None in a step that has none."""
-        losses = now.given.asked("losses", self.name)
-        if losses is not None:
-            losses = wide(jnp.asarray(losses))
-            if losses.shape != (length(updates),) and jax.tree.leaves(updates):
-                expected = f"one for each of the {length(updates)} tasks, in their order"
-                raise ValueError(f"{self.name}: `losses` has the shape {losses.shape}, expected {expected}")
+        losses = self.numbers_of("losses", updates, now.given)
         return dataclasses.replace(now, scalars={"losses": losses})
 
 

@@ -46,6 +46,7 @@ DRAWING = {
     "sparse": lambda seed: oc.sparse(oc.sgd(0.1), 0.5, score="random", seed=seed),
     "pcgrad": lambda seed: oc.chain(tasks=TASKS, pcgrad=oc.pcgrad(seed=seed)),
     "random_task_weights": lambda seed: oc.chain(tasks=TASKS, weights=oc.random_task_weights(seed=seed)),
+    "client_private_mean": lambda seed: oc.client_private_mean(1.0, 1.0, key=seed),
 }
 # What they draw is what the technique draws that they consist of.
 PRESETS = {"dpsgd": "differentially_private_aggregate", "dion": "scale_by_dion", "kron": "scale_by_kron"}
@@ -63,7 +64,7 @@ def stepped(name, seed):
     tx = DRAWING[name](seed)
     state = tx.init(params)
     for _ in range(8 if name == "delayed" else 2):
-        params, state = oc.apply(tx, params, state, params)
+        params, state = oc.apply(tx, params, state, params, client_weights=None)
     return params["kernel"].astype(jnp.float32)
 
 
@@ -96,7 +97,7 @@ def test_a_traced_number_is_the_number(name):
 @pytest.mark.parametrize("name", DRAWING)
 @pytest.mark.parametrize("seed", [1.5, True, "a", None, jnp.ones(3), jax.random.split(jax.random.key(0))], ids=str)
 def test_what_is_no_seed_is_an_error(name, seed):
-    argument = "key" if name.startswith(("add_noise", "differentially_private", "dpsgd")) else "seed"
+    argument = "key" if name.startswith(("add_noise", "differentially_private", "dpsgd", "client_private")) else "seed"
     with pytest.raises(ValueError, match=f"{argument} must be a whole number or a key of jax.random, got"):
         DRAWING[name](seed)
 

@@ -27,13 +27,15 @@ def gradients(params: Any, seed: int = 1) -> Any:
 def every_extra() -> dict[str, Any]:
     """The extra arguments that links may read: a loss, and as functions half the squared norm and its gradient.
 
-    A tree that only some steps have is None, and so are the losses of tasks, of which the caller alone has a number.
+    A tree that only some steps have is None, and so are the losses of tasks and the weights of clients, of which
+    the caller alone knows how many there are.
     """
     return {
         "value": jnp.zeros(()),
         "value_fn": lambda params: dot(floating(params), floating(params)) / 2,
         "grad_fn": floating,
         "losses": None,
+        "client_weights": None,
         "hessian": None,
         "max_logits": None,
         "stale_params": None,

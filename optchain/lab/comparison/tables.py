@@ -5,7 +5,8 @@ from typing import Annotated
 import pydantic
 from pydantic import Field
 
-from optchain.lab.runs.config import Chain, Setup
+from optchain.lab.runs.config import Setup
+from optchain.lab.settings.links import Chain
 from optchain.lab.settings.load import explained
 from optchain.lab.settings.table import Name, Table
 from optchain.lab.tuning import space

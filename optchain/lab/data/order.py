@@ -27,25 +27,29 @@ def seed_of(key: jax.Array) -> jax.Array:
     return jax.random.bits(key, dtype=jnp.uint32)
 
 
-def rows(seed: Array, first: Array | int, count: int, size: int, xp: ModuleType) -> Array:
+def rows(seed: Array, first: Array | int, count: int, size: Array | int, xp: ModuleType) -> Array:
     """The rows at the positions from `first` on, as i32[count]; the time and the memory do not depend on the position.
 
     Args:
         seed: u32, the same for a whole run; may be traced.
         first: the first position, from 0 to 2**32 - count; may be traced.
         count: how many positions, static.
-        size: examples per epoch, static.
+        size: examples per epoch; an array of JAX, at least 1, where it is traced.
         xp: `numpy` or `jax.numpy`, which computes them.
 
     Raises:
         ValueError: if `size` is not from 1 to 2**31 - 1.
     """
-    if not 1 <= size < 2**31:
+    if isinstance(size, jax.Array):
+        bits = 32 - jax.lax.clz(size.astype(jnp.uint32) - 1)
+    elif 1 <= size < 2**31:
+        bits = (size - 1).bit_length()
+    else:
         raise ValueError(f"order of examples: got size = {size}; expected 1 <= size < 2**31")
+    half, size = xp.maximum(1, (bits + 1) // 2).astype(xp.uint32), xp.asarray(size, xp.uint32)
     positions = xp.asarray(first, xp.uint32) + xp.arange(count, dtype=xp.uint32)
-    epochs, places = positions // np.uint32(size), positions % np.uint32(size)
+    epochs, places = positions // size, positions % size
     keys = _mixed(_mixed(epochs) ^ xp.asarray(seed, xp.uint32))
-    half = max(1, ((size - 1).bit_length() + 1) // 2)
     walked = _walked_by_jax if xp is jnp else _walked_by_numpy
     return walked(places, keys, size, half).astype(xp.int32)
 
@@ -75,13 +79,13 @@ def balanced(seed: Array, first: Array | int, count: int, by_class: ByClass, xp:
     return by_class.rows[by_class.first[turns] + (drawn % counts).astype(xp.int32)]
 
 
-def _permuted(numbers: Array, keys: Array, half: int) -> Array:
+def _permuted(numbers: Array, keys: Array, half: Array) -> Array:
     """A permutation of the numbers below 4**half for each key: the Feistel network."""
-    mask = np.uint32((1 << half) - 1)
-    left, right = numbers >> np.uint32(half), numbers & mask
+    mask = (np.uint32(1) << half) - np.uint32(1)
+    left, right = numbers >> half, numbers & mask
     for i in range(1, ROUNDS + 1):
         left, right = right, left ^ (_mixed(right ^ (keys + np.uint32(GOLDEN * i % 2**32))) & mask)
-    return left << np.uint32(half) | right
+    return left << half | right
 
 
 def _mixed(x: Array) -> Array:
@@ -91,7 +95,7 @@ def _mixed(x: Array) -> Array:
     return x ^ x >> np.uint32(16)
 
 
-def _walked_by_jax(places: jax.Array, keys: jax.Array, size: int, half: int) -> jax.Array:
+def _walked_by_jax(places: jax.Array, keys: jax.Array, size: Array, half: Array) -> jax.Array:
     """The first row that each place leads to. Each walk ends: its cycle comes back to the place, which is a row."""
     return jax.lax.while_loop(
         lambda found: (found >= size).any(),
@@ -100,7 +104,7 @@ def _walked_by_jax(places: jax.Array, keys: jax.Array, size: int, half: int) -> 
     )
 
 
-def _walked_by_numpy(places: np.ndarray, keys: np.ndarray, size: int, half: int) -> np.ndarray:
+def _walked_by_numpy(places: np.ndarray, keys: np.ndarray, size: Array, half: Array) -> np.ndarray:
     found = _permuted(places, keys, half)
     while len(outside := np.flatnonzero(found >= size)):
         found[outside] = _permuted(found[outside], keys[outside], half)

@@ -2,8 +2,12 @@
 
 from typing import Annotated, Any, Literal
 
+import pydantic
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+
 from optchain.lab.settings.kinds import Kinds
-from optchain.lab.settings.table import Table
+from optchain.lab.settings.links import Chain
+from optchain.lab.settings.table import Fraction, Table
 
 
 class TaskGradients(Table):
@@ -12,5 +16,38 @@ class TaskGradients(Table):
     use: Literal["tasks"] = "tasks"
 
 
-GRADIENTS: dict[str, type[Table]] = {"tasks": TaskGradients}
+class Byzantine(Table):
+    """Clients that hand in something else than what they have trained: those with the first numbers."""
+
+    clients: PositiveInt
+    attack: Literal["sign_flip", "noise", "scale"] = "sign_flip"
+    size: PositiveFloat = 1.0  # what their updates are multiplied by, or the deviation of the noise that they hand in
+
+
+class ClientGradients(Table):
+    """Federated learning: each step of the training is a round, in which some clients train on their own examples and
+    each hands in its update. These have a leading axis for the clients, which the optimizer combines."""
+
+    use: Literal["clients"] = "clients"
+    clients: PositiveInt = 100  # that the training examples are dealt to
+    round: PositiveInt = 10  # of them, drawn again for each round
+    local_steps: PositiveInt = 1  # of each of them in a round, with train.batch of its own examples each
+    local: Chain = {"lr": {"use": "scale_by_learning_rate", "learning_rate": 0.1}}  # the optimizer of a client
+    skew: PositiveFloat | None = None  # of Dirichlet's distribution of classes: the smaller, the fewer a client has
+    proximal: NonNegativeFloat | None = None  # pulls a client towards the parameters that it was given (FedProx)
+    control: bool = False  # variates that keep clients from drifting apart (SCAFFOLD)
+    dropout: Fraction = 0.0  # the probability that a client of a round hands in nothing
+    byzantine: Byzantine | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _has_clients(self) -> "ClientGradients":
+        if self.round > self.clients:
+            raise ValueError(f"got round = {self.round} of clients = {self.clients}; expected at most {self.clients}")
+        if self.byzantine is not None and self.byzantine.clients > self.clients:
+            of = f"byzantine.clients = {self.byzantine.clients} of clients = {self.clients}"
+            raise ValueError(f"got {of}; expected at most {self.clients}")
+        return self
+
+
+GRADIENTS: dict[str, type[Table]] = {"tasks": TaskGradients, "clients": ClientGradients}
 AnyGradient = Annotated[Any, Kinds("gradient", GRADIENTS, Table, 5, (), None, type(None))]

@@ -1,12 +1,10 @@
 """The configuration of a run: all its tables together."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import optax
 import pydantic
-from pydantic import AfterValidator, PlainSerializer
 
 import optchain as oc
 from optchain.lab.base.errors import InputError
@@ -25,9 +23,10 @@ from optchain.lab.runs.callbacks import AnyCallbacks
 from optchain.lab.settings import load as reading
 from optchain.lab.settings.grow import Grow, models_of
 from optchain.lab.settings.kinds import Kinds
+from optchain.lab.settings.links import Chain, each_value
 from optchain.lab.settings.load import Loaded, flat
 from optchain.lab.settings.mesh import Mesh
-from optchain.lab.settings.places import absolute, is_place, relative, target
+from optchain.lab.settings.places import target
 from optchain.lab.settings.start import Start
 from optchain.lab.settings.table import Name, Table
 from optchain.lab.settings.train import Train
@@ -72,44 +71,7 @@ class Setup(Table):
 
 def _counted(links: Any, steps: Any) -> Any:
     """A chain with the number of steps where it says "train.steps"."""
-    return _each(links, lambda x: steps if x == STEPS else x)
-
-
-def placed(links: Any, folder: Path) -> Any:
-    """Tables whose places, relative to a folder, are whole paths."""
-    return with_places(links, lambda use: absolute(use, folder))
-
-
-def relative_to(links: Any, folder: Path) -> Any:
-    """Tables whose places, whole paths, are relative to a folder."""
-    return with_places(links, lambda use: relative(use, folder))
-
-
-def short(links: Any) -> Any:
-    """Tables whose places have only the names of their files, to be shown."""
-    return with_places(links, lambda use: use.rpartition("/")[2])
-
-
-def with_places(links: Any, change: Callable[[str], str]) -> Any:
-    """Tables in which every text that is a place is changed."""
-    return _each(links, lambda x: change(x) if is_place(x) else x)
-
-
-def _each(links: Any, change: Callable[[Any], Any]) -> Any:
-    """Nested tables with every value in them changed."""
-    if isinstance(links, dict):
-        return {key: _each(x, change) for key, x in links.items()}
-    if isinstance(links, list):
-        return [_each(x, change) for x in links]
-    return change(links)
-
-
-# Of tables that are not checked, and may hold places: these are kept as whole paths.
-PLACED = (
-    AfterValidator(lambda x, info: placed(x, info.context["folder"]) if info.context else x),
-    PlainSerializer(lambda x, info: relative_to(x, info.context["folder"]) if info.context else x),
-)
-Chain = Annotated[(dict[str, Any], *PLACED)]
+    return each_value(links, lambda x: steps if x == STEPS else x)
 
 
 class Config(Setup):

@@ -11,6 +11,8 @@ from optchain.lab.settings.own import Own
 from optchain.lab.settings.places import Placed, find, is_place, relative
 from optchain.lab.settings.table import Table, relative_path
 
+CHAINS = ("optimizer", "chain", "local")  # keys of tables of links, which may hold places
+
 
 def sources(table: Table, folder: Path) -> list[dict[str, Any]]:
     """The user's objects in a table: the dotted `key` of each, its place, `use`, and its `files` with their SHA-256.
@@ -58,7 +60,7 @@ def _objects(x: Any, key: str = "", in_chain: bool = False) -> Iterator[tuple[st
         yield key, x
     elif isinstance(x, Table | dict):
         for name, inner in x.items() if isinstance(x, dict) else [(name, getattr(x, name)) for name in _fields(x)]:
-            yield from _objects(inner, f"{key}.{name}" if key else name, in_chain or name in ("optimizer", "chain"))
+            yield from _objects(inner, f"{key}.{name}" if key else name, in_chain or name in CHAINS)
     elif isinstance(x, list | tuple):
         for i, inner in enumerate(x):
             yield from _objects(inner, f"{key}.{i}", in_chain)

@@ -11,7 +11,7 @@ import orbax.checkpoint as ocp
 import optchain as oc
 from optchain.lab.base import processes
 from optchain.lab.base.errors import InputError, first_line
-from optchain.lab.runs.config import placed, relative_to
+from optchain.lab.settings.links import placed, relative_to
 from optchain.lab.training.chunk import Carry
 from optchain.lab.training.empty import with_empty, without_empty
 from optchain.lab.training.scoring import models

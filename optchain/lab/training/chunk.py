@@ -16,17 +16,19 @@ from optchain.lab.data.batches import balanced_batches, batches
 from optchain.lab.data.task import Split, Task
 from optchain.lab.models.frozen import bound
 from optchain.lab.models.functional import Model
-from optchain.lab.models.gradients import TaskGradients
+from optchain.lab.models.gradients import ClientGradients, TaskGradients
 from optchain.lab.settings.own import Own
+from optchain.lab.training import clients
 from optchain.lab.training.batch_gradients import Result, is_stacked, own_gradient, task_gradients
 from optchain.lab.training.batch_policies import Policy
-from optchain.lab.training.keys import Keys, folded, keys_of_run, keys_of_steps
+from optchain.lab.training.keys import Keys, folded, key_of_deal, keys_of_run, keys_of_steps
 from optchain.lab.training.layout import ONE_DEVICE, Layout
-from optchain.lab.training.objective import Objective
+from optchain.lab.training.objective import Objective, Pair
 
 NO_EPOCH = 2**32 - 1  # folded into the key of the batches it is that of their sizes
 # All that changes from step to step: params, rest (of the model: statistics of batches and the like), opt_state, step,
-# examples seen, the state of the batch policy, and the validation loss not yet told to the optimizer (NaN if it was)
+# examples seen, the state of the batch policy, the validation loss not yet told to the optimizer (NaN if it was), and
+# in federated learning what is kept of clients
 Carry = dict[str, Any]
 
 
@@ -46,10 +48,11 @@ class Parts(NamedTuple):
     batch: Policy
     augment: AnyAugment
     loss: Any  # its table
-    gradient: Own | TaskGradients | None = None
+    gradient: Own | TaskGradients | ClientGradients | None = None
     sampling: str = "epochs"
 
 
+Loss = Callable[[Any], Any]  # of the parameters
 Build = Callable[[dict[str, Any]], Parts]  # from the numbers of a setting, which may be traced
 
 
@@ -72,6 +75,8 @@ def make_start(task: Task, build: Build, layout: Layout = ONE_DEVICE) -> jax.sta
             "batch": parts.batch.start(),
             "validation": jnp.full((), jnp.nan, jnp.float32),
         }
+        if isinstance(parts.gradient, ClientGradients):
+            carry["clients"] = clients.start(parts.gradient, key_of_deal(setting.seed), task, params)
         # Weak types would change after the first step, and with them the type of the carry.
         return jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), carry)
 
@@ -89,8 +94,10 @@ def make_chunk(task: Task, build: Build, layout: Layout = ONE_DEVICE) -> jax.sta
     """
     means = {name: metric for name, metric in task.metrics.items() if not metric.whole}
 
-    def gradient(carry: Carry, batch: Split, keys: Keys, parts: Parts, objective: Objective) -> tuple[Result, Any]:
-        """What a batch tells, and the gradients."""
+    def losses(
+        rest: Any, batch: Split, keys: Keys, parts: Parts, objective: Objective
+    ) -> tuple[Split, list[Pair], Loss, Loss]:
+        """A batch and its targets as they are trained on, and functions of the parameters: the outputs, the loss."""
         dropout, changes, mixing = keys
         batch = layout.divided(batch)
         ends = ends_of(parts.augment, task)
@@ -98,20 +105,25 @@ def make_chunk(task: Task, build: Build, layout: Layout = ONE_DEVICE) -> jax.sta
         inputs, pairs = objective.mix(mixing, batch.inputs, batch.targets)
 
         def forward(params: Any) -> Any:
-            outputs, rest, more = parts.model.apply(params, carry["rest"], inputs, dropout, train=True)
+            outputs, after, more = parts.model.apply(params, rest, inputs, dropout, train=True)
             scores = {name: jnp.mean(metric.of(outputs, batch.targets)) for name, metric in means.items()}
-            return outputs, more, (scores, rest)
+            return outputs, more, (scores, after)
 
         def loss(params: Any) -> Any:
             outputs, more, said = forward(params)
             return objective(outputs, pairs, params, batch.weights) + more, said
 
+        return batch, pairs, forward, loss
+
+    def gradient(carry: Carry, batch: Split, keys: Keys, parts: Parts, objective: Objective) -> tuple[Result, Any]:
+        """What a batch tells, and the gradients."""
+        batch, pairs, forward, loss = losses(carry["rest"], batch, keys, parts, objective)
         params = layout.used(carry["params"])
         if isinstance(parts.gradient, TaskGradients):
             return task_gradients(objective, forward, pairs, batch.weights, params)
-        if parts.gradient is not None:
+        if isinstance(parts.gradient, Own):
             carry = carry | {"params": params}
-            return own_gradient(parts.gradient, parts.model, objective, means, carry, batch, dropout)
+            return own_gradient(parts.gradient, parts.model, objective, means, carry, batch, keys[0])
         tables = oc.row_tables(parts.tx)
         differentiate = functools.partial(oc.row_value_and_grad, tables=tables) if tables else jax.value_and_grad
         (value, (scores, rest)), grads = differentiate(loss, has_aux=True)(params)
@@ -130,13 +142,12 @@ def make_chunk(task: Task, build: Build, layout: Layout = ONE_DEVICE) -> jax.sta
             told["factors"] = {"learning_rate": dict.fromkeys(names_of(carry["params"]), logs["rate_factor"])}
         grads, params = layout.stepped(grads, is_stacked(grads, carry["params"])), layout.stepped(carry["params"])
         params, opt_state = oc.apply(parts.tx, grads, carry["opt_state"], params, **told)
-        new = {
+        new = carry | {
             "params": params,
             "rest": result.rest,
             "opt_state": opt_state,
             "step": carry["step"] + 1,
             "examples": carry["examples"] + size,
-            "batch": carry["batch"],
             "validation": jnp.full_like(carry["validation"], jnp.nan),
         }
         return layout.pinned(new), logs | {"optimizer": oc.metrics(opt_state)}
@@ -199,11 +210,31 @@ def make_chunk(task: Task, build: Build, layout: Layout = ONE_DEVICE) -> jax.sta
 
         return jax.lax.scan(step, carry, None if task.stream is None else data, length=steps)
 
+    def rounds(
+        carry: Carry, data: Split, setting: Setting, parts: Parts, objective: Objective, steps: int
+    ) -> tuple[Carry, dict[str, Any]]:
+        """Steps that are rounds of federated learning."""
+
+        def differentiate(params: Any, rest: Any, rows: jax.Array, keys: Keys) -> Any:
+            *_, loss = losses(rest, _rows(data, rows), keys, parts, objective)
+            return jax.value_and_grad(loss, has_aux=True)(params)
+
+        assert isinstance(parts.gradient, ClientGradients)
+        order, keys, size = keys_of_run(setting.seed)[2], keys_of_steps(setting.seed), parts.batch.table.largest
+        make_round = clients.Round(parts.gradient, differentiate, size, order)
+
+        def step(carry: Carry, _: None) -> tuple[Carry, dict[str, Any]]:
+            result, updates, kept = make_round(carry, folded(keys, carry["step"]))
+            return update(carry | {"clients": kept}, result, updates, make_round.examples, setting, parts)
+
+        return jax.lax.scan(step, carry, length=steps)
+
     def chunk(carry: Carry, data: Split, setting: Setting, steps: int) -> tuple[Carry, dict[str, Any]]:
         parts = build(setting.numbers)
         objective = Objective(task, parts.loss, data.targets)
         model, rest, back = bound(parts.model, carry["rest"])  # what is frozen is not carried from step to step
-        steps_of = parted if parts.batch.micro else whole
+        federated = isinstance(parts.gradient, ClientGradients)
+        steps_of = rounds if federated else parted if parts.batch.micro else whole
         new, logs = steps_of(carry | {"rest": rest}, data, setting, parts._replace(model=model), objective, steps)
         return new | {"rest": back(new["rest"])}, logs
 

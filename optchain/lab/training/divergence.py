@@ -11,12 +11,13 @@ import optchain as oc
 from optchain.core.paths import named_leaves
 from optchain.lab.base import processes
 from optchain.lab.base.errors import InputError
-from optchain.lab.models.gradients import TaskGradients
+from optchain.lab.models.gradients import ClientGradients, TaskGradients
 from optchain.lab.runs.config import Config
 from optchain.lab.runs.run import Run
 from optchain.lab.training.checkpoints import Checkpoints
 from optchain.lab.training.chunk import Carry, Parts, make_chunk
 from optchain.lab.training.experiment import Experiment
+from optchain.lab.training.fitting_clients import wide_dtype
 from optchain.lab.training.grow import staged
 from optchain.lab.training.program import Program
 from optchain.lab.training.resume import beginning, resume
@@ -86,10 +87,13 @@ def _advanced(program: Program, config: Config, carry: Carry, steps: int, hyper:
 
 def _gradients(program: Program, experiment: Experiment, carry: Carry) -> Any:
     """Those of the next step, which an optimizer that does not move keeps as its state."""
-    several = isinstance(experiment.config.gradient, TaskGradients)
-    tasks = (len(experiment.task.loss.tasks),) if several else ()
+    table, leading, dtype = experiment.config.gradient, (), lambda p: p.dtype
+    if isinstance(table, TaskGradients):
+        leading = (len(experiment.task.loss.tasks),)
+    elif isinstance(table, ClientGradients):
+        leading, dtype = (table.round,), wide_dtype
     kept = optax.GradientTransformation(
-        lambda params: jax.tree.map(lambda p: jnp.zeros((*tasks, *p.shape), p.dtype), params),
+        lambda params: jax.tree.map(lambda p: jnp.zeros((*leading, *p.shape), dtype(p)), params),
         lambda updates, state, params=None: (jax.tree.map(jnp.zeros_like, params), updates),
     )
     keeps = oc.chain(kept=kept)

@@ -14,7 +14,7 @@ from optchain.lab.base.errors import InputError
 from optchain.lab.data.augment import augment
 from optchain.lab.data.task import Task
 from optchain.lab.models.class_losses import OfClasses
-from optchain.lab.models.gradients import TaskGradients
+from optchain.lab.models.gradients import ClientGradients, TaskGradients
 from optchain.lab.models.losses import Heads
 from optchain.lab.runs.config import Config
 from optchain.lab.runs.sources import files_of
@@ -22,6 +22,7 @@ from optchain.lab.settings.own import Own
 from optchain.lab.settings.places import raised_at
 from optchain.lab.settings.train import Fixed
 from optchain.lab.training import chunk
+from optchain.lab.training.fitting_clients import require_clients, require_dealt
 from optchain.lab.training.fitting_heads import described, require_heads, require_logits, require_losses, require_tasks
 from optchain.lab.training.objective import Objective
 from optchain.lab.training.requirements import require_tables_unperturbed
@@ -38,6 +39,9 @@ def started(experiment: "Experiment") -> chunk.Carry:
             optimizer does not take the parameters.
     """
     two = _two_examples(experiment)
+    if isinstance(experiment.config.gradient, ClientGradients):
+        require_dealt(experiment.config, experiment.task)
+        require_descent(experiment.config.gradient.local, "gradient.local")
     if isinstance(experiment.config.model, Own):
         with _blamed(experiment.config.model, "model", two):
             params, _ = jax.eval_shape(experiment.model.init, jax.random.key(0), two.inputs)
@@ -105,9 +109,12 @@ def require_answers(experiment: "Experiment", carry: chunk.Carry) -> None:
         _require_gradient(experiment, carry, two)
     if isinstance(config.gradient, TaskGradients):
         require_tasks(experiment, carry, of_chain)
-    elif config.gradient is None and "tasks" in takes(experiment.tx):
-        cure = "expected [gradient] use = 'tasks', which makes a gradient for each of several tasks"
-        raise InputError(f"optimizer: its first link combines the gradients of tasks; {cure}")
+    elif isinstance(config.gradient, ClientGradients):
+        require_clients(experiment, carry, of_chain)
+    elif config.gradient is None:
+        for axis in COMBINED.keys() & takes(experiment.tx):
+            cure = f"expected [gradient] use = {axis!r}, which makes {COMBINED[axis]}"
+            raise InputError(f"optimizer: its first link combines the gradients of {axis}; {cure}")
 
 
 def require_descent(links: dict[str, Any], path: str) -> None:
@@ -171,6 +178,7 @@ def _require_gradient(experiment: "Experiment", carry: chunk.Carry, two: Any) ->
             raise InputError(f"{table.use} gives a value {described(value)} and extras {extras}; {EXPECTED}")
 
 
+COMBINED = {"tasks": "a gradient for each of several tasks", "clients": "an update of each of several clients"}
 EXPECTED = "expected (grads, value, rest, extras): gradients like params, the loss, rest, and a dict, {} for none"
 
 

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 
 import optchain as oc
-from optchain.core.door import AXES
 from optchain.core.paths import nearest
 from optchain.core.transform import takes
 from optchain.lab.base.errors import InputError
@@ -63,7 +62,7 @@ def require_tasks(experiment: "Experiment", carry: Any, blamed: Blamed) -> None:
     if oc.row_tables(experiment.tx):
         cure = "leave the gradient out, or take the optimizer without `rows`"
         raise InputError(f"gradient.use: the gradients of touched rows are not made for each task; {cure}")
-    if not AXES & takes(experiment.tx):
+    if not {"tasks", "examples"} & takes(experiment.tx):
         cure = "expected one that combines them, such as combine = { use = 'sum_tasks' }, before all others"
         raise InputError(f"optimizer: its first link does not take the gradients of {len(names)} tasks; {cure}")
     grads = jax.tree.map(lambda p: jax.ShapeDtypeStruct((len(names), *p.shape), p.dtype), carry["params"])

@@ -16,5 +16,10 @@ def keys_of_steps(seed: jax.Array | int) -> Keys:
     return keys_of_run(seed)[1], changing[0], changing[1]
 
 
+def key_of_deal(seed: jax.Array | int) -> jax.Array:
+    """The key of what deals the examples to clients."""
+    return jax.random.fold_in(jax.random.key(seed), 4)  # other than those of `keys_of_steps`
+
+
 def folded(keys: Keys, number: jax.Array) -> Keys:
     return tuple(jax.random.fold_in(key, number) for key in keys)

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import Field
 
-from optchain.lab.runs.config import PLACED, short
 from optchain.lab.settings.kinds import Kinds
+from optchain.lab.settings.links import PLACED, short
 from optchain.lab.settings.table import Table
 from optchain.lab.tuning.normal import Normal
 from optchain.lab.tuning.numbers import Dimension, Float, Int, Label, Log

@@ -15,9 +15,9 @@ from typing import Any
 import optuna
 
 from optchain.lab.base.errors import InputError
-from optchain.lab.runs.config import with_places
 from optchain.lab.runs.run import versions
 from optchain.lab.runs.sources import sources
+from optchain.lab.settings.links import with_places
 from optchain.lab.settings.places import relative
 from optchain.lab.settings.table import Table
 from optchain.lab.tuning.tables import Study

@@ -1,0 +1,78 @@
+"""Whether the examples can be dealt to clients, and what these hand in fits the optimizer; see `fitting`."""
+
+import contextlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+
+import optchain as oc
+from optchain.core.numerics import wide
+from optchain.core.transform import takes
+from optchain.lab.base.errors import InputError
+from optchain.lab.data.task import Task
+from optchain.lab.models.gradients import ClientGradients
+from optchain.lab.runs.config import Config
+from optchain.lab.settings.train import Fixed
+from optchain.lab.training.clients import local_chain
+
+if TYPE_CHECKING:
+    from optchain.lab.training.experiment import Experiment
+
+Blamed = Callable[[Any], contextlib.AbstractContextManager[None]]
+
+
+def require_dealt(config: Config, task: Task) -> None:
+    """The training examples can be dealt to the clients, each with batches of its own."""
+    table = config.gradient
+    assert isinstance(table, ClientGradients)
+    if table.clients > task.size:
+        cure = f"expected at most {task.size}"
+        raise InputError(f"gradient.clients: got {table.clients} for {task.size} training examples; {cure}")
+    if task.stream is not None:
+        cure = "expected a task whose examples are arrays"
+        raise InputError(f"gradient.use: got 'clients', and the training examples are a stream; {cure}")
+    if config.mesh is not None:
+        raise InputError("gradient.use: got 'clients', whose rounds are computed on one device; leave mesh out")
+    if config.grow and table.control:
+        raise InputError("gradient.control: control variates do not grow with the model; leave out control or grow")
+    if config.train.sampling == "balanced":
+        cure = "expected 'epochs', of the examples of each client"
+        raise InputError(f"train.sampling: got 'balanced', and the examples are those of clients; {cure}")
+    policy = config.train.policy
+    if not isinstance(policy, Fixed) or policy.micro or policy.scale_rate != "none":
+        cure = "expected one number of examples"
+        raise InputError(f"train.batch: got {policy}, and each local step of a client has as many examples; {cure}")
+    if table.skew is not None and (task.classes is None or task.splits["train"].targets.ndim > 1):
+        found = "got several targets" if task.heads else "an example of the task is of no one class"
+        raise InputError(f"gradient.skew: {found}; leave it out, which deals the examples evenly")
+
+
+def require_clients(experiment: "Experiment", carry: Any, blamed: Blamed) -> None:
+    """The optimizer combines the updates of the clients of a round, and each client can train."""
+    table = experiment.config.gradient
+    assert isinstance(table, ClientGradients)
+    local = local_chain(table)
+    for tx, key in ((experiment.tx, "optimizer"), (local, "gradient.local")):
+        if oc.row_tables(tx):
+            cure = "take it without `rows`"
+            raise InputError(f"{key}: the gradients of touched rows are not made for each client; {cure}")
+    if not {"clients", "examples"} & takes(experiment.tx):
+        cure = "expected one that combines them, such as combine = { use = 'client_mean' }, before all others"
+        raise InputError(f"optimizer: its first link does not take the updates of {table.round} clients; {cure}")
+    params = carry["params"]
+    try:
+        jax.eval_shape(lambda p: oc.apply(local, p, local.init(p), p, value=0.0), params)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"gradient.local: {error}") from error
+    updates = jax.tree.map(lambda p: jax.ShapeDtypeStruct((table.round, *p.shape), wide_dtype(p)), params)
+    told = {"value": 0.0, "validation": 0.0, "client_weights": jnp.ones(table.round)}
+    with blamed(experiment.config):
+        step = lambda p, state, g: oc.apply(experiment.tx, g, state, p, **told)  # noqa: E731
+        jax.eval_shape(step, params, carry["opt_state"], updates)
+
+
+def wide_dtype(x: Any) -> Any:
+    """The dtype in which a client hands in its update of a parameter."""
+    return jax.eval_shape(wide, x).dtype

@@ -1,0 +1,334 @@
+"""Federated learning, beside loops over clients in float64 NumPy: rounds, drop-outs, control variates, bad clients."""
+
+import jax
+import numpy as np
+import pytest
+
+from optchain import lab
+from optchain.lab.commands.main import main
+from optchain.lab.data.clients import dealt_by_class, dealt_evenly
+from optchain.lab.runs import config, logs
+from optchain.lab.training.experiment import build
+from optchain.lab.training.program import Program
+
+TASK = """
+import numpy as np
+import flax.linen as nn
+from optchain import lab
+from optchain.lab.commands.main import main
+
+draw = np.random.default_rng(0)
+x = draw.normal(size=(120, 3)).astype(np.float32)
+KIND = np.array(["a", "b", "c"])[(x[:, 0] > 0).astype(int) + (x[:, 1] > 0.5)]
+
+def kinds(examples=10): return lab.Examples(x[:examples], KIND[:examples], steps={})
+def sizes(): return lab.Examples(x, x[:, 0])
+def several(): return lab.Examples(x, {"kind": KIND, "size": x[:, 0]})
+def stream(): return lab.Stream(read=lambda rows: (x[rows], x[rows, 0]), size=120)
+
+class Linear(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(3)(x)
+"""
+FILE = """
+[task]
+use = "task.py:kinds"
+{task}
+
+[model]
+use = "task.py:Linear"
+
+[gradient]
+use = "clients"
+{gradient}
+
+[train]
+steps = {steps}
+batch = {batch}
+evaluate_every = {steps}
+checkpoint_every = {steps}
+log_every = 1
+
+[optimizer]
+combine = {combine}
+lr = {{ use = "scale_by_learning_rate", learning_rate = 1.0 }}
+"""
+RATE = 0.3
+LOCAL = f"local = {{ lr = {{ use = 'scale_by_learning_rate', learning_rate = {RATE} }} }}"
+
+
+def text(gradient, steps=4, batch=6, task="", combine='{ use = "client_mean" }'):
+    lines = "\n".join([LOCAL, *gradient])
+    return FILE.format(gradient=lines, steps=steps, batch=batch, task=task, combine=combine)
+
+
+def built(folder, *gradient, sets=(), **more):
+    (folder / "task.py").write_text(TASK)
+    (folder / "run.toml").write_text(text(gradient, **more))
+    return build(config.load(folder / "run.toml", list(sets)), "run.toml")
+
+
+def rounds(experiment, steps):
+    """The carry before the first round and after each, and the logs, in NumPy."""
+    program, carry = Program(experiment), experiment.start()
+    carries, logs = [jax.tree.map(np.array, carry)], []
+    for _ in range(steps):
+        carry, log, _ = program.run(experiment.config, carry, 1)
+        carries.append(jax.tree.map(np.array, carry))
+        logs.append({name: x[0] for name, x in log.items() if name != "optimizer"})
+    return carries, logs
+
+
+class Oracle:
+    """Softmax regression on the examples of clients, in float64."""
+
+    def __init__(self, experiment, carry):
+        split = experiment.task.splits["train"]
+        self.x, self.y = np.asarray(split.inputs, np.float64), np.asarray(split.targets)
+        deal = carry["clients"]["deal"]
+        self.rows = np.split(deal.rows, np.cumsum(deal.counts)[:-1])
+        self.counts = deal.counts
+
+    def gradient(self, w, rows):
+        """Of the mean loss over some rows."""
+        x = np.c_[self.x[rows], np.ones(len(rows))]
+        logits = x @ w
+        p = np.exp(logits - logits.max(1, keepdims=True))
+        p /= p.sum(1, keepdims=True)
+        p[np.arange(len(rows)), self.y[rows]] -= 1
+        return x.T @ p / len(rows)
+
+    def trained(self, w, client, steps, mu=0.0, drift=0.0):
+        """The parameters of a client after its steps on all of its examples."""
+        now = w.copy()
+        for _ in range(steps):
+            now = now - RATE * (self.gradient(now, self.rows[client]) + mu * (now - w) + drift)
+        return now
+
+
+def matrix(tree):
+    """Kernel and bias as one matrix."""
+    tree = tree["Dense_0"]
+    return np.concatenate([tree["kernel"], tree["bias"][..., None, :]], axis=-2).astype(np.float64)
+
+
+def near(found, expected):
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6)
+
+
+def test_one_local_step_of_all_clients_is_a_step_on_all_data(tmp_path):
+    """Clients have 3, 3, 2 and 2 examples; each sees all of its own, some times over, and counts as many."""
+    experiment = built(tmp_path, "clients = 4", "round = 4")
+    carries, told = rounds(experiment, 3)
+    oracle = Oracle(experiment, carries[0])
+    assert sorted(oracle.counts) == [2, 2, 3, 3]
+    w = matrix(carries[0]["params"])
+    for carry in carries[1:]:
+        w = w - RATE * oracle.gradient(w, np.arange(10))
+        near(matrix(carry["params"]), w)
+    size = 12 * 4
+    assert [(x["bytes_up"], x["bytes_down"]) for x in told] == [(4 * size, 4 * size)] * 3
+    assert carries[-1]["examples"] == 3 * 4 * 6
+
+
+@pytest.mark.parametrize("mu", [0.0, 0.7], ids=["FedAvg", "FedProx"])
+def test_several_local_steps_are_those_of_a_loop_over_clients(tmp_path, mu):
+    experiment = built(tmp_path, "clients = 4", "round = 4", "local_steps = 3", f"proximal = {mu}")
+    carries, _ = rounds(experiment, 3)
+    oracle = Oracle(experiment, carries[0])
+    w = matrix(carries[0]["params"])
+    for carry in carries[1:]:
+        each = [oracle.trained(w, k, 3, mu) for k in range(4)]
+        w = sum(n * x for n, x in zip(oracle.counts, each, strict=True)) / 10
+        near(matrix(carry["params"]), w)
+
+
+def test_control_variates_are_those_of_scaffold(tmp_path):
+    """Option II, with some of the clients in a round, and some of these that drop out."""
+    lines = ("clients = 5", "round = 3", "local_steps = 3", "control = true", "dropout = 0.3")
+    mean = '{ use = "client_mean", weighted = false }'
+    experiment = built(tmp_path, *lines, batch=2, combine=mean)
+    carries, told = rounds(experiment, 8)
+    oracle = Oracle(experiment, carries[0])
+    w, server, own = matrix(carries[0]["params"]), np.zeros((4, 3)), np.zeros((5, 4, 3))
+    taken = []
+    for before, carry, log in zip(carries[:-1], carries[1:], told, strict=True):
+        changed = matrix(carry["clients"]["controls"].clients) != matrix(before["clients"]["controls"].clients)
+        taken.append(present := np.flatnonzero(changed.any((1, 2))))
+        each = [oracle.trained(w, k, 3, drift=server - own[k]) for k in present]
+        new = [own[k] - server + (w - x) / (3 * RATE) for k, x in zip(present, each, strict=True)]
+        w = np.mean(each, axis=0) if len(present) else w
+        server = server + sum(x - own[k] for k, x in zip(present, new, strict=True)) / 5
+        own[present] = new if len(present) else own[present]
+        near(matrix(carry["params"]), w)
+        near(matrix(carry["clients"]["controls"].clients), own)
+        near(matrix(carry["clients"]["controls"].server), server)
+        assert (log["bytes_up"], log["bytes_down"]) == (2 * len(present) * 48, 2 * 3 * 48)
+    assert {len(x) for x in taken} >= {2, 3} and len({tuple(x) for x in taken}) > 3
+
+
+def test_a_deal_has_each_row_once_and_skew_makes_clients_differ():
+    targets = np.random.default_rng(0).integers(0, 5, 2000)
+    key = jax.random.key(3)
+    even = dealt_evenly(key, 2000, 30)
+    deals = {skew: dealt_by_class(key, targets, 30, 5, skew) for skew in (0.05, 1000.0)}
+    shares = {}
+    for deal in (even, *deals.values()):
+        np.testing.assert_array_equal(np.sort(deal.rows), np.arange(2000))
+        assert deal.counts.sum() == 2000
+    assert set(even.counts.tolist()) == {66, 67}
+    for skew, deal in deals.items():
+        parts = np.split(targets[deal.rows], np.cumsum(deal.counts)[:-1])
+        table = np.array([np.bincount(part, minlength=5) for part in parts])
+        table = table[table.sum(1) > 0]
+        shares[skew] = np.mean(table.max(1) / table.sum(1))
+    assert shares[0.05] > 0.8 and shares[1000.0] < 0.3  # of the class that a client has most of, of five
+    assert (dealt_by_class(key, targets, 30, 5, 0.05).rows == deals[0.05].rows).all()
+    assert (dealt_by_class(jax.random.key(4), targets, 30, 5, 0.05).rows != deals[0.05].rows).any()
+
+
+def test_each_epoch_of_a_client_is_a_permutation_of_its_examples():
+    deal = dealt_by_class(jax.random.key(0), np.arange(40) % 4, 6, 4, 0.3)
+    parts = np.split(np.asarray(deal.rows), np.cumsum(deal.counts)[:-1])
+    orders = set()
+    for client, own in enumerate(parts):
+        rows = deal.of(client, jax.random.key(7), 2, 40).reshape(-1)
+        assert rows.shape == (80,) and ((rows >= 0) & (rows < 40)).all()
+        for i in range(80 // len(own) if len(own) else 0):
+            epoch = rows[i * len(own) : (i + 1) * len(own)]
+            np.testing.assert_array_equal(np.sort(epoch), np.sort(own))
+            orders.add(tuple(epoch.tolist()))
+    assert len(orders) > 20
+
+
+def test_a_run_that_is_resumed_is_the_same_bit_for_bit(tmp_path):
+    lines = ("clients = 20", "round = 5", "local_steps = 2", "control = true", "dropout = 0.2", "skew = 0.5")
+    built(tmp_path, *lines, task="examples = 120", sets=["train.evaluate_every=3", "train.checkpoint_every=3"])
+
+    def train(folder, steps, *more):
+        sets = ("--set", f"train.steps={steps}", "--set", "train.evaluate_every=3", "--set", "train.checkpoint_every=3")
+        assert main(["train", str(tmp_path / "run.toml"), "--out", str(tmp_path / folder), *sets, *more]) == 0
+        rows = logs.read(tmp_path / folder / "metrics.jsonl")
+        return [row for row in rows if "loss" in row], lab.open(tmp_path / folder).scores
+
+    train("part", 3)
+    rows, scores = train("part", 6, "--resume")
+    assert (rows, scores) == train("whole", 6) and len(rows) == 6
+
+
+@pytest.mark.parametrize("attack", ["sign_flip", "noise"])
+def test_byzantine_clients_wreck_the_mean_and_not_the_median(tmp_path, attack):
+    def accuracy(combine, *gradient):
+        lines = ("clients = 20", "round = 20", "local_steps = 10", *gradient)
+        experiment = built(tmp_path, *lines, task="examples = 120", combine=f'{{ use = "{combine}" }}')
+        program = Program(experiment)
+        carry, _, _ = program.run(experiment.config, experiment.start(), 60)
+        scores = program.evaluate({"params": carry["params"], "rest": carry["rest"]}, *program.data["train"])
+        return float(scores["accuracy"])
+
+    bad = f"byzantine = {{ clients = 4, attack = '{attack}', size = 30.0 }}"
+    assert accuracy("client_mean") > 0.75 and accuracy("client_median", bad) > 0.7
+    assert accuracy("client_mean", bad) < 0.65
+
+
+def test_numbers_of_clients_are_arguments_of_what_is_compiled(tmp_path):
+    keys = {"local.lr.learning_rate": 0.1, "proximal": 2.0, "dropout": 0.4, "skew": 3.0}
+    lines = ("clients = 20", "round = 5", "local_steps = 2", "proximal = 0.5", "dropout = 0.1", "skew = 0.5")
+    experiment = built(tmp_path, *lines, task="examples = 120")
+    program = Program(experiment, tuple(f"gradient.{key}" for key in keys))
+    assert program.reads(experiment.config) == {f"gradient.{key}" for key in keys}
+    other = config.with_values(experiment.config, {f"gradient.{key}": x for key, x in keys.items()})
+    found, _, _ = program.run(other, program.start(other), 3)
+    own = Program(experiment.having(other))
+    expected, _, _ = own.run(other, own.start(other), 3)
+    np.testing.assert_allclose(matrix(found["params"]), matrix(expected["params"]), rtol=1e-6)
+
+
+WRONG = {
+    "more in a round than there are": (
+        ["clients = 8", "round = 9"],
+        {},
+        "got round = 9 of clients = 8; expected at most 8",
+    ),
+    "more than examples": (
+        ["clients = 11"],
+        {},
+        "gradient.clients: got 11 for 10 training examples; expected at most 10",
+    ),
+    "no combiner": (
+        ["clients = 4", "round = 4"],
+        {"combine": "{ use = 'scale_by_adam' }"},
+        "its first link does not take the updates of 4 clients; expected one that combines them, such as .*client_mean",
+    ),
+    "of tasks": (
+        ["clients = 4", "round = 4"],
+        {"combine": "{ use = 'pcgrad' }"},
+        "its first link does not take the updates",
+    ),
+    "no clients": (
+        ["clients = 4"],
+        {"sets": ["gradient={use='tasks'}"]},
+        "gradient.use: got 'tasks', and the loss is that of one",
+    ),
+    "too few for Krum": (
+        ["clients = 6", "round = 6"],
+        {"combine": "{ use = 'krum', byzantine = 2 }"},
+        "krum: got 6 clients with byzantine = 2; expected at least 7, or byzantine of at most 1",
+    ),
+    "a trimmed mean of none": (
+        ["clients = 4", "round = 4"],
+        {"combine": "{ use = 'client_trimmed_mean', trim = 0.5 }"},
+        r"client_trimmed_mean: trim must lie in \[0, 0.5\)",
+    ),
+    "skew without classes": (
+        ["clients = 4", "round = 4", "skew = 0.3"],
+        {"sets": ["task.use='task.py:sizes'"]},
+        "gradient.skew: an example of the task is of no one class; leave it out",
+    ),
+    "skew of several targets": (
+        ["clients = 4", "round = 4", "skew = 0.3"],
+        {"sets": ["task.use='task.py:several'", "model.use='network'", "model.hidden=[4]"]},
+        "gradient.skew: got several targets; leave it out",
+    ),
+    "micro-batches": (
+        ["clients = 4", "round = 4"],
+        {"batch": "{ use = 'fixed', size = 4, micro = 2 }"},
+        "train.batch: got",
+    ),
+    "balanced": (
+        ["clients = 4", "round = 4"],
+        {"sets": ["train.sampling='balanced'"]},
+        "train.sampling: got 'balanced'",
+    ),
+    "a mesh": (
+        ["clients = 4", "round = 4"],
+        {"sets": ["mesh={data=2}"]},
+        "gradient.use: got 'clients', .* leave mesh out",
+    ),
+    "a local chain that ascends": (
+        ["clients = 4", "round = 4"],
+        {"sets": ["gradient.local.lr.learning_rate=-0.1"]},
+        r"gradient.local.lr.learning_rate = -0.1 would raise the loss; expected 0.1",
+    ),
+    "a local link that is none": (
+        ["clients = 4", "round = 4"],
+        {"sets": ["gradient.local.lr.use='sdg'"]},
+        "gradient.local.lr.use: .*'sgd'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_does_not_fit_is_an_error_that_says_what_does(tmp_path, case):
+    lines, more, message = WRONG[case]
+    with pytest.raises(lab.InputError, match=message):
+        built(tmp_path, *lines, **more)
+
+
+def test_a_link_that_combines_clients_asks_for_them(tmp_path):
+    (tmp_path / "task.py").write_text(TASK)
+    tables = text([]).replace('[gradient]\nuse = "clients"\n', "").replace(LOCAL, "")
+    (tmp_path / "run.toml").write_text(tables)
+    with pytest.raises(lab.InputError, match=r"the gradients of clients; expected \[gradient\] use = 'clients'"):
+        build(config.load(tmp_path / "run.toml"), "run.toml")
