@@ -30,6 +30,7 @@ from optchain.lab.models.measured import metrics_of
 from optchain.lab.models.tables import Network
 from optchain.lab.settings.train import Fixed
 from optchain.lab.training import batch_policies, chunk
+from optchain.lab.training.start import make_start
 
 RATE, DECAY = 1e-3, 1e-4
 SEED, HIDDEN = 0, 128
@@ -94,7 +95,7 @@ def parts(model: Any, tx: Any, batch: int) -> chunk.Parts:
 
 def start(task: Any, model: Any, tx: Any) -> chunk.Carry:
     """What every loop begins with."""
-    return chunk.make_start(task, lambda _: parts(model, tx, 1))(chunk.Setting(SEED))
+    return make_start(task, lambda _: parts(model, tx, 1))(chunk.Setting(SEED))
 
 
 def compiled_loop(steps: int, batch: int) -> tuple[Steps, float | None]:

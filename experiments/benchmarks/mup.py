@@ -14,9 +14,10 @@ from optchain import lab
 
 # All rates run side by side in the lab's own loop, without the trainer.
 from optchain.lab.reports.charts import COLORS, svg
-from optchain.lab.training.chunk import Setting, make_start
+from optchain.lab.training.chunk import Setting
 from optchain.lab.training.experiment import build
 from optchain.lab.training.program import Program
+from optchain.lab.training.start import make_start
 
 KEY = "optimizer.lr.start"
 WAYS = {"mup": "maximal update", "sp": "standard"}

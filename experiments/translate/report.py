@@ -132,14 +132,20 @@ def rows_of(survey: Survey) -> list[dict[str, object]]:
             ),
             "test loss": lab.interval(survey.score(name, "loss")),
             "behind the first": "" if name == ranked[0] else survey.behind(name, ranked[0]),
-            "exact, %": lab.interval([100 * x for x in survey.score(name, "exact")]),
-            "BLEU": lab.interval(survey.score(name, "BLEU")),
-            "BLEU, beam of 4": lab.interval(survey.score(name, "BLEU, beam")),
+            "exact, %": _shown([100 * x for x in survey.score(name, "exact")]),
+            "BLEU": _shown(survey.score(name, "BLEU")),
+            "BLEU, beam of 4": _shown(survey.score(name, "BLEU, beam")),
             "p of its BLEU": "" if name == ranked[0] else f"{against[name]:.3f}",
             "diverged": survey.diverged[name],
         }
         for name in ranked
     ]
+
+
+def _shown(scores: Sequence[float]) -> str:
+    """Scores from 0 to 100, of which the first decimal says enough."""
+    found = lab.interval(scores)
+    return f"{found.mean:.1f} ± {found.half:.1f}"
 
 
 def _add(page: lab.Page, survey: Survey) -> None:

@@ -47,6 +47,7 @@ DRAWING = {
     "pcgrad": lambda seed: oc.chain(tasks=TASKS, pcgrad=oc.pcgrad(seed=seed)),
     "random_task_weights": lambda seed: oc.chain(tasks=TASKS, weights=oc.random_task_weights(seed=seed)),
     "client_private_mean": lambda seed: oc.client_private_mean(1.0, 1.0, key=seed),
+    "keep_params_spectral_norm": lambda seed: oc.keep_params_spectral_norm(0.5, steps=1, seed=seed),
 }
 # What they draw is what the technique draws that they consist of.
 PRESETS = {"dpsgd": "differentially_private_aggregate", "dion": "scale_by_dion", "kron": "scale_by_kron"}

@@ -21,7 +21,7 @@ from optchain.lab.settings.own import Own
 from optchain.lab.training import clients
 from optchain.lab.training.batch_gradients import Result, is_stacked, own_gradient, task_gradients
 from optchain.lab.training.batch_policies import Policy
-from optchain.lab.training.keys import Keys, folded, key_of_deal, keys_of_run, keys_of_steps
+from optchain.lab.training.keys import Keys, folded, keys_of_run, keys_of_steps
 from optchain.lab.training.layout import ONE_DEVICE, Layout
 from optchain.lab.training.objective import Objective, Pair
 
@@ -54,33 +54,6 @@ class Parts(NamedTuple):
 
 Loss = Callable[[Any], Any]  # of the parameters
 Build = Callable[[dict[str, Any]], Parts]  # from the numbers of a setting, which may be traced
-
-
-def make_start(task: Task, build: Build, layout: Layout = ONE_DEVICE) -> jax.stages.Wrapped:
-    """A compiled function `start(setting, given={})`: the carry before the first step, with given leaves by path."""
-
-    # In one compiled call, so that a slot that begins as the parameter does not share its buffer: both are donated.
-    @functools.partial(jax.jit, out_shardings=layout.carry)
-    def start(setting: Setting, given: dict[str, jax.Array] | None = None) -> Carry:
-        parts = build(setting.numbers)
-        tx, first = parts.tx, jax.tree.map(lambda x: jnp.asarray(x[:1]), task.splits["train"].inputs)
-        # Arrays, for an initializer may give a number of Python's.
-        params, rest = jax.tree.map(jnp.asarray, parts.model.init(keys_of_run(setting.seed)[0], first, given))
-        carry = {
-            "params": params,
-            "rest": rest,
-            "opt_state": tx.init(layout.stepped(params)),
-            "step": jnp.zeros((), jnp.int32),
-            "examples": jnp.zeros((), jnp.int32),
-            "batch": parts.batch.start(),
-            "validation": jnp.full((), jnp.nan, jnp.float32),
-        }
-        if isinstance(parts.gradient, ClientGradients):
-            carry["clients"] = clients.start(parts.gradient, key_of_deal(setting.seed), task, params)
-        # Weak types would change after the first step, and with them the type of the carry.
-        return jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), carry)
-
-    return start
 
 
 def make_chunk(task: Task, build: Build, layout: Layout = ONE_DEVICE) -> jax.stages.Wrapped:

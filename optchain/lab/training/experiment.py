@@ -23,9 +23,10 @@ from optchain.lab.runs.config import Config, Setup, with_values
 from optchain.lab.settings.own import Own
 from optchain.lab.training import batch_policies, fitting, owners, requirements
 from optchain.lab.training.assemble import model_of
-from optchain.lab.training.chunk import Carry, Parts, Setting, make_start
+from optchain.lab.training.chunk import Carry, Parts, Setting
 from optchain.lab.training.grow import require_growth
 from optchain.lab.training.layout import Layout, layout_of
+from optchain.lab.training.start import make_start
 
 
 @dataclasses.dataclass(frozen=True)

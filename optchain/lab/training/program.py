@@ -10,12 +10,13 @@ import numpy as np
 
 from optchain.lab.runs.config import Config
 from optchain.lab.settings.load import flat
-from optchain.lab.training.chunk import Carry, Setting, make_chunk, make_start
+from optchain.lab.training.chunk import Carry, Setting, make_chunk
 from optchain.lab.training.experiment import Experiment
 from optchain.lab.training.feed import Feed
 from optchain.lab.training.grow import staged
 from optchain.lab.training.scoring import make_evaluate, models
 from optchain.lab.training.spread import Spread
+from optchain.lab.training.start import make_start
 from optchain.lab.training.transfer import transferred
 
 

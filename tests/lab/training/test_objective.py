@@ -13,10 +13,11 @@ from optchain.lab.base.errors import InputError
 from optchain.lab.models.class_losses import CrossEntropy, GeneralizedCrossEntropy, SymmetricCrossEntropy
 from optchain.lab.models.losses import Huber, Squared
 from optchain.lab.runs import config
-from optchain.lab.training.chunk import Setting, make_chunk, make_start
+from optchain.lab.training.chunk import Setting, make_chunk
 from optchain.lab.training.experiment import build
 from optchain.lab.training.mixing import box
 from optchain.lab.training.objective import Objective, penalty
+from optchain.lab.training.start import make_start
 
 DRAW = np.random.default_rng(2)
 LOGITS = DRAW.normal(0, 2, (50, 4)).astype(np.float32)

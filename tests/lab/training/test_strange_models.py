@@ -14,11 +14,12 @@ from optchain.lab.models.frozen import Frozen
 from optchain.lab.models.functional import Linen
 from optchain.lab.runs import config
 from optchain.lab.runs.run import create
-from optchain.lab.training.chunk import Setting, make_chunk, make_start
+from optchain.lab.training.chunk import Setting, make_chunk
 from optchain.lab.training.empty import with_empty, without_empty
 from optchain.lab.training.experiment import build
 from optchain.lab.training.program import Program
 from optchain.lab.training.resume import beginning
+from optchain.lab.training.start import make_start
 from optchain.lab.training.train import Trainer
 
 SPACE = '"optimizer.lr.learning_rate" = { use = "log", low = 1e-3, high = 1e-1 }'
