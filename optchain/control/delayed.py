@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from optchain.core.boxes import named, put_as
 from optchain.core.branch import cond
 from optchain.core.gate import Gate, Routed, Take
 from optchain.core.lift import technique
@@ -63,6 +64,7 @@ class Delayed(Gate):
         counts = {name: jnp.zeros((), jnp.int32) for name in ("count", "taken", "waited", "staleness")}
         # Broadcast, so that it has the layout of the parameter.
         ring = jax.tree.map(lambda p: jnp.broadcast_to(jnp.zeros_like(p), (self.room, *p.shape)), params)
+        ring = named(ring, params, lambda p: (None, *range(p.ndim)))
         return counts | {name: jax.tree.map(jnp.copy, ring) for name in self.rings}
 
     def shown(self, own: dict[str, Any]) -> dict[str, Any]:
@@ -79,7 +81,7 @@ class Delayed(Gate):
         rings = {name: self._written(own[name], now[name], count) for name in self.rings}
 
         def step(inner: Any) -> tuple[Any, Any]:
-            stale = now | {name: self._read(rings[name], count - delay) for name in self.rings}
+            stale = now | {name: self._read(rings[name], now[name], count - delay) for name in self.rings}
             told = given.with_extra(stale_params=stale["params"]) if self.keeps_params else given
             return take(stale["gradients"], inner, told)
 
@@ -110,11 +112,12 @@ class Delayed(Gate):
         def write(ring: jax.Array, x: jax.Array) -> jax.Array:
             return jax.lax.dynamic_update_index_in_dim(ring, x.astype(ring.dtype), count % self.room, 0)
 
-        return jax.tree.map(write, ring, now)
+        return jax.tree.map(write, ring, put_as(ring, now, now))
 
-    def _read(self, ring: Any, count: jax.Array) -> Any:
-        """What an earlier step wrote into a ring."""
-        return jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, count % self.room, keepdims=False), ring)
+    def _read(self, ring: Any, now: Any, count: jax.Array) -> Any:
+        """What an earlier step wrote into a ring, in the boxes of what this one does."""
+        read = lambda x: jax.lax.dynamic_index_in_dim(x, count % self.room, keepdims=False)  # noqa: E731
+        return put_as(now, jax.tree.map(read, ring), now)
 
 
 @technique(tx=scale(-0.1), delay=2)
