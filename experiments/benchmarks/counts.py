@@ -35,7 +35,7 @@ def donated(step: Step) -> Any:
 
 def chained(tx: optax.GradientTransformation) -> Step:
     """One step through `optchain.apply`, told a loss for what follows it; nothing else is measured in this step."""
-    given = {"value": 1.0, "hessian": None, "max_logits": None}
+    given = {"value": 1.0} | dict.fromkeys(["hessian", "max_logits", "stale_params", "staleness"])
     return lambda params, state, grads: oc.apply(tx, grads, state, params, **given)
 
 

@@ -30,7 +30,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     | _each("scale_by_acprop scale_by_optimistic_gradient scale_by_param_block_rms floor_update_ratio cagrad", SUMS),
     "tiny_norms": {"scale_by_shampoo": "products of entries below 1e-19 are 0, and its update is the gradient there"},
     "derivatives": {"lbfgs": "its line search is a loop of unknown length, which has no reverse-mode derivative"}
-    | _each("low_bit_mean qsgd_mean", LEVELS),
+    | _each("low_bit_mean qsgd_mean client_secure_mean", LEVELS),
     "size_of_state": {"lbfgs": "keeps `memory_size` differences of parameters and of gradients, as it says"},
     "forgotten_extra_arguments": {"guard": "checks the loss where it is given one, and asks for it with `max_value`"},
 }
