@@ -286,7 +286,8 @@ def test_temporaries_do_not_grow_with_the_table(build):
 def updated(rule, g, s, p, t):
     """The update and the slots; the weight that a mean has seen does not enter the slots."""
     seen = {name: jnp.float32(0.5) for name in means(type(rule))}
-    return rule.update(g, s, p, jnp.float32(t), **({"seen": SimpleNamespace(**seen)} if seen else {}))
+    given = dict.fromkeys(rule.extras) | ({"seen": SimpleNamespace(**seen)} if seen else {})
+    return rule.update(g, s, p, jnp.float32(t), **given)
 
 
 def zero(rule, s, p, k):
