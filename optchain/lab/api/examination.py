@@ -1,10 +1,9 @@
 """`examine` on runs."""
 
-from pathlib import Path
 from typing import Any
 
+from optchain.lab.api.inputs import raw_inputs
 from optchain.lab.api.results import Run
-from optchain.lab.base.errors import InputError
 from optchain.lab.probes.examination import examine as examining
 from optchain.lab.probes.examination.examine import Examination
 
@@ -25,9 +24,6 @@ def examine(run: Run, *, other: Any = None, examples: int = 500, seed: int = 0) 
     Raises:
         InputError: the task is not one of classes, or the other inputs do not fit it.
     """
-    task = run.task
-    if isinstance(other, str | Path):
-        if task.read is None:
-            raise InputError(f"examine: got {str(other)!r}; the inputs of this task are arrays, expected some")
-        other = task.read(Path(other))
-    return examining.examine(run.trained, None if other is None else task.prepare(other), examples, seed)
+    if other is not None:
+        other = run.trained.prepared(raw_inputs(run.task, other, "examine"), "examine")
+    return examining.examine(run.trained, other, examples, seed)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from optchain.lab.api.inputs import raw_inputs
 from optchain.lab.base.errors import InputError
 from optchain.lab.comparison import compare
 from optchain.lab.comparison import report as comparison_report
@@ -96,12 +97,7 @@ class Run:
 
     def predict(self, inputs: Any) -> dict[str, np.ndarray]:
         """Columns with the answers to raw inputs, or to those in a file of the task's kind."""
-        if isinstance(inputs, str | Path):
-            read_file = self.trained.experiment.task.read
-            if read_file is None:
-                raise InputError(f"predict: got {str(inputs)!r}; the inputs of this task are arrays, expected some")
-            inputs = read_file(Path(inputs))
-        return self.trained.answers(inputs)
+        return self.trained.answers(raw_inputs(self.task, inputs, "predict"))
 
     def export(self, file: Path | str, overwrite: bool = False) -> Path:
         """Write its model to one file; the file.

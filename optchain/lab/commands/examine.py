@@ -24,7 +24,8 @@ def run(options: argparse.Namespace) -> int:
     found = opened(options.run)
     if not isinstance(found, Run):
         raise InputError(f"{options.run} is no run; expected the folder of one, such as a fresh one of a study")
-    came = examine(found, other=options.other, examples=options.examples, seed=options.seed)
+    other = None if options.other is None else found.trained.read(options.other)
+    came = examine(found, other=other, examples=options.examples, seed=options.seed)
     page = options.out or found.folder / "examination.html"
     write(came, page, f"Examination of {found.folder.name}")
     print("\n".join(lines_of(came)))

@@ -18,12 +18,10 @@ def run(options: argparse.Namespace) -> int:
     """Write the answers."""
     from optchain.lab.base.files import naming
     from optchain.lab.runs.run import find
-    from optchain.lab.training.evaluate import read_rows, restore, write_answers
+    from optchain.lab.training.evaluate import restore, write_answers
 
     trained = restore(find(options.run))
-    task = trained.experiment.task
-    read = task.read or (lambda path: read_rows(path, task.features, missing=task.imputes))
-    answers = trained.answers(read(options.input))
+    answers = trained.answers(trained.read(options.input))
     if options.out is None:
         write_answers(answers, sys.stdout)
     else:

@@ -80,11 +80,11 @@ class Auc(MetricTable):
     def of(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """Of a split, by the ranks of the outputs (Mann and Whitney)."""
         if outputs.size == targets.size:
-            return _ranked(outputs.reshape(-1), targets.reshape(-1) == 1)
+            return ranked(outputs.reshape(-1), targets.reshape(-1) == 1)
         likely = jax.nn.softmax(outputs.reshape(-1, outputs.shape[-1]))
         if likely.shape[-1] == 2:
-            return _ranked(likely[:, 1], targets.reshape(-1) == 1)
-        return jnp.mean(jnp.stack([_ranked(likely[:, i], targets.reshape(-1) == i) for i in range(likely.shape[-1])]))
+            return ranked(likely[:, 1], targets.reshape(-1) == 1)
+        return jnp.mean(jnp.stack([ranked(likely[:, i], targets.reshape(-1) == i) for i in range(likely.shape[-1])]))
 
 
 class AbsoluteError(MetricTable):
@@ -159,7 +159,8 @@ def chosen(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     return outputs.argmax(-1).astype(targets.dtype)
 
 
-def _ranked(scores: jax.Array, positive: jax.Array) -> jax.Array:
+def ranked(scores: jax.Array, positive: jax.Array) -> jax.Array:
+    """How often a positive score is above one that is not; 1/2 where they are equal."""
     order = jnp.sort(scores)
     ranks = (jnp.searchsorted(order, scores, "left") + jnp.searchsorted(order, scores, "right") + 1) / 2
     many, few = positive.sum(), (~positive).sum()

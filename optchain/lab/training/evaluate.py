@@ -67,13 +67,28 @@ class Trained:
                 list of texts.
         """
         task, model = self.experiment.task, self.models[counted(self.models)]
+        outputs = self.experiment.model.apply(model["params"], model["rest"], self.prepared(raw, "predict"))[0]
+        return answers(task.loss, task, outputs)
+
+    def read(self, path: Path) -> Any:
+        """The raw inputs in a file as those of the task, or in one with rows of raw features."""
+        task = self.experiment.task
+        return read_rows(path, task.features, missing=task.imputes) if task.read is None else task.read(path)
+
+    def prepared(self, raw: Any, command: str) -> Any:
+        """Raw inputs as the network takes them.
+
+        Args:
+            raw: as for `answers`.
+            command: what they are for, to name in errors.
+        """
+        task = self.experiment.task
         if isinstance(task.read, Reader) and task.read.encode.takes(raw):
             try:
                 raw = task.read.encode(raw)
             except ValueError as error:
-                raise InputError(f"predict: {error}") from error
-        outputs = self.experiment.model.apply(model["params"], model["rest"], task.prepare(raw))[0]
-        return answers(task.loss, task, outputs)
+                raise InputError(f"{command}: {error}") from error
+        return task.prepare(raw)
 
 
 def evaluated_whole(built: Experiment, model: Any, data: Split) -> dict[str, float]:

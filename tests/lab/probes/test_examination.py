@@ -156,6 +156,15 @@ def test_two_classes_and_other_inputs(tmp_path, capsys):
         lab.examine(run, other="x.npy")
 
 
+def test_the_command_reads_other_inputs_as_predict_does(tmp_path, capsys):
+    folder = small_runs.train(tmp_path).run.folder
+    np.save(tmp_path / "rows.npy", DRAW.normal(size=(20, 2)))
+    assert main(["examine", str(folder), "--examples", "20", "--other", str(tmp_path / "rows.npy")]) == 0
+    assert "told from the given inputs" in capsys.readouterr().out
+    assert main(["examine", str(folder), "--other", str(tmp_path / "none.npy")]) == 2
+    assert "none.npy" in capsys.readouterr().err
+
+
 def test_what_is_not_of_classes_is_refused(tmp_path):
     tables = FACES | {"task": {"use": f"{small_runs.ROOT}/experiments/tasks/linear.py:linear"}, "model": {}}
     run = lab.Configuration(tables).train(tmp_path / "run", quiet=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from optchain.lab.base.errors import InputError
 from optchain.lab.data.task import Task
+from optchain.lab.models.class_losses import CrossEntropy
 from optchain.lab.training.evaluate import Trained, counted
 from optchain.lab.training.scoring import mapped
 
@@ -69,8 +70,7 @@ class Classifier:
 
     def losses(self, model: Any, inputs: Any, targets: Any) -> jax.Array:
         """-log of the probability of the right class, of each example."""
-        likely = jax.nn.log_softmax(self.logits(model, inputs))
-        return -jnp.take_along_axis(likely, jnp.asarray(targets)[:, None], 1)[:, 0]
+        return CrossEntropy().of(self.logits(model, inputs), jnp.asarray(targets))
 
     @functools.cached_property
     def _compiled(self) -> Any:

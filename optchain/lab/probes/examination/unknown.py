@@ -5,9 +5,11 @@ References:
     arXiv:2010.03759, equation 4: the free energy.
 """
 
+import jax.numpy as jnp
 import numpy as np
 from scipy.special import logsumexp, softmax
-from scipy.stats import rankdata
+
+from optchain.lab.models.metrics import ranked
 
 
 def sureness(logits: np.ndarray) -> np.ndarray:
@@ -25,8 +27,8 @@ SCORES = {"sureness": sureness, "energy": energy}
 
 def auroc(known: np.ndarray, unknown: np.ndarray) -> float:
     """How often what is known has a higher score than what is not; 1/2 where they are equal."""
-    ranks = rankdata(np.concatenate([known, unknown]))[: len(known)]
-    return float((ranks.sum() - len(known) * (len(known) + 1) / 2) / (len(known) * len(unknown)))
+    positive = np.arange(len(known) + len(unknown)) < len(known)
+    return float(ranked(jnp.concatenate([known, unknown]), jnp.asarray(positive)))
 
 
 def shuffled(inputs: np.ndarray, draw: np.random.Generator) -> np.ndarray:
