@@ -85,6 +85,11 @@ def weighted(weights: jax.Array, stacked: Any) -> Any:
     return jax.tree.map(lambda x: product(weights.astype(x.dtype), x), stacked)
 
 
+def along(numbers: jax.Array, x: jax.Array) -> jax.Array:
+    """Numbers of what the leading axis counts, in a shape that goes with an array."""
+    return numbers.reshape(-1, *(1,) * (x.ndim - 1))
+
+
 def length(stacked: Any) -> int:
     """How many the leading axis counts."""
     return next((len(g) for g in jax.tree.leaves(stacked)), 0)

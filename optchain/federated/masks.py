@@ -14,6 +14,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from optchain.core.leading import along
+
 Draw = Callable[[jax.Array], jax.Array]  # from the number of a pair to its mask, of whole numbers modulo 2^32
 
 
@@ -44,6 +46,6 @@ def sent(draw: Draw, encoded: jax.Array) -> jax.Array:
 def sum_of_sent(draw: Draw, messages: jax.Array, present: jax.Array) -> jax.Array:
     """The sum of the numbers of the clients that are present, from what they have sent and the masks that are left."""
     left = jax.vmap(lambda client: masks(draw, ~present, client))(jnp.arange(len(messages)))
-    there = present.reshape(-1, *(1,) * (messages.ndim - 1))
+    there = along(present, messages)
     added = lambda x: jnp.sum(jnp.where(there, x, 0), axis=0, dtype=jnp.uint32)  # noqa: E731
     return added(messages) - added(left)

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from optchain.federated.per_client import along
+from optchain.core.leading import along
 
 
 def ordered(x: jax.Array, present: jax.Array) -> jax.Array:

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from optchain.core.leading import Leading, length, weighted
+from optchain.core.leading import Leading, along, length, weighted
 from optchain.core.numerics import quotient
 from optchain.core.routing import Given
 from optchain.core.runner import Now
@@ -58,8 +58,3 @@ class CombinesClients:
 def of_present(present: jax.Array, stacked: Any) -> Any:
     """The updates with zeros for the clients that have dropped out, whatever their updates hold."""
     return jax.tree.map(lambda x: jnp.where(along(present, x), x, 0), stacked)
-
-
-def along(numbers: jax.Array, x: jax.Array) -> jax.Array:
-    """Numbers of the clients in a shape that goes with their updates."""
-    return numbers.reshape(-1, *(1,) * (x.ndim - 1))

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from optchain.core.leading import along
 from optchain.core.lift import lift
 from optchain.core.numbers import Positive
 from optchain.core.numerics import added, quotient
@@ -15,7 +16,7 @@ from optchain.core.rule import rule
 from optchain.core.spread import across
 from optchain.core.whole import added_over, drawn
 from optchain.federated.masks import sent, sum_of_sent
-from optchain.federated.per_client import CombinesClients, PerClient, along
+from optchain.federated.per_client import CombinesClients, PerClient
 
 BITS = 30  # of the largest sum, so that no sum is beyond a whole number of 32 bits with its sign
 

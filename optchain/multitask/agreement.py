@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from optchain.core.leading import along
 from optchain.core.numerics import added, global_norm, quotient
 from optchain.core.spread import across
 from optchain.core.whole import added_over, grouped
@@ -42,7 +43,7 @@ def agreement_of(grads: Any) -> Agreement:
     norms = jnp.minimum(norms, jnp.finfo(norms.dtype).max)  # of finite entries, whose norm may be beyond all numbers
     of_leaves = []
     for x in leaves:
-        unit = quotient(x, norms.astype(x.dtype).reshape(-1, *(1,) * (x.ndim - 1)))
+        unit = quotient(x, along(norms.astype(x.dtype), x))
         of_leaves.append((across(x), _gram(unit)))
     groups = grouped(of_leaves)
     return Agreement(norms, _sum(added_over(_sum(xs), names) for names, xs in groups.items()))

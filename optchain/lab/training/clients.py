@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 
 import optchain as oc
-from optchain.core.leading import weighted
+from optchain.core.leading import along, weighted
 from optchain.core.numerics import quotient, wide
 from optchain.core.paths import map_named
 from optchain.lab.data.clients import dealt_by_class, dealt_evenly
@@ -160,7 +160,7 @@ def attacked(table: Byzantine, key: jax.Array, chosen: jax.Array, trained: Train
             bad = table.size * jax.random.normal(own, x.shape, x.dtype)
         else:
             bad = (-table.size if table.attack == "sign_flip" else table.size) * x
-        return jnp.where((chosen < table.clients).reshape(-1, *(1,) * (x.ndim - 1)), bad, x)
+        return jnp.where(along(chosen < table.clients, x), bad, x)
 
     return map_named(of_leaf, trained.update)
 
@@ -181,7 +181,7 @@ def followed(controls: Controls, chosen: jax.Array, present: jax.Array, new: Any
     """The control variates after a round; those of clients that handed in nothing stay."""
 
     def change(old: jax.Array, x: jax.Array) -> jax.Array:
-        return jnp.where(present.reshape(-1, *(1,) * (x.ndim - 1)), x - old[chosen], 0)
+        return jnp.where(along(present, x), x - old[chosen], 0)
 
     changes = jax.tree.map(change, controls.clients, new)
     clients = jax.tree.map(lambda old, x: old.at[chosen].add(x, unique_indices=True), controls.clients, changes)

@@ -10,6 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from optchain.core.leading import along
+
 Losses = Callable[[Any, Any], jax.Array]  # of each example, from inputs and targets
 
 
@@ -67,11 +69,11 @@ def pgd(
     def step(state: Any, _: None) -> tuple[Any, None]:
         x, worst, most = state
         (_, each), slopes = jax.value_and_grad(value, has_aux=True)(x)
-        worse = (each > most).reshape(-1, *[1] * (x.ndim - 1))
+        worse = along(each > most, x)
         worst, most = jnp.where(worse, x, worst), jnp.maximum(each, most)
         return (within(x + share * size * jnp.sign(slopes)), worst, most), None
 
     start = within(inputs + size * jax.random.uniform(key, inputs.shape, inputs.dtype, -1, 1))
     (x, worst, most), _ = jax.lax.scan(step, (start, inputs, losses(inputs, targets)), None, length=steps)
-    worse = (losses(x, targets) > most).reshape(-1, *[1] * (x.ndim - 1))
+    worse = along(losses(x, targets) > most, x)
     return jnp.where(worse, x, worst)
