@@ -1,13 +1,14 @@
-"""The command line: `python -m experiments claims | survey`; the benchmarks are `python -m experiments.benchmarks`."""
+"""The command line: `python -m experiments claims | race | survey`; `python -m experiments.benchmarks` is another."""
 
 import argparse
 import sys
 
 from experiments.claims import command as claims
+from experiments.race import command as race
 from experiments.translate import command as survey
 from optchain import lab
 
-COMMANDS = {"claims": claims, "survey": survey}
+COMMANDS = {"claims": claims, "race": race, "survey": survey}
 
 
 def main(arguments: list[str]) -> int:
@@ -26,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     top = argparse.ArgumentParser(
         prog="python -m experiments",
-        description="Put claims about tuning, and the survey's question, to the test.",
+        description="Put claims about tuning, and the survey's question, to the test; race optimizers over tasks.",
         epilog="Exit codes: 0 done, 2 bad input, 130 and 143 stopped by a signal, after saving.",
     )
     commands = top.add_subparsers(required=True, metavar="COMMAND", dest="command")

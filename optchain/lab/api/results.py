@@ -211,6 +211,11 @@ class Comparison:
         """A row for each optimizer, the best first: its mean on fresh seeds, and how it compares with the first."""
         return comparison_report.rows_of(self._standings)
 
+    @property
+    def warnings(self) -> list[str]:
+        """What makes the standings doubtful: best values at an end of a space, few seeds, and the like."""
+        return comparison_report.warnings_of(self._standings)
+
     def report(self) -> Path:
         """Write the report; its file."""
         comparison_report.write(*self._opened, self.folder)

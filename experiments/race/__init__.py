@@ -1,0 +1,1 @@
+"""A race of optimizers over several tasks: which one to try first."""

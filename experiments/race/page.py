@@ -1,0 +1,242 @@
+"""The page of a race: what to try first, the losses, the charts; as a report, and for the documentation."""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from experiments.race import judged
+from experiments.race.measured import Race
+from optchain import lab
+from optchain.core.describe import in_columns
+from optchain.lab.comparison.charts import styles
+from optchain.lab.reports.charts import svg
+
+BASIS = "adamw"  # what the others are held beside
+FACTORS = 8.0  # of the least steps, to which a profile is drawn
+FEW = (1, 3)  # trials, that a table shows beside all of them
+WIDE = (11.2, 4.6)  # inches
+Chart = tuple[str, str, Callable[[Axes], None], str, tuple[float, float]]  # title, axis, drawing, other axis, inches
+
+
+def first(race: Race) -> list[dict[str, str]]:
+    """What to try first: a row for each optimizer, by its mean distance over the tasks."""
+    tasks = race.tasks.values()
+    far = [judged.distances(task) for task in tasks]
+    chances = [judged.chances(task) for task in tasks]
+    level = [judged.level_with_best(task) for task in tasks]
+    few = [n for n in FEW if all(n <= len(x) for chance in chances for x in chance.values())]
+    rows = []
+    for name in judged.ranked(race):
+        row = {
+            "optimizer": _words(name),
+            "distance": _short(lab.interval([x[name] for x in far])),
+            **{f"good in {n} trial{'s' if n > 1 else ''}, %": _percent([x[name][n - 1] for x in chances]) for n in few},
+            "level with the best": str(sum(name in names for names in level)),
+        }
+        if all(BASIS in task.entries for task in tasks):
+            behind = [judged.against(task.entries[name], task.entries[BASIS]) for task in tasks]
+            row[f"better than {BASIS}, worse"] = ", ".join(
+                str(sum(judged.is_apart(x) and sign * x.mean < 0 for x in behind)) for sign in (1, -1)
+            )
+            ratios = [task.entries[name].milliseconds / task.entries[BASIS].milliseconds for task in tasks]
+            row[f"time of a step, {BASIS} 1"] = f"{statistics.median(ratios):.2f}"
+        sizes = [task.entries[name].bytes for task in tasks]
+        low, high = f"{min(sizes):.1f}", f"{max(sizes):.1f}"
+        rows.append(row | {"bytes a parameter": low if low == high else f"{low} to {high}"})
+    return rows
+
+
+def losses(race: Race) -> list[dict[str, str]]:
+    """The test losses: a row for each optimizer, a column for each task; a star where it is level with the best."""
+    level = {name: judged.level_with_best(task) for name, task in race.tasks.items()}
+    return [
+        {"optimizer": _words(optimizer)}
+        | {
+            name: f"{_loss(task, optimizer)}{' *' if optimizer in level[name] else ''}"
+            for name, task in race.tasks.items()
+        }
+        for optimizer in judged.ranked(race)
+    ]
+
+
+def chosen(race: Race) -> list[dict[str, str]]:
+    """The best points: a row for each optimizer, a column for each task."""
+    return [
+        {"optimizer": _words(optimizer)}
+        | {
+            name: ", ".join(f"{x:.3g}" for x in task.entries[optimizer].best.values())
+            for name, task in race.tasks.items()
+        }
+        for optimizer in judged.ranked(race)
+    ]
+
+
+def facts(race: Race) -> list[dict[str, str]]:
+    """A row for each task: its size, and what it took."""
+    return [
+        {
+            "task": name,
+            "parameters": f"{task.parameters:,}",
+            "steps": str(task.steps),
+            "batch": str(task.batch),
+            "runs": str(sum(len(entry.trials) + len(entry.fresh) for entry in task.entries.values())),
+            "seconds": f"{task.seconds:.0f}",
+        }
+        for name, task in race.tasks.items()
+    ]
+
+
+def charts_of(race: Race) -> dict[str, Chart]:
+    """The charts, by the name of their file."""
+    names = judged.ranked(race)
+    style = styles(names)
+    far = {name: judged.distances(task) for name, task in race.tasks.items()}
+    chances = [judged.chances(task) for task in race.tasks.values()]
+    soon = {name: judged.steps_to_target(task) for name, task in race.tasks.items()}
+
+    def distance(axes: Axes) -> None:
+        for marker, (task, row) in zip("os^Dv*PX", far.items(), strict=False):
+            axes.plot([row[name] for name in names], range(len(names)), marker, label=task, alpha=0.75, markersize=6)
+        mean = [statistics.mean(row[name] for row in far.values()) for name in names]
+        axes.plot(mean, range(len(names)), "|", color="#1f2933", markersize=14, markeredgewidth=2, label="mean")
+        axes.set_yticks(range(len(names)), [_words(name) for name in names])
+        axes.invert_yaxis()
+        axes.legend(fontsize=8)
+
+    def budget(axes: Axes) -> None:
+        for name in names:
+            mean = np.mean([chance[name] for chance in chances], axis=0)
+            axes.plot(np.arange(1, len(mean) + 1), mean, label=_words(name), **style[name])
+        axes.set_ylim(-0.02, 1.04)
+        axes.legend(fontsize=8)
+
+    def profile(axes: Axes) -> None:
+        at = np.geomspace(1.0, FACTORS, 400)
+        shares = [judged.within(soon, factor) for factor in at]
+        for name in names:
+            axes.step(at, [share[name] for share in shares], where="post", label=_words(name), **style[name])
+        axes.set_ylim(-0.02, 1.04)
+        axes.legend(fontsize=8)
+
+    return {
+        "race-distance": (
+            "distance from the best test loss: 0 the best optimizer of a task, 1 the middle one",
+            f"distance, at most {judged.CAP:g}", distance, "", (11.2, 0.9 + 0.32 * len(names)),
+        ),
+        "race-budget": (
+            "chance that so many trials hold one as good as the middle optimizer's best, mean over the tasks",
+            "trials", budget, "chance", WIDE,
+        ),
+        "race-profile": (
+            "share of the tasks on which the middle optimizer's final loss is reached within a factor of the fewest "
+            "steps", "factor", profile, "share of the tasks", WIDE,
+        ),
+    }  # fmt: skip
+
+
+def lines_of(race: Race) -> list[str]:
+    """What to try first, in plain lines."""
+    rows = first(race)
+    return in_columns([list(rows[0]), *(list(row.values()) for row in rows)])
+
+
+def said(race: Race) -> str:
+    """How the race was run, and what the columns mean."""
+    task = next(iter(race.tasks.values()))
+    entry = next(iter(task.entries.values()))
+    return (
+        f"{len(task.entries)} optimizers on {len(race.tasks)} tasks. On each, every optimizer is tuned by the "
+        f"{len(entry.trials)} same points of its space, which is the same on all tasks; the point with the least "
+        f"validation loss is run again with {len(entry.fresh)} fresh seeds, and judged by its loss on test examples. "
+        "Distance: (loss - best) / (middle - best), so that 0 is the best optimizer of the task and 1 the middle one, "
+        f"at most {judged.CAP:g}; mean over the tasks, with the 95 % interval that Student's t gives for other tasks "
+        "like these. Good in so many trials: the chance that so many of the trials hold one whose validation loss is "
+        "that of the middle optimizer's best or less. Level with the best: tasks on which the 95 % interval of the "
+        "paired difference to the best holds 0. "
+        f"Time of a step: the middle over the tasks, beside {BASIS}."
+    )
+
+
+def write_report(race: Race, path: Path) -> None:
+    """Write one HTML file that needs nothing else."""
+    page = lab.Page(f"Which optimizer to try first: {len(race.tasks)} tasks")
+    page.text(said(race))
+    page.table(first(race))
+    for title, axis, draw, other, size in charts_of(race).values():
+        page.html(f'<div class="chart">{svg(title, axis, draw, size, other)}</div>')
+    page.heading("Test loss of the fresh seeds")
+    page.text("A star: level with the best.")
+    page.table(losses(race))
+    page.heading("Chosen")
+    page.text("In the order of the configuration's spaces.")
+    page.table(chosen(race))
+    page.heading("Tasks")
+    page.table(facts(race))
+    for name, task in race.tasks.items():
+        page.code("\n".join(task.warnings) or "none", f"Warnings of {name}")
+    page.code(f"{race.command}\n{race.machine}", "How to repeat it")
+    page.write(path)
+
+
+def write_docs(race: Race, folder: Path) -> None:
+    """Write `race.json`, `race.md` and its charts."""
+    pictures = folder / "pictures"
+    pictures.mkdir(parents=True, exist_ok=True)
+    for name, (title, axis, draw, other, size) in charts_of(race).items():
+        (pictures / f"{name}.svg").write_text(svg(title, axis, draw, size, other) + "\n", encoding="utf-8")
+    race.write(folder / "race.json")
+    (folder / "race.md").write_text(markdown(race), encoding="utf-8")
+
+
+def markdown(race: Race) -> str:
+    """The page of the documentation."""
+    edges = [f"- {name}: {line}" for name, task in race.tasks.items() for line in task.warnings]
+    charts = [f"![{title}](pictures/{name}.svg)" for name, (title, *_) in charts_of(race).items()]
+    total = sum(task.seconds for task in race.tasks.values())
+    parts = [
+        "# What to try first",
+        f"Written from `race.json` by `{race.command} --docs docs`, which took {total:.0f} s on {race.machine}: edit "
+        "nothing here.",
+        said(race),
+        _table(first(race)),
+        *charts,
+        "## Test loss of the fresh seeds",
+        "Mean and 95 % interval. A star: level with the best.",
+        _table(losses(race)),
+        "## Chosen",
+        "In the order of the spaces in `configs/race/race.toml`: the rate, a decay of an average, the weight decay.",
+        _table(chosen(race)),
+        "## Tasks",
+        _table(facts(race)),
+        "## Warnings",
+        "\n".join(edges) or "None.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(rows: Sequence[Mapping[str, str]]) -> str:
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _loss(task: judged.Raced, optimizer: str) -> str:
+    """The mean test loss and its interval, of those that did not diverge, and how many did."""
+    runs = task.entries[optimizer].fresh
+    done = [run.test for run in runs if run.test is not None]
+    diverged = f", {len(runs) - len(done)} diverged" if len(done) < len(runs) else ""
+    return f"{_short(lab.interval(done), 3)}{diverged}"
+
+
+def _percent(shares: Sequence[float]) -> str:
+    return f"{100 * statistics.mean(shares):.0f}"
+
+
+def _short(mean: lab.Interval, digits: int = 2) -> str:
+    return f"{mean.mean:.{digits}f} ± {mean.half:.{digits}f}"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
