@@ -27,7 +27,7 @@ HIDDEN = ("rule", "name", "links", "rules", "inner")  # fields with rows of thei
 
 def table(tx: Any) -> str:
     """A plain text table of a transformation: a row for each technique and wrapper within."""
-    rows = [_row(prefix, inner) for prefix, inner in walk(tx) if not _is_only_links(inner)]
+    rows = [_row(prefix, inner) for prefix, inner in walk(tx) if not is_only_links(inner)]
     return aligned([HEADER, *rows])
 
 
@@ -107,7 +107,7 @@ def _wrapped(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
     return lines
 
 
-def _is_only_links(tx: Any) -> bool:
+def is_only_links(tx: Any) -> bool:
     """Whether this has no row of its own: a chain, which is its links."""
     link = definition_of(tx)
     return link is not None and bool(link.children()) and "" not in link.children()
@@ -125,12 +125,17 @@ def maker_or_type(tx: Any) -> str:
     return technique(tx).partition(".")[2]
 
 
-def _fields(link: Any) -> str:
-    """The arguments of a definition and of its rule, without what has rows of its own and what is left out."""
+def values_of(link: Any) -> dict[str, Any]:
+    """The arguments of a definition and of its rule by name, without what has rows of its own."""
     arguments = {field.name: getattr(link, field.name) for field in dataclasses.fields(link)}
     rule = arguments.get("rule")
     numbers = {field.name: getattr(rule, field.name) for field in dataclasses.fields(rule)} if rule is not None else {}
-    fields = {name: x for name, x in (numbers | arguments).items() if name not in HIDDEN and not _is_transformation(x)}
+    return {name: x for name, x in (numbers | arguments).items() if name not in HIDDEN and not _is_transformation(x)}
+
+
+def _fields(link: Any) -> str:
+    """The arguments of a definition and of its rule, without what has rows of its own and what is left out."""
+    fields = values_of(link)
     texts = {name: shown(x) for name, x in fields.items() if name not in HIDDEN_IF_EMPTY or x not in (None, {})}
     return " ".join(f"{name}={text}" for name, text in texts.items() if text or name not in HIDDEN_IF_EMPTY)
 

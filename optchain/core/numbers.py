@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
+from optchain.core.describe import written
 from optchain.core.elsewhere import at_position, elsewhere
 from optchain.core.paths import nearest
 from optchain.core.seeds import checked_seed
@@ -142,7 +143,10 @@ def bind(
     try:
         bound = signature.bind(*args, **kwargs)
     except TypeError as error:
-        raise TypeError(f"{owner}: {error}; arguments: {', '.join(map(str, signature.parameters.values()))}") from None
+        known = (
+            name if p.default is p.empty else f"{name}={written(p.default)}" for name, p in signature.parameters.items()
+        )
+        raise TypeError(f"{owner}: {error}; arguments: {', '.join(known)}") from None
     bound.apply_defaults()
     return {
         name: checked(owner, name, x, allowed[name]) if name in allowed else x for name, x in bound.arguments.items()

@@ -57,6 +57,7 @@ class Given:
     unmovable: tuple[tuple[str, Any], ...] = ()  # leaves with a gradient that no law can take, by name
     around: Any = None  # a decorator of the law of one leaf, which an execution puts around every law within it
     instead: Any = None  # from the law of a leaf with all that is around it, its link and its name, to what is run
+    told: Any = None  # called with each transformation that steps, and the updates that enter and leave it
 
     def at(self, step: Any) -> "Given":
         """The same at another step."""

@@ -75,8 +75,12 @@ def step(tx: Any, updates: Any, state: Any, params: Any, given: Any) -> Any:
         link: Any = tx.update.__self__  # pyright: ignore
         if link.mixes:
             require_whole(link, updates, params)
-        return link.step(updates, state, params, given)
-    return _optax_update(tx, updates, state, params, given)
+        result = link.step(updates, state, params, given)
+    else:
+        result = _optax_update(tx, updates, state, params, given)
+    if given.told is not None:
+        given.told(tx, updates, result[0])
+    return result
 
 
 def propose(tx: Any, grads: Any, state: Any, params: Any, given: Any) -> Any:
@@ -85,8 +89,12 @@ def propose(tx: Any, grads: Any, state: Any, params: Any, given: Any) -> Any:
         link = tx.link
         if link.mixes:
             require_whole(link, grads, params)
-        return link.propose(grads, state, params, given)
-    return _optax_update(tx, widened(grads), state, widened(params), given)
+        result = link.propose(grads, state, params, given)
+    else:
+        result = _optax_update(tx, widened(grads), state, widened(params), given)
+    if given.told is not None:
+        given.told(tx, grads, result[0])
+    return result
 
 
 def advance(tx: Any, grads: Any, state: Any, params: Any, given: Any) -> Any:
