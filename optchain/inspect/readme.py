@@ -17,23 +17,31 @@ BEGIN, END = "<!-- written by `make readme` -->", "<!-- end of what `make readme
 
 def tables() -> str:
     """For each folder a table of its techniques and one of its schedules, a line each; then the full optimizers."""
-    folders: dict[str, dict[str, Callable[..., Any]]] = {}
-    for name, make in sorted((techniques() | mask_schedules()).items()):
-        folders.setdefault(make.__module__.split(".")[1], {})[name] = make
     parts = []
-    for folder, makers in folders.items():
-        if folder == "presets":
-            continue
-        made = {name: make for name, make in makers.items() if registered()[name].kind == TECHNIQUE}
-        others = {name: make for name, make in makers.items() if name not in made}
-        parts += [f"### {folder}/", *([_table(_techniques(made))] if made else [])]
-        parts += [_table(_schedules(others))] if others else []
+    for room, makers in rooms().items():
+        if room != "presets":
+            parts += [f"### {room}/", *tables_of(makers)]
     presets = [
         (f"`{row.name}`", " ".join(f"`{link}`" for link in row.links), f"{row.slots:.3g}", row.looks_across, row.paper)
         for row in optimizers()
     ]
     header = ("full optimizer", "links", "slots", "looks across", "paper")
     return "\n\n".join([*parts, "### presets/", _table(iter([header, *presets]))])
+
+
+def rooms() -> dict[str, dict[str, Callable[..., Any]]]:
+    """The techniques, schedules and mask schedules by name, by the folder in which they stand."""
+    found: dict[str, dict[str, Callable[..., Any]]] = {}
+    for name, make in sorted((techniques() | mask_schedules()).items()):
+        found.setdefault(make.__module__.split(".")[1], {})[name] = make
+    return found
+
+
+def tables_of(makers: dict[str, Callable[..., Any]]) -> list[str]:
+    """A table of the techniques among them, and one of the schedules."""
+    made = {name: make for name, make in makers.items() if registered()[name].kind == TECHNIQUE}
+    others = {name: make for name, make in makers.items() if name not in made}
+    return [_table(rows(some)) for some, rows in ((made, _techniques), (others, _schedules)) if some]
 
 
 def written(text: str) -> str:
