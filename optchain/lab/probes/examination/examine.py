@@ -1,7 +1,6 @@
 """All that is asked of a trained model of classes, on examples that it was not trained on."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
@@ -12,7 +11,9 @@ from scipy.special import softmax
 from optchain.lab.base.doing import say
 from optchain.lab.base.errors import InputError
 from optchain.lab.data.task import Split
-from optchain.lab.probes.examination import attacks, attribution, corruptions, label_noise, unknown
+from optchain.lab.models import attacks
+from optchain.lab.models.adversary import ends_of
+from optchain.lab.probes.examination import attribution, corruptions, label_noise, unknown
 from optchain.lab.probes.examination.calibration import (
     Bin,
     calibration_error,
@@ -138,15 +139,15 @@ def _attacked(classifier: Classifier, part: Split, seed: int) -> tuple[list[floa
     if not classifier.is_smooth:
         return [], {}
     say("attacks")
-    train = np.asarray(classifier.task.splits["train"].inputs)
-    targets, low, high = jnp.asarray(part.targets), float(train.min()), float(train.max())
-    sizes, key = [float(share * train.std()) for share in SHARES], jax.random.key(seed)
+    spread = np.asarray(classifier.task.splits["train"].inputs).std()
+    targets, (low, high) = jnp.asarray(part.targets), ends_of(classifier.task)
+    sizes, key = [float(share * spread) for share in SHARES], jax.random.key(seed)
 
     def one_step(model: Any, inputs: jax.Array, size: Any) -> jax.Array:
-        return attacks.fgsm(functools.partial(classifier.losses, model), inputs, targets, size, low, high)
+        return attacks.fgsm(lambda x: classifier.losses(model, x, targets), inputs, size, low, high)
 
     def many_steps(model: Any, inputs: jax.Array, size: Any) -> jax.Array:
-        return attacks.pgd(functools.partial(classifier.losses, model), inputs, targets, size, low, high, key)
+        return attacks.pgd(lambda x: classifier.losses(model, x, targets), inputs, size, low, high, key)
 
     found, inputs = {}, jnp.asarray(part.inputs)
     for name, moved in {"one step (FGSM)": one_step, "twenty steps (PGD)": many_steps}.items():
