@@ -12,6 +12,7 @@ from optchain.core.paths import named_leaves
 from optchain.lab.base.errors import InputError
 from optchain.lab.data.batches import batches
 from optchain.lab.models.adversary import Fgsm, Pgd, Trades, ends_of
+from optchain.lab.probes.examination.report import write
 from optchain.lab.runs import config
 from optchain.lab.training.attacked import Batch, trained_pass
 from optchain.lab.training.chunk import Setting, make_chunk
@@ -336,6 +337,10 @@ def test_a_model_that_was_attacked_bears_more(tmp_path):
         assert attacked.attacked[method][-1] > plain.attacked[method][-1] + 0.25
         assert attacked.attacked[method][-2] > plain.attacked[method][-2] + 0.1
     assert attacked.accuracy > 0.92
+    assert (plain.trained_size, attacked.trained_size) == (None, 0.4)
+    for name, examination in found.items():
+        write(examination, tmp_path / f"{name}.html", name)
+        assert ("what it was trained with" in (tmp_path / f"{name}.html").read_text()) == (name == "attacked")
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from optchain.lab.probes.examination.classifier import Classifier
 from optchain.lab.probes.examination.label_noise import Suspect
 from optchain.lab.training.evaluate import Trained
 
-SHARES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5)  # of the spread of the training inputs: how far an attack moves an entry
+SHARES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)  # of the spread of the training inputs: how far an attack moves an entry
 SHOWN = 5  # pictures
 OCCLUDED = 0.2  # of an image's shorter side: the side of the square that covers a part of it
 
@@ -57,9 +57,10 @@ class Examination:
     """What came of it.
 
     `accuracy` is that of the examined split as it is; `attacked` by method the accuracy at each of `sizes`, in the
-    units of the prepared inputs; `corrupted` the accuracy at each severity; `told_apart` by other inputs and by score
-    how often what is known scores higher; `suspects` the examples whose labels are doubted, by split, `numbers` being
-    their rows in the data. What the inputs do not allow is empty.
+    units of the prepared inputs; `trained_size` the size of the adversary that the model was trained with, if any;
+    `corrupted` the accuracy at each severity; `told_apart` by other inputs and by score how often what is known
+    scores higher; `suspects` the examples whose labels are doubted, by split, `numbers` being their rows in the
+    data. What the inputs do not allow is empty.
     """
 
     names: list[str]
@@ -68,6 +69,7 @@ class Examination:
     accuracy: float
     calibration: Calibration
     sizes: list[float]
+    trained_size: float | None
     attacked: dict[str, list[float]]
     corrupted: dict[str, list[float]]
     told_apart: dict[str, dict[str, float]]
@@ -106,6 +108,7 @@ def examine(trained: Trained, other: Any = None, examples: int = 500, seed: int 
     draw = np.random.default_rng(seed)
     logits = classifier.answers(part.inputs)
     sizes, attacked = _attacked(classifier, part, seed)
+    adversary = trained.experiment.config.adversary
     return Examination(
         names=classifier.names,
         split=split,
@@ -113,6 +116,7 @@ def examine(trained: Trained, other: Any = None, examples: int = 500, seed: int 
         accuracy=float((logits.argmax(1) == part.targets).mean()),
         calibration=_calibration(classifier, logits, np.asarray(part.targets)),
         sizes=sizes,
+        trained_size=None if adversary is None else adversary.eps,
         attacked=attacked,
         corrupted=_corrupted(classifier, part, draw),
         told_apart=_told_apart(classifier, part, logits, other, draw),
