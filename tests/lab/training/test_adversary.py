@@ -214,6 +214,7 @@ COMBINED = {
         f"optimizer={{mean={{use='client_mean'}}, sgd={SLOW_SGD}}}",
     ],
     "nnx": ["model={use='models.py:Nnx'}"],
+    "noise within nnx": ["model={use='models.py:Nnx'}", "perturb={activations=0.1, layers=['inner', 'outer']}"],
 }
 
 
