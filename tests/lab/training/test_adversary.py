@@ -240,6 +240,15 @@ def test_micro_batches_are_one_batch(tmp_path):
     np.testing.assert_allclose(whole[2], parts[2], rtol=1e-4)
 
 
+def test_a_stream_is_attacked_as_examples_in_memory(tmp_path):
+    losses = []
+    for stream in ("false", "true"):
+        made = Program(built(tmp_path, LINEAR, ATTACKS["pgd"], f"task.stream={stream}"))
+        losses.append(made.run(made.experiment.config, made.experiment.start(), 5)[1]["loss"])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+    assert losses[0][0] > trained(built(tmp_path, LINEAR))[2][0] + 0.1
+
+
 HEADS = """
 import numpy as np
 from optchain import lab
