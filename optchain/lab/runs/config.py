@@ -12,6 +12,7 @@ from optchain.lab.data.augment import AnyAugment, Augment
 from optchain.lab.data.formats import FORMATS
 from optchain.lab.data.preprocess import AnyStep
 from optchain.lab.data.tables import TaskTable
+from optchain.lab.models.adversary import AnyAdversary
 from optchain.lab.models.gradients import AnyGradient
 from optchain.lab.models.lora import LoraTable
 from optchain.lab.models.losses import AnyLoss, OfData
@@ -55,6 +56,7 @@ class Setup(Table):
         None  # a smaller model, whose learning rates and initial sizes the optimizer and the model have
     )
     perturb: PerturbTable | None = None  # what of the model is changed at random in training
+    adversary: AnyAdversary = None  # what moves the inputs that are trained on to deceive the model
     mesh: Mesh | None = None  # the devices that compute it together; the first one if left out
     grow: list[Grow] = []  # when the model becomes larger, and how
 

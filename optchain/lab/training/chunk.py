@@ -19,6 +19,7 @@ from optchain.lab.models.functional import Model
 from optchain.lab.models.gradients import ClientGradients, TaskGradients
 from optchain.lab.settings.own import Own
 from optchain.lab.training import clients
+from optchain.lab.training.attacked import Batch, trained_pass
 from optchain.lab.training.batch_gradients import Result, is_stacked, own_gradient, task_gradients
 from optchain.lab.training.batch_policies import Policy
 from optchain.lab.training.keys import Keys, folded, keys_of_run, keys_of_steps
@@ -50,6 +51,7 @@ class Parts(NamedTuple):
     loss: Any  # its table
     gradient: Own | TaskGradients | ClientGradients | None = None
     sampling: str = "epochs"
+    adversary: Any = None  # its table, see `models.adversary`
 
 
 Loss = Callable[[Any], Any]  # of the parameters
@@ -68,17 +70,20 @@ def make_chunk(task: Task, build: Build, layout: Layout = ONE_DEVICE) -> jax.sta
     means = {name: metric for name, metric in task.metrics.items() if not metric.whole}
 
     def losses(
-        rest: Any, batch: Split, keys: Keys, parts: Parts, objective: Objective
+        params: Any, rest: Any, batch: Split, keys: Keys, parts: Parts, objective: Objective
     ) -> tuple[Split, list[Pair], Loss, Loss]:
-        """A batch and its targets as they are trained on, and functions of the parameters: the outputs, the loss."""
-        dropout, changes, mixing = keys
+        """A batch and its targets as they are trained on, and functions of the parameters: the outputs, the loss.
+        An adversary attacks the parameters that are given."""
+        dropout, changes, mixing, attacking = keys
         batch = layout.divided(batch)
         ends = ends_of(parts.augment, task)
         batch = batch._replace(inputs=augment(parts.augment, changes, batch.inputs, ends))
         inputs, pairs = objective.mix(mixing, batch.inputs, batch.targets)
+        passing = Batch(inputs, pairs, batch.weights)
+        through = trained_pass(parts.adversary, task, parts.model, objective, (params, rest), passing, attacking)
 
         def forward(params: Any) -> Any:
-            outputs, after, more = parts.model.apply(params, rest, inputs, dropout, train=True)
+            outputs, after, more = through(params, rest, dropout)
             scores = {name: jnp.mean(metric.of(outputs, batch.targets)) for name, metric in means.items()}
             return outputs, more, (scores, after)
 
@@ -90,8 +95,8 @@ def make_chunk(task: Task, build: Build, layout: Layout = ONE_DEVICE) -> jax.sta
 
     def gradient(carry: Carry, batch: Split, keys: Keys, parts: Parts, objective: Objective) -> tuple[Result, Any]:
         """What a batch tells, and the gradients."""
-        batch, pairs, forward, loss = losses(carry["rest"], batch, keys, parts, objective)
         params = layout.used(carry["params"])
+        batch, pairs, forward, loss = losses(params, carry["rest"], batch, keys, parts, objective)
         if isinstance(parts.gradient, TaskGradients):
             return task_gradients(objective, forward, pairs, batch.weights, params)
         if isinstance(parts.gradient, Own):
@@ -189,7 +194,7 @@ def make_chunk(task: Task, build: Build, layout: Layout = ONE_DEVICE) -> jax.sta
         """Steps that are rounds of federated learning."""
 
         def differentiate(params: Any, rest: Any, rows: jax.Array, keys: Keys) -> Any:
-            *_, loss = losses(rest, _rows(data, rows), keys, parts, objective)
+            *_, loss = losses(params, rest, _rows(data, rows), keys, parts, objective)
             return jax.value_and_grad(loss, has_aux=True)(params)
 
         assert isinstance(parts.gradient, ClientGradients)

@@ -79,7 +79,8 @@ class Experiment:
     def _parts(self, config: Config, model: Model, tx: optax.GradientTransformation) -> Parts:
         loss = _loss_of(self.task.loss.table, _of("loss", self.config, config))
         policy = batch_policies.build(config.train)
-        return Parts(model, tx, policy, config.augment, loss, config.gradient, config.train.sampling)
+        more = config.gradient, config.train.sampling, config.adversary
+        return Parts(model, tx, policy, config.augment, loss, *more)
 
 
 def _of(table: str, old: Config, new: Config) -> dict[str, Any]:
@@ -162,6 +163,7 @@ def _assembled(config: Config, task: Task | None = None) -> Experiment:
     config = config.in_steps(task.size)
     fitting.require_fixed_batches(config, task)
     requirements.require_fit(config, task, task.loss.table)
+    requirements.require_attackable(config, task, task.loss.table)
     return Experiment(config, task, model_of(config, task), owners.optimizer_of(config, task))
 
 
