@@ -97,7 +97,7 @@ docs: $(VENV)/.docs
 
 # Write the tables of techniques again, from their docstrings, and those of arguments, from their signatures.
 readme: install
-	$(BIN)/python -m optchain.inspect.readme README.md
+	$(BIN)/python -m optchain.inspect.technique_tables README.md
 	$(BIN)/python -m optchain.inspect.coming_from_optax docs/coming-from-optax.md
 
 # Write the stub that editors and type checkers read, from the signatures and docstrings.

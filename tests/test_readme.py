@@ -7,7 +7,7 @@ import jax
 import pytest
 
 import optchain as oc
-from optchain.inspect.readme import written
+from optchain.inspect.technique_tables import written
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 

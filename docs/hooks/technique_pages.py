@@ -7,7 +7,7 @@ from typing import Any
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from optchain.inspect.readme import rooms, tables_of
+from optchain.inspect.technique_tables import rooms, tables_of
 
 TITLES = {
     "averaging": "Averages of parameters",

@@ -8,7 +8,7 @@ from typing import Any
 
 import optchain
 from optchain.core.elsewhere import elsewhere, parameters
-from optchain.inspect.readme import replaced
+from optchain.inspect.technique_tables import replaced
 from optchain.inspect.stubs import exports
 
 BY_POSITION = inspect.Parameter.POSITIONAL_OR_KEYWORD
