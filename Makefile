@@ -15,7 +15,7 @@ VERSION_TESTS := tests/core tests/control tests/sharding/test_axes.py tests/test
 	tests/inspect/test_catalogue.py
 TEST_PACKAGES := flax orbax-checkpoint scikit-learn chex cloudpickle hypothesis pytest pytest-xdist
 
-.PHONY: install demo test test-all test-oracles test-peers test-slow test-services test-floor test-pythons lint docs readme stubs benchmarks clean
+.PHONY: install demo test test-all test-oracles test-peers test-slow test-services test-floor test-pythons lint docs tables stubs benchmarks clean
 
 install: $(VENV)/.installed
 
@@ -95,9 +95,8 @@ lint: install
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
-# Write the tables of techniques again, from their docstrings, and those of arguments, from their signatures.
-readme: install
-	$(BIN)/python -m optchain.inspect.technique_tables README.md
+# Write the tables of arguments again, from the signatures.
+tables: install
 	$(BIN)/python -m optchain.inspect.coming_from_optax docs/coming-from-optax.md
 
 # Write the stub that editors and type checkers read, from the signatures and docstrings.

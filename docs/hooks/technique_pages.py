@@ -7,7 +7,7 @@ from typing import Any
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from optchain.inspect.technique_tables import rooms, tables_of
+from optchain.inspect.technique_tables import optimizers_table, rooms, tables_of
 
 TITLES = {
     "averaging": "Averages of parameters",
@@ -33,6 +33,11 @@ TITLES = {
     "storage": "Storage of states",
 }
 
+COLUMNS = (
+    "*slots*: numbers that the state holds for each parameter, measured on a square matrix. *mixes*: the largest part "
+    "of a parameter that one entry of the update depends on; a technique that mixes a matrix or an array has to know "
+    "which axes are layers or heads: `over_layers`, `as_matrices`."
+)
 NAME = re.compile(r"^\| `(\w+)` \|", re.MULTILINE)  # in the first column of a table
 
 
@@ -46,5 +51,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def _page(room: str, makers: dict[str, Callable[..., Any]]) -> Iterator[str]:
     yield f"# {TITLES[room]}\n"
-    yield NAME.sub(r"| [`\1`](#optchain.\1) |", "\n\n".join(tables_of(makers))) + "\n"
+    tables = [optimizers_table()] if room == "presets" else tables_of(makers)
+    yield f"{COLUMNS}\n"
+    yield NAME.sub(r"| [`\1`](#optchain.\1) |", "\n\n".join(tables)) + "\n"
     yield from (f"::: optchain.{name}\n" for name in makers)

@@ -1,9 +1,7 @@
-"""The tables of README.md, written from the techniques and their docstrings: `make readme`."""
+"""The techniques in tables, written from their docstrings: those of the documentation's pages."""
 
 import re
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import optax
@@ -12,57 +10,35 @@ from optchain.core.registry import TECHNIQUE, registered
 from optchain.inspect.catalogue import looks_across, optimizers, paper, rules_of, slots
 from optchain.inspect.config import mask_schedules, techniques
 
-BEGIN, END = "<!-- written by `make readme` -->", "<!-- end of what `make readme` writes -->"
+Makers = dict[str, Callable[..., Any]]
 
 
-def tables() -> str:
-    """For each folder a table of its techniques and one of its schedules, a line each; then the full optimizers."""
-    parts = []
-    for room, makers in rooms().items():
-        if room != "presets":
-            parts += [f"### {room}/", *tables_of(makers)]
-    presets = [
-        (f"`{row.name}`", " ".join(f"`{link}`" for link in row.links), f"{row.slots:.3g}", row.looks_across, row.paper)
-        for row in optimizers()
-    ]
-    header = ("full optimizer", "links", "slots", "looks across", "paper")
-    return "\n\n".join([*parts, "### presets/", _table(iter([header, *presets]))])
-
-
-def rooms() -> dict[str, dict[str, Callable[..., Any]]]:
+def rooms() -> dict[str, Makers]:
     """The techniques, schedules and mask schedules by name, by the folder in which they stand."""
-    found: dict[str, dict[str, Callable[..., Any]]] = {}
+    found: dict[str, Makers] = {}
     for name, make in sorted((techniques() | mask_schedules()).items()):
         found.setdefault(make.__module__.split(".")[1], {})[name] = make
     return found
 
 
-def tables_of(makers: dict[str, Callable[..., Any]]) -> list[str]:
-    """A table of the techniques among them, and one of the schedules."""
+def tables_of(makers: Makers) -> list[str]:
+    """A table of the techniques among them, a line each, and one of the schedules."""
     made = {name: make for name, make in makers.items() if registered()[name].kind == TECHNIQUE}
     others = {name: make for name, make in makers.items() if name not in made}
     return [_table(rows(some)) for some, rows in ((made, _techniques), (others, _schedules)) if some]
 
 
-def written(text: str) -> str:
-    """The README with its tables."""
-    return replaced(text, tables())
-
-
-def replaced(text: str, content: str) -> str:
-    """A text with other content between the two marks.
-
-    Raises:
-        ValueError: the marks do not stand in it once each.
-    """
-    if (text.count(BEGIN), text.count(END)) != (1, 1):
-        raise ValueError(f"expected the lines {BEGIN!r} and {END!r} once each")
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n\n{content}\n\n{END}{rest.split(END)[1]}"
+def optimizers_table() -> str:
+    """A table of the full optimizers, with the links of each."""
+    presets = [
+        (f"`{row.name}`", " ".join(f"`{link}`" for link in row.links), f"{row.slots:.3g}", row.looks_across, row.paper)
+        for row in optimizers()
+    ]
+    return _table(iter([("full optimizer", "links", "slots", "mixes", "paper"), *presets]))
 
 
 def _techniques(makers: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    yield "technique", "what it does", "slots", "looks across", "paper"
+    yield "technique", "what it does", "slots", "mixes", "paper"
     for name, make in makers.items():
         example = registered()[name].example
         tx = make(**example)
@@ -93,8 +69,3 @@ def _table(rows: Iterator[tuple[str, ...]]) -> str:
 
 def _linked(cell: str) -> str:
     return re.sub(r"^arXiv:(\S+)$", r"[\1](https://arxiv.org/abs/\1)", cell)
-
-
-if __name__ == "__main__":
-    path = Path(sys.argv[1])
-    path.write_text(written(path.read_text()))
