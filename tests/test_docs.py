@@ -7,8 +7,11 @@ import jax
 import pytest
 
 DOCS = Path(__file__).parent.parent / "docs"
-# The guide of the lab has files of a project, which its own test writes and runs.
-PAGES = sorted(path for path in DOCS.rglob("*.md") if path.name != "lab.md" and "```python" in path.read_text())
+# The guide of the lab has files of a project, which its own test writes and runs; the code of the errors fails.
+APART = ("lab.md", "errors.md")
+PAGES = sorted(path for path in DOCS.rglob("*.md") if path.name not in APART and "```python" in path.read_text())
+ERRORS = (DOCS / "errors.md").read_text()
+RAISED = re.findall(r"## (.*?)\n\n```python\n(.*?)```\n\n```text\n(.*?)```", ERRORS, re.DOTALL)
 
 
 @pytest.mark.full
@@ -23,5 +26,16 @@ def test_the_code_of_a_page_runs(path, tmp_path, monkeypatch):
             exec(compile(block, path.name, "exec"), scope)
 
 
+@pytest.mark.parametrize(("title", "code", "text"), RAISED, ids=[title for title, *_ in RAISED])
+def test_the_code_of_an_error_raises_it(title, code, text):
+    scope = {}
+    exec(re.findall(r"```python\n(.*?)```", ERRORS, re.DOTALL)[0], scope)
+    kind, _, message = " ".join(text.split()).partition(": ")
+    with pytest.raises(ValueError) as caught:
+        exec(compile(code, title, "exec"), scope)
+    assert type(caught.value).__name__ == kind and str(caught.value).splitlines()[0] == message
+
+
 def test_pages_were_found():
+    assert len(RAISED) == ERRORS.count("\n## ")
     assert {"tour", "concepts", "flax"} <= {path.stem for path in PAGES}
