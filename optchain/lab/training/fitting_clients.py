@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 import optchain as oc
 from optchain.core.numerics import wide
 from optchain.core.transform import takes
+from optchain.core.walk import definitions
 from optchain.lab.base.errors import InputError
 from optchain.lab.data.task import Task
 from optchain.lab.models.gradients import ClientGradients
 from optchain.lab.runs.config import Config
 from optchain.lab.settings.train import Fixed
 from optchain.lab.training.clients import local_chain
+from optchain.lab.training.compressed import compressor
 
 if TYPE_CHECKING:
     from optchain.lab.training.experiment import Experiment
@@ -33,10 +36,9 @@ def require_dealt(config: Config, task: Task) -> None:
     if task.stream is not None:
         cure = "expected a task whose examples are arrays"
         raise InputError(f"gradient.use: got 'clients', and the training examples are a stream; {cure}")
-    if config.mesh is not None:
-        raise InputError("gradient.use: got 'clients', whose rounds are computed on one device; leave mesh out")
-    if config.grow and table.control:
-        raise InputError("gradient.control: control variates do not grow with the model; leave out control or grow")
+    for key, kept in (("control", "control variates do"), ("compress", "what compression has left does")):
+        if config.grow and getattr(table, key):
+            raise InputError(f"gradient.{key}: {kept} not grow with the model; leave out {key} or grow")
     if config.train.sampling == "balanced":
         cure = "expected 'epochs', of the examples of each client"
         raise InputError(f"train.sampling: got 'balanced', and the examples are those of clients; {cure}")
@@ -54,6 +56,7 @@ def require_clients(experiment: "Experiment", carry: Any, blamed: Blamed) -> Non
     table = experiment.config.gradient
     assert isinstance(table, ClientGradients)
     local = local_chain(table)
+    require_compressible(table, experiment.tx)
     for tx, key in ((experiment.tx, "optimizer"), (local, "gradient.local")):
         if oc.row_tables(tx):
             cure = "take it without `rows`"
@@ -71,6 +74,16 @@ def require_clients(experiment: "Experiment", carry: Any, blamed: Blamed) -> Non
     with blamed(experiment.config):
         step = lambda p, state, g: oc.apply(experiment.tx, g, state, p, **told)  # noqa: E731
         jax.eval_shape(step, params, carry["opt_state"], updates)
+
+
+def require_compressible(table: ClientGradients, tx: optax.GradientTransformation) -> None:
+    """What clients hand in can be compressed, and is not to be masked, which makes all of it random."""
+    if not table.compress:
+        return
+    compressor(table)
+    if any(link.name == "client_secure_mean" for _, link in definitions(tx)):
+        reason = "client_secure_mean masks every entry, so that nothing less would be sent"
+        raise InputError(f"gradient.compress: {reason}; leave one of them out")
 
 
 def wide_dtype(x: Any) -> Any:

@@ -86,7 +86,7 @@ class Oracle:
     def __init__(self, experiment, carry):
         split = experiment.task.splits["train"]
         self.x, self.y = np.asarray(split.inputs, np.float64), np.asarray(split.targets)
-        deal = carry["clients"]["deal"]
+        deal = carry["clients"].deal
         self.rows = np.split(deal.rows, np.cumsum(deal.counts)[:-1])
         self.counts = deal.counts
 
@@ -154,7 +154,7 @@ def test_control_variates_are_those_of_scaffold(tmp_path):
     w, server, own = matrix(carries[0]["params"]), np.zeros((4, 3)), np.zeros((5, 4, 3))
     taken = []
     for before, carry, log in zip(carries[:-1], carries[1:], told, strict=True):
-        changed = matrix(carry["clients"]["controls"].clients) != matrix(before["clients"]["controls"].clients)
+        changed = matrix(carry["clients"].each["control"]) != matrix(before["clients"].each["control"])
         taken.append(present := np.flatnonzero(changed.any((1, 2))))
         each = [oracle.trained(w, k, 3, drift=server - own[k]) for k in present]
         new = [own[k] - server + (w - x) / (3 * RATE) for k, x in zip(present, each, strict=True)]
@@ -162,8 +162,8 @@ def test_control_variates_are_those_of_scaffold(tmp_path):
         server = server + sum(x - own[k] for k, x in zip(present, new, strict=True)) / 5
         own[present] = new if len(present) else own[present]
         near(matrix(carry["params"]), w)
-        near(matrix(carry["clients"]["controls"].clients), own)
-        near(matrix(carry["clients"]["controls"].server), server)
+        near(matrix(carry["clients"].each["control"]), own)
+        near(matrix(carry["clients"].control), server)
         assert (log["bytes_up"], log["bytes_down"]) == (2 * len(present) * 48, 2 * 3 * 48)
     assert {len(x) for x in taken} >= {2, 3} and len({tuple(x) for x in taken}) > 3
 
