@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from federated_runs import LOCAL, RATE, TASK, Oracle, built, matrix, near, rounds, text
 
 from optchain import lab
 from optchain.lab.commands.main import main
@@ -10,111 +11,6 @@ from optchain.lab.data.clients import dealt_by_class, dealt_evenly
 from optchain.lab.runs import config, logs
 from optchain.lab.training.experiment import build
 from optchain.lab.training.program import Program
-
-TASK = """
-import numpy as np
-import flax.linen as nn
-from optchain import lab
-from optchain.lab.commands.main import main
-
-draw = np.random.default_rng(0)
-x = draw.normal(size=(120, 3)).astype(np.float32)
-KIND = np.array(["a", "b", "c"])[(x[:, 0] > 0).astype(int) + (x[:, 1] > 0.5)]
-
-def kinds(examples=10): return lab.Examples(x[:examples], KIND[:examples], steps={})
-def sizes(): return lab.Examples(x, x[:, 0])
-def several(): return lab.Examples(x, {"kind": KIND, "size": x[:, 0]})
-def stream(): return lab.Stream(read=lambda rows: (x[rows], x[rows, 0]), size=120)
-
-class Linear(nn.Module):
-    @nn.compact
-    def __call__(self, x):
-        return nn.Dense(3)(x)
-"""
-FILE = """
-[task]
-use = "task.py:kinds"
-{task}
-
-[model]
-use = "task.py:Linear"
-
-[gradient]
-use = "clients"
-{gradient}
-
-[train]
-steps = {steps}
-batch = {batch}
-evaluate_every = {steps}
-checkpoint_every = {steps}
-log_every = 1
-
-[optimizer]
-combine = {combine}
-lr = {{ use = "scale_by_learning_rate", learning_rate = 1.0 }}
-"""
-RATE = 0.3
-LOCAL = f"local = {{ lr = {{ use = 'scale_by_learning_rate', learning_rate = {RATE} }} }}"
-
-
-def text(gradient, steps=4, batch=6, task="", combine='{ use = "client_mean" }'):
-    lines = "\n".join([LOCAL, *gradient])
-    return FILE.format(gradient=lines, steps=steps, batch=batch, task=task, combine=combine)
-
-
-def built(folder, *gradient, sets=(), **more):
-    (folder / "task.py").write_text(TASK)
-    (folder / "run.toml").write_text(text(gradient, **more))
-    return build(config.load(folder / "run.toml", list(sets)), "run.toml")
-
-
-def rounds(experiment, steps):
-    """The carry before the first round and after each, and the logs, in NumPy."""
-    program, carry = Program(experiment), experiment.start()
-    carries, logs = [jax.tree.map(np.array, carry)], []
-    for _ in range(steps):
-        carry, log, _ = program.run(experiment.config, carry, 1)
-        carries.append(jax.tree.map(np.array, carry))
-        logs.append({name: x[0] for name, x in log.items() if name != "optimizer"})
-    return carries, logs
-
-
-class Oracle:
-    """Softmax regression on the examples of clients, in float64."""
-
-    def __init__(self, experiment, carry):
-        split = experiment.task.splits["train"]
-        self.x, self.y = np.asarray(split.inputs, np.float64), np.asarray(split.targets)
-        deal = carry["clients"].deal
-        self.rows = np.split(deal.rows, np.cumsum(deal.counts)[:-1])
-        self.counts = deal.counts
-
-    def gradient(self, w, rows):
-        """Of the mean loss over some rows."""
-        x = np.c_[self.x[rows], np.ones(len(rows))]
-        logits = x @ w
-        p = np.exp(logits - logits.max(1, keepdims=True))
-        p /= p.sum(1, keepdims=True)
-        p[np.arange(len(rows)), self.y[rows]] -= 1
-        return x.T @ p / len(rows)
-
-    def trained(self, w, client, steps, mu=0.0, drift=0.0):
-        """The parameters of a client after its steps on all of its examples."""
-        now = w.copy()
-        for _ in range(steps):
-            now = now - RATE * (self.gradient(now, self.rows[client]) + mu * (now - w) + drift)
-        return now
-
-
-def matrix(tree):
-    """Kernel and bias as one matrix."""
-    tree = tree["Dense_0"]
-    return np.concatenate([tree["kernel"], tree["bias"][..., None, :]], axis=-2).astype(np.float64)
-
-
-def near(found, expected):
-    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6)
 
 
 def test_one_local_step_of_all_clients_is_a_step_on_all_data(tmp_path):
@@ -203,7 +99,7 @@ def test_each_epoch_of_a_client_is_a_permutation_of_its_examples():
 
 
 def test_a_run_that_is_resumed_is_the_same_bit_for_bit(tmp_path):
-    lines = ("clients = 20", "round = 5", "local_steps = 2", "control = true", "dropout = 0.2", "skew = 0.5")
+    lines = ("clients = 20", "round = 5", "local_steps = 2", "control = true", "dropout = 0.2", "skew = 0.5", TOP)
     built(tmp_path, *lines, task="examples = 120", sets=["train.evaluate_every=3", "train.checkpoint_every=3"])
 
     def train(folder, steps, *more):
@@ -245,6 +141,7 @@ def test_numbers_of_clients_are_arguments_of_what_is_compiled(tmp_path):
     np.testing.assert_allclose(matrix(found["params"]), matrix(expected["params"]), rtol=1e-6)
 
 
+TOP = "compress = { send = { use = 'top_k_mean', density = 0.3 } }"
 WRONG = {
     "more in a round than there are": (
         ["clients = 8", "round = 9"],
@@ -301,10 +198,40 @@ WRONG = {
         {"sets": ["train.sampling='balanced'"]},
         "train.sampling: got 'balanced'",
     ),
-    "a mesh": (
-        ["clients = 4", "round = 4"],
+    "a mesh that does not divide a round": (
+        ["clients = 4", "round = 3"],
         {"sets": ["mesh={data=2}"]},
-        "gradient.use: got 'clients', .* leave mesh out",
+        "gradient.round: got 3; expected a multiple of the 2 devices of mesh.data and mesh.fsdp, such as 2",
+    ),
+    "compression that compresses nothing": (
+        ["clients = 4", "round = 4", "compress = { clip = { use = 'clip_by_global_norm', max_norm = 1.0 } }"],
+        {},
+        "gradient.compress: its last link does not compress; expected one that says what is sent",
+    ),
+    "compression that is not the last": (
+        ["clients = 4", "round = 4", TOP.replace("} }", "}, clip = { use = 'clip', max_delta = 1.0 } }")],
+        {},
+        "gradient.compress: its last link does not compress",
+    ),
+    "compression between devices": (
+        ["clients = 4", "round = 4", TOP.replace("0.3", "0.3, axis = 'data'")],
+        {},
+        "gradient.compress: top_k_mean has axis = 'data'; leave axis out, for each client compresses",
+    ),
+    "compression with a rate": (
+        ["clients = 4", "round = 4", TOP.replace("{ send", "{ sgd = { use = 'sgd', learning_rate = 0.1 }, send")],
+        {},
+        "gradient.compress.sgd.*learning_rate: an update that is handed in has no learning rate",
+    ),
+    "compression of what is masked": (
+        ["clients = 4", "round = 4", TOP],
+        {"combine": "{ use = 'client_secure_mean' }"},
+        "gradient.compress: client_secure_mean masks every entry, .* leave one of them out",
+    ),
+    "a compressor that is none": (
+        ["clients = 4", "round = 4", TOP.replace("top_k_mean", "topk_mean")],
+        {},
+        "gradient.compress.send.use: .*'top_k_mean'",
     ),
     "a local chain that ascends": (
         ["clients = 4", "round = 4"],
