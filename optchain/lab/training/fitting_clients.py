@@ -72,7 +72,8 @@ def require_clients(experiment: "Experiment", carry: Any, blamed: Blamed) -> Non
     updates = jax.tree.map(lambda p: jax.ShapeDtypeStruct((table.round, *p.shape), wide_dtype(p)), params)
     told = {"value": 0.0, "validation": 0.0, "client_weights": jnp.ones(table.round)}
     with blamed(experiment.config):
-        step = lambda p, state, g: oc.apply(experiment.tx, g, state, p, **told)  # noqa: E731
+        place = experiment.layout.stepped
+        step = lambda p, state, g: oc.apply(experiment.tx, g, state, place(p), **told)  # noqa: E731
         jax.eval_shape(step, params, carry["opt_state"], updates)
 
 
