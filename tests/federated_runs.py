@@ -23,7 +23,12 @@ def many(examples=4000, seed=1):
     return lab.Examples(x, (x[:, :4].argmax(1)).astype(str), steps={})
 def sizes(): return lab.Examples(x, x[:, 0])
 def several(): return lab.Examples(x, {"kind": KIND, "size": x[:, 0]})
-def stream(): return lab.Stream(read=lambda rows: (x[rows], x[rows, 0]), size=120)
+
+class Rows:
+    def __len__(self): return 120
+    def rows(self, numbers): return x[numbers], x[numbers, 0]
+
+def stream(): return lab.Stream(Rows(), steps=None)
 
 class Linear(nn.Module):
     @nn.compact
@@ -55,6 +60,9 @@ lr = {{ use = "scale_by_learning_rate", learning_rate = 1.0 }}
 """
 RATE = 0.3
 LOCAL = f"local = {{ lr = {{ use = 'scale_by_learning_rate', learning_rate = {RATE} }} }}"
+
+
+TOP = "compress = { send = { use = 'top_k_mean', density = 0.3 } }"
 
 
 def text(gradient, steps=4, batch=6, task="", combine='{ use = "client_mean" }'):

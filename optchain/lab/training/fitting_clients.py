@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 import optchain as oc
+from optchain.core.door import AXES
 from optchain.core.numerics import wide
 from optchain.core.transform import takes
 from optchain.core.walk import definitions
@@ -61,9 +62,14 @@ def require_clients(experiment: "Experiment", carry: Any, blamed: Blamed) -> Non
         if oc.row_tables(tx):
             cure = "take it without `rows`"
             raise InputError(f"{key}: the gradients of touched rows are not made for each client; {cure}")
-    if not {"clients", "examples"} & takes(experiment.tx):
-        cure = "expected one that combines them, such as combine = { use = 'client_mean' }, before all others"
+    if "clients" not in takes(experiment.tx):
+        private = "examples" in takes(experiment.tx)
+        one = "client_private_mean, which hides all examples of a client" if private else "client_mean"
+        cure = f"expected one that combines them, such as {one}, before all others"
         raise InputError(f"optimizer: its first link does not take the updates of {table.round} clients; {cure}")
+    for axis in AXES & takes(local):
+        cure = f"expected it to step by one gradient; what combines several {axis} is left out"
+        raise InputError(f"gradient.local: its first link combines the gradients of {axis}; {cure}")
     params = carry["params"]
     try:
         jax.eval_shape(lambda p: oc.apply(local, p, local.init(p), p, value=0.0), params)

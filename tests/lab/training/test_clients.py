@@ -3,13 +3,12 @@
 import jax
 import numpy as np
 import pytest
-from federated_runs import LOCAL, RATE, TASK, Oracle, built, matrix, near, rounds, text
+from federated_runs import RATE, TOP, Oracle, built, matrix, near, rounds
 
 from optchain import lab
 from optchain.lab.commands.main import main
 from optchain.lab.data.clients import dealt_by_class, dealt_evenly
 from optchain.lab.runs import config, logs
-from optchain.lab.training.experiment import build
 from optchain.lab.training.program import Program
 
 
@@ -139,123 +138,3 @@ def test_numbers_of_clients_are_arguments_of_what_is_compiled(tmp_path):
     own = Program(experiment.having(other))
     expected, _, _ = own.run(other, own.start(other), 3)
     np.testing.assert_allclose(matrix(found["params"]), matrix(expected["params"]), rtol=1e-6)
-
-
-TOP = "compress = { send = { use = 'top_k_mean', density = 0.3 } }"
-WRONG = {
-    "more in a round than there are": (
-        ["clients = 8", "round = 9"],
-        {},
-        "got round = 9 of clients = 8; expected at most 8",
-    ),
-    "more than examples": (
-        ["clients = 11"],
-        {},
-        "gradient.clients: got 11 for 10 training examples; expected at most 10",
-    ),
-    "no combiner": (
-        ["clients = 4", "round = 4"],
-        {"combine": "{ use = 'scale_by_adam' }"},
-        "its first link does not take the updates of 4 clients; expected one that combines them, such as .*client_mean",
-    ),
-    "of tasks": (
-        ["clients = 4", "round = 4"],
-        {"combine": "{ use = 'pcgrad' }"},
-        "its first link does not take the updates",
-    ),
-    "no clients": (
-        ["clients = 4"],
-        {"sets": ["gradient={use='tasks'}"]},
-        "gradient.use: got 'tasks', and the loss is that of one",
-    ),
-    "too few for Krum": (
-        ["clients = 6", "round = 6"],
-        {"combine": "{ use = 'krum', byzantine = 2 }"},
-        "krum: got 6 clients with byzantine = 2; expected at least 7, or byzantine of at most 1",
-    ),
-    "a trimmed mean of none": (
-        ["clients = 4", "round = 4"],
-        {"combine": "{ use = 'client_trimmed_mean', trim = 0.5 }"},
-        r"client_trimmed_mean: trim must lie in \[0, 0.5\)",
-    ),
-    "skew without classes": (
-        ["clients = 4", "round = 4", "skew = 0.3"],
-        {"sets": ["task.use='task.py:sizes'"]},
-        "gradient.skew: an example of the task is of no one class; leave it out",
-    ),
-    "skew of several targets": (
-        ["clients = 4", "round = 4", "skew = 0.3"],
-        {"sets": ["task.use='task.py:several'", "model.use='network'", "model.hidden=[4]"]},
-        "gradient.skew: got several targets; leave it out",
-    ),
-    "micro-batches": (
-        ["clients = 4", "round = 4"],
-        {"batch": "{ use = 'fixed', size = 4, micro = 2 }"},
-        "train.batch: got",
-    ),
-    "balanced": (
-        ["clients = 4", "round = 4"],
-        {"sets": ["train.sampling='balanced'"]},
-        "train.sampling: got 'balanced'",
-    ),
-    "a mesh that does not divide a round": (
-        ["clients = 4", "round = 3"],
-        {"sets": ["mesh={data=2}"]},
-        "gradient.round: got 3; expected a multiple of the 2 devices of mesh.data and mesh.fsdp, such as 2",
-    ),
-    "compression that compresses nothing": (
-        ["clients = 4", "round = 4", "compress = { clip = { use = 'clip_by_global_norm', max_norm = 1.0 } }"],
-        {},
-        "gradient.compress: its last link does not compress; expected one that says what is sent",
-    ),
-    "compression that is not the last": (
-        ["clients = 4", "round = 4", TOP.replace("} }", "}, clip = { use = 'clip', max_delta = 1.0 } }")],
-        {},
-        "gradient.compress: its last link does not compress",
-    ),
-    "compression between devices": (
-        ["clients = 4", "round = 4", TOP.replace("0.3", "0.3, axis = 'data'")],
-        {},
-        "gradient.compress: top_k_mean has axis = 'data'; leave axis out, for each client compresses",
-    ),
-    "compression with a rate": (
-        ["clients = 4", "round = 4", TOP.replace("{ send", "{ sgd = { use = 'sgd', learning_rate = 0.1 }, send")],
-        {},
-        "gradient.compress.sgd.*learning_rate: an update that is handed in has no learning rate",
-    ),
-    "compression of what is masked": (
-        ["clients = 4", "round = 4", TOP],
-        {"combine": "{ use = 'client_secure_mean' }"},
-        "gradient.compress: client_secure_mean masks every entry, .* leave one of them out",
-    ),
-    "a compressor that is none": (
-        ["clients = 4", "round = 4", TOP.replace("top_k_mean", "topk_mean")],
-        {},
-        "gradient.compress.send.use: .*'top_k_mean'",
-    ),
-    "a local chain that ascends": (
-        ["clients = 4", "round = 4"],
-        {"sets": ["gradient.local.lr.learning_rate=-0.1"]},
-        r"gradient.local.lr.learning_rate = -0.1 would raise the loss; expected 0.1",
-    ),
-    "a local link that is none": (
-        ["clients = 4", "round = 4"],
-        {"sets": ["gradient.local.lr.use='sdg'"]},
-        "gradient.local.lr.use: .*'sgd'",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", WRONG)
-def test_what_does_not_fit_is_an_error_that_says_what_does(tmp_path, case):
-    lines, more, message = WRONG[case]
-    with pytest.raises(lab.InputError, match=message):
-        built(tmp_path, *lines, **more)
-
-
-def test_a_link_that_combines_clients_asks_for_them(tmp_path):
-    (tmp_path / "task.py").write_text(TASK)
-    tables = text([]).replace('[gradient]\nuse = "clients"\n', "").replace(LOCAL, "")
-    (tmp_path / "run.toml").write_text(tables)
-    with pytest.raises(lab.InputError, match=r"the gradients of clients; expected \[gradient\] use = 'clients'"):
-        build(config.load(tmp_path / "run.toml"), "run.toml")
