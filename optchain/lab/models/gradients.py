@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 import pydantic
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from optchain.lab.settings.kinds import Kinds
 from optchain.lab.settings.links import Chain
@@ -39,6 +39,7 @@ class ClientGradients(Table):
     compress: Chain = {}  # what a client makes of its update before it hands it in; the last link is a compressed mean
     dropout: Fraction = 0.0  # the probability that a client of a round hands in nothing
     byzantine: Byzantine | None = None
+    delta: Annotated[float, Field(gt=0, lt=1)] | None = None  # of the privacy that is told; clients^-1.1 if left out
 
     @pydantic.model_validator(mode="after")
     def _has_clients(self) -> "ClientGradients":
