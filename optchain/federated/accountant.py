@@ -1,5 +1,7 @@
 """What of the privacy of those behind the data is spent, by the accountant of the package dp-accounting."""
 
+import importlib
+
 # Of Renyi's divergence. Below 2 the sums of the accountant converge slowly, for no epsilon of use.
 ORDERS = [*(2 + i / 10 for i in range(80)), *range(10, 64), 80, 96, 128, 256, 512, 1024]
 
@@ -39,7 +41,7 @@ def privacy_spent(
         expected = "noise_multiplier > 0, sampled from 1 to of, steps from 0 on, delta in (0, 1)"
         raise ValueError(f"privacy_spent: got {found}; expected {expected}")
     try:
-        import dp_accounting
+        dp_accounting = importlib.import_module("dp_accounting")
     except ImportError as error:
         cure = "pip install 'optchain[privacy]'"
         raise ImportError(f"privacy_spent needs the package dp-accounting: {cure}") from error

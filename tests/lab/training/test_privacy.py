@@ -52,9 +52,7 @@ OPEN = {
     "no noise": ((), private().replace("2.0", "0.0"), {}, "noise_multiplier is 0"),
     "a schedule": (
         (),
-        private().replace(
-            "2.0", "{ use = 'linear_schedule', init_value = 2.0, end_value = 1.0, transition_steps = 4 }"
-        ),
+        private().replace("2.0", "{ use = 'linear', start = 2.0, end = 1.0, steps = 4 }"),
         {},
         "noise_multiplier changes from step to step",
     ),
