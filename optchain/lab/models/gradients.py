@@ -36,7 +36,7 @@ class ClientGradients(Table):
     skew: PositiveFloat | None = None  # of Dirichlet's distribution of classes: the smaller, the fewer a client has
     proximal: NonNegativeFloat | None = None  # pulls a client towards the parameters that it was given (FedProx)
     control: bool = False  # variates that keep clients from drifting apart (SCAFFOLD)
-    compress: Chain = {}  # what a client makes of its update before it hands it in; the last link is a compressed mean
+    compress: Chain | None = None  # of its update, before a client hands it in; the last link is a compressed mean
     dropout: Fraction = 0.0  # the probability that a client of a round hands in nothing
     byzantine: Byzantine | None = None
     delta: Annotated[float, Field(gt=0, lt=1)] | None = None  # of the privacy that is told; clients^-1.1 if left out
