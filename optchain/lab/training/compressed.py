@@ -25,7 +25,7 @@ def compressor(table: ClientGradients) -> optax.GradientTransformation:
     Raises:
         ValueError: naming the dotted key; also where what leaves the chain is not what a compressed mean sends.
     """
-    tx = oc.from_config(table.compress, KEY, resolve=target)
+    tx = oc.from_config(table.compress or {}, KEY, resolve=target)
     last = message_of(tx)
     if last is None:
         cure = "expected one that says what is sent, such as send = { use = 'top_k_mean', density = 0.01 }"
