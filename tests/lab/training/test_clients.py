@@ -114,7 +114,7 @@ def test_a_run_that_is_resumed_is_the_same_bit_for_bit(tmp_path):
 
 def test_numbers_of_clients_are_arguments_of_what_is_compiled(tmp_path):
     keys = {"local.lr.learning_rate": 0.1, "proximal": 2.0, "dropout": 0.4, "skew": 3.0}
-    lines = ("clients = 20", "round = 5", "local_steps = 2", "proximal = 0.5", "dropout = 0.1", "skew = 0.5")
+    lines = ("clients = 20", "round = 5", "local_steps = 2", "proximal = 0.5", "dropout = 0.1", "skew = 0.5", TOP)
     experiment = built(tmp_path, *lines, task="examples = 120")
     program = Program(experiment, tuple(f"gradient.{key}" for key in keys))
     assert program.reads(experiment.config) == {f"gradient.{key}" for key in keys}
