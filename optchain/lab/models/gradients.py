@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 import pydantic
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from optchain.lab.settings.kinds import Kinds
 from optchain.lab.settings.links import Chain
@@ -36,8 +36,10 @@ class ClientGradients(Table):
     skew: PositiveFloat | None = None  # of Dirichlet's distribution of classes: the smaller, the fewer a client has
     proximal: NonNegativeFloat | None = None  # pulls a client towards the parameters that it was given (FedProx)
     control: bool = False  # variates that keep clients from drifting apart (SCAFFOLD)
+    compress: Chain | None = None  # of its update, before a client hands it in; the last link is a compressed mean
     dropout: Fraction = 0.0  # the probability that a client of a round hands in nothing
     byzantine: Byzantine | None = None
+    delta: Annotated[float, Field(gt=0, lt=1)] | None = None  # of the privacy that is told; clients^-1.1 if left out
 
     @pydantic.model_validator(mode="after")
     def _has_clients(self) -> "ClientGradients":

@@ -1,5 +1,6 @@
 """From the logs of runs to the charts of a report."""
 
+import itertools
 from typing import Any
 
 from optchain.lab.reports.charts import COLORS, chart
@@ -44,14 +45,15 @@ def score_chart(
 
 def optimizer_charts(logs: dict[str, Rows], colors: dict[str, str] | None = None) -> list[str]:
     """Learning rates of all runs in one chart, their sparsities in one, where they vary the sizes of their batches in
-    one, the norms of each run's links in one, and of several tasks how far they agree, and their weights.
+    one, what clients have sent so far in one, the norms of each run's links in one, and of several tasks how far they
+    agree, and their weights.
 
     Args:
         logs: of each run, by name.
         colors: of several runs, by name; if left out, one for each.
     """
     colors = colors or _each(logs)
-    rates, sparsities, sizes, norms = [], [], [], []
+    rates, sparsities, sizes, sent, norms = [], [], [], [], []
     for run, rows in logs.items():
         table = [row["optimizer"] | {"step": row["step"]} for row in rows if "optimizer" in row]
         table += evaluations(rows)
@@ -66,6 +68,11 @@ def optimizer_charts(logs: dict[str, Rows], colors: dict[str, str] | None = None
         if len(set(size[1])) > 1:
             label, color = ("", COLORS[0]) if len(logs) == 1 else (run, colors[run])
             sizes.append({"points": size, "label": label, "color": color})
+        steps, up = points(rows, "bytes_up")
+        if steps:
+            label, color = ("", COLORS[0]) if len(logs) == 1 else (run, colors[run])
+            megabytes = [x / 1e6 for x in itertools.accumulate(up)]
+            sent.append({"points": (steps, megabytes), "label": label, "color": color})
         watched = [name for name in names if name.endswith((".norm", ".out_norm"))]
         curves = [
             {"points": points(table, name), "label": name, "color": COLORS[j % len(COLORS)], "dashed": j >= len(COLORS)}
@@ -75,7 +82,12 @@ def optimizer_charts(logs: dict[str, Rows], colors: dict[str, str] | None = None
             norms.append(
                 chart("norms per link" + (f": {run}" if len(logs) > 1 else ""), curves, log=True, ylabel="norm")
             )
-    titled = {"learning rate": rates, "sparsity": sparsities, "examples a step": sizes}
+    titled = {
+        "learning rate": rates,
+        "sparsity": sparsities,
+        "examples a step": sizes,
+        "megabytes sent to the server": sent,
+    }
     charts = [chart(title, curves, changes=changes(logs)) for title, curves in titled.items() if curves]
     return [*charts, *norms, *_task_charts(logs)]
 

@@ -9,6 +9,7 @@ from optchain.lab.base.intervals import scored
 from optchain.lab.reports.configurations import Configuration, colors_of, configurations, differing
 from optchain.lab.reports.curves import Rows, optimizer_charts, score_chart
 from optchain.lab.reports.page import card, page_of, table, tiles, write_page
+from optchain.lab.reports.privacy import privacy_tables
 from optchain.lab.reports.scores import ending_of, score_rows, short, task_of
 from optchain.lab.runs.config import shown_chain
 from optchain.lab.runs.facts import Facts, named
@@ -56,6 +57,7 @@ def page(runs: list[Run]) -> str:
         *(_differences(groups) if len(runs) > 1 else [_tiles(runs[0], task, logs[names[0]])]),
         *_result(names, runs, groups, task),
         *_snapshots(names, runs),
+        *privacy_tables(names, runs),
         *_sparsities(names, runs),
         *_growths(logs),
         *_changes(logs),

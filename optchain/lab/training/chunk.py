@@ -75,7 +75,6 @@ def make_chunk(task: Task, build: Build, layout: Layout = ONE_DEVICE) -> jax.sta
         """A batch and its targets as they are trained on, and functions of the parameters: the outputs, the loss.
         An adversary attacks the parameters that are given."""
         dropout, changes, mixing, attacking = keys
-        batch = layout.divided(batch)
         ends = ends_of(parts.augment, task)
         batch = batch._replace(inputs=augment(parts.augment, changes, batch.inputs, ends))
         inputs, pairs = objective.mix(mixing, batch.inputs, batch.targets)
@@ -95,6 +94,7 @@ def make_chunk(task: Task, build: Build, layout: Layout = ONE_DEVICE) -> jax.sta
 
     def gradient(carry: Carry, batch: Split, keys: Keys, parts: Parts, objective: Objective) -> tuple[Result, Any]:
         """What a batch tells, and the gradients."""
+        batch = layout.divided(batch)
         params = layout.used(carry["params"])
         batch, pairs, forward, loss = losses(params, carry["rest"], batch, keys, parts, objective)
         if isinstance(parts.gradient, TaskGradients):
@@ -118,7 +118,9 @@ def make_chunk(task: Task, build: Build, layout: Layout = ONE_DEVICE) -> jax.sta
         if parts.batch.table.scale_rate != "none":
             logs["rate_factor"] = parts.batch.rate_factor(size)
             told["factors"] = {"learning_rate": dict.fromkeys(names_of(carry["params"]), logs["rate_factor"])}
-        grads, params = layout.stepped(grads, is_stacked(grads, carry["params"])), layout.stepped(carry["params"])
+        if not isinstance(parts.gradient, ClientGradients):  # whose updates stay where they were made
+            grads = layout.stepped(grads, is_stacked(grads, carry["params"]))
+        params = layout.stepped(carry["params"])
         params, opt_state = oc.apply(parts.tx, grads, carry["opt_state"], params, **told)
         new = carry | {
             "params": params,
@@ -199,9 +201,10 @@ def make_chunk(task: Task, build: Build, layout: Layout = ONE_DEVICE) -> jax.sta
 
         assert isinstance(parts.gradient, ClientGradients)
         order, keys, size = keys_of_run(setting.seed)[2], keys_of_steps(setting.seed), parts.batch.table.largest
-        make_round = clients.Round(parts.gradient, differentiate, size, order)
+        make_round = clients.Round(parts.gradient, differentiate, size, order, layout)
 
         def step(carry: Carry, _: None) -> tuple[Carry, dict[str, Any]]:
+            carry = layout.pinned(carry)
             result, updates, kept = make_round(carry, folded(keys, carry["step"]))
             return update(carry | {"clients": kept}, result, updates, make_round.examples, setting, parts)
 

@@ -18,6 +18,7 @@ from optchain.lab.data.task import Task
 from optchain.lab.models.adversary import Trades, is_smooth
 from optchain.lab.models.adversary import ends_of as ends_of_inputs
 from optchain.lab.models.class_losses import OfClasses
+from optchain.lab.models.gradients import ClientGradients
 from optchain.lab.models.losses import Heads
 from optchain.lab.runs.config import Config
 from optchain.lab.settings.own import Own
@@ -51,8 +52,14 @@ def require_batches(config: Config, tx: optax.GradientTransformation, examples: 
 
 
 def _require_divided(config: Config) -> None:
-    """Each device of a mesh gets as many examples of a batch, or of a micro-batch."""
+    """Each device of a mesh gets as many examples of a batch or of a micro-batch, or clients of a round."""
     parts, micro = parts_of(config.mesh), config.train.policy.micro
+    if isinstance(config.gradient, ClientGradients):
+        if rest := config.gradient.round % parts:
+            near = config.gradient.round - rest or parts
+            cure = f"expected a multiple of the {parts} devices of mesh.data and mesh.fsdp, such as {near}"
+            raise InputError(f"gradient.round: got {config.gradient.round}; {cure}")
+        return
     for name, size in ({"micro": micro} if micro else config.train.policy.sizes_named()).items():
         if size % parts:
             near = size // parts * parts or parts

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from optchain.lab.data.task import Task
 from optchain.lab.models.gradients import ClientGradients
-from optchain.lab.training import clients
+from optchain.lab.training import clients_kept
 from optchain.lab.training.chunk import Build, Carry, Setting
 from optchain.lab.training.keys import key_of_deal, keys_of_run
 from optchain.lab.training.layout import ONE_DEVICE, Layout
@@ -33,7 +33,7 @@ def make_start(task: Task, build: Build, layout: Layout = ONE_DEVICE) -> jax.sta
             "validation": jnp.full((), jnp.nan, jnp.float32),
         }
         if isinstance(parts.gradient, ClientGradients):
-            carry["clients"] = clients.start(parts.gradient, key_of_deal(setting.seed), task, params)
+            carry["clients"] = clients_kept.start(parts.gradient, key_of_deal(setting.seed), task, params)
         # Weak types would change after the first step, and with them the type of the carry.
         return jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), carry)
 
