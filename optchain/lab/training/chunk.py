@@ -72,8 +72,7 @@ def make_chunk(task: Task, build: Build, layout: Layout = ONE_DEVICE) -> jax.sta
     def losses(
         params: Any, rest: Any, batch: Split, keys: Keys, parts: Parts, objective: Objective
     ) -> tuple[Split, list[Pair], Loss, Loss]:
-        """A batch and its targets as they are trained on, and functions of the parameters: the outputs, the loss.
-        An adversary attacks the parameters that are given."""
+        """A batch and targets to train on, for an adversary of these parameters; functions of them: outputs, loss."""
         dropout, changes, mixing, attacking = keys
         ends = ends_of(parts.augment, task)
         batch = batch._replace(inputs=augment(parts.augment, changes, batch.inputs, ends))
@@ -214,8 +213,7 @@ def make_chunk(task: Task, build: Build, layout: Layout = ONE_DEVICE) -> jax.sta
         parts = build(setting.numbers)
         objective = Objective(task, parts.loss, data.targets)
         model, rest, back = bound(parts.model, carry["rest"])  # what is frozen is not carried from step to step
-        federated = isinstance(parts.gradient, ClientGradients)
-        steps_of = rounds if federated else parted if parts.batch.micro else whole
+        steps_of = rounds if isinstance(parts.gradient, ClientGradients) else parted if parts.batch.micro else whole
         new, logs = steps_of(carry | {"rest": rest}, data, setting, parts._replace(model=model), objective, steps)
         return new | {"rest": back(new["rest"])}, logs
 
