@@ -11,12 +11,13 @@ import optax
 import optchain as oc
 from optchain.core.door import widened
 from optchain.core.paths import names_of
+from optchain.lab.base.errors import InputError
 from optchain.lab.data.augment import AnyAugment, augment, ends_of
 from optchain.lab.data.batches import balanced_batches, batches
 from optchain.lab.data.task import Split, Task
 from optchain.lab.models.frozen import bound
 from optchain.lab.models.functional import Model
-from optchain.lab.models.gradients import ClientGradients, TaskGradients
+from optchain.lab.models.gradients import ClientGradients, TaskGradients, WorkerGradients
 from optchain.lab.settings.own import Own
 from optchain.lab.training import clients
 from optchain.lab.training.batch_gradients import Result, is_stacked, own_gradient, task_gradients
@@ -28,7 +29,7 @@ from optchain.lab.training.objective import Objective, Pair
 NO_EPOCH = 2**32 - 1  # folded into the key of the batches it is that of their sizes
 # All that changes from step to step: params, rest (of the model: statistics of batches and the like), opt_state, step,
 # examples seen, the state of the batch policy, the validation loss not yet told to the optimizer (NaN if it was), and
-# in federated learning what is kept of clients
+# in federated learning what is kept of clients, with workers which pieces of the run they have
 Carry = dict[str, Any]
 
 
@@ -48,7 +49,7 @@ class Parts(NamedTuple):
     batch: Policy
     augment: AnyAugment
     loss: Any  # its table
-    gradient: Own | TaskGradients | ClientGradients | None = None
+    gradient: Own | TaskGradients | ClientGradients | WorkerGradients | None = None
     sampling: str = "epochs"
 
 
@@ -204,6 +205,10 @@ def make_chunk(task: Task, build: Build, layout: Layout = ONE_DEVICE) -> jax.sta
 
     def chunk(carry: Carry, data: Split, setting: Setting, steps: int) -> tuple[Carry, dict[str, Any]]:
         parts = build(setting.numbers)
+        if isinstance(parts.gradient, WorkerGradients):
+            raise InputError(
+                "gradient.use: 'workers' train in processes of their own; only `optchain train` starts them"
+            )
         objective = Objective(task, parts.loss, data.targets)
         model, rest, back = bound(parts.model, carry["rest"])  # what is frozen is not carried from step to step
         federated = isinstance(parts.gradient, ClientGradients)

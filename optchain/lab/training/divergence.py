@@ -11,7 +11,7 @@ import optchain as oc
 from optchain.core.paths import named_leaves
 from optchain.lab.base import processes
 from optchain.lab.base.errors import InputError
-from optchain.lab.models.gradients import ClientGradients, TaskGradients
+from optchain.lab.models.gradients import ClientGradients, TaskGradients, WorkerGradients
 from optchain.lab.runs.config import Config
 from optchain.lab.runs.run import Run
 from optchain.lab.training.checkpoints import Checkpoints
@@ -45,6 +45,8 @@ def cause(
         run: the run.
         progress: at the last evaluation.
     """
+    if isinstance(experiment.config.gradient, WorkerGradients):  # whose steps nobody can make again
+        return None
     if processes.count() > 1 or error.above or (checkpoints.manager.latest_step() or 0) != progress["step"]:
         return None
     try:

@@ -1,0 +1,124 @@
+"""The server: a program whose steps are made of what workers hand in."""
+
+import math
+import queue
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from optchain.lab.base.doing import say
+from optchain.lab.base.errors import LostError
+from optchain.lab.base.signals import Interrupted, Signals
+from optchain.lab.runs.config import Config
+from optchain.lab.training import seconds
+from optchain.lab.training.chunk import Carry
+from optchain.lab.training.experiment import Experiment
+from optchain.lab.training.local import NONE, WORKERS, pieces_of, table_of
+from optchain.lab.training.program import Program
+from optchain.lab.workers.listening import Listening
+from optchain.lab.workers.meeting import Meeting
+from optchain.lab.workers.outer import Handed, Outer
+from optchain.lab.workers.pieces import Pieces
+from optchain.lab.workers.started import Started
+from optchain.lab.workers.wire import PLACE, Place, write_place
+
+POLL = 0.3  # seconds between two looks at whether there are workers
+ALONE = 60.0  # seconds without any worker after which the server gives up, where it had started some
+
+
+class ServedProgram(Program):
+    """The program of a run with workers. While it is entered it listens, and has workers of its own.
+
+    Between two calls of `run` nobody is answered: evaluations and checkpoints are of the parameters as they stand.
+    """
+
+    def __init__(self, experiment: Experiment, folder: Path, tell: Callable[[str], None] = say) -> None:
+        """
+        Args:
+            experiment: with the table of workers.
+            folder: of the run.
+            tell: receives a line for each worker that comes or goes.
+        """
+        super().__init__(experiment)
+        self.folder, self.tell, self.table = folder, tell, table_of(experiment.config)
+        self.outer = Outer(experiment, self.table.examples * experiment.config.train.policy.largest)
+        self.meeting: Meeting | None = None  # from the first step on
+
+    def __enter__(self) -> None:
+        self.listening = Listening(self.table.listen)
+        write_place(self.folder, Place(self.listening.address, self.listening.token))
+        self.started = Started(self.folder, self.table.workers)
+        self.seen = self.looked = time.monotonic()  # when there was a worker, and when it was looked for one
+
+    def __exit__(self, *_: object) -> None:
+        (self.folder / PLACE).unlink(missing_ok=True)
+        farewell = {"ended": self.meeting is not None and self.meeting.pieces.all_made}
+        if self.meeting is not None:
+            self.meeting.close(farewell)
+        self.listening.close(farewell)
+        self.started.end()
+        super().__exit__()
+
+    def run(
+        self, config: Config, carry: Carry, steps: int, hyper: dict[str, float] | None = None
+    ) -> tuple[Carry, dict[str, Any], dict[str, float]]:
+        """So many steps of the server; see `Program.run`.
+
+        Raises:
+            LostError: all workers that it had started are gone, and no other one came.
+            Interrupted: a signal came while there was no worker.
+        """
+        meeting = self.meeting = self.meeting or self._begun(config, carry)
+        took, logs = seconds.none_yet(), []
+        with seconds.spent(took, "training"):
+            for _ in range(steps):
+                handed = self._gathered(meeting, carry)
+                carry, row = self.outer(carry, handed, hyper or {})
+                logs.append(jax.tree.map(np.asarray, row | {"workers": len(meeting.here)}))
+            meeting.give(carry)  # so that they work while the server evaluates
+        still = np.full(WORKERS, NONE, np.int32)
+        still[: len(meeting.pieces.open)] = meeting.pieces.open
+        carry = carry | {"pieces": {"open": jnp.asarray(still)}}
+        whole = jax.tree.map(lambda *xs: np.stack(xs), *logs)
+        return carry, whole, {name: took[name] for name in ("compiling", "training")}
+
+    def _begun(self, config: Config, carry: Carry) -> Meeting:
+        """Nobody is there yet, and some pieces may have been made before."""
+        again = [int(number) for number in carry["pieces"]["open"] if number != NONE]
+        done = int(carry["step"]) * self.table.together
+        return Meeting(self.experiment, Pieces(pieces_of(config), self.table.together, done, again), self.tell)
+
+    def _gathered(self, meeting: Meeting, carry: Carry) -> list[Handed]:
+        """What as many workers hand in as step together, in the order of their pieces."""
+        handed: dict[int, Handed] = {}
+        while len(handed) < self.table.together:
+            meeting.give(carry)
+            self._look(meeting)
+            try:
+                handed |= meeting.hear(self.listening.said.get(timeout=POLL), carry)
+            except queue.Empty:
+                continue
+        return [handed[number] for number in sorted(handed)]
+
+    def _look(self, meeting: Meeting) -> None:
+        """See now and then whether there are workers."""
+        now = time.monotonic()
+        if now - self.looked < POLL:
+            return
+        self.looked = now
+        for line in self.started.news():
+            self.tell(line)
+        if meeting.here or self.started.any:
+            self.seen = now
+            return
+        received = Signals.of_main.received if Signals.of_main else None
+        if received is not None:
+            raise Interrupted(received)
+        if self.started.failed or now - self.seen > (ALONE if self.table.workers else math.inf):
+            cure = "the last checkpoint is kept: start the run again with --resume"
+            raise LostError(f"no worker of {self.folder} is left; {cure}")
