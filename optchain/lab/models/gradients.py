@@ -50,7 +50,7 @@ class ClientGradients(Table):
 
 
 class WorkerGradients(Table):
-    """Workers in processes of their own: each makes some steps of a chain of its own and hands in how far they have led,
+    """Workers in processes of their own: each makes some steps of a chain of its own and hands in how far they led,
     by which a server steps as by a gradient. No worker waits for another one, unless they step together."""
 
     use: Literal["workers"] = "workers"

@@ -60,6 +60,7 @@ def require_workers(
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves((differences, carry["rest"])))
     if size >= MOST:
         raise InputError(f"gradient.use: got 'workers' and a model of {size} bytes; expected fewer than 2**31")
-    told = {"value": 0.0, "validation": 0.0, "staleness": 0, "stale_params": params}
+    told = {"value": 0.0, "validation": 0.0, "staleness": 0}
     with blamed(config):
-        jax.eval_shape(lambda p, state, g: oc.apply(tx, g, state, p, **told), params, carry["opt_state"], differences)
+        step = lambda p, state, g, began: oc.apply(tx, g, state, p, stale_params=began, **told)  # noqa: E731
+        jax.eval_shape(step, params, carry["opt_state"], differences, params)

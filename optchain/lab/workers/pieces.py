@@ -1,4 +1,4 @@
-"""The pieces of a run, each the local steps of one difference: which are made, given to workers, or to be given again."""
+"""The pieces of a run, each the local steps of one difference: which are made, given away, or to be given again."""
 
 from collections.abc import Iterable
 
