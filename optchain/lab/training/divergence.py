@@ -60,6 +60,14 @@ def cause(
         return None
 
 
+def in_words(error: Diverged, checkpoints: Checkpoints, cause: str | None) -> str:
+    """That a run diverged, what is kept of it, and what its cause was, if it is known."""
+    saved = checkpoints.manager.latest_step()
+    kept = f"the checkpoint of step {saved} is kept" if saved else "there is no checkpoint yet"
+    said = f"{cause[0].upper()}{cause[1:]}. " if cause else ""
+    return f"{error}; {kept}. {said}Try a lower learning rate."
+
+
 def _first(program: Program, experiment: Experiment, carry: Carry, step: int, hyper: dict[str, float]) -> str | None:
     """See `cause`; `step` is the first whose loss was not finite, and the carry is of some step before."""
     config, made = experiment.config, int(carry["step"])

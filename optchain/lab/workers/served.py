@@ -48,6 +48,7 @@ class ServedProgram(Program):
         self.folder, self.tell, self.table = folder, tell, table_of(experiment.config)
         self.outer = Outer(experiment, self.table.examples * experiment.config.train.policy.largest)
         self.meeting: Meeting | None = None  # from the first step on
+        self.handed: dict[int, Handed] = {}  # for the next step, by piece
 
     def __enter__(self) -> None:
         self.listening = Listening(self.table.listen)
@@ -67,22 +68,22 @@ class ServedProgram(Program):
     def run(
         self, config: Config, carry: Carry, steps: int, hyper: dict[str, float] | None = None
     ) -> tuple[Carry, dict[str, Any], dict[str, float]]:
-        """So many steps of the server; see `Program.run`.
+        """So many steps of the server, fewer if a signal comes; see `Program.run`.
 
         Raises:
             LostError: all workers that it had started are gone, and no other one came.
-            Interrupted: a signal came while there was no worker.
+            Interrupted: a signal came before the first step.
         """
         meeting = self.meeting = self.meeting or self._begun(config, carry)
         took, logs = seconds.none_yet(), []
         with seconds.spent(took, "training"):
-            for _ in range(steps):
-                handed = self._gathered(meeting, carry)
+            while len(logs) < steps and self._gather(meeting, carry, may_stop=bool(logs)):
+                handed, self.handed = [self.handed[number] for number in sorted(self.handed)], {}
                 carry, row = self.outer(carry, handed, hyper or {})
                 logs.append(jax.tree.map(np.asarray, row | {"workers": len(meeting.here)}))
             meeting.give(carry)  # so that they work while the server evaluates
-        still = np.full(WORKERS, NONE, np.int32)
-        still[: len(meeting.pieces.open)] = meeting.pieces.open
+        still, unmade = np.full(WORKERS, NONE, np.int32), [*meeting.pieces.open, *self.handed]
+        still[: len(unmade)] = unmade
         carry = carry | {"pieces": {"open": jnp.asarray(still)}}
         whole = jax.tree.map(lambda *xs: np.stack(xs), *logs)
         return carry, whole, {name: took[name] for name in ("compiling", "training")}
@@ -93,17 +94,20 @@ class ServedProgram(Program):
         done = int(carry["step"]) * self.table.together
         return Meeting(self.experiment, Pieces(pieces_of(config), self.table.together, done, again), self.tell)
 
-    def _gathered(self, meeting: Meeting, carry: Carry) -> list[Handed]:
-        """What as many workers hand in as step together, in the order of their pieces."""
-        handed: dict[int, Handed] = {}
-        while len(handed) < self.table.together:
+    def _gather(self, meeting: Meeting, carry: Carry, may_stop: bool) -> bool:
+        """Take what as many workers hand in as step together; whether it is all there, for a signal may come before."""
+        while len(self.handed) < self.table.together:
             meeting.give(carry)
+            if Signals.of_main is not None and (received := Signals.of_main.received) is not None:
+                if may_stop:
+                    return False
+                raise Interrupted(received)
             self._look(meeting)
             try:
-                handed |= meeting.hear(self.listening.said.get(timeout=POLL), carry)
+                self.handed |= meeting.hear(self.listening.said.get(timeout=POLL), carry)
             except queue.Empty:
                 continue
-        return [handed[number] for number in sorted(handed)]
+        return True
 
     def _look(self, meeting: Meeting) -> None:
         """See now and then whether there are workers."""
@@ -116,9 +120,6 @@ class ServedProgram(Program):
         if meeting.here or self.started.any:
             self.seen = now
             return
-        received = Signals.of_main.received if Signals.of_main else None
-        if received is not None:
-            raise Interrupted(received)
         if self.started.failed or now - self.seen > (ALONE if self.table.workers else math.inf):
             cure = "the last checkpoint is kept: start the run again with --resume"
             raise LostError(f"no worker of {self.folder} is left; {cure}")
