@@ -7,7 +7,7 @@ from optchain.lab.runs.logs import evaluations
 
 Rows = list[dict[str, Any]]
 # Of the rows of steps, by the titles of their charts.
-VARYING = {"examples a step": "batch", "staleness of what workers hand in": "staleness", "workers": "workers"}
+VARYING = {"examples a step": "batch", "staleness": "staleness", "workers": "workers"}
 
 
 def score_chart(
@@ -87,7 +87,7 @@ def _varying(logs: dict[str, Rows], name: str, colors: dict[str, str]) -> list[d
         found = points(rows, name)
         if len(set(found[1])) > 1:
             label, color = ("", COLORS[0]) if len(logs) == 1 else (run, colors[run])
-            curves.append({"points": found, "label": label, "color": color})
+            curves.append({"points": found, "label": label, "color": color, "dots": name == "staleness"})
     return curves
 
 

@@ -11,7 +11,6 @@ import optax
 import optchain as oc
 from optchain.core.door import widened
 from optchain.core.paths import names_of
-from optchain.lab.base.errors import InputError
 from optchain.lab.data.augment import AnyAugment, augment, ends_of
 from optchain.lab.data.batches import balanced_batches, batches
 from optchain.lab.data.task import Split, Task
@@ -24,6 +23,7 @@ from optchain.lab.training.batch_gradients import Result, is_stacked, own_gradie
 from optchain.lab.training.batch_policies import Policy
 from optchain.lab.training.keys import Keys, folded, keys_of_run, keys_of_steps
 from optchain.lab.training.layout import ONE_DEVICE, Layout
+from optchain.lab.training.local import require_in_process
 from optchain.lab.training.objective import Objective, Pair
 
 NO_EPOCH = 2**32 - 1  # folded into the key of the batches it is that of their sizes
@@ -205,10 +205,7 @@ def make_chunk(task: Task, build: Build, layout: Layout = ONE_DEVICE) -> jax.sta
 
     def chunk(carry: Carry, data: Split, setting: Setting, steps: int) -> tuple[Carry, dict[str, Any]]:
         parts = build(setting.numbers)
-        if isinstance(parts.gradient, WorkerGradients):
-            raise InputError(
-                "gradient.use: 'workers' train in processes of their own; only `optchain train` starts them"
-            )
+        require_in_process(parts.gradient)
         objective = Objective(task, parts.loss, data.targets)
         model, rest, back = bound(parts.model, carry["rest"])  # what is frozen is not carried from step to step
         federated = isinstance(parts.gradient, ClientGradients)

@@ -1,10 +1,11 @@
 """What a worker trains: the run as an ordinary one, of all local steps together, by the chain of `[gradient.local]`."""
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 
+from optchain.lab.base.errors import InputError
 from optchain.lab.models.gradients import WorkerGradients
 from optchain.lab.runs.config import Config, counting_steps
 from optchain.lab.training.assemble import optimizer_of
@@ -14,6 +15,16 @@ if TYPE_CHECKING:
 
 WORKERS = 128  # at the same time
 NONE = -1
+
+
+def require_in_process(gradient: Any) -> None:
+    """The steps can be made in this process.
+
+    Raises:
+        InputError: those of `gradient` are made by workers.
+    """
+    if isinstance(gradient, WorkerGradients):
+        raise InputError("gradient.use: 'workers' train in processes of their own, which only `optchain train` starts")
 
 
 def table_of(config: Config) -> WorkerGradients:

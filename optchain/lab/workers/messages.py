@@ -29,7 +29,7 @@ def decode(content: bytes) -> Message:
     try:
         message = flax.serialization.msgpack_restore(content)
     except Exception as error:  # of many kinds: of msgpack, of NumPy, of what is not UTF-8
-        raise InputError(f"got bytes that are no message ({type(error).__name__}: {error})") from error
+        raise InputError(f"got bytes that are not a message ({type(error).__name__}: {error})") from error
     if not isinstance(message, dict):
         raise InputError(f"got a message that is {type(message).__name__}; expected a table")
     return message

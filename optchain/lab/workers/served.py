@@ -74,8 +74,12 @@ class ServedProgram(Program):
             LostError: all workers that it had started are gone, and no other one came.
             Interrupted: a signal came before the first step.
         """
-        meeting = self.meeting = self.meeting or self._begun(config, carry)
         took, logs = seconds.none_yet(), []
+        if self.meeting is None:
+            self.meeting = self._begun(config, carry)
+            with seconds.spent(took, "compiling"):  # as the workers do before the first of them hands in something
+                self._gather(self.meeting, carry, may_stop=False)
+        meeting = self.meeting
         with seconds.spent(took, "training"):
             while len(logs) < steps and self._gather(meeting, carry, may_stop=bool(logs)):
                 handed, self.handed = [self.handed[number] for number in sorted(self.handed)], {}

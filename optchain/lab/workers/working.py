@@ -45,8 +45,17 @@ class Worker:
         self.program, self.parts = Program(self.local), self.local.parts({})
         self.shapes = jax.eval_shape(self.local.start)
         self.carry: Any = None
-        self._first = jax.jit(lambda params, rest: first_carry(self.parts, params, rest))
-        self._difference = jax.jit(lambda old, new: jax.tree.map(lambda x, y: wide(x) - wide(y), old, new))
+        self._compiled: Any = None  # the first carry from a model, and the difference of parameters
+
+    def compile(self) -> None:
+        """Compile everything, so that the first piece is not stale when it is made."""
+        if self._compiled is not None:
+            return
+        self.program.compile_ahead(self.local.config, self.shapes, self.steps)
+        params, rest = self.shapes["params"], self.shapes["rest"]
+        first = jax.jit(lambda params, rest: first_carry(self.parts, params, rest))
+        difference = jax.jit(lambda old, new: jax.tree.map(lambda x, y: wide(x) - wide(y), old, new))
+        self._compiled = first.lower(params, rest).compile(), difference.lower(params, params).compile()
 
     def introduce(self) -> Message:
         """What the worker says first."""
@@ -58,13 +67,14 @@ class Worker:
         Args:
             given: by the server.
         """
+        self.compile()
         began = matched(given["params"], self.shapes["params"], "the server's parameters")
         self.carry = self._beginning(began, given)
         self.carry, logs, _ = self.program.run(self.local.config, self.carry, self.steps)
-        _, rest, _ = bound(self.local.model, self.carry["rest"])
+        (_, rest, _), (_, difference) = bound(self.local.model, self.carry["rest"]), self._compiled
         return {
             "piece": given["piece"],
-            "difference": by_path(self._difference(began, self.carry["params"])),
+            "difference": by_path(difference(began, self.carry["params"])),
             "rest": by_path(rest),
             "logs": {name: float(np.mean(x)) for name, x in logs.items() if name != "optimizer"},
         }
@@ -74,7 +84,7 @@ class Worker:
         params = jax.tree.map(jnp.array, began)  # copies, for the carry is donated
         if self.carry is None:
             whole = matched(given["rest"], self.shapes["rest"], REST)
-            carry = self._first(params, jax.tree.map(jnp.array, whole))
+            carry = self._compiled[0](params, jax.tree.map(jnp.array, whole))
         else:
             carry, (_, inner, back) = self.carry, bound(self.local.model, self.carry["rest"])
             own = matched(given["rest"], self.shapes["rest"] if given["whole"] else inner, REST)
@@ -145,9 +155,10 @@ class Session:
         place = read_place(self.folder)
         if place is None:
             raise Gone("there is none")
+        self.worker.compile()
         with Connection(place, lambda: self.signals.received) as server:
             message = self.worker.introduce()
-            while not self.signals.received:
+            while True:
                 try:
                     answer = server.ask(message)
                 except Stopped:
@@ -160,6 +171,8 @@ class Session:
                     self.misses = False
                 if "piece" not in answer:
                     return self.end("has ended" if answer.get("ended") else "was stopped")
+                if self.signals.received:
+                    return
                 message = self.worker.make(answer)
 
     def end(self, how: str) -> None:

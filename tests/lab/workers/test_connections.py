@@ -67,7 +67,7 @@ def test_who_has_another_token_is_not_heard(echo):
 
 def test_bytes_that_are_no_message_are_refused(echo):
     listening, _ = echo
-    with Connection(place(listening), lambda: None) as one, pytest.raises(InputError, match="no message"):
+    with Connection(place(listening), lambda: None) as one, pytest.raises(InputError, match="not a message"):
         one.asked.put(b"\xc1")
         one.ask({"x": 1})
 

@@ -61,7 +61,7 @@ def test_bytes_that_are_no_message_are_refused(content):
 
 def test_no_array_of_objects_is_read():
     content = encode({"x": np.zeros(2, np.int64)}).replace(b"int64", b"objec").replace(b"objec", b"O8   ")
-    with pytest.raises(InputError, match="no message"):
+    with pytest.raises(InputError, match="not a message"):
         decode(content)
 
 
