@@ -65,8 +65,18 @@ class Connection:
                 self.answered.put(content)
             self.answered.put(Gone("it has ended the connection"))
         except self.grpc.RpcError as error:
-            refused = error.code() == self.grpc.StatusCode.FAILED_PRECONDITION
-            self.answered.put(InputError(error.details()) if refused else Gone(error.details()))
+            self.answered.put(self._meaning(error))
+
+    def _meaning(self, error: Any) -> Exception:
+        """What an error of gRPC means here."""
+        codes = self.grpc.StatusCode
+        match error.code():
+            case codes.FAILED_PRECONDITION:
+                return InputError(error.details())
+            case codes.UNAUTHENTICATED | codes.RESOURCE_EXHAUSTED:
+                return Gone(error.details())
+            case _:  # many words of the network
+                return Gone("it does not answer")
 
     def __enter__(self) -> Self:
         return self

@@ -90,7 +90,9 @@ class Meeting:
         try:
             require_same(message, self.expected)
         except (AttributeError, KeyError, TypeError) as error:
-            raise InputError("it does not say what it computes; expected a worker of this version of optchain") from error
+            raise InputError(
+                "it does not say what it computes; expected a worker of this version of optchain"
+            ) from error
         self.here.add(worker)
         self.tell(f"worker {worker} joined after step {step}")
 

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 import smooth_project
+from tiers import one_of_each
 
 from optchain.lab.base.errors import InputError
 from optchain.lab.runs import config
@@ -70,6 +71,18 @@ def require_near(found, expected, atol=2e-6):
 
 
 @pytest.mark.parametrize(
+    "more",
+    one_of_each(
+        [
+            [],
+            ["model.use='models.py:Nnx'"],
+            ["lora={rank = 2, alpha = 2.0, paths = ['Dense_0/kernel']}"],
+            ["train.batch={use = 'fixed', size = 16, micro = 8}", "train.compute='bfloat16'"],
+        ]
+    ),
+    ids=["linen", "nnx", "lora", "micro"],
+)
+@pytest.mark.parametrize(
     ("outer", "chain"),
     [
         (
@@ -83,12 +96,12 @@ def require_near(found, expected, atol=2e-6):
     ],
     ids=["averaging", "nesterov"],
 )
-def test_one_worker_is_one_process(experiment, outer, chain):
+def test_one_worker_is_one_process(experiment, outer, chain, more):
     """With dropout, statistics of batches and a schedule: the batches, the keys and the schedule are those of the run,
     and the server's step is that of `outer_nesterov`. Rounding alone differs: p - (p - q) is not always q."""
-    alone = experiment([f"train.steps={PIECES * STEPS}", "train.batch=16", f"optimizer={{{chain}}}"])
+    alone = experiment([f"train.steps={PIECES * STEPS}", "train.batch=16", f"optimizer={{{chain}}}", *more])
     expected, logs, _ = Program(alone).run(alone.config, alone.start(), PIECES * STEPS)
-    built = experiment(sets(outer))
+    built = experiment(sets(outer, *more))
     loop = Loop(built)
     for _ in range(PIECES + 1):
         loop.turn(1, built)
