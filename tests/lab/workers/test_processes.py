@@ -148,7 +148,6 @@ def test_a_killed_worker_and_a_late_one_lose_nothing(tmp_path, commands):
 
 @pytest.mark.full
 def test_a_server_that_is_killed_goes_on_with_the_same_worker(tmp_path, commands):
-    """And one that gets a signal saves at once, before the worker has made the steps up to the next evaluation."""
     project, out, steps = Project(tmp_path), tmp_path / "run", 300
     arguments = ["train", project.path, "--out", out, *sets(steps, workers=0)]
     first = commands("first", *arguments)
@@ -157,18 +156,12 @@ def test_a_server_that_is_killed_goes_on_with_the_same_worker(tmp_path, commands
     first.wait_for(lambda: steps_of(out) >= 160)
     first.process.kill()
     worker.wait_for(lambda: "waiting for it for 60 s" in worker.said)
-    project.pace(0.02)
-    second = commands("second", *arguments, "--resume")
-    second.wait_for(lambda: "joined after step 120" in second.said)
-    time.sleep(1)
-    second.process.terminate()
-    assert second.ended() == 128 + signal.SIGTERM, second.said
-    assert worker.ended() == 0 and f"joined {out} again" in worker.said and "the run was stopped; " in worker.said
     project.pace(0)
-    stopped = steps_of(out)
-    assert 120 < stopped < 160 and f"stopped at step {stopped}, saved" in second.said
-    third = commands("third", *arguments, "--resume", "--set", "gradient.workers=1")
-    assert third.ended() == 0, third.said
+    second = commands("second", *arguments, "--resume")
+    assert second.ended() == 0, second.said
+    assert worker.ended() == 0, worker.said
+    assert "joined after step 120" in second.said and worker.said.count(f"joined {out}") == 2
+    assert f"joined {out} again" in worker.said and "the run has ended; " in worker.said
     require_all_steps(out, steps)
 
 

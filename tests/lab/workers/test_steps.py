@@ -1,5 +1,9 @@
 """What workers and the server compute, beside one process, and beside the server's step by hand in NumPy."""
 
+import queue
+import threading
+import types
+
 import jax
 import numpy as np
 import pytest
@@ -7,6 +11,7 @@ import smooth_project
 from tiers import one_of_each
 
 from optchain.lab.base.errors import InputError
+from optchain.lab.base.signals import Interrupted, Signals
 from optchain.lab.runs import config
 from optchain.lab.training.experiment import build
 from optchain.lab.training.program import Program
@@ -14,6 +19,7 @@ from optchain.lab.workers.listening import Said
 from optchain.lab.workers.meeting import Meeting
 from optchain.lab.workers.outer import Outer
 from optchain.lab.workers.pieces import Pieces
+from optchain.lab.workers.served import ServedProgram
 from optchain.lab.workers.working import Worker
 from optchain.version import __version__
 
@@ -185,6 +191,34 @@ def test_together_is_the_mean_of_differences_from_the_same_parameters(experiment
     assert len(loop.rows) == len(alone.rows) == 2
     require_near(loop.carry, alone.carry)
     assert all(int(row["staleness"]) == 0 for row in loop.rows)
+
+
+@pytest.mark.parametrize(("together", "made", "still"), [(1, 3, [3]), (2, 1, [2, 3])])
+def test_a_signal_ends_a_run_with_what_has_been_handed_in(experiment, tmp_path, together, made, still):
+    """Three pieces are handed in and a fourth is given: those without a step of the server are to be made again."""
+    built = experiment(sets("lr = {use = 'sgd', learning_rate = 1.0}", together=together))
+    program, said, worker = ServedProgram(built, tmp_path, tell=lambda line: None), queue.SimpleQueue(), Worker(built)
+    program.listening = types.SimpleNamespace(said=said)
+    program.started = types.SimpleNamespace(any=True, news=lambda: [])
+    program.looked = 0.0
+
+    def work(signals):
+        message = worker.introduce()
+        for _ in range(4):
+            said.put(now := Said(1, message))
+            message = worker.make(now.answer.get())
+        signals.stop()
+
+    with Signals() as signals:
+        thread = threading.Thread(target=work, args=(signals,))
+        thread.start()
+        carry, rows, _ = program.run(built.config, built.start(), PIECES // together)
+        thread.join()
+        assert len(rows["loss"]) == int(carry["step"]) == made
+        assert sorted(int(number) for number in carry["pieces"]["open"] if number >= 0) == still
+        assert list(rows["workers"]) == [1] * made
+        with pytest.raises(Interrupted):
+            program.run(built.config, carry, 1)
 
 
 def test_what_is_frozen_is_sent_once(experiment):
