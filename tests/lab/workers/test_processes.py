@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -200,3 +201,10 @@ def test_runs_that_cannot_have_workers_are_refused(tmp_path, capsys):
         assert expected in capsys.readouterr().err
     assert main(["train", project, "--out", str(tmp_path / "run"), *sets(10, 1), "--profile"]) == 2
     assert "--profile" in capsys.readouterr().err
+    study = tmp_path / "study.toml"
+    space = "space.'gradient.local_steps' = {use = 'int', low = 1, high = 2}"
+    study.write_text("\n".join(["search = {trials = 2}", space, Path(project).read_text()]))
+    for command in (["tune", str(study), "--out", str(tmp_path / "study")], ["find-lr", project]):
+        assert main([*command, *sets(10, 1)]) == 2
+        assert "'workers' train in processes of their own" in capsys.readouterr().err
+    assert not (tmp_path / "study").exists()
