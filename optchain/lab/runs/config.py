@@ -71,7 +71,7 @@ class Setup(Table):
         return self if self.mup is None else self.model_copy(update={"mup": self.mup.checked(self.model)})
 
 
-def _counted(links: Any, steps: Any) -> Any:
+def counting_steps(links: Any, steps: Any) -> Any:
     """A chain with the number of steps where it says "train.steps"."""
     return each_value(links, lambda x: steps if x == STEPS else x)
 
@@ -87,7 +87,7 @@ class Config(Setup):
         """The number of steps where the optimizer says "train.steps"."""
         train = data.get("train") if isinstance(data, dict) else None
         steps = train.get("steps") if isinstance(train, dict) else getattr(train, "steps", None)
-        return data | {"optimizer": _counted(data["optimizer"], steps)} if steps and "optimizer" in data else data
+        return data | {"optimizer": counting_steps(data["optimizer"], steps)} if steps and "optimizer" in data else data
 
     def in_steps(self, examples: int) -> "Config":
         """The configuration with the steps of its epochs, for a number of training examples.
@@ -99,7 +99,7 @@ class Config(Setup):
             return self
         try:
             table = self.train.in_steps(examples)
-            return self.model_copy(update={"train": table, "optimizer": _counted(self.optimizer, table.steps)})
+            return self.model_copy(update={"train": table, "optimizer": counting_steps(self.optimizer, table.steps)})
         except pydantic.ValidationError as error:
             raise InputError(f"train: {reading.explained(error)}") from None
         except ValueError as error:

@@ -16,7 +16,7 @@ from optchain.lab.data.batches import balanced_batches, batches
 from optchain.lab.data.task import Split, Task
 from optchain.lab.models.frozen import bound
 from optchain.lab.models.functional import Model
-from optchain.lab.models.gradients import ClientGradients, TaskGradients
+from optchain.lab.models.gradients import ClientGradients, TaskGradients, WorkerGradients
 from optchain.lab.settings.own import Own
 from optchain.lab.training import clients
 from optchain.lab.training.attacked import Batch, trained_pass
@@ -24,12 +24,13 @@ from optchain.lab.training.batch_gradients import Result, is_stacked, own_gradie
 from optchain.lab.training.batch_policies import Policy
 from optchain.lab.training.keys import Keys, folded, keys_of_run, keys_of_steps
 from optchain.lab.training.layout import ONE_DEVICE, Layout
+from optchain.lab.training.local import require_in_process
 from optchain.lab.training.objective import Objective, Pair
 
 NO_EPOCH = 2**32 - 1  # folded into the key of the batches it is that of their sizes
 # All that changes from step to step: params, rest (of the model: statistics of batches and the like), opt_state, step,
-# examples seen, the state of the batch policy, the validation loss not yet told to the optimizer (NaN if it was), and
-# in federated learning what is kept of clients
+# examples seen, the state of the batch policy, the validation loss not yet told to the optimizer (NaN if it was), what is
+# kept of clients, which pieces of the run workers have
 Carry = dict[str, Any]
 
 
@@ -49,7 +50,7 @@ class Parts(NamedTuple):
     batch: Policy
     augment: AnyAugment
     loss: Any  # its table
-    gradient: Own | TaskGradients | ClientGradients | None = None
+    gradient: Own | TaskGradients | ClientGradients | WorkerGradients | None = None
     sampling: str = "epochs"
     adversary: Any = None  # its table, see `models.adversary`
 
@@ -211,6 +212,7 @@ def make_chunk(task: Task, build: Build, layout: Layout = ONE_DEVICE) -> jax.sta
 
     def chunk(carry: Carry, data: Split, setting: Setting, steps: int) -> tuple[Carry, dict[str, Any]]:
         parts = build(setting.numbers)
+        require_in_process(parts.gradient)
         objective = Objective(task, parts.loss, data.targets)
         model, rest, back = bound(parts.model, carry["rest"])  # what is frozen is not carried from step to step
         steps_of = rounds if isinstance(parts.gradient, ClientGradients) else parted if parts.batch.micro else whole
@@ -226,9 +228,8 @@ def _rows(data: Split, rows: jax.Array) -> Split:
 
 def _squared(grads: Any, params: Any) -> jax.Array:
     """The squared norm of gradients, of several tasks that of their sum."""
-    return optax.tree.norm(
-        jax.tree.map(lambda x: x.sum(0), grads) if is_stacked(grads, params) else grads, squared=True
-    )
+    summed = jax.tree.map(lambda x: x.sum(0), grads) if is_stacked(grads, params) else grads
+    return optax.tree.norm(summed, squared=True)
 
 
 def _added(total: jax.Array, more: jax.Array) -> jax.Array:
