@@ -81,9 +81,7 @@ from optchain.inspect.catalogue import optimizers as optimizers
 from optchain.inspect.config import from_config as from_config
 from optchain.inspect.config import techniques as techniques
 from optchain.inspect.describe import describe as describe
-from optchain.inspect.diff import Difference as Difference
 from optchain.inspect.diff import diff as diff
-from optchain.inspect.explain import Explanation as Explanation
 from optchain.inspect.explain import explain as explain
 from optchain.inspect.grow import Growth as Growth
 from optchain.inspect.grow import grow as grow

@@ -29,8 +29,8 @@ from optchain.lab.training.objective import Objective, Pair
 
 NO_EPOCH = 2**32 - 1  # folded into the key of the batches it is that of their sizes
 # All that changes from step to step: params, rest (of the model: statistics of batches and the like), opt_state, step,
-# examples seen, the state of the batch policy, the validation loss not yet told to the optimizer (NaN if it was), what is
-# kept of clients, which pieces of the run workers have
+# examples seen, the state of the batch policy, the validation loss not yet told to the optimizer (NaN if it was), what
+# is kept of clients, which pieces of the run workers have
 Carry = dict[str, Any]
 
 
@@ -122,14 +122,15 @@ def make_chunk(task: Task, build: Build, layout: Layout = ONE_DEVICE) -> jax.sta
             grads = layout.stepped(grads, is_stacked(grads, carry["params"]))
         params = layout.stepped(carry["params"])
         params, opt_state = oc.apply(parts.tx, grads, carry["opt_state"], params, **told)
-        new = carry | {
-            "params": params,
-            "rest": result.rest,
-            "opt_state": opt_state,
-            "step": carry["step"] + 1,
-            "examples": carry["examples"] + size,
-            "validation": jnp.full_like(carry["validation"], jnp.nan),
-        }
+        new = (
+            carry
+            | {"params": params, "rest": result.rest, "opt_state": opt_state}
+            | {
+                "step": carry["step"] + 1,
+                "examples": carry["examples"] + size,
+                "validation": jnp.full_like(carry["validation"], jnp.nan),
+            }
+        )
         return layout.pinned(new), logs | {"optimizer": oc.metrics(opt_state)}
 
     def whole(
