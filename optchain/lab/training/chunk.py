@@ -122,15 +122,9 @@ def make_chunk(task: Task, build: Build, layout: Layout = ONE_DEVICE) -> jax.sta
             grads = layout.stepped(grads, is_stacked(grads, carry["params"]))
         params = layout.stepped(carry["params"])
         params, opt_state = oc.apply(parts.tx, grads, carry["opt_state"], params, **told)
-        new = (
-            carry
-            | {"params": params, "rest": result.rest, "opt_state": opt_state}
-            | {
-                "step": carry["step"] + 1,
-                "examples": carry["examples"] + size,
-                "validation": jnp.full_like(carry["validation"], jnp.nan),
-            }
-        )
+        moved = {"params": params, "rest": result.rest, "opt_state": opt_state}
+        counted = {"step": carry["step"] + 1, "examples": carry["examples"] + size}
+        new = carry | moved | counted | {"validation": jnp.full_like(carry["validation"], jnp.nan)}
         return layout.pinned(new), logs | {"optimizer": oc.metrics(opt_state)}
 
     def whole(
