@@ -54,6 +54,7 @@ class ServedProgram(Program):
         self.listening = Listening(self.table.listen)
         write_place(self.folder, Place(self.listening.address, self.listening.token))
         self.started = Started(self.folder, self.table.workers)
+        self.complete = False  # whether all workers that it has started have been there together
         self.seen = self.looked = time.monotonic()  # when there was a worker, and when it was looked for one
 
     def __exit__(self, *_: object) -> None:
@@ -101,7 +102,10 @@ class ServedProgram(Program):
     def _gather(self, meeting: Meeting, carry: Carry, may_stop: bool) -> bool:
         """Take what as many workers hand in as step together; whether it is all there, for a signal may come before."""
         while len(self.handed) < self.table.together:
-            meeting.give(carry)
+            # Else the first one to have loaded makes most of a short run alone.
+            self.complete = self.complete or len(meeting.here) >= self.started.alive
+            if self.complete:
+                meeting.give(carry)
             if Signals.of_main is not None and (received := Signals.of_main.received) is not None:
                 if may_stop:
                     return False
@@ -121,7 +125,7 @@ class ServedProgram(Program):
         self.looked = now
         for line in self.started.news():
             self.tell(line)
-        if meeting.here or self.started.any:
+        if meeting.here or self.started.alive:
             self.seen = now
             return
         if self.started.failed or now - self.seen > (ALONE if self.table.workers else math.inf):

@@ -27,9 +27,9 @@ class Started:
         self.told: set[int] = set()  # those of which it is known that they are gone
 
     @property
-    def any(self) -> bool:
-        """Whether there is one that is alive."""
-        return any(process.is_alive() for process in self.processes)
+    def alive(self) -> int:
+        """How many have not ended."""
+        return sum(process.is_alive() for process in self.processes)
 
     @property
     def failed(self) -> bool:

@@ -27,11 +27,12 @@ from optchain.lab.tuning.tables import Study
 from optchain.lab.tuning.tune import Tuning
 
 CONFIGS = sorted((small_runs.ROOT / "configs").glob("*/*.toml"))
-COMPARISONS = [path for path in CONFIGS if "optimizers" in tomllib.loads(path.read_text())]
+RACES = [path for path in CONFIGS if "tasks" in tomllib.loads(path.read_text())]
+COMPARISONS = [path for path in CONFIGS if "optimizers" in tomllib.loads(path.read_text()) and path not in RACES]
 CLAIMS = [path for path in CONFIGS if "arms" in tomllib.loads(path.read_text())]
 STUDIES = [path for path in CONFIGS if "space" in tomllib.loads(path.read_text())]
-RUNS = [path for path in CONFIGS if path not in COMPARISONS + CLAIMS + STUDIES]
-COMMANDS = {"claims": CLAIMS, "compare": COMPARISONS, "train": RUNS, "tune": STUDIES}
+RUNS = [path for path in CONFIGS if path not in COMPARISONS + CLAIMS + RACES + STUDIES]
+COMMANDS = {"claims": CLAIMS, "compare": COMPARISONS, "race": RACES, "train": RUNS, "tune": STUDIES}
 
 
 @pytest.fixture(scope="module")
@@ -231,8 +232,9 @@ def named(path):
 def test_every_configuration_begins_with_its_command(path):
     command, duration, score = path.read_text().splitlines()[:3]
     (name,) = [name for name, paths in COMMANDS.items() if path in paths]
-    program = "python -m experiments" if name == "claims" else "optchain"
-    assert command == f"# {program} {name} {path.relative_to(small_runs.ROOT)}"
+    program = "python -m experiments" if name in ("claims", "race") else "optchain"
+    argument = "" if name == "race" else f" {path.relative_to(small_runs.ROOT)}"  # of which there is one
+    assert command == f"# {program} {name}{argument}"
     assert re.search(r"\d s on (one of )?two cores", duration) and ("accuracy" in score or "loss" in score)
 
 
