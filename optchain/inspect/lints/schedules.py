@@ -1,0 +1,94 @@
+"""Schedules and averages against the length of the run."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from optchain.inspect.lints.curves import Curve
+from optchain.inspect.lints.finding import Finding
+from optchain.inspect.lints.subject import RATES, Subject
+
+CUT = 0.1  # of the peak: by less the end is reached nearly
+TAIL = 0.02  # of the run
+
+
+def always_zero(subject: Subject) -> Iterator[Finding]:
+    """A rate that is 0 in every step."""
+    for curve in _rates(subject):
+        if curve.steps is not None and curve.peak == 0:
+            says = f"its schedule is 0 in all {curve.steps} steps"
+            yield Finding("rate-always-zero", "error", (curve.where,), says, "give the schedule a peak above 0")
+
+
+def cut_off(subject: Subject) -> Iterator[Finding]:
+    """A schedule whose end the run does not reach."""
+    for curve in _rates(subject):
+        end = None if curve.steps is None or _rises(curve) or curve.peak == 0 else curve.end
+        if end is None or end[0] <= curve.steps:  # pyright: ignore
+            continue
+        if abs(curve.last - end[1]) > CUT * abs(curve.peak):
+            says = f"it ends at step {end[0]}, and the run has {curve.steps}: it ends with {curve.last:.3g}, not {end[1]:.3g}"
+            cure = f"give the schedule the length of the run, {curve.steps} steps"
+            yield Finding("schedule-cut-off", "warning", (curve.where,), says, cure)
+
+
+def zero_at_the_end(subject: Subject) -> Iterator[Finding]:
+    """A rate that is 0 before the run ends."""
+    for curve in _rates(subject):
+        if curve.steps is None or curve.peak == 0 or curve.last != 0:
+            continue
+        high, low = curve.steps - 1, int(curve.at[np.flatnonzero(curve.values)[-1]])
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if curve.value(np.array([middle]))[0] else (low, middle)
+        rest = curve.steps - high
+        if rest > max(2, TAIL * curve.steps):
+            says = f"it is 0 in the last {rest} of {curve.steps} steps, in which nothing moves"
+            cure = f"give the schedule the length of the run, {curve.steps} steps, or end the run at step {high}"
+            yield Finding("rate-zero-at-the-end", "warning", (curve.where,), says, cure)
+
+
+def warm_up(subject: Subject) -> Iterator[Finding]:
+    """A warm-up that is longer than the run, or most of it."""
+    for curve in _rates(subject):
+        if curve.steps is None or curve.peak == 0:
+            continue
+        first = int(curve.at[int(np.argmax(np.abs(curve.values)))])
+        if abs(curve.values[0]) > 0.5 * abs(curve.peak):
+            continue
+        if _rises(curve):
+            says = f"the rate still rises when the run of {curve.steps} steps ends, at {curve.last:.3g}"
+        elif first > curve.steps / 2:
+            says = f"the warm-up takes {first} of {curve.steps} steps"
+        else:
+            continue
+        cure = f"shorten the warm-up; {max(curve.steps // 20, 1)} steps are a twentieth of the run"
+        yield Finding("warmup-too-long", "warning", (curve.where,), says, cure)
+
+
+def average_too_long(subject: Subject) -> Iterator[Finding]:
+    """An average of the parameters in which the initial ones stay."""
+    for link in subject.everything:
+        steps, decay = subject.steps_of(link), link.numbers.get("decay")
+        if link.room != "averaging" or steps is None or not isinstance(decay, float) or decay >= 1:
+            continue
+        if 1 / (1 - decay) > steps and not getattr(getattr(link.definition, "rule", None), "debias", False):
+            left = decay**steps
+            says = f"decay={decay:g} averages {1 / (1 - decay):.0f} steps, and the run has {steps}: {left:.0%} of the average"
+            cure = f"take decay={1 - 10 / max(steps, 11):.3g}, or debias=True"
+            yield Finding("average-too-long", "warning", (link.where,), f"{says} is the initial parameters", cure)
+
+
+def _rates(subject: Subject) -> list[Curve]:
+    return [curve for curve in subject.curves if curve.number in RATES]
+
+
+def _rises(curve: Curve) -> bool:
+    """Whether a rate is largest at the end of the run, and was much smaller before."""
+    sizes = np.abs(curve.values)
+    return bool(sizes[-1] == sizes.max() and sizes[0] <= 0.5 * sizes[-1] and (np.diff(sizes) >= 0).all() and _moves(curve))
+
+
+def _moves(curve: Curve) -> bool:
+    """Whether it goes on to rise after the run."""
+    return curve.steps is not None and abs(curve.value(np.array([curve.steps]))[0]) > abs(curve.last)
