@@ -54,10 +54,11 @@ def before_moments(subject: Subject) -> Iterator[Finding]:
 
 def of_vectors(subject: Subject) -> Iterator[Finding]:
     """A large decay of biases and scales. A small one, such as the defaults of presets, hardly matters there."""
+    by_radius = {path for link in subject.links if link.technique in roles.OWN_RADIUS for path in link.paths}
     kernels = {path for path, x in subject.shapes.items() if is_kernel(path, x)}
     for link in subject.links:
         decayed = [path for path in link.paths if abs(subject.decay(link, path)) >= NOTABLE]
-        others = [path for path in decayed if path not in kernels]
+        others = [path for path in decayed if path not in kernels | by_radius]
         if roles.is_decay(link.technique) and others and kernels & set(decayed):
             says = f"biases and scales decay too: {shortened(others)}"
             yield Finding("decay-of-vectors", "note", (link.where,), says, "decay kernels alone: mask=oc.is_kernel")

@@ -22,7 +22,8 @@ class Link:
         where: its dotted name, that of its technique where it has none.
         prefix: of its numbers' names.
         tx: the transformation.
-        params: the parameters that reach it and that its mask chooses, abstract, with holes for all others.
+        params: the parameters that reach it, abstract, with holes for all others.
+        chosen: those of them that its mask chooses.
         around: the wrappers that it stands in, outermost first.
         line: whether it makes the update; false for what a wrapper keeps beside that.
     """
@@ -31,6 +32,7 @@ class Link:
     prefix: str
     tx: Any
     params: Any
+    chosen: Any
     around: tuple["Link", ...]
     line: bool
 
@@ -43,7 +45,7 @@ class Link:
     @functools.cached_property
     def paths(self) -> tuple[str, ...]:
         """The parameters that it applies to."""
-        return tuple(names_of(self.params))
+        return tuple(names_of(self.chosen))
 
     @property
     def definition(self) -> Any:
@@ -85,9 +87,9 @@ def _placed(tx: Any, prefix: str, params: Any, around: tuple[Link, ...], line: b
     definition = definition_of(tx)
     name = prefix or (maker_or_type(tx) if definition is None else definition.name)
     if definition is None:
-        yield Link(name, prefix, tx, params, around, line)
+        yield Link(name, prefix, tx, params, params, around, line)
         return
-    link = Link(name, prefix, tx, _chosen(definition, params), around, line)
+    link = Link(name, prefix, tx, params, _chosen(definition, params), around, line)
     yield link
     children, inside = definition.children(), (*around, link)
     parts = {child: part for child, _, part in _parts(definition, params)}

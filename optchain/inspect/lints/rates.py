@@ -95,6 +95,7 @@ def too_large(subject: Subject) -> Iterator[Finding]:
         and _is_normalized(subject, path)
         and _rms(subject, path) >= LARGE
         and max(x.share for x in subject.small[path]) > 1
+        and not any(link.technique in roles.OWN_RADIUS for link in subject.lines[path])
     ]
     if not paths and not subject.is_open:
         paths = [path for path in subject.small if _rms(subject, path) >= LARGE and _is_normalized(subject, path)]
@@ -108,6 +109,9 @@ def too_small(subject: Subject) -> Iterator[Finding]:
     """Steps that change nothing in float32."""
     paths = []
     for path, steps in subject.small.items():
+        line = subject.lines.get(path, [])
+        if any(roles.finds_its_rate(x.technique) for link in line for x in (link, *link.around)):
+            continue  # which begins with a step that is far too small
         share = max(x.share for x in steps)
         if _is_normalized(subject, path) and 0 < share < TINY and _counted(subject, path):
             paths.append(path)

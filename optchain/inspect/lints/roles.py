@@ -21,6 +21,8 @@ NOT_RATE = frozenset(
 # Clips that are meant for what the moments made, or that do not look at updates, or that add noise.
 NOT_GRADIENT_CLIP = frozenset("clip_by_block_rms clip_qk differentially_private_aggregate".split())
 MULTIPLIERS = frozenset("scale scale_by_learning_rate scale_by_schedule".split())
+# Steps of a radius that each parameter's shape and role give, of which rate and decay are parts.
+OWN_RADIUS = frozenset(("scale_by_scion",))
 # What adds random numbers.
 RANDOM = frozenset(
     "add_noise differentially_private_aggregate client_private_mean client_secure_mean hutchinson "

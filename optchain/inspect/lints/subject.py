@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from optchain.control.accumulate import Accumulate
-from optchain.core.door import is_floating
+from optchain.core.door import AXES, is_floating
 from optchain.core.paths import named_leaves
 from optchain.core.transform import apply, definition_of, forwarding, moving, takes
 from optchain.core.walk import dotted, rewritten
@@ -129,7 +129,7 @@ class Subject:
     def _alone(self, link: Link, params: Any, grads: Any, extra: Mapping[str, Any]) -> Any:
         ps, gs = (_inside(tree, link.params, link.tx) for tree in (params, grads))
         hyper = {number: peak for (where, number), peak in self.peaks.items() if where == link.where}
-        given = {**extra, "hyper": hyper} if hyper and link.definition is not None else extra
+        given = {**extra, "grad": gs, **({"hyper": hyper} if hyper and link.definition is not None else {})}
         updates, _ = forwarding(link.tx).update(gs, link.tx.init(ps), ps, **given)
         return updates
 
@@ -201,14 +201,21 @@ class Subject:
 
     @functools.cached_property
     def _step(self) -> Any:
+        """The compiled step, on gradients of examples, tasks or clients where it takes no others."""
+        plain, grads = self._compiled(0), gradients(self.own, SMALL)
+        if definition_of(self.tx) is None or not takes(self.tx) & AXES:
+            return plain
+        args = self.own, self.at_peak[0].init(self.own), grads, np.float32(1)
+        return plain if attempt(lambda: jax.eval_shape(plain, *args)) is not None else self._compiled(2)
+
+    def _compiled(self, axis: int) -> Any:
         tx, hyper = self.at_peak
         extra = {**extras(self.own), **self.extra, **({"hyper": hyper} if hyper else {})}
-        axes = 2 if definition_of(tx) is not None and takes(tx) & {"examples", "tasks", "clients"} else 0
 
         def step(params: Any, state: Any, grads: Any, size: Any) -> Any:
             grads = jax.tree.map(lambda g: g * size.astype(g.dtype), grads)
-            given = jax.tree.map(lambda g: jnp.broadcast_to(g, (axes, *g.shape)), grads) if axes else grads
-            updates, state = forwarding(tx).update(given, state, params, **extra)
+            given = jax.tree.map(lambda g: jnp.broadcast_to(g, (axis, *g.shape)), grads) if axis else grads
+            updates, state = forwarding(tx).update(given, state, params, **{"grad": grads, **extra})
             return optax.apply_updates(params, updates), state, updates, grads
 
         return jax.jit(step, compiler_options=QUICKLY)
@@ -236,7 +243,7 @@ class Subject:
         params, grads = self.own, gradients(self.own, SMALL)
 
         def step(params: Any, state: Any) -> Any:
-            new, state = apply(tx, grads, state, params, **extra)
+            new, state = apply(tx, grads, state, params, **{"grad": grads, **extra})
             pairs = zip(named_leaves(new), named_leaves(params), strict=True)
             return new, state, {path: jnp.mean(a == b) for (path, a), (_, b) in pairs if path in narrow}
 

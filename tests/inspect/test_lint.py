@@ -1,0 +1,442 @@
+"""Mistakes that are planted are found, with their places, and what is right is left alone."""
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+from techniques import PRESETS, TECHNIQUES, build
+from tiers import one_of_each
+
+import optchain as oc
+
+SHAPES = {
+    "embed": {"embedding": (6, 4)},
+    "dense": {"kernel": (4, 4), "bias": (4,)},
+    "norm": {"scale": (4,)},
+}
+PARAMS = jax.tree.map(
+    lambda shape: jax.ShapeDtypeStruct(shape, jnp.float32), SHAPES, is_leaf=lambda x: isinstance(x, tuple)
+)
+HALF = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, jnp.bfloat16), PARAMS)
+KERNEL, REST = "*/kernel", ("*/bias", "*/scale", "*/embedding")
+
+adam, lr, decay, clip = oc.scale_by_adam, oc.scale_by_learning_rate, oc.add_decayed_weights, oc.clip_by_global_norm
+
+
+def own_adam(rate=1.0, sign=-1.0):
+    """A user's own transformation, without a definition."""
+    inner = optax.scale_by_adam()
+
+    def update(updates, state, params=None):
+        updates, state = inner.update(updates, state, params)
+        return jax.tree.map(lambda u: sign * rate * u, updates), state
+
+    return optax.GradientTransformation(inner.init, update)
+
+
+def frozen_by_optax(adds):
+    return oc.chain(
+        adam=adam(), zero=optax.masked(optax.set_to_zero(), {"embed": True, "dense": False, "norm": False}), decay=adds, lr=lr(1e-3)
+    )
+
+
+WARM = optax.warmup_cosine_decay_schedule
+# What is wrong: check, severity, a name in `where`, the fault, the repaired version, and the arguments of `lint`.
+FAULTS = {
+    "no flip": ("uphill", "error", "lr", oc.chain(adam=adam(), lr=oc.scale(1e-3)), oc.adam(1e-3), {}),
+    "flipped twice": (
+        "uphill",
+        "error",
+        "down",
+        oc.chain(adam=adam(), lr=lr(1e-3), down=oc.scale(-1.0)),
+        oc.chain(adam=adam(), lr=lr(1e-3, flip_sign=False), down=oc.scale(-1.0)),
+        {},
+    ),
+    "a negative rate": ("uphill", "error", "lr", oc.adam(-1e-3), oc.adam(1e-3), {}),
+    "optax without a flip": (
+        "uphill",
+        "error",
+        "chain",
+        optax.chain(optax.scale_by_adam(), optax.scale(1e-3)),
+        optax.adam(1e-3),
+        {},
+    ),
+    "optax flipped twice": (
+        "uphill",
+        "error",
+        "scale",
+        oc.chain(optax.scale_by_adam(), optax.scale_by_learning_rate(1e-3), minus=optax.scale(-1.0)),
+        oc.chain(optax.scale_by_adam(), optax.scale(1e-3), minus=optax.scale(-1.0)),
+        {},
+    ),
+    "optax within a rate": (
+        "uphill",
+        "error",
+        "lr",
+        oc.chain(inner=optax.adamw(1e-3), lr=lr(1.0)),
+        oc.chain(inner=optax.adamw(1e-3)),
+        {},
+    ),
+    "two rates": (
+        "two-rates",
+        "warning",
+        "outer",
+        oc.chain(inner=adam(), lr=lr(1e-3), outer=lr(1e-2, flip_sign=False)),
+        oc.adam(1e-3),
+        {},
+    ),
+    "two rates of optax": (
+        "two-rates",
+        "warning",
+        "outer",
+        oc.chain(inner=optax.adam(1e-3), outer=optax.scale(1e-2)),
+        oc.chain(inner=optax.adam(1e-3), outer=optax.scale(0.5)),
+        {},
+    ),
+    "a rate beside prodigy": (
+        "two-rates",
+        "warning",
+        "lr",
+        oc.chain(own=oc.scale_by_prodigy(), lr=lr(1e-3)),
+        oc.chain(own=oc.scale_by_prodigy(), lr=lr(1.0)),
+        {},
+    ),
+    "two rates through masks": (
+        "masks-overlap",
+        "error",
+        "b",
+        oc.chain(adam=adam(), a=lr(1e-3, mask=KERNEL), b=lr(1e-2, flip_sign=False, mask="dense/*"), c=lr(1e-3, mask=("embed/*", "norm/*"))),
+        oc.chain(adam=adam(), a=lr(1e-3, mask=KERNEL), b=lr(1e-2, mask=REST)),
+        {},
+    ),
+    "no rate": ("no-rate", "error", "down", oc.chain(adam=adam(), down=oc.scale(-1.0)), oc.adam(1e-3), {}),
+    "no rate for gradients": (
+        "no-rate",
+        "warning",
+        "down",
+        oc.chain(clip=clip(1.0), down=oc.scale(-1.0)),
+        oc.chain(clip=clip(1.0), lr=lr(1.0)),
+        {},
+    ),
+    "optax without a rate": (
+        "no-rate",
+        "error",
+        "chain",
+        optax.chain(optax.scale_by_adam(), optax.scale(-1.0)),
+        optax.adam(1e-3),
+        {},
+    ),
+    "an own one without a rate": ("no-rate", "error", "own_adam", own_adam(), own_adam(1e-3), {}),
+    "a huge rate": ("step-too-large", "warning", "dense/kernel", oc.adam(1.0), oc.adam(1e-2), {}),
+    "a tiny rate": ("step-too-small", "warning", "dense/kernel", oc.adam(1e-12), oc.adam(1e-3), {}),
+    "decay after the rate": (
+        "growth",
+        "error",
+        "decay",
+        oc.chain(adam=adam(), lr=lr(1e-3), decay=decay(0.01)),
+        oc.chain(adam=adam(), decay=decay(0.01), lr=lr(1e-3)),
+        {},
+    ),
+    "decay of optax after the rate": (
+        "growth",
+        "error",
+        "chain",
+        optax.chain(optax.adam(1e-3), optax.add_decayed_weights(0.01)),
+        optax.adamw(1e-3, weight_decay=0.01),
+        {},
+    ),
+    "decay without the rate": (
+        "decay-too-large",
+        "error",
+        "decay",
+        oc.chain(adam=adam(), lr=oc.scale(1e-3), decay=decay(0.9), down=oc.scale(-1.0)),
+        oc.chain(adam=adam(), decay=decay(0.9), lr=lr(1e-3)),
+        {},
+    ),
+    "decay through the moments": (
+        "decay-before-moments",
+        "warning",
+        "decay",
+        oc.chain(decay=decay(0.01), adam=adam(), lr=lr(1e-3)),
+        oc.adamw(1e-3, weight_decay=0.01),
+        {},
+    ),
+    "decay of optax through the moments": (
+        "decay-before-moments",
+        "warning",
+        "decay",
+        oc.chain(decay=optax.add_decayed_weights(0.01), adam=optax.scale_by_adam(), lr=lr(1e-3)),
+        oc.chain(decay=optax.add_decayed_weights(0.01), momentum=optax.trace(0.9), lr=lr(1e-3)),
+        {},
+    ),
+    "decay of biases": (
+        "decay-of-vectors",
+        "note",
+        "decay",
+        oc.adamw(1e-3, weight_decay=0.1),
+        oc.adamw(1e-3, weight_decay=0.1, mask=oc.is_kernel),
+        {},
+    ),
+    "clip after the moments": (
+        "clip-after-moments",
+        "warning",
+        "clip",
+        oc.chain(adam=adam(), clip=clip(1.0), lr=lr(1e-3)),
+        oc.chain(clip=clip(1.0), adam=adam(), lr=lr(1e-3)),
+        {},
+    ),
+    "clip after the rate": (
+        "clip-after-rate",
+        "warning",
+        "clip",
+        oc.chain(inner=optax.adam(1e-3), clip=optax.clip_by_global_norm(1.0)),
+        oc.chain(clip=optax.clip_by_global_norm(1.0), inner=optax.adam(1e-3)),
+        {},
+    ),
+    "an idle clip": (
+        "idle-clip",
+        "warning",
+        "second",
+        oc.chain(first=clip(1.0), second=oc.clip(2.0), lr=lr(1e-3)),
+        oc.chain(first=clip(1.0), second=oc.clip(0.1), lr=lr(1e-3)),
+        {},
+    ),
+    "moments twice": (
+        "moments-twice",
+        "warning",
+        "lion",
+        oc.chain(adam=adam(), lion=oc.scale_by_lion(), lr=lr(1e-3)),
+        oc.chain(momentum=oc.trace(0.9), lion=oc.scale_by_lion(), lr=lr(1e-3)),
+        {},
+    ),
+    "moments of optax twice": (
+        "moments-twice",
+        "warning",
+        "rms",
+        oc.chain(rms=optax.scale_by_rms(), inner=optax.adam(1e-3)),
+        oc.chain(inner=optax.adam(1e-3)),
+        {},
+    ),
+    "moments through masks": (
+        "masks-overlap",
+        "warning",
+        "b",
+        oc.chain(a=adam(mask="dense/*"), b=oc.scale_by_rms(mask=("*/bias", "embed/*", "norm/*")), lr=lr(1e-3)),
+        oc.chain(a=adam(mask="dense/*"), b=oc.scale_by_rms(mask=("embed/*", "norm/*")), lr=lr(1e-3)),
+        {},
+    ),
+    "momentum after the rate": (
+        "momentum-after-rate",
+        "note",
+        "momentum",
+        oc.chain(lr=lr(oc.cosine(0.1, steps=100)), momentum=oc.trace(0.9)),
+        oc.chain(momentum=oc.trace(0.9), lr=lr(oc.cosine(0.1, steps=100))),
+        {},
+    ),
+    "a long first moment": (
+        "momentum-outlives-squares",
+        "warning",
+        "adam",
+        oc.adam(1e-3, b1=0.99, b2=0.95),
+        oc.adam(1e-3, b1=0.9, b2=0.95),
+        {},
+    ),
+    "a rate of some": (
+        "out-of-reach-of-rate",
+        "error",
+        "lr",
+        oc.chain(adam=adam(), lr=lr(1e-3, mask=KERNEL)),
+        oc.chain(adam=adam(), lr=lr(1e-3, mask=KERNEL), rest=lr(1e-2, mask=REST)),
+        {},
+    ),
+    "moments of some": (
+        "out-of-reach-of-moments",
+        "warning",
+        "norm/scale",
+        oc.chain(adam=adam(mask=KERNEL), lr=lr(1e-3)),
+        oc.chain(adam=adam(mask=KERNEL), rest=oc.scale_by_rms(mask=REST), lr=lr(1e-3)),
+        {},
+    ),
+    "a rate of 0": ("never-moves", "error", "lr", oc.sgd(0.0), oc.sgd(0.1), {}),
+    "optax at rest": ("never-moves", "error", "chain", optax.adam(0.0), optax.adam(1e-3), {}),
+    "decay of what is masked": (
+        "moves-again",
+        "error",
+        "zero",
+        frozen_by_optax(decay(0.01)),
+        frozen_by_optax(decay(0.01, mask="dense/*")),
+        {},
+    ),
+    "noise on what is masked": (
+        "moves-again",
+        "error",
+        "noise",
+        oc.chain(lr=lr(0.1), still=oc.scale(0.0, mask="norm/*"), noise=oc.add_noise(0.1, 0.55, 0)),
+        oc.chain(lr=lr(0.1), noise=oc.add_noise(0.1, 0.55, 0), still=oc.scale(0.0, mask="norm/*")),
+        {},
+    ),
+    "a schedule of micro-batches": (
+        "counts-micro-batches",
+        "warning",
+        "lr",
+        oc.chain(inner=oc.accumulate(adam(), 4), lr=lr(oc.cosine(1e-3, steps=100))),
+        oc.accumulate(oc.chain(inner=adam(), lr=lr(oc.cosine(1e-3, steps=100))), 4),
+        {},
+    ),
+    "an average of micro-batches": (
+        "counts-micro-batches",
+        "warning",
+        "average",
+        oc.chain(inner=oc.accumulate(oc.adam(1e-3), 4), average=oc.average_params(0.9)),
+        oc.accumulate(oc.chain(inner=oc.adam(1e-3), average=oc.average_params(0.9)), 4),
+        {},
+    ),
+    "a clip of micro-batches": (
+        "clips-micro-batches",
+        "note",
+        "clip",
+        oc.chain(clip=clip(1.0), inner=oc.accumulate(oc.adam(1e-3), 4)),
+        oc.accumulate(oc.chain(clip=clip(1.0), inner=oc.adam(1e-3)), 4),
+        {},
+    ),
+    "a schedule longer than the run": (
+        "schedule-cut-off",
+        "warning",
+        "lr",
+        oc.adam(oc.cosine(1e-3, steps=5000)),
+        oc.adam(oc.cosine(1e-3, steps=1000)),
+        {"steps": 1000},
+    ),
+    "a schedule of optax longer than the run": (
+        "schedule-cut-off",
+        "warning",
+        "rate",
+        oc.chain(adam=adam(), rate=optax.scale_by_schedule(WARM(0, -1e-3, 10, 5000))),
+        oc.chain(adam=adam(), rate=optax.scale_by_schedule(WARM(0, -1e-3, 10, 1000))),
+        {"steps": 1000},
+    ),
+    "a schedule of micro-batches within": (
+        "schedule-cut-off",
+        "warning",
+        "lr",
+        oc.accumulate(oc.adam(oc.cosine(1e-3, steps=1000)), 4),
+        oc.accumulate(oc.adam(oc.cosine(1e-3, steps=250)), 4),
+        {"steps": 1000},
+    ),
+    "a schedule shorter than the run": (
+        "rate-zero-at-the-end",
+        "warning",
+        "lr",
+        oc.adam(oc.cosine(1e-3, steps=500)),
+        oc.adam(oc.cosine(1e-3, steps=1000)),
+        {"steps": 1000},
+    ),
+    "a long warm-up": (
+        "warmup-too-long",
+        "warning",
+        "lr",
+        oc.adam(WARM(0, 1e-3, 5000, 10_000)),
+        oc.adam(WARM(0, 1e-3, 50, 1000)),
+        {"steps": 1000},
+    ),
+    "mostly warm-up": (
+        "warmup-too-long",
+        "warning",
+        "lr",
+        oc.adam(oc.warmup_cosine(1e-3, 800, 1000)),
+        oc.adam(oc.warmup_cosine(1e-3, 80, 1000)),
+        {"steps": 1000},
+    ),
+    "no peak": (
+        "rate-always-zero",
+        "error",
+        "lr",
+        oc.adam(oc.warmup_cosine(0.0, 80, 1000)),
+        oc.adam(oc.warmup_cosine(1e-3, 80, 1000)),
+        {"steps": 1000},
+    ),
+    "a long average": (
+        "average-too-long",
+        "warning",
+        "average",
+        oc.chain(inner=oc.adam(1e-3), average=oc.average_params(0.9999)),
+        oc.chain(inner=oc.adam(1e-3), average=oc.average_params(0.99)),
+        {"steps": 1000},
+    ),
+    "a long moment": (
+        "moment-too-long",
+        "note",
+        "adam",
+        oc.adam(1e-3, b2=0.9999),
+        oc.adam(1e-3, b2=0.999),
+        {"steps": 1000},
+    ),
+    "a narrow guard": (
+        "guard-too-narrow",
+        "warning",
+        "momentum",
+        oc.chain(momentum=oc.trace(0.9), inner=oc.guard(oc.adam(1e-3))),
+        oc.guard(oc.chain(momentum=oc.trace(0.9), inner=oc.adam(1e-3))),
+        {},
+    ),
+    "an average in the middle": (
+        "average-before-the-end",
+        "error",
+        "average",
+        oc.chain(adam=adam(), average=oc.average_params(0.9), lr=lr(1e-3)),
+        oc.chain(adam=adam(), lr=lr(1e-3), average=oc.average_params(0.9)),
+        {},
+    ),
+    "precision within a chain": (
+        "precision-without-effect",
+        "error",
+        "inner",
+        oc.chain(clip=clip(1.0), inner=oc.precision(oc.adam(1e-3), "kahan")),
+        oc.precision(oc.chain(clip=clip(1.0), inner=oc.adam(1e-3)), "kahan"),
+        {"params": HALF},
+    ),
+    "bfloat16": (
+        "rounded-away",
+        "warning",
+        "dense/kernel",
+        oc.adam(1e-5),
+        oc.precision(oc.adam(1e-5), "kahan"),
+        {"params": HALF},
+    ),
+    "bfloat16 of optax": (
+        "rounded-away",
+        "warning",
+        "dense/kernel",
+        optax.adam(1e-5),
+        oc.precision(oc.chain(optax.adam(1e-5)), "stochastic"),
+        {"params": HALF},
+    ),
+}
+
+
+def linted(tx, params=PARAMS, **options):
+    return oc.lint(tx, params, **options)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_found(fault):
+    check, severity, where, wrong, _, options = FAULTS[fault]
+    found = [x for x in linted(wrong, **options) if x.check == check]
+    assert found, linted(wrong, **options)
+    assert all(x.severity == severity and x.says and x.cure for x in found)
+    assert where in [name for x in found for name in x.where]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_its_repaired_version_is_clean_of_it(fault):
+    check, _, _, _, repaired, options = FAULTS[fault]
+    assert check not in [x.check for x in linted(repaired, **options)]
+
+
+# What `matrices` presets take for hidden needs layers between the first one and the last.
+DEEP = PARAMS | {"middle": {"kernel": jax.ShapeDtypeStruct((4, 4), jnp.float32)}, "zz_head": {"kernel": jax.ShapeDtypeStruct((4, 4), jnp.float32)}}
+
+
+@pytest.mark.parametrize("name", one_of_each(PRESETS, lambda name: TECHNIQUES[name].__module__))
+def test_presets_are_clean(name):
+    assert not linted(build(name), DEEP, steps=2000)
