@@ -8,6 +8,9 @@ from techniques import PRESETS, TECHNIQUES, build
 from tiers import one_of_each
 
 import optchain as oc
+from optchain.core.describe import technique
+from optchain.core.paths import names_of
+from optchain.core.walk import walk
 
 SHAPES = {
     "embed": {"embedding": (6, 4)},
@@ -36,7 +39,10 @@ def own_adam(rate=1.0, sign=-1.0):
 
 def frozen_by_optax(adds):
     return oc.chain(
-        adam=adam(), zero=optax.masked(optax.set_to_zero(), {"embed": True, "dense": False, "norm": False}), decay=adds, lr=lr(1e-3)
+        adam=adam(),
+        zero=optax.masked(optax.set_to_zero(), {"embed": True, "dense": False, "norm": False}),
+        decay=adds,
+        lr=lr(1e-3),
     )
 
 
@@ -105,7 +111,12 @@ FAULTS = {
         "masks-overlap",
         "error",
         "b",
-        oc.chain(adam=adam(), a=lr(1e-3, mask=KERNEL), b=lr(1e-2, flip_sign=False, mask="dense/*"), c=lr(1e-3, mask=("embed/*", "norm/*"))),
+        oc.chain(
+            adam=adam(),
+            a=lr(1e-3, mask=KERNEL),
+            b=lr(1e-2, flip_sign=False, mask="dense/*"),
+            c=lr(1e-3, mask=("embed/*", "norm/*")),
+        ),
         oc.chain(adam=adam(), a=lr(1e-3, mask=KERNEL), b=lr(1e-2, mask=REST)),
         {},
     ),
@@ -415,7 +426,12 @@ FAULTS = {
 
 
 def linted(tx, params=PARAMS, **options):
-    return oc.lint(tx, params, **options)
+    """The findings, each of which must name what there is."""
+    found = oc.lint(tx, params, **options)
+    links = {prefix or technique(inner).rpartition(".")[2] for prefix, inner in walk(tx)}
+    assert set().union(*(x.where for x in found)) <= links | set(names_of(params))
+    assert all(x.severity in ("error", "warning", "note") and x.where and x.says and x.cure for x in found)
+    return found
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -423,7 +439,7 @@ def test_a_planted_fault_is_found(fault):
     check, severity, where, wrong, _, options = FAULTS[fault]
     found = [x for x in linted(wrong, **options) if x.check == check]
     assert found, linted(wrong, **options)
-    assert all(x.severity == severity and x.says and x.cure for x in found)
+    assert {x.severity for x in found} == {severity}
     assert where in [name for x in found for name in x.where]
 
 
@@ -434,9 +450,111 @@ def test_its_repaired_version_is_clean_of_it(fault):
 
 
 # What `matrices` presets take for hidden needs layers between the first one and the last.
-DEEP = PARAMS | {"middle": {"kernel": jax.ShapeDtypeStruct((4, 4), jnp.float32)}, "zz_head": {"kernel": jax.ShapeDtypeStruct((4, 4), jnp.float32)}}
+DEEP = PARAMS | {
+    "middle": {"kernel": jax.ShapeDtypeStruct((4, 4), jnp.float32)},
+    "zz_head": {"kernel": jax.ShapeDtypeStruct((4, 4), jnp.float32)},
+}
 
 
 @pytest.mark.parametrize("name", one_of_each(PRESETS, lambda name: TECHNIQUES[name].__module__))
 def test_presets_are_clean(name):
     assert not linted(build(name), DEEP, steps=2000)
+
+
+def test_findings_are_worst_first_and_are_read_as_a_list():
+    tx = oc.chain(lr=lr(1e-3, mask="*/kernel"), clip=clip(1.0), decay=decay(0.2))
+    found = linted(tx)
+    ranks = [("error", "warning", "note").index(x.severity) for x in found]
+    assert found and ranks == sorted(ranks) and len(set(ranks)) > 1
+    assert [line.split()[0] for line in str(found).splitlines() if line[0] != " "] == [x.severity for x in found]
+    assert not linted(oc.adam(1e-3)) and str(linted(oc.adam(1e-3))) == "nothing found"
+
+
+def test_long_lists_of_names_are_shortened():
+    params = {f"w{i}": jax.ShapeDtypeStruct((3,), jnp.float32) for i in range(6)}
+    (found,) = linted(oc.adam(1.0), params)
+    assert found.where == tuple(params) and "at w0, w1, w2 and 3 more:" in str(found)
+
+
+def test_arrays_are_as_good_as_shapes():
+    arrays = jax.tree.map(lambda p: jnp.zeros(p.shape, p.dtype), PARAMS)
+    tx = oc.chain(adam=adam(), lr=lr(1e-3), decay=decay(0.01))
+    assert linted(tx, arrays) == linted(tx)
+    small = jax.tree.map(lambda p: jnp.full(p.shape, 1e-9), PARAMS)
+    assert not linted(oc.adam(1e-12), small) and linted(oc.adam(1e-12), arrays)[0].check == "step-too-small"
+
+
+def test_what_does_not_move_may_stand_among_the_parameters():
+    params = PARAMS | {
+        "steps": jnp.zeros((), jnp.int32),
+        "key": jax.random.key(0),
+        "name": "model",
+        "act": jax.nn.relu,
+        "none": None,
+    }
+    assert not oc.lint(oc.adam(1e-3), params)
+    assert oc.lint(oc.adam(-1e-3), params)[0].check == "uphill"
+
+
+def test_variables_of_nnx_are_parameters():
+    nnx = pytest.importorskip("flax.nnx")
+    params = nnx.state(nnx.Linear(3, 2, rngs=nnx.Rngs(0)), nnx.Param)
+    assert not linted(oc.adam(1e-3), params)
+    (found,) = linted(oc.adamw(1e-3, weight_decay=0.1), params)
+    assert (found.check, found.where) == ("decay-of-vectors", ("decay",)) and "bias" in found.says
+
+
+def test_what_is_frozen_on_purpose_is_left_alone():
+    assert not linted(oc.groups(oc.adam(1e-3), {"embed/*": oc.FROZEN, "*": {}}))
+    assert not linted(oc.groups(oc.adam(1e-3), {"embed/*": {"learning_rate": 0.0}, "*": {}}))
+    labels = {"embed": "still", "dense": "moves", "norm": "moves"}
+    assert not linted(optax.partition({"still": optax.set_to_zero(), "moves": optax.adam(1e-3)}, labels))
+    assert not linted(oc.groups(oc.adam(1e-3), {"embed/*": oc.sgd(0.1), "*": {}}))
+
+
+def test_schedules_without_an_end_are_left_alone():
+    for schedule in (oc.inverse_sqrt(1e-3, 100), oc.natural_exponential(1e-3, 0.01), oc.cosine_restarts(1e-3, 100)):
+        assert not linted(oc.adam(schedule), steps=1000)
+
+
+def test_rates_are_looked_at_where_they_are_largest():
+    tx = oc.adam(oc.warmup_cosine(3.0, 100, 1000))
+    assert [x.check for x in linted(tx, steps=1000)] == ["step-too-large"]
+
+
+def test_wrappers_are_looked_through():
+    inner = oc.chain(adam=adam(), lr=lr(1e-3), decay=decay(0.01))
+    for tx in (
+        oc.guard(oc.accumulate(inner, 4)),
+        oc.lookahead(inner, 5, 0.5),
+        oc.groups(inner, {"*": {}}),
+        oc.sam(inner),
+    ):
+        assert ("growth", ("decay",)) in [(x.check, x.where) for x in linted(tx)]
+
+
+def test_a_step_that_cannot_be_tried_is_a_note():
+    def update(updates, state, params=None, *, temperature):
+        return updates, state
+
+    tx = optax.GradientTransformationExtraArgs(lambda params: (), update)
+    (found,) = linted(tx)
+    assert (found.check, found.severity) == ("not-tried", "note") and "temperature" in found.says
+    assert [x.check for x in linted(tx, temperature=1.0)] == ["uphill"]
+
+
+def test_what_does_not_fit_is_an_error():
+    with pytest.raises(ValueError, match="matches no parameter"):
+        oc.lint(oc.adamw(1e-3, weight_decay=0.1, mask="*/nothing"), PARAMS)
+    with pytest.raises(ValueError, match="steps must be a whole number"):
+        oc.lint(oc.adam(1e-3), PARAMS, steps=0)
+
+
+CHAINED = [name for name in TECHNIQUES if name not in PRESETS]
+
+
+@pytest.mark.parametrize("name", one_of_each(CHAINED, lambda name: type(build(name).link)))
+def test_any_technique_may_be_a_link(name):
+    """The law: `lint` raises for nothing that steps, and names what there is (as `linted` asserts)."""
+    link = build(name)
+    linted(link if link.link.children() else oc.chain(clip=clip(1.0), link=link, lr=lr(0.01)), DEEP, steps=50)

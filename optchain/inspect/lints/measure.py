@@ -58,32 +58,19 @@ class Moved(NamedTuple):
 
 
 def drawn(params: Any, seed: int, spread: float | None = None) -> Any:
-    """Random arrays like the parameters, of their sizes where these are known; what does not move stays as it is.
+    """Random arrays like the parameters.
 
     Args:
         params: arrays, or shapes.
         seed: of what is drawn.
-        spread: the standard deviation; left out, the root mean square of each parameter, or `TYPICAL`.
+        spread: the standard deviation, a negative one mirrors; left out, the root mean square of each parameter, or
+            `TYPICAL` where that is not known.
     """
     leaves, treedef = jax.tree.flatten(params)
     rng = np.random.default_rng(seed)
-
-    def draw(x: Any) -> Any:
-        if not is_floating(x):
-            return _standing(x)
-        std = spread or _rms(x) or TYPICAL
-        return jnp.asarray(rng.standard_normal(x.shape, np.float32) * std).astype(x.dtype)
-
-    return treedef.unflatten([draw(x) for x in leaves])
-
-
-def _standing(x: Any) -> Any:
-    """A leaf that does not move."""
-    if not isinstance(x, jax.ShapeDtypeStruct):
-        return x
-    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
-        return jnp.broadcast_to(jax.random.key(0), x.shape)
-    return jnp.zeros(x.shape, x.dtype)
+    sizes = [spread or _rms(x) or TYPICAL for x in leaves]
+    arrays = [rng.standard_normal(x.shape, np.float32) * size for x, size in zip(leaves, sizes, strict=True)]
+    return treedef.unflatten([jnp.asarray(a).astype(x.dtype) for a, x in zip(arrays, leaves, strict=True)])
 
 
 def _rms(x: Any) -> float:
@@ -94,9 +81,8 @@ def _rms(x: Any) -> float:
 
 
 def gradients(params: Any, spread: float) -> Any:
-    """Random gradients, 0 where `spread` is, None for what has none."""
-    moving = jax.tree.map(lambda x: x if is_floating(x) else None, params)
-    return jax.tree.map(jnp.zeros_like, moving) if not spread else drawn(moving, 1, spread)
+    """Random gradients, 0 where `spread` is."""
+    return drawn(params, 1, spread) if spread else jax.tree.map(jnp.zeros_like, params)
 
 
 def extras(params: Any) -> dict[str, Any]:
@@ -104,13 +90,11 @@ def extras(params: Any) -> dict[str, Any]:
 
     What only some steps have is None, and so is what the caller alone knows: the losses of tasks, weights of clients.
     """
-    floating = lambda tree: jax.tree.map(lambda x: x if is_floating(x) else None, tree)  # noqa: E731
     slope = gradients(params, SMALL)
-    flat = lambda p: 1.0 + dot(slope, floating(p)) + SMALL * dot(floating(p), floating(p)) / 2  # noqa: E731
     return {
         "value": jnp.ones(()),
-        "value_fn": flat,
-        "grad_fn": lambda p: jax.tree.map(lambda g, x: g + SMALL * x, slope, floating(p)),
+        "value_fn": lambda p: 1.0 + dot(slope, p) + SMALL * dot(p, p) / 2,
+        "grad_fn": lambda p: jax.tree.map(lambda g, x: g + SMALL * x, slope, p),
         "hessian": jax.tree.map(jnp.ones_like, slope),
         "losses": None,
         "client_weights": None,
@@ -140,8 +124,13 @@ def _moved(u: np.ndarray, g: np.ndarray, p: np.ndarray) -> Moved:
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is left out
         uu, gg, pp, ug, up = (float(np.vdot(a, b)) for a, b in ((u, u), (g, g), (p, p), (u, g), (u, p)))
         top = float(np.abs(u).max())
-        off = (np.abs(u - (ab / bb if bb else 0) * x).max() for ab, bb, x in ((ug, gg, g), (up, pp, p)))
-        return Moved(u.size, uu, gg, pp, ug, up, *(float(x) / top if top else 0.0 for x in off), top)
+        off_g, off_p = (_off(u, x, c, square, top) for x, c, square in ((g, ug, gg), (p, up, pp)))
+        return Moved(u.size, uu, gg, pp, ug, up, off_g, off_p, top)
+
+
+def _off(u: np.ndarray, x: np.ndarray, product: float, square: float, top: float) -> float:
+    """How far an update is from the nearest multiple of another array."""
+    return float(np.abs(u - (product / square if square else 0.0) * x).max()) / top if top else 0.0
 
 
 def attempt(function: Callable[[], Any]) -> Any:

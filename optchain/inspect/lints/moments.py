@@ -3,6 +3,8 @@
 import math
 from collections.abc import Iterator
 
+from optchain.core.numbers import means
+from optchain.core.runner import Runner
 from optchain.inspect.lints import roles
 from optchain.inspect.lints.finding import Finding, shortened
 from optchain.inspect.lints.subject import Subject
@@ -18,7 +20,7 @@ def twice(subject: Subject) -> Iterator[Finding]:
     for names, paths in found.items():
         links = [link for link in subject.links if link.where in names]
         if all(len(link.paths) < len(subject.shapes) for link in links):
-            says = f"their masks overlap: both step {shortened(paths)}, where the second divides what the first has divided"
+            says = f"their masks overlap: the second divides {shortened(paths)}, which the first has divided"
             cure = "let each parameter be in one mask: mask=oc.Without(None, other_mask) for the rest"
             yield Finding("masks-overlap", "warning", names, says, cure)
         else:
@@ -40,7 +42,9 @@ def out_of_reach(subject: Subject) -> Iterator[Finding]:
                     raw.append(path)
     for rate, (made, raw) in found.items():
         if made and raw and subject.is_open:
-            says = f"gradients of {shortened(raw)} pass as they are, and have the rate of what moments divide by its size"
+            says = (
+                f"gradients of {shortened(raw)} pass as they are, and have the rate of what moments divide by its size"
+            )
             cure = "let moments step them too, or give them a rate of their own by groups"
             yield Finding("out-of-reach-of-moments", "warning", (rate, *raw), says, cure)
 
@@ -68,20 +72,22 @@ def momentum_outlives_squares(subject: Subject) -> Iterator[Finding]:
         b1, b2 = (link.numbers.get(name) for name in ("b1", "b2"))
         if link.technique in roles.ADAM_LIKE and isinstance(b1, float) and isinstance(b2, float):
             if b1 >= math.sqrt(b2) and b1:
-                says = f"b1={b1:g} is at least the root of b2={b2:g}, where Adam may diverge: squares fade before the mean"
+                says = (
+                    f"b1={b1:g} is at least the root of b2={b2:g}, where Adam may diverge: squares fade before the mean"
+                )
                 cure = f"take b2 above {b1 * b1:.4g}, such as 0.999, or a smaller b1"
                 yield Finding("momentum-outlives-squares", "warning", (link.where,), says, cure)
 
 
 def too_long(subject: Subject) -> Iterator[Finding]:
     """Debiased means that are longer than the run."""
-    from optchain.core.numbers import means
-
     for link in subject.everything:
-        steps, rule = subject.steps_of(link), getattr(link.definition, "rule", None)
-        for name in means(type(rule)) if rule is not None and steps is not None else ():
+        steps = subject.steps_of(link)
+        if steps is None or not isinstance(link.definition, Runner):
+            continue
+        for name in means(type(link.definition.rule)):
             b = link.numbers[name]
-            if steps is not None and isinstance(b, float) and b < 1 and 1 / (1 - b) > steps * 1.001:
+            if isinstance(b, float) and b < 1 and 1 / (1 - b) > steps * 1.001:
                 says = f"{name}={b:g} is a mean over {1 / (1 - b):.0f} steps, and the run has {steps}"
                 cure = f"it is debiased, and works; {name}={1 - 10 / max(steps, 11):.3g} follows changes"
                 yield Finding("moment-too-long", "note", (link.where,), says, cure)

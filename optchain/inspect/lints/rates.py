@@ -14,13 +14,15 @@ SMALL_FACTOR = 0.05  # a factor below which it is a learning rate, whatever it i
 
 def two_rates(subject: Subject) -> Iterator[Finding]:
     """Two learning rates that multiply on one parameter."""
-    for names, paths in _grouped(subject, _rates).items():
+    found: dict[tuple[str, ...], list[str]] = {}
+    for path in subject.lines:
+        found.setdefault(tuple(link.where for link in _rates(subject, path)), []).append(path)
+    for names, paths in found.items():
         if len(names) < 2:
             continue
         links = [link for link in subject.links if link.where in names]
-        overlap = all(_is_masked(subject, link) for link in links)
         product = " and ".join(f"{_peak(subject, link, paths[0]):g}" for link in links)
-        if overlap:
+        if all(len(link.paths) < len(subject.shapes) for link in links):
             says = f"their masks overlap: the rates {product} multiply on {shortened(paths)}"
             cure = "let each parameter be in one mask: mask=oc.Without(None, other_mask) for the rest"
             yield Finding("masks-overlap", "error", names, says, cure)
@@ -144,19 +146,6 @@ def _peak(subject: Subject, link: Link, path: str) -> float:
     return abs(subject.factor(link, path) or 0.0)
 
 
-def _grouped(subject: Subject, choose: object) -> dict[tuple[str, ...], list[str]]:
-    """The parameters by the links that are chosen for them."""
-    found: dict[tuple[str, ...], list[str]] = {}
-    for path in subject.lines:
-        found.setdefault(tuple(link.where for link in choose(subject, path)), []).append(path)  # pyright: ignore
-    return found
-
-
-def _is_masked(subject: Subject, link: Link) -> bool:
-    """Whether a link leaves some of the parameters out that its neighbours take."""
-    return len(link.paths) < len(subject.shapes)
-
-
 def _rms(subject: Subject, path: str) -> float:
     return max(x.rms for x in subject.small[path])
 
@@ -176,5 +165,3 @@ def _is_whole(subject: Subject, path: str) -> bool:
 
 def _moves(subject: Subject, path: str) -> bool:
     return any(x.top for x in subject.small.get(path, ()))
-
-

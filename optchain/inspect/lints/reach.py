@@ -12,7 +12,9 @@ MOVES = frozenset("add_noise decay_to_init keep_params_norm".split())  # what mo
 
 def never_moves(subject: Subject) -> Iterator[Finding]:
     """Parameters that nothing moves, though no group freezes them."""
-    still = [path for path, steps in subject.small.items() if path not in subject.frozen and not any(x.top for x in steps)]
+    still = [
+        path for path, steps in subject.small.items() if path not in subject.frozen and not any(x.top for x in steps)
+    ]
     if not still or any(link.technique == "delayed" for link in subject.wrappers):
         return
     zero = [link.where for link in subject.links if any(subject.factor(link, path) == 0 for path in still)]

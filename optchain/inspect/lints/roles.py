@@ -23,11 +23,6 @@ NOT_GRADIENT_CLIP = frozenset("clip_by_block_rms clip_qk differentially_private_
 MULTIPLIERS = frozenset("scale scale_by_learning_rate scale_by_schedule".split())
 # Steps of a radius that each parameter's shape and role give, of which rate and decay are parts.
 OWN_RADIUS = frozenset(("scale_by_scion",))
-# What adds random numbers.
-RANDOM = frozenset(
-    "add_noise differentially_private_aggregate client_private_mean client_secure_mean hutchinson "
-    "gauss_newton_bartlett random_task_weights".split()
-)
 # Adam's second moment corrects its first one: the condition of convergence holds for these.
 ADAM_LIKE = frozenset(
     "scale_by_adam scale_by_nadam scale_by_amsgrad scale_by_belief scale_by_laprop scale_by_stable_adam "

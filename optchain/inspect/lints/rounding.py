@@ -19,7 +19,9 @@ def rounded_away(subject: Subject) -> Iterator[Finding]:
     lost = {path: share for path, share in (shares or {}).items() if share > MOST and path in moving}
     if lost:
         dtypes = " and ".join(sorted({str(subject.shapes[path].dtype) for path in lost}))
-        says = f"{max(lost.values()):.0%} of the entries do not change in a step: it is less than half a digit of {dtypes}"
+        says = (
+            f"{max(lost.values()):.0%} of the entries do not change in a step: it is less than half a digit of {dtypes}"
+        )
         cure = 'wrap the whole optimizer: oc.precision(tx, params="kahan"), or "stochastic", "split" or "master"'
         yield Finding("rounded-away", "warning", tuple(lost), says, cure)
 

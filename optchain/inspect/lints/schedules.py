@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from optchain.core.describe import values_of
 from optchain.inspect.lints.curves import Curve
 from optchain.inspect.lints.finding import Finding
 from optchain.inspect.lints.subject import RATES, Subject
@@ -27,7 +28,9 @@ def cut_off(subject: Subject) -> Iterator[Finding]:
         if end is None or end[0] <= curve.steps:  # pyright: ignore
             continue
         if abs(curve.last - end[1]) > CUT * abs(curve.peak):
-            says = f"it ends at step {end[0]}, and the run has {curve.steps}: it ends with {curve.last:.3g}, not {end[1]:.3g}"
+            says = (
+                f"it ends at step {end[0]}, and the run of {curve.steps} steps with {curve.last:.3g}, not {end[1]:.3g}"
+            )
             cure = f"give the schedule the length of the run, {curve.steps} steps"
             yield Finding("schedule-cut-off", "warning", (curve.where,), says, cure)
 
@@ -72,11 +75,11 @@ def average_too_long(subject: Subject) -> Iterator[Finding]:
         steps, decay = subject.steps_of(link), link.numbers.get("decay")
         if link.room != "averaging" or steps is None or not isinstance(decay, float) or decay >= 1:
             continue
-        if 1 / (1 - decay) > steps and not getattr(getattr(link.definition, "rule", None), "debias", False):
+        if 1 / (1 - decay) > steps and not values_of(link.definition).get("debias", False):
             left = decay**steps
-            says = f"decay={decay:g} averages {1 / (1 - decay):.0f} steps, and the run has {steps}: {left:.0%} of the average"
+            says = f"decay={decay:g} averages {1 / (1 - decay):.0f} steps, and the run has {steps}: {left:.0%}"
             cure = f"take decay={1 - 10 / max(steps, 11):.3g}, or debias=True"
-            yield Finding("average-too-long", "warning", (link.where,), f"{says} is the initial parameters", cure)
+            yield Finding("average-too-long", "warning", (link.where,), f"{says} of it is the initial parameters", cure)
 
 
 def _rates(subject: Subject) -> list[Curve]:
@@ -84,9 +87,11 @@ def _rates(subject: Subject) -> list[Curve]:
 
 
 def _rises(curve: Curve) -> bool:
-    """Whether a rate is largest at the end of the run, and was much smaller before."""
+    """Whether a rate rises all through the run, and after it."""
     sizes = np.abs(curve.values)
-    return bool(sizes[-1] == sizes.max() and sizes[0] <= 0.5 * sizes[-1] and (np.diff(sizes) >= 0).all() and _moves(curve))
+    return bool(
+        sizes[-1] == sizes.max() and sizes[0] <= 0.5 * sizes[-1] and (np.diff(sizes) >= 0).all() and _moves(curve)
+    )
 
 
 def _moves(curve: Curve) -> bool:

@@ -11,7 +11,8 @@ import numpy as np
 import optax
 
 from optchain.control.accumulate import Accumulate
-from optchain.core.door import AXES, is_floating
+from optchain.core.door import AXES, widened
+from optchain.core.holes import HOLE
 from optchain.core.paths import named_leaves
 from optchain.core.transform import apply, definition_of, forwarding, moving, takes
 from optchain.core.walk import dotted, rewritten
@@ -31,7 +32,7 @@ Runs = Mapping[str, tuple[Moved, ...]]  # by parameter, what each step did
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Subject:
-    """A transformation, its parameters and its run."""
+    """A transformation, its run, and those of its parameters that are real floating arrays."""
 
     tx: Any
     params: Any
@@ -40,15 +41,13 @@ class Subject:
 
     @functools.cached_property
     def shapes(self) -> dict[str, Any]:
-        """The shapes and dtypes of the parameters that are real floating arrays, by path."""
-        leaves = named_leaves(self.params)
-        return {path: jax.ShapeDtypeStruct(x.shape, x.dtype) for path, x in leaves if is_floating(x)}
+        """The shapes and dtypes of the parameters, by path."""
+        return {path: jax.ShapeDtypeStruct(x.shape, x.dtype) for path, x in named_leaves(self.params)}
 
     @functools.cached_property
     def everything(self) -> list[Link]:
         """All transformations within, wrappers before what they wrap."""
-        shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype) if is_floating(x) else None, self.params)
-        return placed(self.tx, shapes)
+        return placed(self.tx, jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), self.params))
 
     @functools.cached_property
     def links(self) -> list[Link]:
@@ -89,7 +88,8 @@ class Subject:
             found += [Curve(link.where, name, x, steps) for name, x in link.numbers.items() if callable(x)]
             if link.definition is None and link.technique == "scale_by_schedule":
                 found.append(Curve(link.where, "step_size", functools.partial(_factor_at, link.tx), steps))
-        return [curve for curve in found if attempt(lambda curve=curve: curve.values) is not None]
+        values = {curve: attempt(lambda curve=curve: curve.values) for curve in found}
+        return [curve for curve, x in values.items() if x is not None and np.isfinite(x).all()]
 
     @functools.cached_property
     def peaks(self) -> dict[tuple[str, str], float]:
@@ -101,22 +101,20 @@ class Subject:
     @functools.cached_property
     def alone(self) -> dict[str, dict[str, tuple[Moved, Moved, Moved]]]:
         """What each link makes of small gradients, of large ones and of none, by its name and by parameter."""
-        own = drawn(self.params, 0)
-        extra = {**extras(own), **self.extra}
+        own, made_up = self.own, extras(self.own)
 
         def tried(params: Any, grads: Any) -> dict[str, Any]:
             found = {}
             for link in self.links:
-                made = attempt(lambda link=link: self._alone(link, params, grads, extra))
+                made = self._alone(link, params, grads, made_up)
                 found |= {} if made is None else {link.where: made}
             return found
 
         tried = jax.jit(tried, compiler_options=QUICKLY)
-        floating = jax.tree.map(lambda x: x if is_floating(x) else None, own)
         runs: list[dict[str, dict[str, Moved]]] = []
         for size in (SMALL, LARGE, 0.0):
             grads = gradients(own, size)
-            made = attempt(lambda grads=grads: tried(floating, grads))
+            made = attempt(lambda grads=grads: tried(own, grads))
             if made is None:
                 return {}
             runs.append({name: moved(updates, grads, own) for name, updates in made.items()})
@@ -126,12 +124,16 @@ class Subject:
             for name in small
         }
 
-    def _alone(self, link: Link, params: Any, grads: Any, extra: Mapping[str, Any]) -> Any:
-        ps, gs = (_inside(tree, link.params, link.tx) for tree in (params, grads))
+    def _alone(self, link: Link, params: Any, grads: Any, made_up: Mapping[str, Any]) -> Any:
+        ps, gs = (_inside(tree, link.params) for tree in (params, grads))
         hyper = {number: peak for (where, number), peak in self.peaks.items() if where == link.where}
-        given = {**extra, "grad": gs, **({"hyper": hyper} if hyper and link.definition is not None else {})}
-        updates, _ = forwarding(link.tx).update(gs, link.tx.init(ps), ps, **given)
-        return updates
+        own = {**self.extra, **({"hyper": hyper} if hyper and link.definition is not None else {})}
+
+        def update(extra: Mapping[str, Any]) -> Any:
+            return forwarding(link.tx).update(gs, link.tx.init(ps), ps, **extra)[0]
+
+        made = attempt(lambda: update({**made_up, "grad": gs, **own}))
+        return attempt(lambda: update(own)) if made is None else made
 
     def factor(self, link: Link, path: str) -> float | None:
         """The number by which a link multiplies the update of a parameter; None where it does something else."""
@@ -176,6 +178,11 @@ class Subject:
         return self._run(SMALL)
 
     @functools.cached_property
+    def mirrored(self) -> Runs:
+        """Steps with these gradients from the other side: what does not depend on their sign is the same."""
+        return self._run(-SMALL)
+
+    @functools.cached_property
     def large(self) -> Runs:
         """Steps with large gradients."""
         return self._run(LARGE)
@@ -200,22 +207,42 @@ class Subject:
         return drawn(self.params, 0)
 
     @functools.cached_property
-    def _step(self) -> Any:
-        """The compiled step, on gradients of examples, tasks or clients where it takes no others."""
-        plain, grads = self._compiled(0), gradients(self.own, SMALL)
-        if definition_of(self.tx) is None or not takes(self.tx) & AXES:
-            return plain
-        args = self.own, self.at_peak[0].init(self.own), grads, np.float32(1)
-        return plain if attempt(lambda: jax.eval_shape(plain, *args)) is not None else self._compiled(2)
+    def first(self) -> Any:
+        """The state before the first step."""
+        return self.at_peak[0].init(self.own)
 
-    def _compiled(self, axis: int) -> Any:
-        tx, hyper = self.at_peak
-        extra = {**extras(self.own), **self.extra, **({"hyper": hyper} if hyper else {})}
+    @functools.cached_property
+    def problem(self) -> str | None:
+        """Why a step could not be tried; None if it could."""
+        if self.small:
+            return None
+        try:
+            self._stepped(SMALL)
+        except Exception as error:  # noqa: BLE001, of any transformation
+            return f"{type(error).__name__}: {error}"
+        return None
+
+    @functools.cached_property
+    def _step(self) -> Any:
+        """The compiled step: with the extra arguments that are made up if it takes them, on gradients of examples,
+        tasks or clients if it takes no others."""
+        hyper = {"hyper": self.at_peak[1]} if self.at_peak[1] else {}
+        made_up = {**extras(self.own), **hyper, **self.extra}
+        several = definition_of(self.tx) is not None and bool(takes(self.tx) & AXES)
+        steps = [self._compiled(made_up, 0), *([self._compiled(made_up, 2)] if several else [])]
+        steps.append(self._compiled({**hyper, **self.extra}, 0))
+        args = self.own, self.first, gradients(self.own, SMALL), np.float32(1)
+        fits = (step for step in steps if attempt(lambda step=step: jax.eval_shape(step, *args)) is not None)
+        return next(fits, steps[-1])
+
+    def _compiled(self, extra: Mapping[str, Any], axis: int) -> Any:
+        tx, made_up = self.at_peak[0], "value" in extra
 
         def step(params: Any, state: Any, grads: Any, size: Any) -> Any:
             grads = jax.tree.map(lambda g: g * size.astype(g.dtype), grads)
             given = jax.tree.map(lambda g: jnp.broadcast_to(g, (axis, *g.shape)), grads) if axis else grads
-            updates, state = forwarding(tx).update(given, state, params, **{"grad": grads, **extra})
+            told = {"grad": grads, **extra} if made_up else extra
+            updates, state = forwarding(tx).update(given, state, params, **told)
             return optax.apply_updates(params, updates), state, updates, grads
 
         return jax.jit(step, compiler_options=QUICKLY)
@@ -225,7 +252,7 @@ class Subject:
 
     def _stepped(self, spread: float) -> Runs:
         params, grads = self.own, gradients(self.own, spread)
-        state, rows = self.at_peak[0].init(params), []
+        state, rows = self.first, []
         for i in range(PATIENCE):
             before, size = params, np.float32(SIZES[i % len(SIZES)])
             params, state, updates, given = self._step(params, state, grads, size)
@@ -239,20 +266,12 @@ class Subject:
     def applied(self) -> dict[str, float]:
         """For each parameter in few bits, the share of entries that `apply` leaves as they are."""
         tx, hyper = self.at_peak
-        extra = {**extras(self.own), **self.extra, **({"hyper": hyper} if hyper else {})}
+        extra = {**extras(self.own), **({"hyper": hyper} if hyper else {}), **self.extra}
         params, grads = self.own, gradients(self.own, SMALL)
-
-        def step(params: Any, state: Any) -> Any:
-            new, state = apply(tx, grads, state, params, **{"grad": grads, **extra})
-            pairs = zip(named_leaves(new), named_leaves(params), strict=True)
-            return new, state, {path: jnp.mean(a == b) for (path, a), (_, b) in pairs if path in narrow}
-
-        narrow, state, step = self.narrow, tx.init(params), jax.jit(step, compiler_options=QUICKLY)
-        shares: dict[str, float] = dict.fromkeys(narrow, 1.0)
-        for _ in range(2):
-            params, state, found = step(params, state)
-            shares = {path: min(shares[path], float(x)) for path, x in found.items()}
-        return shares
+        step = jax.jit(lambda ps, state: apply(tx, grads, state, ps, grad=grads, **extra), compiler_options=QUICKLY)
+        new, _ = step(params, self.first)
+        pairs = zip(named_leaves(new), named_leaves(params), strict=True)
+        return {path: float(jnp.mean(a == b)) for (path, a), (_, b) in pairs if path in self.narrow}
 
     @functools.cached_property
     def narrow(self) -> list[str]:
@@ -262,8 +281,7 @@ class Subject:
     @functools.cached_property
     def frozen(self) -> set[str]:
         """The parameters that a group freezes."""
-        shapes = jax.tree.map(lambda x: x if is_floating(x) else None, self.params)
-        kept = {path for path, _ in named_leaves(moving(self.tx, shapes))}
+        kept = {path for path, _ in named_leaves(moving(self.tx, self.params))}
         return set(self.shapes) - kept
 
 
@@ -283,14 +301,12 @@ def _at_every_call(definition: Any) -> Any:
     return dataclasses.replace(definition, every=1.0) if isinstance(definition, Accumulate) else definition
 
 
-def _inside(tree: Any, pattern: Any, tx: Any) -> Any:
-    """The leaves that reach a link, in float32 for one that has no definition."""
+def _inside(tree: Any, pattern: Any) -> Any:
+    """The leaves that reach a link, in float32 or wider, with holes for all others."""
     inside = {path for path, _ in named_leaves(pattern)}
-    leaves, treedef = jax.tree.flatten(tree)
-    names = [path for path, _ in named_leaves(tree)]
-    kept = [x if path in inside else optax.MaskedNode() for path, x in zip(names, leaves, strict=True)]
-    kept = [x.astype(jnp.float32) if isinstance(x, jax.Array) and is_floating(x) else x for x in kept]
-    return treedef.unflatten(kept)
+    leaves, treedef = jax.tree.flatten(widened(tree))
+    pairs = zip(named_leaves(tree), leaves, strict=True)
+    return treedef.unflatten([x if path in inside else HOLE for (path, _), x in pairs])
 
 
 def _factor_at(tx: Any, step: Any) -> Any:

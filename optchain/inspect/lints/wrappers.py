@@ -21,7 +21,7 @@ def counts_micro_batches(subject: Subject) -> Iterator[Finding]:
         counting = [x for x in outside if x.room == "averaging" or (x.where in scheduled and not is_wrapper(x))]
         if counting:
             names = tuple(dict.fromkeys(x.where for x in counting))
-            says = f"outside of {accumulate.where}, {shortened(names)} counts micro-batches, of which only some make a step"
+            says = f"it stands outside of {accumulate.where}, and counts micro-batches instead of steps"
             yield Finding("counts-micro-batches", "warning", names, says, f"move it into {accumulate.where}")
 
 
@@ -44,7 +44,7 @@ def guard_too_narrow(subject: Subject) -> Iterator[Finding]:
         before = [x for x in outside if x in subject.links[:first] and _remembers(x)]
         if before:
             names = tuple(x.where for x in before)
-            says = f"{guard.where} rejects gradients that are not finite, but only behind {shortened(names)}, whose state"
+            says = f"{guard.where} rejects what is not finite, but behind {shortened(names)}, whose state"
             cure = "put the guard around the whole chain: oc.guard(oc.chain(...))"
             yield Finding("guard-too-narrow", "warning", names, f"{says} one NaN spoils for good", cure)
 
@@ -58,7 +58,9 @@ def average_before_the_end(subject: Subject) -> Iterator[Finding]:
             if link.technique in roles.AVERAGES and later:
                 found.setdefault((link.where, *later), []).append(path)
     for (average, *later), paths in found.items():
-        says = f"it averages the parameters plus the update that reaches it, which {shortened(later)} changes afterwards"
+        says = (
+            f"it averages the parameters plus the update that reaches it, which {shortened(later)} changes afterwards"
+        )
         cure = f"make {average} the last link"
         yield Finding("average-before-the-end", "error", (average,), f"{says} ({shortened(paths)})", cure)
 
@@ -73,15 +75,14 @@ def precision_without_effect(subject: Subject) -> Iterator[Finding]:
             yield Finding("precision-without-effect", "error", (wrapper.where,), says, cure)
 
 
-def average_without_masks(subject: Subject) -> Iterator[Finding]:
-    """An average within `sparse`, to which weights that are pruned are told as they step."""
-
-
 def _outside(subject: Subject, names: frozenset[str]) -> Iterator[tuple[Link, list[Link]]]:
     """Each transformation of these names, and what stands neither within it nor around it."""
     for link in subject.everything:
         if link.technique in names:
-            yield link, [x for x in subject.everything if link not in x.around and x not in link.around and x is not link]
+            yield (
+                link,
+                [x for x in subject.everything if link not in x.around and x not in link.around and x is not link],
+            )
 
 
 def _inside(subject: Subject, wrapper: Link) -> list[Link]:
