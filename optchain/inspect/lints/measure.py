@@ -11,7 +11,7 @@ import numpy as np
 from optchain.core.door import is_floating
 from optchain.core.holes import is_hole
 from optchain.core.paths import named_leaves
-from optchain.core.trees import dot
+from optchain.core.trees import dot, max_abs
 
 TYPICAL = 0.05  # root mean square of a parameter of which only the shape is known, or that is 0
 SMALL = 1e-4  # standard deviation of gradients: below what clips act on, above the eps of moments
@@ -85,17 +85,18 @@ def gradients(params: Any, spread: float) -> Any:
     return drawn(params, 1, spread) if spread else jax.tree.map(jnp.zeros_like, params)
 
 
-def extras(params: Any) -> dict[str, Any]:
-    """The extra arguments that links may read: those of a loss whose gradient is nearly the same everywhere.
+def extras(grads: Any) -> dict[str, Any]:
+    """The extra arguments that links may read: those of a loss that has nearly these gradients everywhere.
 
     What only some steps have is None, and so is what the caller alone knows: the losses of tasks, weights of clients.
     """
-    slope = gradients(params, SMALL)
+    bend = max_abs(grads)  # no more than a slope of the size of the gradients; none where there are none
     return {
         "value": jnp.ones(()),
-        "value_fn": lambda p: 1.0 + dot(slope, p) + SMALL * dot(p, p) / 2,
-        "grad_fn": lambda p: jax.tree.map(lambda g, x: g + SMALL * x, slope, p),
-        "hessian": jax.tree.map(jnp.ones_like, slope),
+        "value_fn": lambda p: 1.0 + dot(grads, p) + bend * dot(p, p) / 2,
+        "grad_fn": lambda p: jax.tree.map(lambda g, x: g + bend.astype(g.dtype) * x, grads, p),
+        "grad": grads,
+        "hessian": jax.tree.map(jnp.ones_like, grads),
         "losses": None,
         "client_weights": None,
         "max_logits": None,

@@ -101,12 +101,12 @@ class Subject:
     @functools.cached_property
     def alone(self) -> dict[str, dict[str, tuple[Moved, Moved, Moved]]]:
         """What each link makes of small gradients, of large ones and of none, by its name and by parameter."""
-        own, made_up = self.own, extras(self.own)
+        own = self.own
 
         def tried(params: Any, grads: Any) -> dict[str, Any]:
             found = {}
             for link in self.links:
-                made = self._alone(link, params, grads, made_up)
+                made = self._alone(link, params, grads)
                 found |= {} if made is None else {link.where: made}
             return found
 
@@ -124,7 +124,7 @@ class Subject:
             for name in small
         }
 
-    def _alone(self, link: Link, params: Any, grads: Any, made_up: Mapping[str, Any]) -> Any:
+    def _alone(self, link: Link, params: Any, grads: Any) -> Any:
         ps, gs = (_inside(tree, link.params) for tree in (params, grads))
         hyper = {number: peak for (where, number), peak in self.peaks.items() if where == link.where}
         own = {**self.extra, **({"hyper": hyper} if hyper and link.definition is not None else {})}
@@ -132,7 +132,7 @@ class Subject:
         def update(extra: Mapping[str, Any]) -> Any:
             return forwarding(link.tx).update(gs, link.tx.init(ps), ps, **extra)[0]
 
-        made = attempt(lambda: update({**made_up, "grad": gs, **own}))
+        made = attempt(lambda: update({**extras(gs), **own}))
         return attempt(lambda: update(own)) if made is None else made
 
     def factor(self, link: Link, path: str) -> float | None:
@@ -227,21 +227,24 @@ class Subject:
         """The compiled step: with the extra arguments that are made up if it takes them, on gradients of examples,
         tasks or clients if it takes no others."""
         hyper = {"hyper": self.at_peak[1]} if self.at_peak[1] else {}
-        made_up = {**extras(self.own), **hyper, **self.extra}
+        own = {**hyper, **self.extra}
         several = definition_of(self.tx) is not None and bool(takes(self.tx) & AXES)
-        steps = [self._compiled(made_up, 0), *([self._compiled(made_up, 2)] if several else [])]
-        steps.append(self._compiled({**hyper, **self.extra}, 0))
+        steps = [
+            self._compiled(own, 0),
+            *([self._compiled(own, 2)] if several else []),
+            self._compiled(own, 0, made_up=False),
+        ]
         args = self.own, self.first, gradients(self.own, SMALL), np.float32(1)
         fits = (step for step in steps if attempt(lambda step=step: jax.eval_shape(step, *args)) is not None)
         return next(fits, steps[-1])
 
-    def _compiled(self, extra: Mapping[str, Any], axis: int) -> Any:
-        tx, made_up = self.at_peak[0], "value" in extra
+    def _compiled(self, extra: Mapping[str, Any], axis: int, made_up: bool = True) -> Any:
+        tx = self.at_peak[0]
 
         def step(params: Any, state: Any, grads: Any, size: Any) -> Any:
             grads = jax.tree.map(lambda g: g * size.astype(g.dtype), grads)
             given = jax.tree.map(lambda g: jnp.broadcast_to(g, (axis, *g.shape)), grads) if axis else grads
-            told = {"grad": grads, **extra} if made_up else extra
+            told = {**extras(grads), **extra} if made_up else extra
             updates, state = forwarding(tx).update(given, state, params, **told)
             return optax.apply_updates(params, updates), state, updates, grads
 
@@ -266,9 +269,9 @@ class Subject:
     def applied(self) -> dict[str, float]:
         """For each parameter in few bits, the share of entries that `apply` leaves as they are."""
         tx, hyper = self.at_peak
-        extra = {**extras(self.own), **({"hyper": hyper} if hyper else {}), **self.extra}
         params, grads = self.own, gradients(self.own, SMALL)
-        step = jax.jit(lambda ps, state: apply(tx, grads, state, ps, grad=grads, **extra), compiler_options=QUICKLY)
+        extra = {**extras(grads), **({"hyper": hyper} if hyper else {}), **self.extra}
+        step = jax.jit(lambda ps, state: apply(tx, grads, state, ps, **extra), compiler_options=QUICKLY)
         new, _ = step(params, self.first)
         pairs = zip(named_leaves(new), named_leaves(params), strict=True)
         return {path: float(jnp.mean(a == b)) for (path, a), (_, b) in pairs if path in self.narrow}
