@@ -449,6 +449,70 @@ def test_its_repaired_version_is_clean_of_it(fault):
     assert check not in [x.check for x in linted(repaired, **options)]
 
 
+WARM_UP = optax.linear_schedule(0.0, 1.0, 100)
+# What people write and what is right: nothing may be found in it.
+RECIPES = {
+    "optax.sgd": optax.sgd(0.1, momentum=0.9, nesterov=True),
+    "optax.adamw": optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(WARM(0, 1e-3, 100, 1000))),
+    "optax.lion": optax.lion(1e-4),
+    "optax.adafactor": optax.adafactor(1e-3),
+    "optax.lamb": optax.lamb(1e-3),
+    "optax.rmsprop": optax.rmsprop(1e-3, momentum=0.9),
+    "optax.schedule_free": optax.contrib.schedule_free_adamw(1e-3),
+    "optax.prodigy": optax.contrib.prodigy(),
+    "optax.MultiSteps": optax.MultiSteps(optax.adam(1e-3), 4).gradient_transformation(),
+    "optax.apply_if_finite": optax.apply_if_finite(optax.adam(1e-3), 3),
+    "optax.inject_hyperparams": optax.inject_hyperparams(optax.adam)(learning_rate=1e-3),
+    "optax.masked": optax.chain(
+        optax.scale_by_adam(),
+        optax.masked(optax.add_decayed_weights(0.1), {"embed": True, "dense": True, "norm": False}),
+        optax.scale_by_learning_rate(1e-3),
+    ),
+    "a schedule beside the rate": oc.chain(
+        clip(1.0), optax.scale_by_adam(), optax.scale_by_schedule(WARM_UP), oc.scale(-1e-3)
+    ),
+    "links of optax": oc.chain(
+        optax.clip(1.0), optax.scale_by_adam(), optax.add_decayed_weights(0.01), optax.scale_by_learning_rate(1e-3)
+    ),
+    "a chain of optax with one of ours": optax.chain(clip(1.0), adam(), optax.scale(-1e-3)),
+    "the size of muon": oc.chain(
+        muon=oc.scale_by_muon(mask=KERNEL), adam=adam(mask=REST), size=oc.scale(0.2, mask=KERNEL), lr=lr(1e-3)
+    ),
+    "everything around": oc.guard(
+        oc.accumulate(
+            oc.chain(
+                clip=clip(1.0),
+                inner=oc.adamw(oc.warmup_cosine(1e-3, 20, 250), b2=0.99),
+                average=oc.average_params(0.99),
+            ),
+            4,
+        )
+    ),
+    "groups": oc.groups(
+        oc.adamw(1e-3), {"embed/*": oc.sgd(0.1, momentum=0.9), "*/bias": {"weight_decay": 0.0}, "*": {}}
+    ),
+    "lookahead": oc.lookahead(oc.adamw(1e-3), 5, 0.5),
+    "sam": oc.sam(oc.sgd(0.1, momentum=0.9)),
+    "sparse": oc.sparse(oc.adamw(1e-3), 0.5),
+    "graft": oc.chain(graft=oc.graft(oc.scale_by_adam(), oc.scale_by_shampoo(mask=KERNEL)), lr=lr(1e-3)),
+    "prodigy": oc.chain(own=oc.scale_by_prodigy(), down=oc.scale(-1.0)),
+    "noise": oc.chain(noise=oc.add_noise(0.01, 0.55, 0), adam=adam(), lr=lr(1e-3)),
+    "L2 of momentum": oc.chain(decay=decay(1e-4), momentum=oc.trace(0.9), lr=lr(0.1)),
+    "frozen by a mask": oc.chain(inner=oc.adam(1e-3), frozen=oc.scale(0.0, mask="embed/*")),
+    "layers": oc.groups(oc.adamw(1e-3), oc.layerwise_decay(0.5, ["embed/*", "dense/*", "norm/*"])),
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_what_is_right_is_left_alone(recipe):
+    assert not linted(RECIPES[recipe], steps=1000)
+
+
+@pytest.mark.parametrize("params", ["nearest", "stochastic", "kahan", "master", "split"])
+def test_narrow_parameters_that_are_stored_well_are_left_alone(params):
+    assert not linted(oc.precision(oc.adamw(1e-2 if params == "nearest" else 1e-6), params), HALF)
+
+
 # What `matrices` presets take for hidden needs layers between the first one and the last.
 DEEP = PARAMS | {
     "middle": {"kernel": jax.ShapeDtypeStruct((4, 4), jnp.float32)},

@@ -36,7 +36,7 @@ def out_of_reach(subject: Subject) -> Iterator[Finding]:
         for link in line:
             if link.technique in roles.MULTIPLIERS and subject.is_rate(link, path):
                 made, raw = found.setdefault(link.where, ([], []))
-                if any(subject.is_adaptive(x, path) for x in line):
+                if any(subject.is_adaptive(x, path) for x in subject.everything if path in x.paths):
                     made.append(path)
                 elif not any(x.room in ("moments", "matrices", "stepsize") for x in line if x is not link):
                     raw.append(path)

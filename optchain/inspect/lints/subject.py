@@ -203,8 +203,8 @@ class Subject:
 
     @functools.cached_property
     def own(self) -> Any:
-        """The parameters that are stepped."""
-        return drawn(self.params, 0)
+        """The parameters that are stepped, in float32 or wider: what rounding does is another question."""
+        return widened(drawn(self.params, 0))
 
     @functools.cached_property
     def first(self) -> Any:
@@ -269,10 +269,11 @@ class Subject:
     def applied(self) -> dict[str, float]:
         """For each parameter in few bits, the share of entries that `apply` leaves as they are."""
         tx, hyper = self.at_peak
-        params, grads = self.own, gradients(self.own, SMALL)
+        params = drawn(self.params, 0)
+        grads = gradients(params, SMALL)
         extra = {**extras(grads), **({"hyper": hyper} if hyper else {}), **self.extra}
         step = jax.jit(lambda ps, state: apply(tx, grads, state, ps, **extra), compiler_options=QUICKLY)
-        new, _ = step(params, self.first)
+        new, _ = step(params, tx.init(params))
         pairs = zip(named_leaves(new), named_leaves(params), strict=True)
         return {path: float(jnp.mean(a == b)) for (path, a), (_, b) in pairs if path in self.narrow}
 
