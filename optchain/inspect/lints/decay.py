@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from optchain.core.mask import is_kernel
 from optchain.inspect.lints import roles
+from optchain.inspect.lints.direction import climbing
 from optchain.inspect.lints.finding import Finding, shortened
 from optchain.inspect.lints.links import Link
 from optchain.inspect.lints.subject import Subject
@@ -16,7 +17,8 @@ L2_BY_PAPER = frozenset("scale_by_madgrad scale_by_cocob".split())  # whose pape
 
 def growth(subject: Subject) -> Iterator[Finding]:
     """Weights that grow by themselves."""
-    paths = [path for path, c in _changes(subject).items() if c > 0]
+    turned = climbing(subject)  # another check says so
+    paths = [path for path, c in _changes(subject).items() if c > 0 and path not in turned]
     if paths:
         c = _changes(subject)[paths[0]]
         says = f"without a gradient, each step adds {c:.2g} times the parameter to it, so that it grows"

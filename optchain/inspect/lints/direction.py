@@ -14,9 +14,7 @@ UP = 0.1  # cosine to the gradient, over a few steps on gradients of one directi
 def uphill(subject: Subject) -> Iterator[Finding]:
     """Added to the parameters, the update of an optimizer goes against the gradient."""
     stray = {path for paths in without_rate(subject).values() for path in paths}  # another check says why
-    # Decay and noise, which do not depend on the sign of the gradient, cancel between a run and its mirror image.
-    both = {path: steps + subject.mirrored[path] for path, steps in subject.small.items() if path in subject.mirrored}
-    up = [path for path, steps in both.items() if _cosine(steps) > UP and path not in stray]
+    up = [path for path in climbing(subject) if path not in stray]
     by_flips: dict[tuple[str, ...], list[str]] = {}
     for path in up:
         by_flips.setdefault(tuple(flips(subject, path)), []).append(path)
@@ -34,6 +32,13 @@ def uphill(subject: Subject) -> Iterator[Finding]:
             says = f"the sign is flipped, and the update still goes up the gradient ({shortened(paths)})"
             cure = "give the rate a positive value; what makes a whole step, such as ftrl, needs no flip"
             yield Finding("uphill", "error", names, says, cure)
+
+
+def climbing(subject: Subject) -> list[str]:
+    """The parameters whose updates go up the gradient."""
+    # Decay and noise, which do not depend on the sign of the gradient, cancel between a run and its mirror image.
+    both = {path: steps + subject.mirrored[path] for path, steps in subject.small.items() if path in subject.mirrored}
+    return [path for path, steps in both.items() if _cosine(steps) > UP]
 
 
 def flips(subject: Subject, path: str) -> list[str]:

@@ -61,7 +61,7 @@ def momentum_after_rate(subject: Subject) -> Iterator[Finding]:
             if link.technique == "trace" and rate is not None:
                 found.setdefault((link.where, rate.where), []).append(path)
     for (momentum, rate), paths in found.items():
-        says = f"updates of earlier steps go on with the rates that they had then ({shortened(paths)})"
+        says = f"updates of earlier steps continue with the rates that they had then ({shortened(paths)})"
         cure = f"put {momentum} before {rate}, as PyTorch does"
         yield Finding("momentum-after-rate", "note", (momentum, rate), says, cure)
 

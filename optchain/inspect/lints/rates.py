@@ -21,7 +21,7 @@ def two_rates(subject: Subject) -> Iterator[Finding]:
         if len(names) < 2:
             continue
         links = [link for link in subject.links if link.where in names]
-        product = " and ".join(f"{_peak(subject, link, paths[0]):g}" for link in links)
+        product = " and ".join(f"{_peak(subject, link, paths[0]):.3g}" for link in links)
         if all(len(link.paths) < len(subject.shapes) for link in links):
             says = f"their masks overlap: the rates {product} multiply on {shortened(paths)}"
             cure = "let each parameter be in one mask: mask=oc.Without(None, other_mask) for the rest"
@@ -49,12 +49,13 @@ def no_rate(subject: Subject) -> Iterator[Finding]:
     bare = [path for path in subject.lines if not has_rate(subject, path) and path in subject.small]
     if len(bare) < len(subject.lines):
         return
-    as_large = [path for path in bare if _rms(subject, path) >= LARGE and _is_normalized(subject, path)]
+    as_large = [path for path in bare if _rms(subject, path) >= LARGE and subject.is_normalized(path)]
     whole = [path for path in bare if path not in as_large and _is_whole(subject, path)]
     cure = "end the chain with scale_by_learning_rate(rate)"
     if as_large:
         last = subject.lines[as_large[0]][-1]
-        says = f"there is no learning rate: every step moves entries by about {_rms(subject, as_large[0]):.2g}"
+        none = "there is no learning rate" if subject.is_open else "there is no learning rate, or one of about 1"
+        says = f"{none}: every step moves entries by about {_rms(subject, as_large[0]):.2g}"
         yield Finding("no-rate", "error", (last.where,), f"{says} ({shortened(as_large)})", cure)
     elif whole and subject.is_open:
         says = "there is no learning rate: a step is the whole gradient"
@@ -94,13 +95,11 @@ def too_large(subject: Subject) -> Iterator[Finding]:
         for path in subject.lines
         if path in subject.small
         and has_rate(subject, path)
-        and _is_normalized(subject, path)
+        and subject.is_normalized(path)
         and _rms(subject, path) >= LARGE
         and max(x.share for x in subject.small[path]) > 1
         and not any(link.technique in roles.OWN_RADIUS for link in subject.lines[path])
     ]
-    if not paths and not subject.is_open:
-        paths = [path for path in subject.small if _rms(subject, path) >= LARGE and _is_normalized(subject, path)]
     if paths:
         says = f"every step moves entries by about {_rms(subject, paths[0]):.2g}, for gradients of any size"
         cure = "take a smaller learning rate; 1e-3 is usual where steps are divided by their size"
@@ -115,7 +114,7 @@ def too_small(subject: Subject) -> Iterator[Finding]:
         if any(roles.finds_its_rate(x.technique) for link in line for x in (link, *link.around)):
             continue  # which begins with a step that is far too small
         share = max(x.share for x in steps)
-        if _is_normalized(subject, path) and 0 < share < TINY and _counted(subject, path):
+        if subject.is_normalized(path) and 0 < share < TINY and _counted(subject, path):
             paths.append(path)
     if paths:
         share = max(x.share for x in subject.small[paths[0]])
@@ -148,13 +147,6 @@ def _peak(subject: Subject, link: Link, path: str) -> float:
 
 def _rms(subject: Subject, path: str) -> float:
     return max(x.rms for x in subject.small[path])
-
-
-def _is_normalized(subject: Subject, path: str) -> bool:
-    if path not in subject.large:
-        return False
-    small, large = (max(x.rms for x in run[path]) for run in (subject.small, subject.large))
-    return 0 < small and large < 2 * small
 
 
 def _is_whole(subject: Subject, path: str) -> bool:

@@ -14,7 +14,7 @@ def rounded_away(subject: Subject) -> Iterator[Finding]:
     keeps = any(x.technique == "precision" and x.definition.params != "nearest" for x in subject.wrappers)
     if not subject.narrow or keeps:
         return
-    moving = [path for path in subject.narrow if _is_of_known_size(subject, path)]
+    moving = [path for path in subject.narrow if subject.is_normalized(path)]
     shares = attempt(subject.applied) if moving else None
     lost = {path: share for path, share in (shares or {}).items() if share > MOST and path in moving}
     if lost:
@@ -24,9 +24,3 @@ def rounded_away(subject: Subject) -> Iterator[Finding]:
         )
         cure = 'wrap the whole optimizer: oc.precision(tx, params="kahan"), or "stochastic", "split" or "master"'
         yield Finding("rounded-away", "warning", tuple(lost), says, cure)
-
-
-def _is_of_known_size(subject: Subject, path: str) -> bool:
-    """Whether a step has the same size for gradients of any size, and is not zero."""
-    small, large = (max((x.rms for x in run.get(path, ())), default=0.0) for run in (subject.small, subject.large))
-    return 0 < small and large < 2 * small

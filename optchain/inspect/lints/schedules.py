@@ -7,7 +7,8 @@ import numpy as np
 from optchain.core.describe import values_of
 from optchain.inspect.lints.curves import Curve
 from optchain.inspect.lints.finding import Finding
-from optchain.inspect.lints.subject import RATES, Subject
+from optchain.inspect.lints.structure import RATES
+from optchain.inspect.lints.subject import Subject
 
 CUT = 0.1  # of the peak: by less the end is reached nearly
 TAIL = 0.02  # of the run
@@ -29,7 +30,7 @@ def cut_off(subject: Subject) -> Iterator[Finding]:
             continue
         if abs(curve.last - end[1]) > CUT * abs(curve.peak):
             says = (
-                f"it ends at step {end[0]}, and the run of {curve.steps} steps with {curve.last:.3g}, not {end[1]:.3g}"
+                f"it ends at step {end[0]}; the run ends after {curve.steps}, with {curve.last:.3g}, not {end[1]:.3g}"
             )
             cure = f"give the schedule the length of the run, {curve.steps} steps"
             yield Finding("schedule-cut-off", "warning", (curve.where,), says, cure)

@@ -1,139 +1,20 @@
-"""What checks look at: the links of a transformation, and what steps on drawn arrays do."""
+"""What checks look at: the links of a transformation, what they do, and what that makes of them."""
 
 import dataclasses
-import functools
-from collections.abc import Iterable, Mapping
-from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import optax
 
-from optchain.control.accumulate import Accumulate
-from optchain.core.door import AXES, widened
-from optchain.core.holes import HOLE
-from optchain.core.paths import named_leaves
-from optchain.core.transform import apply, definition_of, forwarding, moving, takes
-from optchain.core.walk import dotted, rewritten
 from optchain.inspect.lints import roles
-from optchain.inspect.lints.curves import Curve
-from optchain.inspect.lints.links import Link, is_wrapper, placed
-from optchain.inspect.lints.measure import LARGE, SMALL, Moved, attempt, drawn, extras, gradients, moved
-
-STEPS = 4  # of each trial
-PATIENCE = 64  # steps until something moves: as many micro-batches may make one
-SIZES = (1.0, 0.6, 1.3, 0.9)  # of the gradients of a trial, one after another
-QUICKLY = {"xla_backend_optimization_level": 0}  # what is compiled runs a few times
-RATES = ("learning_rate", "step_size")
-
-Runs = Mapping[str, tuple[Moved, ...]]  # by parameter, what each step did
+from optchain.inspect.lints.links import Link
+from optchain.inspect.lints.measure import Moved, attempt
+from optchain.inspect.lints.structure import RATES
+from optchain.inspect.lints.trials import Trials
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Subject:
-    """A transformation, its run, and those of its parameters that are real floating arrays."""
-
-    tx: Any
-    params: Any
-    steps: int | None
-    extra: Mapping[str, Any]
-
-    @functools.cached_property
-    def shapes(self) -> dict[str, Any]:
-        """The shapes and dtypes of the parameters, by path."""
-        return {path: jax.ShapeDtypeStruct(x.shape, x.dtype) for path, x in named_leaves(self.params)}
-
-    @functools.cached_property
-    def everything(self) -> list[Link]:
-        """All transformations within, wrappers before what they wrap."""
-        return placed(self.tx, jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), self.params))
-
-    @functools.cached_property
-    def links(self) -> list[Link]:
-        """The links that make the update, in the order in which they step."""
-        return [link for link in self.everything if link.line and not is_wrapper(link)]
-
-    @functools.cached_property
-    def wrappers(self) -> list[Link]:
-        """All that other transformations stand within."""
-        return [link for link in self.everything if is_wrapper(link)]
-
-    @functools.cached_property
-    def lines(self) -> dict[str, list[Link]]:
-        """The links that step each parameter, in order."""
-        paths = {path: [link for link in self.links if path in link.paths] for path in self.shapes}
-        return {path: line for path, line in paths.items() if line}
-
-    @property
-    def is_open(self) -> bool:
-        """Whether all that stands within can be seen."""
-        return not any(link.is_opaque for link in self.links)
-
-    def steps_of(self, link: Link) -> int | None:
-        """How often a link steps in the run."""
-        steps = self.steps
-        for wrapper in link.around:
-            if steps is not None and isinstance(wrapper.definition, Accumulate):
-                every = wrapper.definition.every
-                steps = None if callable(every) else max(int(steps // round(float(every))), 1)
-        return steps
-
-    @functools.cached_property
-    def curves(self) -> list[Curve]:
-        """All schedules within: of the numbers of links, and of links of optax by what they make of updates."""
-        found = []
-        for link in self.everything:
-            steps = self.steps_of(link)
-            found += [Curve(link.where, name, x, steps) for name, x in link.numbers.items() if callable(x)]
-            if link.definition is None and link.technique == "scale_by_schedule":
-                found.append(Curve(link.where, "step_size", functools.partial(_factor_at, link.tx), steps))
-        values = {curve: attempt(lambda curve=curve: curve.values) for curve in found}
-        return [curve for curve, x in values.items() if x is not None and np.isfinite(x).all()]
-
-    @functools.cached_property
-    def peaks(self) -> dict[tuple[str, str], float]:
-        """The largest value of each rate that is a schedule, by link and number."""
-        return {(curve.where, curve.number): curve.peak for curve in self.curves if curve.number in RATES}
-
-    # What links do, each by itself.
-
-    @functools.cached_property
-    def alone(self) -> dict[str, dict[str, tuple[Moved, Moved, Moved]]]:
-        """What each link makes of small gradients, of large ones and of none, by its name and by parameter."""
-        own = self.own
-
-        def tried(params: Any, grads: Any) -> dict[str, Any]:
-            found = {}
-            for link in self.links:
-                made = self._alone(link, params, grads)
-                found |= {} if made is None else {link.where: made}
-            return found
-
-        tried = jax.jit(tried, compiler_options=QUICKLY)
-        runs: list[dict[str, dict[str, Moved]]] = []
-        for size in (SMALL, LARGE, 0.0):
-            grads = gradients(own, size)
-            made = attempt(lambda grads=grads: tried(own, grads))
-            if made is None:
-                return {}
-            runs.append({name: moved(updates, grads, own) for name, updates in made.items()})
-        small, large, none = runs
-        return {
-            name: {path: (small[name][path], large[name][path], none[name][path]) for path in paths_in_all(name, runs)}
-            for name in small
-        }
-
-    def _alone(self, link: Link, params: Any, grads: Any) -> Any:
-        ps, gs = (_inside(tree, link.params) for tree in (params, grads))
-        hyper = {number: peak for (where, number), peak in self.peaks.items() if where == link.where}
-        own = {**self.extra, **({"hyper": hyper} if hyper and link.definition is not None else {})}
-
-        def update(extra: Mapping[str, Any]) -> Any:
-            return forwarding(link.tx).update(gs, link.tx.init(ps), ps, **extra)[0]
-
-        made = attempt(lambda: update({**extras(gs), **own}))
-        return attempt(lambda: update(own)) if made is None else made
+class Subject(Trials):
+    """What links are: by the room of their technique, or where that is not known by what they do."""
 
     def factor(self, link: Link, path: str) -> float | None:
         """The number by which a link multiplies the update of a parameter; None where it does something else."""
@@ -156,7 +37,7 @@ class Subject:
             return True
         if link.is_opaque:
             found = self.alone.get(link.where, {}).get(path)
-            return found is not None and is_normalized(found) and found[0].rms <= 0.05
+            return found is not None and _is_normalized(found) and found[0].rms <= 0.05
         factor = self.factor(link, path) if link.technique in roles.MULTIPLIERS else None
         return factor is not None and abs(factor) not in (0.0, 1.0)
 
@@ -165,155 +46,18 @@ class Subject:
         if not link.is_opaque:
             return roles.is_adaptive(link.technique)
         found = self.alone.get(link.where, {}).get(path)
-        if found is None or not is_normalized(found):
+        if found is None or not _is_normalized(found):
             return False
         state = attempt(lambda: jax.eval_shape(link.tx.init, link.params))
         return state is not None and bool(optax.tree.get_all_with_path(state, "nu"))
 
-    # What whole steps do.
-
-    @functools.cached_property
-    def small(self) -> Runs:
-        """Steps with small gradients."""
-        return self._run(SMALL)
-
-    @functools.cached_property
-    def mirrored(self) -> Runs:
-        """Steps with these gradients from the other side: what does not depend on their sign is the same."""
-        return self._run(-SMALL)
-
-    @functools.cached_property
-    def large(self) -> Runs:
-        """Steps with large gradients."""
-        return self._run(LARGE)
-
-    @functools.cached_property
-    def still(self) -> Runs:
-        """Steps without gradients."""
-        return self._run(0.0)
-
-    @functools.cached_property
-    def at_peak(self) -> Any:
-        """The transformation as it steps at every call, and the overrides that put all rates at their peaks."""
-        tx = rewritten(self.tx, _at_every_call)
-        prefixes = {link.where: link.prefix for link in self.everything if link.definition is not None}
-        peaks = self.peaks.items()
-        hyper = {dotted(prefixes[where], number): x for (where, number), x in peaks if where in prefixes}
-        return tx, hyper
-
-    @functools.cached_property
-    def own(self) -> Any:
-        """The parameters that are stepped, in float32 or wider: what rounding does is another question."""
-        return widened(drawn(self.params, 0))
-
-    @functools.cached_property
-    def first(self) -> Any:
-        """The state before the first step."""
-        return self.at_peak[0].init(self.own)
-
-    @functools.cached_property
-    def problem(self) -> str | None:
-        """Why a step could not be tried; None if it could."""
-        if self.small:
-            return None
-        try:
-            self._stepped(SMALL)
-        except Exception as error:  # noqa: BLE001, of any transformation
-            return f"{type(error).__name__}: {error}"
-        return None
-
-    @functools.cached_property
-    def _step(self) -> Any:
-        """The compiled step: with the extra arguments that are made up if it takes them, on gradients of examples,
-        tasks or clients if it takes no others."""
-        hyper = {"hyper": self.at_peak[1]} if self.at_peak[1] else {}
-        own = {**hyper, **self.extra}
-        several = definition_of(self.tx) is not None and bool(takes(self.tx) & AXES)
-        steps = [
-            self._compiled(own, 0),
-            *([self._compiled(own, 2)] if several else []),
-            self._compiled(own, 0, made_up=False),
-        ]
-        args = self.own, self.first, gradients(self.own, SMALL), np.float32(1)
-        fits = (step for step in steps if attempt(lambda step=step: jax.eval_shape(step, *args)) is not None)
-        return next(fits, steps[-1])
-
-    def _compiled(self, extra: Mapping[str, Any], axis: int, made_up: bool = True) -> Any:
-        tx = self.at_peak[0]
-
-        def step(params: Any, state: Any, grads: Any, size: Any) -> Any:
-            grads = jax.tree.map(lambda g: g * size.astype(g.dtype), grads)
-            given = jax.tree.map(lambda g: jnp.broadcast_to(g, (axis, *g.shape)), grads) if axis else grads
-            told = {**extras(grads), **extra} if made_up else extra
-            updates, state = forwarding(tx).update(given, state, params, **told)
-            return optax.apply_updates(params, updates), state, updates, grads
-
-        return jax.jit(step, compiler_options=QUICKLY)
-
-    def _run(self, spread: float) -> Runs:
-        return attempt(lambda: self._stepped(spread)) or {}
-
-    def _stepped(self, spread: float) -> Runs:
-        params, grads = self.own, gradients(self.own, spread)
-        state, rows = self.first, []
-        for i in range(PATIENCE):
-            before, size = params, np.float32(SIZES[i % len(SIZES)])
-            params, state, updates, given = self._step(params, state, grads, size)
-            rows.append(moved(updates, given, before))
-            first = next((k for k, row in enumerate(rows) if any(x.top for x in row.values())), None)
-            if len(rows) >= (PATIENCE if first is None else STEPS + first) or (not spread and len(rows) == STEPS):
-                break
-        paths = [path for path in rows[0] if all(path in row for row in rows)]
-        return {path: tuple(row[path] for row in rows) for path in paths}
-
-    def applied(self) -> dict[str, float]:
-        """For each parameter in few bits, the share of entries that `apply` leaves as they are."""
-        tx, hyper = self.at_peak
-        params = drawn(self.params, 0)
-        grads = gradients(params, SMALL)
-        extra = {**extras(grads), **({"hyper": hyper} if hyper else {}), **self.extra}
-        step = jax.jit(lambda ps, state: apply(tx, grads, state, ps, **extra), compiler_options=QUICKLY)
-        new, _ = step(params, tx.init(params))
-        pairs = zip(named_leaves(new), named_leaves(params), strict=True)
-        return {path: float(jnp.mean(a == b)) for (path, a), (_, b) in pairs if path in self.narrow}
-
-    @functools.cached_property
-    def narrow(self) -> list[str]:
-        """The parameters in bfloat16 or float16."""
-        return [path for path, x in self.shapes.items() if x.dtype.itemsize < 4]
-
-    @functools.cached_property
-    def frozen(self) -> set[str]:
-        """The parameters that a group freezes."""
-        kept = {path for path, _ in named_leaves(moving(self.tx, self.params))}
-        return set(self.shapes) - kept
+    def is_normalized(self, path: str) -> bool:
+        """Whether whole steps of a parameter move it, by the same size for gradients of any size."""
+        small, large = (max((x.rms for x in run.get(path, ())), default=0.0) for run in (self.small, self.large))
+        return 0 < small and large < 2 * small
 
 
-def paths_in_all(name: str, runs: Iterable[Any]) -> list[str]:
-    """The parameters that a link moved in all trials."""
-    runs = list(runs)
-    return [path for path in runs[0][name] if all(path in run.get(name, {}) for run in runs)]
-
-
-def is_normalized(found: tuple[Moved, Moved, Moved]) -> bool:
+def _is_normalized(found: tuple[Moved, Moved, Moved]) -> bool:
     """Whether updates have the same size for gradients of any size."""
     small, large, _ = found
     return bool(small.top) and large.rms < 2 * small.rms
-
-
-def _at_every_call(definition: Any) -> Any:
-    return dataclasses.replace(definition, every=1.0) if isinstance(definition, Accumulate) else definition
-
-
-def _inside(tree: Any, pattern: Any) -> Any:
-    """The leaves that reach a link, in float32 or wider, with holes for all others."""
-    inside = {path for path, _ in named_leaves(pattern)}
-    leaves, treedef = jax.tree.flatten(widened(tree))
-    pairs = zip(named_leaves(tree), leaves, strict=True)
-    return treedef.unflatten([x if path in inside else HOLE for (path, _), x in pairs])
-
-
-def _factor_at(tx: Any, step: Any) -> Any:
-    """By what a link of optax multiplies updates at one step, which it counts itself."""
-    state = optax.tree.set(tx.init({"x": jnp.ones(())}), count=jnp.asarray(step, jnp.int32))
-    return tx.update({"x": jnp.ones(())}, state, {"x": jnp.ones(())})[0]["x"]
