@@ -13,7 +13,7 @@ WIDTH = 120
 class Finding:
     """What is probably a mistake.
 
-    Attributes:
+    Fields:
         check: the name of the check.
         severity: "error" where training cannot work as it stands, "warning" where it is probably not what is meant,
             "note" where it is worth a look.
@@ -34,7 +34,11 @@ class Finding:
 
 
 class Lint(tuple[Finding, ...]):
-    """The findings of `lint`, worst first; empty, and therefore false, where there are none. Its text is a list."""
+    """The findings of `lint`, worst first; empty, and therefore false, where there are none. Its text is a list.
+
+    Args:
+        iterable: of findings.
+    """
 
     __slots__ = ()
 
