@@ -1,12 +1,13 @@
 """Schedules and averages against the length of the run."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from optchain.core.describe import values_of
 from optchain.inspect.lints.curves import Curve
 from optchain.inspect.lints.finding import Finding
+from optchain.inspect.lints.measure import attempt
 from optchain.inspect.lints.structure import RATES
 from optchain.inspect.lints.subject import Subject
 
@@ -39,17 +40,34 @@ def cut_off(subject: Subject) -> Iterator[Finding]:
 def zero_at_the_end(subject: Subject) -> Iterator[Finding]:
     """A rate that is 0 before the run ends."""
     for curve in _rates(subject):
-        if curve.steps is None or curve.peak == 0 or curve.last != 0:
-            continue
-        high, low = curve.steps - 1, int(curve.at[np.flatnonzero(curve.values)[-1]])
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if curve.value(np.array([middle]))[0] else (low, middle)
-        rest = curve.steps - high
-        if rest > max(2, TAIL * curve.steps):
-            says = f"it is 0 in the last {rest} of {curve.steps} steps, in which nothing moves"
-            cure = f"give the schedule the length of the run, {curve.steps} steps, or end the run at step {high}"
-            yield Finding("rate-zero-at-the-end", "warning", (curve.where,), says, cure)
+        if curve.steps is not None and curve.peak != 0 and curve.last == 0:
+            last = int(curve.at[np.flatnonzero(curve.values)[-1]])
+            yield from _rest(curve.where, curve.steps, last, lambda k, curve=curve: curve.value(np.array([k]))[0] != 0)
+    # What stands within a chain of optax shows its schedule by what it does alone.
+    only = subject.everything[0]
+    if only.is_opaque and subject.steps and subject.small and attempt(lambda: subject.moves_at(1)):
+        if attempt(lambda: subject.moves_at(subject.steps - 1)) is False:  # pyright: ignore
+            yield from _rest(only.where, subject.steps, 1, subject.moves_at)
+
+
+def _rest(where: str, steps: int, last: int, moves: Callable[[int], bool]) -> Iterator[Finding]:
+    """The finding of a rate that is 0 from some step on.
+
+    Args:
+        where: the link.
+        steps: of the run.
+        last: a step at which the rate is not 0.
+        moves: whether it is not 0 at a step.
+    """
+    high = steps - 1
+    while high - last > 1:
+        middle = (last + high) // 2
+        last, high = (middle, high) if moves(middle) else (last, middle)
+    rest = steps - high
+    if rest > max(2, TAIL * steps):
+        says = f"the rate is 0 in the last {rest} of {steps} steps, in which nothing moves"
+        cure = f"give the schedule the length of the run, {steps} steps, or end the run at step {high}"
+        yield Finding("rate-zero-at-the-end", "warning", (where,), says, cure)
 
 
 def warm_up(subject: Subject) -> Iterator[Finding]:

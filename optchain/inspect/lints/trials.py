@@ -163,6 +163,13 @@ class Trials(Structure):
         paths = [path for path in rows[0] if all(path in row for row in rows)]
         return {path: tuple(row[path] for row in rows) for path in paths}
 
+    def moves_at(self, step: int) -> bool:
+        """Whether anything moves in a step of what counts by itself, at a count."""
+        state = optax.tree.set(self.first, count=jnp.asarray(step, jnp.int32))
+        grads = gradients(self.own, SMALL)
+        _, _, updates, given = self._step(self.own, state, grads, np.float32(1))
+        return any(x.top for x in moved(updates, given, self.own).values())
+
     def applied(self) -> dict[str, float]:
         """For each parameter in few bits, the share of entries that `apply` leaves as they are."""
         tx, hyper = self.at_peak
