@@ -28,9 +28,13 @@ class Finding:
     says: str
     cure: str
 
+    @property
+    def line(self) -> str:
+        """All of it in one line."""
+        return f"{self.severity} {self.check} at {shortened(self.where)}: {self.says}; {self.cure}"
+
     def __str__(self) -> str:
-        text = f"{self.severity} {self.check} at {shortened(self.where)}: {self.says}; {self.cure}"
-        return textwrap.fill(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False, break_long_words=False)
+        return textwrap.fill(self.line, WIDTH, subsequent_indent="    ", break_on_hyphens=False, break_long_words=False)
 
 
 class Lint(tuple[Finding, ...]):
