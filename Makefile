@@ -15,7 +15,7 @@ VERSION_TESTS := tests/core tests/control tests/sharding/test_axes.py tests/test
 	tests/inspect/test_catalogue.py
 TEST_PACKAGES := flax orbax-checkpoint scikit-learn chex cloudpickle hypothesis pytest pytest-xdist
 
-.PHONY: install demo test test-all test-oracles test-peers test-slow test-services test-floor test-pythons lint readme stubs benchmarks clean
+.PHONY: install demo test test-all test-oracles test-peers test-slow test-services test-floor test-pythons lint docs tables stubs benchmarks clean
 
 install: $(VENV)/.installed
 
@@ -35,6 +35,10 @@ $(VENV)/.peers: $(VENV)/.installed
 
 $(VENV)/.services: $(VENV)/.installed
 	$(INSTALL) $(EDITABLE) '.[lab,test,postgres,ray]'
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(INSTALL) $(EDITABLE) '.[lab,test,docs]'
 	touch $@
 
 # Train on the handwritten digits; the last line says where the report is.
@@ -87,9 +91,12 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
-# Write the tables of techniques again, from their docstrings, and those of arguments, from their signatures.
-readme: install
-	$(BIN)/python -m optchain.inspect.readme README.md
+# The documentation, in site/; a broken link or reference is an error.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+# Write the tables of arguments again, from the signatures.
+tables: install
 	$(BIN)/python -m optchain.inspect.coming_from_optax docs/coming-from-optax.md
 
 # Write the stub that editors and type checkers read, from the signatures and docstrings.
@@ -101,4 +108,4 @@ benchmarks: $(VENV)/.oracles
 	$(BIN)/python -m experiments.benchmarks loop
 
 clean:
-	rm -rf $(VENV) .venv-* .jax_cache .pytest_cache .ruff_cache build *.egg-info
+	rm -rf $(VENV) .venv-* .jax_cache .pytest_cache .ruff_cache build site *.egg-info

@@ -1,14 +1,15 @@
-"""The command line: `python -m experiments claims | race | survey`; `python -m experiments.benchmarks` is another."""
+"""The command line of the experiments; the benchmarks are `python -m experiments.benchmarks`."""
 
 import argparse
 import sys
 
 from experiments.claims import command as claims
+from experiments.gallery import command as gallery
 from experiments.race import command as race
 from experiments.translate import command as survey
 from optchain import lab
 
-COMMANDS = {"claims": claims, "race": race, "survey": survey}
+COMMANDS = {"claims": claims, "gallery": gallery, "race": race, "survey": survey}
 
 
 def main(arguments: list[str]) -> int:
@@ -27,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     top = argparse.ArgumentParser(
         prog="python -m experiments",
-        description="Put claims about tuning, and the survey's question, to the test; race optimizers over tasks.",
+        description="Put claims and the survey's question to the test, race optimizers, draw the gallery.",
         epilog="Exit codes: 0 done, 2 bad input, 130 and 143 stopped by a signal, after saving.",
     )
     commands = top.add_subparsers(required=True, metavar="COMMAND", dest="command")

@@ -70,6 +70,7 @@ from optchain.embeddings.rows import rows as rows
 from optchain.embeddings.sleep import Rests as Rests
 from optchain.embeddings.sleep import Sleeps as Sleeps
 from optchain.embeddings.value_and_grad import row_value_and_grad as row_value_and_grad
+from optchain.federated.accountant import privacy_spent as privacy_spent
 from optchain.federated.krum import krum as krum
 from optchain.federated.mean import client_mean as client_mean
 from optchain.federated.median import client_median as client_median

@@ -31,6 +31,7 @@ from optchain.embeddings.rows import row_tables as row_tables
 from optchain.embeddings.sleep import Rests as Rests
 from optchain.embeddings.sleep import Sleeps as Sleeps
 from optchain.embeddings.value_and_grad import row_value_and_grad as row_value_and_grad
+from optchain.federated.accountant import privacy_spent as privacy_spent
 from optchain.inspect.catalogue import optimizers as optimizers
 from optchain.inspect.config import from_config as from_config
 from optchain.inspect.config import techniques as techniques
@@ -520,7 +521,7 @@ def differentially_private_aggregate(
     Fields:
         l2_norm_clip: C, the bound on the norm of one example's gradient, > 0.
         noise_multiplier: :math:`\sigma`, at least 0; with the part of the data in a batch and the number of steps it
-            gives the privacy, which an accountant outside this library computes.
+            gives the privacy, see `oc.privacy_spent`.
         key: of the noise, a whole number or a key of `jax.random`, which may be traced: each member of a vmapped
             ensemble draws its own noise from its own key. What is to be private needs one that nobody can guess.
         batch_size: B, > 0; None is the size of the batch at hand. Where each example is drawn by itself (Poisson
@@ -1835,7 +1836,7 @@ def client_private_mean(
     Fields:
         l2_norm_clip: C, the bound on the norm of one client's update, > 0.
         noise_multiplier: :math:`\sigma`, at least 0; with the part of the clients in a round and the number of rounds
-            it gives the privacy, which an accountant outside this library computes.
+            it gives the privacy, see `oc.privacy_spent`.
         key: of the noise, a whole number or a key of `jax.random`, which may be traced. What is to be private needs one
             that nobody can guess.
         clients: B, > 0; None is how many took part. Where clients drop out, or each is drawn by itself, as accountants
@@ -5945,8 +5946,7 @@ def dpsgd(
         learning_rate: the factor of the whole step, downhill: usually positive, and often a schedule.
         l2_norm_clip: the bound on the norm of one example's gradient, > 0.
         noise_multiplier: the standard deviation of the noise over that bound, at least 0; with the part of the data
-            in a batch and the number of steps it gives the privacy, which an accountant outside this library
-            computes.
+            in a batch and the number of steps it gives the privacy, see `oc.privacy_spent`.
         seed: of the noise, a whole number or a key. What is to be private needs one that nobody can guess.
         momentum: the decay of the sum of the updates so far that takes their place, in [0, 1); None is without
             momentum.

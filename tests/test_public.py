@@ -46,7 +46,8 @@ def test_dependencies_point_one_way(source):
 TESTS = Path(__file__).parent
 # Those of the lab and of the experiments, and what only these use.
 SHARED = [
-    TESTS / f"{name}.py" for name in ("small_runs", "small_studies", "small_tasks", "sparse_runs", "user_projects")
+    TESTS / f"{name}.py"
+    for name in ("federated_runs", "small_runs", "small_studies", "small_tasks", "sparse_runs", "user_projects")
 ]
 OF_LAB = [TESTS / "lab", TESTS / "experiments", *SHARED]
 

@@ -4,15 +4,14 @@ import re
 from pathlib import Path
 
 import jax
-import pytest
 
 import optchain as oc
-from optchain.inspect.readme import written
+from optchain.inspect.technique_tables import rooms
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
 
 
-@pytest.mark.full
 def test_the_code_runs(capsys, caplog, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     scope = {}
@@ -26,11 +25,23 @@ def test_the_code_runs(capsys, caplog, tmp_path, monkeypatch):
     assert "clip_by_global_norm" in capsys.readouterr().out
 
 
-def test_the_tables_are_those_of_the_techniques():
-    assert written(README) == README, "README.md: run `make readme`"
-    assert all(f"| `{name}` |" in README for name in oc.techniques())
+def test_the_table_is_what_print_shows(capsys):
+    scope = {}
+    first = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[0]
+    exec(compile(first, "README.md", "exec"), scope)
+    assert capsys.readouterr().out.strip() in README
 
 
-def test_a_text_without_its_marks_is_refused():
-    with pytest.raises(ValueError, match="once each"):
-        written("# A README")
+def test_it_is_a_landing_page():
+    assert len(README.splitlines()) <= 150
+
+
+def test_every_technique_has_a_page_of_the_documentation():
+    pages = navigated(ROOT / "mkdocs.yml")
+    assert {f"techniques/{room}.md" for room in rooms()} <= pages
+    assert set(oc.techniques()) <= {name for makers in rooms().values() for name in makers}
+
+
+def navigated(path):
+    """The pages in the navigation of the documentation."""
+    return set(re.findall(r"[\w./-]+\.md", path.read_text()))

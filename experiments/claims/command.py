@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from experiments.claims import page
 from experiments.claims.report import Tried, lines_of, write
 from experiments.claims.tables import read
 from experiments.claims.try_out import try_out
@@ -21,6 +22,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("configs", type=Path, nargs="*", help="TOML files; all of configs/claims if left out")
     parser.add_argument("--quick", action="store_true", help="only those that take a minute together")
     parser.add_argument("--out", type=Path, default=Path("runs/claims"), help="folder; the same one again resumes")
+    parser.add_argument("--docs", type=Path, help="a folder for claims.json and claims.md, too")
     parser.add_argument("--overwrite", action="store_true", help="remove what was measured of these claims first")
     parser.add_argument(
         "--set", type=change, action="append", default=[], metavar="KEY=VALUE", help="override, train.seed=1"
@@ -60,6 +62,8 @@ def run(options: argparse.Namespace) -> int:
             left_out = [name for name in whole.arms if name not in claim.arms]
             tried.append(Tried(claim, arms, findings, seconds, command, left_out))
             write(tried, report)
+            if options.docs:
+                page.write(tried[-1:], options.docs)
             print(lines_of(tried[-1:])[0], flush=True)
     except lab.Interrupted as interrupted:
         say(f"stopped; the same command{' without --overwrite' if options.overwrite else ''} resumes")

@@ -81,7 +81,7 @@ def _add_section(page: lab.Page, result: Tried) -> None:
             "what would be seen": finding.check.says,
             "score": finding.check.score,
             "measured": str(finding.measured),
-            "expected": _wanted(finding),
+            "expected": wanted(finding),
             "outcome": finding.outcome,
         }
         for finding in result.findings
@@ -103,7 +103,8 @@ def _left_out(result: Tried) -> str:
     return f"left out, because what it needs is not installed: {', '.join(result.left_out)}"
 
 
-def _wanted(finding: Finding) -> str:
+def wanted(finding: Finding) -> str:
+    """What the measured number would be if its check were seen, in words."""
     check = finding.check
     if check.than is None:
         return f"{check.relation} {check.value:g}"

@@ -34,15 +34,17 @@ def first(race: Race) -> list[dict[str, str]]:
             "optimizer": _words(name),
             "distance": _short(lab.interval([x[name] for x in far])),
             **{f"good in {n} trial{'s' if n > 1 else ''}, %": _percent([x[name][n - 1] for x in chances]) for n in few},
-            "level with the best": str(sum(name in names for names in level)),
+            "as good as the best": str(sum(name in names for names in level)),
         }
         if all(BASIS in task.entries for task in tasks):
             behind = [judged.against(task.entries[name], task.entries[BASIS]) for task in tasks]
-            row[f"better than {BASIS}, worse"] = ", ".join(
-                str(sum(judged.is_apart(x) and sign * x.mean < 0 for x in behind)) for sign in (1, -1)
-            )
+            apart = [x for x in behind if judged.is_apart(x)]
+            row |= {
+                f"beats {BASIS}": str(sum(x.mean < 0 for x in apart)),
+                f"loses to {BASIS}": str(sum(x.mean > 0 for x in apart)),
+            }
             ratios = [task.entries[name].milliseconds / task.entries[BASIS].milliseconds for task in tasks]
-            row[f"time of a step, {BASIS} 1"] = f"{statistics.median(ratios):.2f}"
+            row[f"time / {BASIS}"] = f"{statistics.median(ratios):.2f}"
         sizes = [task.entries[name].bytes for task in tasks]
         low, high = f"{min(sizes):.1f}", f"{max(sizes):.1f}"
         rows.append(row | {"bytes a parameter": low if low == high else f"{low} to {high}"})
@@ -50,7 +52,7 @@ def first(race: Race) -> list[dict[str, str]]:
 
 
 def losses(race: Race) -> list[dict[str, str]]:
-    """The test losses: a row for each optimizer, a column for each task; a star where it is level with the best."""
+    """The test losses: a row for each optimizer, a column for each task; a star where it is as good as the best."""
     level = {name: judged.level_with_best(task) for name, task in race.tasks.items()}
     return [
         {"optimizer": _words(optimizer)}
@@ -154,9 +156,9 @@ def said(race: Race) -> str:
         "Distance: (loss - best) / (middle - best), so that 0 is the best optimizer of the task and 1 the middle one, "
         f"at most {judged.CAP:g}; mean over the tasks, with the 95 % interval that Student's t gives for other tasks "
         "like these. Good in so many trials: the chance that so many of the trials hold one whose validation loss is "
-        "that of the middle optimizer's best or less. Level with the best: tasks on which the 95 % interval of the "
+        "that of the middle optimizer's best or less. As good as the best: tasks on which the 95 % interval of the "
         "paired difference to the best holds 0. "
-        f"Time of a step: the middle over the tasks, beside {BASIS}."
+        f"Time / {BASIS}: of a step, the middle over the tasks."
     )
 
 
@@ -168,7 +170,7 @@ def write_report(race: Race, path: Path) -> None:
     for title, axis, draw, other, size in charts_of(race).values():
         page.html(f'<div class="chart">{svg(title, axis, draw, size, other)}</div>')
     page.heading("Test loss of the fresh seeds")
-    page.text("A star: level with the best.")
+    page.text("A star: as good as the best.")
     page.table(losses(race))
     page.heading("Chosen")
     page.text("In the order of the configuration's spaces.")
@@ -204,7 +206,7 @@ def markdown(race: Race) -> str:
         _table(first(race)),
         *charts,
         "## Test loss of the fresh seeds",
-        "Mean and 95 % interval. A star: level with the best.",
+        "Mean and 95 % interval. A star: as good as the best.",
         _table(losses(race)),
         "## Chosen",
         "In the order of the spaces in `configs/race/race.toml`: the rate, a decay of an average, the weight decay.",
@@ -227,15 +229,15 @@ def _loss(task: judged.Raced, optimizer: str) -> str:
     runs = task.entries[optimizer].fresh
     done = [run.test for run in runs if run.test is not None]
     diverged = f", {len(runs) - len(done)} diverged" if len(done) < len(runs) else ""
-    return f"{_short(lab.interval(done), 3)}{diverged}"
+    return f"{lab.interval(done)}{diverged}"
 
 
 def _percent(shares: Sequence[float]) -> str:
     return f"{100 * statistics.mean(shares):.0f}"
 
 
-def _short(mean: lab.Interval, digits: int = 2) -> str:
-    return f"{mean.mean:.{digits}f} ± {mean.half:.{digits}f}"
+def _short(mean: lab.Interval) -> str:
+    return f"{mean.mean:.2f} ± {mean.half:.2f}"
 
 
 def _words(name: str) -> str:

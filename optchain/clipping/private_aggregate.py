@@ -53,7 +53,7 @@ class PrivateAggregate:
     Fields:
         l2_norm_clip: C, the bound on the norm of one example's gradient, > 0.
         noise_multiplier: :math:`\sigma`, at least 0; with the part of the data in a batch and the number of steps it
-            gives the privacy, which an accountant outside this library computes.
+            gives the privacy, see `oc.privacy_spent`.
         key: of the noise, a whole number or a key of `jax.random`, which may be traced: each member of a vmapped
             ensemble draws its own noise from its own key. What is to be private needs one that nobody can guess.
         batch_size: B, > 0; None is the size of the batch at hand. Where each example is drawn by itself (Poisson

@@ -80,9 +80,8 @@ class DemoMean(Compressed):
     def _exchanged(self, x: jax.Array, names: tuple[str, ...]) -> tuple[jax.Array, jax.Array]:
         """The mean over the devices of what they have sent, and what this one has sent."""
         chunks = Chunks.of(x.shape, self.chunk)
-        k = count(self.density, chunks.size)
-        place = np.uint16 if chunks.size <= 2**16 else np.uint32
-        if k * (4 + place().itemsize) >= 4 * chunks.size:
+        k, place = count(self.density, chunks.size), chunks.place
+        if self._is_whole(chunks):
             return mean(x, names), x
         frequencies = chunks.frequencies(x)  # a row for each chunk
         places = lax.top_k(jnp.abs(frequencies), k)[1]
@@ -98,6 +97,17 @@ class DemoMean(Compressed):
         sent = jnp.zeros_like(flat).at[(places + first).reshape(-1)].set(values.reshape(-1))
         return chunks.back(average), chunks.back(sent)
 
+    def message(self, x):
+        chunks = Chunks.of(x.shape, self.chunk)
+        if self._is_whole(chunks):
+            return x.size * x.dtype.itemsize
+        each = count(self.density, chunks.size) * (x.dtype.itemsize + chunks.place().itemsize)
+        return x.size // chunks.size * each
+
+    def _is_whole(self, chunks: "Chunks") -> bool:
+        """Whether values and places would be no less than the whole chunk."""
+        return count(self.density, chunks.size) * (4 + chunks.place().itemsize) >= 4 * chunks.size
+
 
 class Chunks:
     """A leaf cut into equal chunks, of its last two axes or of its only one."""
@@ -110,6 +120,11 @@ class Chunks:
         self.cut = (*lead, *(n for whole, length in pairs for n in (whole // length, length)))
         last = range(len(lead), len(self.cut))
         self.order = (*range(len(lead)), *last[::2], *last[1::2])  # which chunk, then which entry of it
+
+    @property
+    def place(self) -> Any:
+        """The type of the place of an entry in its chunk."""
+        return np.uint16 if self.size <= 2**16 else np.uint32
 
     @classmethod
     def of(cls, shape: tuple[int, ...], most: int) -> "Chunks":

@@ -5,12 +5,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.sharding import get_abstract_mesh
 
 from optchain.compression.exchange import checked_axis, first_residual, mean, names_of
 from optchain.core.definition import Result
 from optchain.core.dense import Dense
+from optchain.core.door import widened
 from optchain.core.gather import gathered, scattered
 from optchain.core.kinds import DRIFT
 from optchain.core.mask import select
@@ -39,6 +41,10 @@ class Compressed:
 
     def exchange(self, x: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Of a vector, the mean over the devices of what they have sent, and what this one has sent."""
+        raise NotImplementedError
+
+    def message(self, x: Any) -> int:
+        """The bytes of what a device sends of an array to one that adds up; by shape and dtype alone."""
         raise NotImplementedError
 
     def update(self, g: jax.Array, s: Any, p: Any, t: jax.Array) -> tuple[jax.Array, Any]:
@@ -92,6 +98,14 @@ class AmongDevices(Dense):
         after = jax.tree.map(lambda x, old: jnp.where(finite, x, old), after, state)
         return new, after, values
 
+    def message(self, params: Any) -> int:
+        """The bytes of what one device sends of gradients like the parameters to one that adds them up."""
+        params = widened(params)
+        own, rule = self.chosen(params), self._at(jnp.zeros((), jnp.int32), {})[0]
+        whole = sum(p.nbytes for p in jax.tree.leaves(params)) - sum(p.nbytes for p in jax.tree.leaves(own))
+        pairs = zip(self._forms(own), jax.tree.leaves(own), strict=True)
+        return whole + sum(_message(rule, form, p) for form, p in pairs)
+
     def _require_devices(self, updates: Any) -> None:
         """The axes are those of a mapped function, and gradients are each device's own, or an error says what to do."""
         axes = " and ".join(map(repr, self.names))
@@ -111,3 +125,16 @@ class AmongDevices(Dense):
                 reason = "JAX sums the gradients of parameters that all devices share"
                 cure = f"take the gradient at jax.lax.pcast(params, {missing[0]!r}, to='varying')"
                 raise ValueError(f"{self.name}: {problem}; {reason}: {cure}")
+
+
+def _message(rule: Any, form: Any, p: Any) -> int:
+    """The bytes that a law sends of a leaf: of each array that it sees."""
+    seen: list[Any] = []
+
+    def number(x: jax.Array) -> jax.Array:
+        seen.append(jax.ShapeDtypeStruct(x.shape, x.dtype))
+        return jnp.full(x.shape, len(seen) - 1)
+
+    with jax.ensure_compile_time_eval():
+        entries = np.bincount(np.ravel(form.over(number)(jnp.zeros(p.shape, p.dtype))))
+    return sum(n // x.size * rule.message(x) for n, x in zip(entries.tolist(), seen, strict=True))

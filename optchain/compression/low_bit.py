@@ -7,7 +7,7 @@ from jax import lax
 
 from optchain.compression.exchange import Axis, devices, exchanged, gathered, mean, names_of, number
 from optchain.compression.feedback import AmongDevices, Compressed
-from optchain.compression.linear import bytes_of, checked_bits, linear
+from optchain.compression.linear import checked_bits, is_whole, linear, message
 from optchain.core.lift import lift
 from optchain.core.numbers import Static
 from optchain.core.rule import rule
@@ -61,7 +61,7 @@ class LowBitMean(Compressed):
         names, code = names_of(self.axis), linear(self.bits, random=False)
         n = devices(names)
         length = math.ceil(x.size / n)  # of the part that one device adds up
-        if bytes_of(code, (n, length)) >= 4 * x.size:
+        if is_whole(code, (n, length), x.size):
             return mean(x, names), x
         parts = jnp.pad(x.astype(jnp.float32), (0, n * length - x.size)).reshape(n, length)
         own = code.encode(parts)
@@ -75,6 +75,9 @@ class LowBitMean(Compressed):
         whole = code.decode(Packed(*(gathered(y, names) for y in coded)), (n, length))
         whole, sent = (y.reshape(-1)[: x.size].astype(x.dtype) for y in (whole, sent))
         return whole, sent
+
+    def message(self, x):
+        return message(linear(self.bits, random=False), x)
 
 
 low_bit_mean = lift(LowBitMean, "low_bit_mean", AmongDevices)

@@ -97,6 +97,9 @@ class PowerSgdMean(Compressed):
         new = jnp.where(seen, quotient(right, lengths), s.right)
         return scattered(columns @ right.T, g), Factors(left(x - columns @ own.T, s.residual), new)
 
+    def message(self, x):
+        return (self.rank * sum(x.shape) if self._factors(x) else x.size) * x.dtype.itemsize
+
     def _factors(self, p):
         """Whether the factors of a leaf have fewer numbers than itself."""
         return p.ndim == 2 and self.rank * sum(p.shape) < p.size

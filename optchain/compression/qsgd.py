@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from optchain.compression.exchange import Axis, gathered, mean, names_of, number
 from optchain.compression.feedback import AmongDevices, Compressed
-from optchain.compression.linear import bytes_of, checked_bits, linear
+from optchain.compression.linear import checked_bits, is_whole, linear, message
 from optchain.core.lift import lift
 from optchain.core.numbers import Seed, Static
 from optchain.core.rule import rule
@@ -62,7 +62,7 @@ class QsgdMean(Compressed):
 
     def exchange(self, x, t):
         names, code = names_of(self.axis), linear(self.bits, random=True)
-        if bytes_of(code, x.shape) >= 4 * x.size:
+        if is_whole(code, x.shape, x.size):
             return mean(x, names), x
         place = jnp.asarray(number(names)).astype(jnp.uint32) * jnp.uint32(x.size)
         with part_from(place):  # the devices' gradients, one after another
@@ -70,6 +70,9 @@ class QsgdMean(Compressed):
         own = code.encode(x.astype(jnp.float32), bits)
         parts = jax.vmap(lambda *packed: code.decode(Packed(*packed), x.shape))(*(gathered(y, names) for y in own))
         return jnp.mean(parts, axis=0).astype(x.dtype), code.decode(own, x.shape).astype(x.dtype)
+
+    def message(self, x):
+        return message(linear(self.bits, random=True), x)
 
 
 qsgd_mean = lift(QsgdMean, "qsgd_mean", AmongDevices)

@@ -65,5 +65,8 @@ class RandomKMean(Compressed):
         values = x[places]
         return scattered_like(mean(values, names), places, x), jnp.zeros_like(x).at[places].set(values)
 
+    def message(self, x):
+        return count(self.density, x.size) * x.dtype.itemsize
+
 
 random_k_mean = lift(RandomKMean, "random_k_mean", AmongDevices)

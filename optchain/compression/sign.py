@@ -1,5 +1,7 @@
 """The mean of signs."""
 
+import math
+
 import jax.numpy as jnp
 
 from optchain.compression.exchange import Axis, gathered, mean, names_of
@@ -57,6 +59,9 @@ class SignMean(Compressed):
         scales, bits = gathered(scale, names), gathered(jnp.packbits(positive), names)
         signs = jnp.where(jnp.unpackbits(bits, axis=-1, count=n) > 0, scales[:, None], -scales[:, None])
         return jnp.mean(signs, axis=0), jnp.where(positive, scale, -scale)
+
+    def message(self, x):
+        return x.dtype.itemsize if x.size == 1 else math.ceil(x.size / 8) + x.dtype.itemsize
 
 
 sign_mean = lift(SignMean, "sign_mean", AmongDevices)

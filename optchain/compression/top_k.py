@@ -10,6 +10,8 @@ from optchain.core.lift import lift
 from optchain.core.numbers import Static
 from optchain.core.rule import rule
 
+PLACE = 4  # bytes of an int32
+
 
 @rule
 class TopKMean(Compressed):
@@ -56,13 +58,22 @@ class TopKMean(Compressed):
 
     def exchange(self, x, t):
         names, k = names_of(self.axis), count(self.density, x.size)
-        if 2 * k >= x.size:
+        if _is_whole(k, x.size):
             return mean(x, names), x
         places = lax.top_k(jnp.abs(x), k)[1]
         values = x[places]
         all_values, all_places = gathered(values, names), gathered(places, names)
         parts = all_values.reshape(-1) / len(all_values)
         return scattered_like(parts, all_places.reshape(-1), x), jnp.zeros_like(x).at[places].set(values)
+
+    def message(self, x):
+        k, each = count(self.density, x.size), x.dtype.itemsize
+        return x.size * each if _is_whole(k, x.size) else k * (each + PLACE)
+
+
+def _is_whole(k: int, size: int) -> bool:
+    """Whether values and places would be no less than the whole leaf."""
+    return 2 * k >= size
 
 
 top_k_mean = lift(TopKMean, "top_k_mean", AmongDevices)

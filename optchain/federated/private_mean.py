@@ -27,7 +27,7 @@ class ClientPrivateMean(CombinesClients):
     Fields:
         l2_norm_clip: C, the bound on the norm of one client's update, > 0.
         noise_multiplier: :math:`\sigma`, at least 0; with the part of the clients in a round and the number of rounds
-            it gives the privacy, which an accountant outside this library computes.
+            it gives the privacy, see `oc.privacy_spent`.
         key: of the noise, a whole number or a key of `jax.random`, which may be traced. What is to be private needs one
             that nobody can guess.
         clients: B, > 0; None is how many took part. Where clients drop out, or each is drawn by itself, as accountants

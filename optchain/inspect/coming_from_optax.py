@@ -8,9 +8,9 @@ from typing import Any
 
 import optchain
 from optchain.core.elsewhere import elsewhere, parameters
-from optchain.inspect.readme import replaced
 from optchain.inspect.stubs import exports
 
+BEGIN, END = "<!-- written by `make tables` -->", "<!-- end of what `make tables` writes -->"
 BY_POSITION = inspect.Parameter.POSITIONAL_OR_KEYWORD
 LINKS = "chain"  # takes links by position on both sides, and names here
 
@@ -47,7 +47,10 @@ def tables() -> str:
 
 def written(text: str) -> str:
     """The page with its tables."""
-    return replaced(text, tables())
+    if (text.count(BEGIN), text.count(END)) != (1, 1):
+        raise ValueError(f"expected the lines {BEGIN!r} and {END!r} once each")
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n\n{tables()}\n\n{END}{rest.split(END)[1]}"
 
 
 def _row(name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[str, ...]:

@@ -160,8 +160,8 @@ def _of_trees(a: Any, b: Any) -> list[Row]:
             rows.append(Row(path, _kind(one), _kind(other)))
         elif text := _apart(_plain(one), _plain(other)):
             few = all(np.ndim(x) == 0 for x in (one, other))
-            texts = (f"{_plain(x)}" if few else _kind(x) for x in (one, other))
-            rows.append(Row(path, *texts, text))
+            texts = [f"{_plain(x)}" if few else _kind(x) for x in (one, other)]
+            rows.append(Row(path, texts[0], texts[1], text))
     return rows
 
 

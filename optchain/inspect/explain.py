@@ -149,13 +149,13 @@ def explain(
         if pair[0] is None or pair[1] is None:
             continue  # not of its group, or behind its mask
         alone = not any(isinstance(x, Tracer) for x in pair)
-        made = effect(*map(_dense, pair), _dense(before), _dense(param)) if alone else None
+        made = effect(_dense(pair[0]), _dense(pair[1]), _dense(before), _dense(param)) if alone else None
         if made is not None and _passes(stepped, inside, path):
             made = dataclasses.replace(made, did=f"{made.did}: its mask leaves {path} out")
         rows.append(Stepped(prefix or _name(stepped), technique(stepped), made, _metrics_of(told, prefix, stepped)))
     whole = effect(_dense(before), _dense(after), _dense(before), _dense(param))
-    norms = (float(np.linalg.norm(_dense(x).ravel())) for x in (before, param))
-    return Explanation(path, *norms, whole, tuple(rows))
+    gradient, parameter = (float(np.linalg.norm(_dense(x).ravel())) for x in (before, param))
+    return Explanation(path, gradient, parameter, whole, tuple(rows))
 
 
 def _step(tx: Any, grads: Any, state: Any, params: Any, extra: Mapping[str, Any], seen: list[Any]) -> tuple[Any, ...]:

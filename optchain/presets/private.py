@@ -18,7 +18,7 @@ from optchain.presets.preset import preset
     differentially_private_accumulate,
     l2_norm_clip="the bound on the norm of one example's gradient, > 0.",
     noise_multiplier="""the standard deviation of the noise over that bound, at least 0; with the part of the data in a
-        batch and the number of steps it gives the privacy, which an accountant outside this library computes.""",
+        batch and the number of steps it gives the privacy, see `oc.privacy_spent`.""",
     seed="of the noise, a whole number or a key. What is to be private needs one that nobody can guess.",
     momentum=MOMENTUM,
     nesterov=NESTEROV,

@@ -29,7 +29,7 @@ TYPES = re.compile(r"Params|Updates|OptState|ApplyEvery|.*(State|Fn|Node|Numbers
 
 
 def test_the_tables_of_arguments_are_those_of_the_signatures():
-    assert written(PAGE) == PAGE, "docs/coming-from-optax.md: run `make readme`"
+    assert written(PAGE) == PAGE, "docs/coming-from-optax.md: run `make tables`"
     assert "docs/coming-from-optax.md" in (Path(__file__).parents[2] / "README.md").read_text()
 
 

@@ -18,6 +18,7 @@ ROOMS = (
         "models",
         "runs",
         "training",
+        "workers",
         "reports",
         "probes",
         "tuning",

@@ -58,9 +58,9 @@ def train(
         out: the run's folder.
         overwrite: whether a run in the folder is removed first.
         quiet: whether nothing is shown meanwhile.
-        more: `loss`, `metrics`, `augment`, `gradient` (names or functions), `preprocess`, `perturb`, `start` (tables),
-            `grow` (a list of tables), and what the table `[train]` takes, such as `seed`, `evaluate_every` or
-            `early_stopping`.
+        more: `loss`, `metrics`, `augment`, `gradient` (names or functions), `preprocess`, `perturb`, `adversary`,
+            `start` (tables), `grow` (a list of tables), and what the table `[train]` takes, such as `seed`,
+            `evaluate_every` or `early_stopping`.
 
     Returns:
         The run, with its scores, its parameters, `predict` and `report`.

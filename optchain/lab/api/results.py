@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -226,16 +225,13 @@ class Comparison:
         return "\n".join([f"Comparison({str(self.folder)!r})", *(f"  {line}" for line in lines)])
 
 
-KINDS: dict[str, Callable[[Path], Any]] = {"config.json": Run, "study.json": Study, "comparison.json": Comparison}
-
-
 def open(folder: Path | str) -> Run | Study | Comparison:  # noqa: A001, `lab.open`
     """The run, the study or the comparison in a folder.
 
     Raises:
         InputError: there is none.
     """
-    for name, kind in KINDS.items():
+    for name, kind in {"config.json": Run, "study.json": Study, "comparison.json": Comparison}.items():
         if (Path(folder) / name).is_file():
             return kind(Path(folder))
     raise InputError(f"{folder} holds no run, no study and no comparison")

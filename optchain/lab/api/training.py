@@ -7,6 +7,7 @@ from optchain.lab.runs import config as configs
 from optchain.lab.runs import run as runs
 from optchain.lab.runs.writer import sole_writer
 from optchain.lab.training.experiment import Experiment
+from optchain.lab.training.local import require_in_process
 from optchain.lab.training.program import Program
 from optchain.lab.training.progress import Quiet
 from optchain.lab.training.train import Trainer
@@ -37,8 +38,9 @@ def train_in(
         The number of the signal that came meanwhile, if any; what was made is saved.
 
     Raises:
-        InputError: the folder holds something else, or a run of another configuration.
+        InputError: the folder holds something else, or a run of another configuration; or workers are to train.
     """
+    require_in_process(built.config.gradient)
     exists = (folder / "config.json").is_file() and not overwrite
     if not exists:
         runs.require_place(folder, overwrite)

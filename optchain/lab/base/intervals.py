@@ -11,9 +11,11 @@ CONFIDENCE = 0.95
 
 
 def scored(x: float, like: float | None = None) -> str:
-    """A score with four decimals, or with three digits where these would show next to nothing of it, or of another."""
+    """A score with four decimals; with three digits where these would show next to nothing of it, or of another; with
+    six where it is large."""
     size = abs(x if like is None else like)
-    return unsigned_zero(f"{x:.4f}" if size >= 1e-3 or size == 0 else f"{x:.3g}")
+    digits = 3 if size < 1e-3 else 6
+    return unsigned_zero(f"{x:.4f}" if 1e-3 <= size < 1e6 or size == 0 else f"{x:.{digits}g}")
 
 
 def unsigned_zero(number: str) -> str:

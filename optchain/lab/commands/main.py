@@ -15,6 +15,7 @@ from optchain.lab.commands import (
     export,
     find_batch,
     find_lr,
+    join,
     new,
     predict,
     report,
@@ -29,6 +30,7 @@ COMMANDS = {
     "new": new,
     "suggest": suggest,
     "train": train,
+    "join": join,
     "tune": tune,
     "worker": worker,
     "compare": compare,
@@ -71,7 +73,8 @@ def parser(
         prog=program,
         description=said,
         epilog="Exit codes: 0 done, 2 bad input, 3 the loss diverged or no trial finished, 4 another process of the "
-        "run is gone, 5 the database of the study went away, 130 and 143 stopped by a signal, after saving.",
+        "run is gone, 5 the database of the study, all workers of a run or "
+        "their server went away, 130 and 143 stopped by a signal, after saving.",
     )
     top.add_argument("--version", action="version", version=f"{program} {__version__}")
     subparsers = top.add_subparsers(required=True, metavar="COMMAND", dest="name")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from optchain.lab.runs.config import Config
     from optchain.lab.runs.run import Run
     from optchain.lab.training.experiment import Experiment
+    from optchain.lab.training.program import Program
 
 DIVERGED = 3  # the exit code
 
@@ -116,7 +117,6 @@ def _trained(built: "Experiment", opened: "Run", renames: dict[str, str | None],
     from optchain.lab.reports.report import write
     from optchain.lab.reports.scores import summary
     from optchain.lab.training.linted import lint
-    from optchain.lab.training.profiled import ProfiledProgram
     from optchain.lab.training.progress import Quiet
     from optchain.lab.training.train import Trainer
 
@@ -124,7 +124,7 @@ def _trained(built: "Experiment", opened: "Run", renames: dict[str, str | None],
     if not processes.of_first(lambda: _is_done(opened, built.config)):
         for line in lint(built, opened) if first else ():
             say(line)
-        program = ProfiledProgram(built, opened.folder / "profile") if profile and first else None
+        program = _program(built, opened, profile and first)
         signal = Trainer(built, opened, renames, program, None if first else Quiet()).train()
     if signal is not None and opened.result is None:
         return 128 + signal
@@ -132,6 +132,19 @@ def _trained(built: "Experiment", opened: "Run", renames: dict[str, str | None],
         write([opened], opened.folder / "report.html")
         print("\n".join([*summary(opened), f"report: {opened.folder / 'report.html'}"]))
     return DIVERGED if opened.ending == "diverged" else 0
+
+
+def _program(built: "Experiment", opened: "Run", profile: bool) -> "Program | None":
+    """What is compiled for a run, if it is anything special."""
+    from optchain.lab.models.gradients import WorkerGradients
+    from optchain.lab.training.profiled import ProfiledProgram
+    from optchain.lab.workers.served import ServedProgram
+
+    if isinstance(built.config.gradient, WorkerGradients):
+        if profile:
+            raise InputError("--profile: the steps of workers are made in other processes; leave it out")
+        return ServedProgram(built, opened.folder)
+    return ProfiledProgram(built, opened.folder / "profile") if profile else None
 
 
 def _is_done(opened: "Run", resolved: "Config") -> bool:

@@ -13,6 +13,7 @@ from flax import nnx
 
 from optchain.core.paths import map_named, named_leaves
 from optchain.lab.base.errors import InputError
+from optchain.lab.models.noisy import as_noisy
 
 # What a module calls the argument that says whether it trains, and the value of it that means that it does.
 MODES = {"train": True, "training": True, "is_training": True, "deterministic": False, "use_running_average": False}
@@ -159,7 +160,7 @@ class Nnx:
         nnx.replace_by_pure_dict(variables, rest)
         if train and key is not None:
             keys = jax.tree.map_with_path(lambda path, x: _fresh(path, x, key), keys)
-        module = nnx.merge(graph, own, keys, sown, variables, plain)
+        module = as_noisy(nnx.merge(graph, own, keys, sown, variables, plain))
         outputs = call(module, inputs, train)
         after: Any = (
             nnx.split(module, nnx.Param, nnx.RngState, nnx.Intermediate, nnx.Variable, ...)[4] if train else variables

@@ -2,10 +2,9 @@
 
 import dataclasses
 import zlib
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import pydantic
@@ -14,6 +13,7 @@ from pydantic import NonNegativeFloat
 from optchain.core.paths import map_named, matches, names_of, nearest
 from optchain.lab.base.errors import InputError
 from optchain.lab.models.functional import Model
+from optchain.lab.models.noisy import Noise, noisy
 from optchain.lab.settings.table import Fraction, Table
 
 
@@ -24,7 +24,7 @@ class PerturbTable(Table):
     weights: NonNegativeFloat | None = None  # standard deviation of what is added to each weight in a step
     paths: list[str] = ["*/kernel"]  # patterns on the parameters of which drop and weights are
     activations: NonNegativeFloat | None = None  # standard deviation of what is added to what layers answer
-    layers: list[str] = []  # patterns on the paths of modules of flax.linen, whose answers these are
+    layers: list[str] = []  # patterns on the paths of modules within the model, whose answers these are
 
     @pydantic.model_validator(mode="after")
     def _says_of_which_layers(self) -> "PerturbTable":
@@ -55,19 +55,11 @@ class Perturbed:
     table: PerturbTable
 
     def init(self, key: jax.Array, inputs: Any, given: dict[str, jax.Array] | None = None) -> tuple[Any, Any]:
-        modules: set[str] = set()
-
-        def seen(call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
-            modules.add("/".join(context.module.path))
-            return call(*args, **kwargs)
-
-        with nn.intercept_methods(seen):
-            params, rest = self.model.init(key, inputs, given)
+        params, rest = self.model.init(key, inputs, given)
         if self.table.drop is not None or self.table.weights is not None:
             _require_matches("paths", self.table.paths, "parameter", names_of(params))
-        if self.table.layers and not modules:
-            raise InputError("perturb.layers: the model is not of flax.linen, whose modules alone can be listened to")
-        _require_matches("layers", self.table.layers, "module", sorted(modules - {""}))
+        if self.table.layers:
+            self._require_layers(params, rest, inputs, key)
         return params, rest
 
     def apply(
@@ -78,7 +70,7 @@ class Perturbed:
         params = map_named(lambda path, w: self._changed(key, path, w), params)
         if self.table.activations is None:
             return self.model.apply(params, rest, inputs, key, train)
-        with nn.intercept_methods(self._answer):
+        with noisy(Noise(self.table.layers, self.table.activations, key)):
             return self.model.apply(params, rest, inputs, key, train)
 
     def whole(self, params: Any, rest: Any) -> tuple[Any, Any]:
@@ -101,19 +93,18 @@ class Perturbed:
             new = jnp.where(jax.random.bernoulli(mask, stays, w.shape), new / stays, 0)
         return new.astype(w.dtype)
 
-    def _answer(self, call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
-        """What a module answers, with noise if it is one of those that have it."""
-        answer, path = call(*args, **kwargs), "/".join(context.module.path)
-        if context.method_name != "__call__" or not any(matches(path, pattern) for pattern in self.table.layers):
-            return answer
-
-        deviation: Any = self.table.activations
-
-        def noisy(x: Any) -> Any:
-            noise = jax.random.normal(context.module.make_rng("dropout"), x.shape)
-            return x + (deviation * noise).astype(x.dtype)
-
-        return jax.tree.map(lambda x: noisy(x) if jnp.issubdtype(x.dtype, jnp.floating) else x, answer)
+    def _require_layers(self, params: Any, rest: Any, inputs: Any, key: jax.Array) -> None:
+        """Each pattern on layers matches a module, and what these answer can have noise."""
+        noise = Noise(self.table.layers, self.table.activations, key)
+        call = lambda: self.model.apply(params, rest, inputs, key, train=True)[0]  # noqa: E731
+        jax.eval_shape(call)  # what fails here has nothing to do with noise
+        try:
+            with noisy(noise):
+                jax.eval_shape(lambda: call())
+        except (ValueError, TypeError, IndexError) as error:
+            cure = "expected modules that are called one by one, not several as one by nnx.scan or nnx.vmap"
+            raise InputError(f"perturb.layers: got {self.table.layers}; {cure}") from error
+        _require_matches("layers", self.table.layers, "module", noise.paths)
 
 
 def _require_matches(key: str, patterns: list[str], what: str, paths: Collection[str]) -> None:

@@ -62,8 +62,11 @@ def chart(
         for i, step in enumerate(changes):
             label = "changed by hand" if i == 0 else None
             axes.axvline(step, color="#9aa5b1", linewidth=1, linestyle=":", label=label)
-        if log and all(y > 0 for curve in curves for y in curve["points"][1]):
+        values = [y for curve in curves for y in curve["points"][1]]
+        if log and all(y > 0 for y in values):
             logarithmic(axes)
+        elif values and all(isinstance(y, int) for y in values):  # half of a count is none
+            axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         if changes or any(curve.get("label") for curve in curves):
             axes.legend(fontsize=8)
 
@@ -155,6 +158,7 @@ def _draw(
     color: str,
     faint: bool = False,
     dashed: bool = False,
+    dots: bool = False,  # of what jumps from one step to the next, where lines would fill the chart
     mark: float | None = None,  # where the marks begin, from 0 to 1: curves that lie on one another show by them
 ) -> None:
     steps, values = points
@@ -166,9 +170,9 @@ def _draw(
         color=color,
         alpha=0.3 if faint else 1.0,
         linewidth=0.8 if faint else 1.6,
-        linestyle="--" if dashed else "-",
-        marker="o" if len(steps) == 1 or mark is not None else None,
-        markersize=4.5,
+        linestyle="none" if dots else "--" if dashed else "-",
+        marker="o" if dots or len(steps) == 1 or mark is not None else None,
+        markersize=2 if dots else 4.5,
         markevery=None if len(steps) == 1 or mark is None else (mark * APART, APART),
     )
 

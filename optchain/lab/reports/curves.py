@@ -1,11 +1,14 @@
 """From the logs of runs to the charts of a report."""
 
+import itertools
 from typing import Any
 
 from optchain.lab.reports.charts import COLORS, chart
 from optchain.lab.runs.logs import evaluations
 
 Rows = list[dict[str, Any]]
+# Of the rows of steps, by the titles of their charts.
+VARYING = {"examples a step": "batch", "staleness": "staleness", "workers": "workers"}
 
 
 def score_chart(
@@ -44,14 +47,15 @@ def score_chart(
 
 def optimizer_charts(logs: dict[str, Rows], colors: dict[str, str] | None = None) -> list[str]:
     """Learning rates of all runs in one chart, their sparsities in one, where they vary the sizes of their batches in
-    one, the norms of each run's links in one, and of several tasks how far they agree, and their weights.
+    one, what clients have sent so far in one, the staleness of what workers hand in and their number; the norms of each
+    run's links in one, and of several tasks how far they agree, and their weights.
 
     Args:
         logs: of each run, by name.
         colors: of several runs, by name; if left out, one for each.
     """
     colors = colors or _each(logs)
-    rates, sparsities, sizes, norms = [], [], [], []
+    rates, sparsities, sent, norms = [], [], [], []
     for run, rows in logs.items():
         table = [row["optimizer"] | {"step": row["step"]} for row in rows if "optimizer" in row]
         table += evaluations(rows)
@@ -62,10 +66,11 @@ def optimizer_charts(logs: dict[str, Rows], colors: dict[str, str] | None = None
         for name in (name for name in names if name.endswith("sparse.sparsity")):
             label, color = (name, COLORS[0]) if len(logs) == 1 else (run, colors[run])
             sparsities.append({"points": points(table, name), "label": label, "color": color})
-        size = points(rows, "batch")
-        if len(set(size[1])) > 1:
+        steps, up = points(rows, "bytes_up")
+        if steps:
             label, color = ("", COLORS[0]) if len(logs) == 1 else (run, colors[run])
-            sizes.append({"points": size, "label": label, "color": color})
+            megabytes = [x / 1e6 for x in itertools.accumulate(up)]
+            sent.append({"points": (steps, megabytes), "label": label, "color": color})
         watched = [name for name in names if name.endswith((".norm", ".out_norm"))]
         curves = [
             {"points": points(table, name), "label": name, "color": COLORS[j % len(COLORS)], "dashed": j >= len(COLORS)}
@@ -75,9 +80,21 @@ def optimizer_charts(logs: dict[str, Rows], colors: dict[str, str] | None = None
             norms.append(
                 chart("norms per link" + (f": {run}" if len(logs) > 1 else ""), curves, log=True, ylabel="norm")
             )
-    titled = {"learning rate": rates, "sparsity": sparsities, "examples a step": sizes}
+    titled = {"learning rate": rates, "sparsity": sparsities, "megabytes sent to the server": sent}
+    titled |= {title: _varying(logs, name, colors) for title, name in VARYING.items()}
     charts = [chart(title, curves, changes=changes(logs)) for title, curves in titled.items() if curves]
     return [*charts, *norms, *_task_charts(logs)]
+
+
+def _varying(logs: dict[str, Rows], name: str, colors: dict[str, str]) -> list[dict[str, Any]]:
+    """The curves of a column of the steps' rows, of the runs where it varies."""
+    curves = []
+    for run, rows in logs.items():
+        found = points(rows, name)
+        if len(set(found[1])) > 1:
+            label, color = ("", COLORS[0]) if len(logs) == 1 else (run, colors[run])
+            curves.append({"points": found, "label": label, "color": color, "dots": name == "staleness"})
+    return curves
 
 
 def _task_charts(logs: dict[str, Rows]) -> list[str]:

@@ -10,6 +10,7 @@ from optchain.lab.reports.configurations import Configuration, colors_of, config
 from optchain.lab.reports.curves import Rows, optimizer_charts, score_chart
 from optchain.lab.reports.doubts import doubts
 from optchain.lab.reports.page import card, page_of, table, tiles, write_page
+from optchain.lab.reports.privacy import privacy_tables
 from optchain.lab.reports.scores import ending_of, score_rows, short, task_of
 from optchain.lab.runs.config import shown_chain
 from optchain.lab.runs.facts import Facts, named
@@ -58,6 +59,7 @@ def page(runs: list[Run]) -> str:
         *_result(names, runs, groups, task),
         *doubts(names, runs),
         *_snapshots(names, runs),
+        *privacy_tables(names, runs),
         *_sparsities(names, runs),
         *_growths(logs),
         *_changes(logs),

@@ -2,6 +2,7 @@
 
 from optchain.core.describe import in_columns
 from optchain.lab.base.intervals import scored
+from optchain.lab.reports.privacy import privacy_lines
 from optchain.lab.runs.facts import Facts, facts
 from optchain.lab.runs.run import Run
 from optchain.lab.training.experiment import load_task
@@ -15,7 +16,7 @@ def summary(run: Run) -> list[str]:
     lines = [ending_of(run), *score_lines(task, result["scores"])]
     if "ensemble" in result:
         lines += [f"{len(result['snapshots'])} snapshots together:", *score_lines(task, result["ensemble"])]
-    return lines
+    return [*lines, *privacy_lines(run)]
 
 
 def score_lines(task: Facts, scores: Scores) -> list[str]:

@@ -12,6 +12,7 @@ from optchain.lab.data.augment import AnyAugment, Augment
 from optchain.lab.data.formats import FORMATS
 from optchain.lab.data.preprocess import AnyStep
 from optchain.lab.data.tables import TaskTable
+from optchain.lab.models.adversary import AnyAdversary
 from optchain.lab.models.gradients import AnyGradient
 from optchain.lab.models.lora import LoraTable
 from optchain.lab.models.losses import AnyLoss, OfData
@@ -55,6 +56,7 @@ class Setup(Table):
         None  # a smaller model, whose learning rates and initial sizes the optimizer and the model have
     )
     perturb: PerturbTable | None = None  # what of the model is changed at random in training
+    adversary: AnyAdversary = None  # what moves the inputs that are trained on to deceive the model
     mesh: Mesh | None = None  # the devices that compute it together; the first one if left out
     grow: list[Grow] = []  # when the model becomes larger, and how
 
@@ -69,7 +71,7 @@ class Setup(Table):
         return self if self.mup is None else self.model_copy(update={"mup": self.mup.checked(self.model)})
 
 
-def _counted(links: Any, steps: Any) -> Any:
+def counting_steps(links: Any, steps: Any) -> Any:
     """A chain with the number of steps where it says "train.steps"."""
     return each_value(links, lambda x: steps if x == STEPS else x)
 
@@ -85,7 +87,7 @@ class Config(Setup):
         """The number of steps where the optimizer says "train.steps"."""
         train = data.get("train") if isinstance(data, dict) else None
         steps = train.get("steps") if isinstance(train, dict) else getattr(train, "steps", None)
-        return data | {"optimizer": _counted(data["optimizer"], steps)} if steps and "optimizer" in data else data
+        return data | {"optimizer": counting_steps(data["optimizer"], steps)} if steps and "optimizer" in data else data
 
     def in_steps(self, examples: int) -> "Config":
         """The configuration with the steps of its epochs, for a number of training examples.
@@ -97,7 +99,7 @@ class Config(Setup):
             return self
         try:
             table = self.train.in_steps(examples)
-            return self.model_copy(update={"train": table, "optimizer": _counted(self.optimizer, table.steps)})
+            return self.model_copy(update={"train": table, "optimizer": counting_steps(self.optimizer, table.steps)})
         except pydantic.ValidationError as error:
             raise InputError(f"train: {reading.explained(error)}") from None
         except ValueError as error:

@@ -146,8 +146,8 @@ def reopen(folder: Path, resolved: config.Config) -> Run:
 
     Only `train.steps` may have grown since, and with it `train.epochs`: the steps made are then the first steps of the
     longer run too, because all that the optimizer's schedules know is in the optimizer's table. And the optimizer may
-    have changed: its state is then carried over from the checkpoint, see `resume`. So may callbacks, trackers and the
-    mesh, which do not decide what is computed.
+    have changed: its state is then carried over from the checkpoint, see `resume`. So may callbacks, trackers, the mesh
+    and the number of workers, which do not decide what is computed.
 
     Raises:
         InputError: the folder holds no run, one of another configuration, or one whose checkpoints another version of
@@ -158,7 +158,9 @@ def reopen(folder: Path, resolved: config.Config) -> Run:
     old = run.config
     changes = config.differences(old, resolved)
     longer = (resolved.train.steps or 0) > (old.train.steps or 0)
-    allowed = ("optimizer", "callbacks", "trackers", "mesh", *(["train.steps:", "train.epochs:"] if longer else []))
+    own = ("gradient.workers:", "gradient.listen:")  # of a server
+    allowed = ("optimizer", "callbacks", "trackers", "mesh", *own)
+    allowed += ("train.steps:", "train.epochs:") if longer else ()
     refused = [line for line in changes if not line.startswith(allowed)]
     require_unchanged(folder, refused)
     return run

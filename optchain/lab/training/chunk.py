@@ -16,19 +16,21 @@ from optchain.lab.data.batches import balanced_batches, batches
 from optchain.lab.data.task import Split, Task
 from optchain.lab.models.frozen import bound
 from optchain.lab.models.functional import Model
-from optchain.lab.models.gradients import ClientGradients, TaskGradients
+from optchain.lab.models.gradients import ClientGradients, TaskGradients, WorkerGradients
 from optchain.lab.settings.own import Own
 from optchain.lab.training import clients
+from optchain.lab.training.attacked import Batch, trained_pass
 from optchain.lab.training.batch_gradients import Result, is_stacked, own_gradient, task_gradients
 from optchain.lab.training.batch_policies import Policy
 from optchain.lab.training.keys import Keys, folded, keys_of_run, keys_of_steps
 from optchain.lab.training.layout import ONE_DEVICE, Layout
+from optchain.lab.training.local import require_in_process
 from optchain.lab.training.objective import Objective, Pair
 
 NO_EPOCH = 2**32 - 1  # folded into the key of the batches it is that of their sizes
 # All that changes from step to step: params, rest (of the model: statistics of batches and the like), opt_state, step,
-# examples seen, the state of the batch policy, the validation loss not yet told to the optimizer (NaN if it was), and
-# in federated learning what is kept of clients
+# examples seen, the state of the batch policy, the validation loss not yet told to the optimizer (NaN if it was), what is
+# kept of clients, which pieces of the run workers have
 Carry = dict[str, Any]
 
 
@@ -48,8 +50,9 @@ class Parts(NamedTuple):
     batch: Policy
     augment: AnyAugment
     loss: Any  # its table
-    gradient: Own | TaskGradients | ClientGradients | None = None
+    gradient: Own | TaskGradients | ClientGradients | WorkerGradients | None = None
     sampling: str = "epochs"
+    adversary: Any = None  # its table, see `models.adversary`
 
 
 Loss = Callable[[Any], Any]  # of the parameters
@@ -68,17 +71,18 @@ def make_chunk(task: Task, build: Build, layout: Layout = ONE_DEVICE) -> jax.sta
     means = {name: metric for name, metric in task.metrics.items() if not metric.whole}
 
     def losses(
-        rest: Any, batch: Split, keys: Keys, parts: Parts, objective: Objective
+        params: Any, rest: Any, batch: Split, keys: Keys, parts: Parts, objective: Objective
     ) -> tuple[Split, list[Pair], Loss, Loss]:
-        """A batch and its targets as they are trained on, and functions of the parameters: the outputs, the loss."""
-        dropout, changes, mixing = keys
-        batch = layout.divided(batch)
+        """A batch and targets to train on, for an adversary of these parameters; functions of them: outputs, loss."""
+        dropout, changes, mixing, attacking = keys
         ends = ends_of(parts.augment, task)
         batch = batch._replace(inputs=augment(parts.augment, changes, batch.inputs, ends))
         inputs, pairs = objective.mix(mixing, batch.inputs, batch.targets)
+        passing = Batch(inputs, pairs, batch.weights)
+        through = trained_pass(parts.adversary, task, parts.model, objective, (params, rest), passing, attacking)
 
         def forward(params: Any) -> Any:
-            outputs, after, more = parts.model.apply(params, rest, inputs, dropout, train=True)
+            outputs, after, more = through(params, rest, dropout)
             scores = {name: jnp.mean(metric.of(outputs, batch.targets)) for name, metric in means.items()}
             return outputs, more, (scores, after)
 
@@ -90,8 +94,9 @@ def make_chunk(task: Task, build: Build, layout: Layout = ONE_DEVICE) -> jax.sta
 
     def gradient(carry: Carry, batch: Split, keys: Keys, parts: Parts, objective: Objective) -> tuple[Result, Any]:
         """What a batch tells, and the gradients."""
-        batch, pairs, forward, loss = losses(carry["rest"], batch, keys, parts, objective)
+        batch = layout.divided(batch)
         params = layout.used(carry["params"])
+        batch, pairs, forward, loss = losses(params, carry["rest"], batch, keys, parts, objective)
         if isinstance(parts.gradient, TaskGradients):
             return task_gradients(objective, forward, pairs, batch.weights, params)
         if isinstance(parts.gradient, Own):
@@ -113,7 +118,9 @@ def make_chunk(task: Task, build: Build, layout: Layout = ONE_DEVICE) -> jax.sta
         if parts.batch.table.scale_rate != "none":
             logs["rate_factor"] = parts.batch.rate_factor(size)
             told["factors"] = {"learning_rate": dict.fromkeys(names_of(carry["params"]), logs["rate_factor"])}
-        grads, params = layout.stepped(grads, is_stacked(grads, carry["params"])), layout.stepped(carry["params"])
+        if not isinstance(parts.gradient, ClientGradients):  # whose updates stay where they were made
+            grads = layout.stepped(grads, is_stacked(grads, carry["params"]))
+        params = layout.stepped(carry["params"])
         params, opt_state = oc.apply(parts.tx, grads, carry["opt_state"], params, **told)
         new = carry | {
             "params": params,
@@ -189,14 +196,15 @@ def make_chunk(task: Task, build: Build, layout: Layout = ONE_DEVICE) -> jax.sta
         """Steps that are rounds of federated learning."""
 
         def differentiate(params: Any, rest: Any, rows: jax.Array, keys: Keys) -> Any:
-            *_, loss = losses(rest, _rows(data, rows), keys, parts, objective)
+            *_, loss = losses(params, rest, _rows(data, rows), keys, parts, objective)
             return jax.value_and_grad(loss, has_aux=True)(params)
 
         assert isinstance(parts.gradient, ClientGradients)
         order, keys, size = keys_of_run(setting.seed)[2], keys_of_steps(setting.seed), parts.batch.table.largest
-        make_round = clients.Round(parts.gradient, differentiate, size, order)
+        make_round = clients.Round(parts.gradient, differentiate, size, order, layout)
 
         def step(carry: Carry, _: None) -> tuple[Carry, dict[str, Any]]:
+            carry = layout.pinned(carry)
             result, updates, kept = make_round(carry, folded(keys, carry["step"]))
             return update(carry | {"clients": kept}, result, updates, make_round.examples, setting, parts)
 
@@ -204,10 +212,10 @@ def make_chunk(task: Task, build: Build, layout: Layout = ONE_DEVICE) -> jax.sta
 
     def chunk(carry: Carry, data: Split, setting: Setting, steps: int) -> tuple[Carry, dict[str, Any]]:
         parts = build(setting.numbers)
+        require_in_process(parts.gradient)
         objective = Objective(task, parts.loss, data.targets)
         model, rest, back = bound(parts.model, carry["rest"])  # what is frozen is not carried from step to step
-        federated = isinstance(parts.gradient, ClientGradients)
-        steps_of = rounds if federated else parted if parts.batch.micro else whole
+        steps_of = rounds if isinstance(parts.gradient, ClientGradients) else parted if parts.batch.micro else whole
         new, logs = steps_of(carry | {"rest": rest}, data, setting, parts._replace(model=model), objective, steps)
         return new | {"rest": back(new["rest"])}, logs
 
@@ -220,9 +228,8 @@ def _rows(data: Split, rows: jax.Array) -> Split:
 
 def _squared(grads: Any, params: Any) -> jax.Array:
     """The squared norm of gradients, of several tasks that of their sum."""
-    return optax.tree.norm(
-        jax.tree.map(lambda x: x.sum(0), grads) if is_stacked(grads, params) else grads, squared=True
-    )
+    summed = jax.tree.map(lambda x: x.sum(0), grads) if is_stacked(grads, params) else grads
+    return optax.tree.norm(summed, squared=True)
 
 
 def _added(total: jax.Array, more: jax.Array) -> jax.Array:

@@ -17,22 +17,16 @@ import optchain as oc
 from optchain.core.leading import along, weighted
 from optchain.core.numerics import quotient, wide
 from optchain.core.paths import map_named
-from optchain.lab.data.clients import dealt_by_class, dealt_evenly
-from optchain.lab.data.task import Task
 from optchain.lab.models.gradients import Byzantine, ClientGradients
 from optchain.lab.settings.places import target
 from optchain.lab.training.batch_gradients import Result
+from optchain.lab.training.clients_kept import Kept, after, followed, of_clients
+from optchain.lab.training.compressed import averaged_of, bytes_handed_in, compressed
 from optchain.lab.training.keys import Keys, folded
+from optchain.lab.training.layout import ONE_DEVICE, Layout
 
 # From parameters, rest, rows of the examples and keys to the loss, the metrics and the rest after it, and gradients
 Differentiate = Callable[[Any, Any, jax.Array, Keys], tuple[tuple[jax.Array, tuple[Any, Any]], Any]]
-
-
-class Controls(NamedTuple):
-    """The control variates of SCAFFOLD, in float32: the mean gradient of each client, and that of all."""
-
-    clients: Any  # trees of the parameters' shapes with a leading axis for all clients
-    server: Any
 
 
 def local_chain(table: ClientGradients) -> optax.GradientTransformation:
@@ -42,19 +36,6 @@ def local_chain(table: ClientGradients) -> optax.GradientTransformation:
         ValueError: naming the dotted key, see `optchain.from_config`.
     """
     return oc.from_config(table.local, "gradient.local", resolve=target)
-
-
-def start(table: ClientGradients, key: jax.Array, task: Task, params: Any) -> dict[str, Any]:
-    """What is carried from round to round: the deal, and control variates of 0."""
-    if table.skew is None:
-        deal = dealt_evenly(key, task.size, table.clients)
-    else:
-        deal = dealt_by_class(key, task.splits["train"].targets, table.clients, task.classes or 1, table.skew)
-    if not table.control:
-        return {"deal": deal}
-    zeros = jax.tree.map(lambda p: jnp.zeros_like(wide(p)), params)
-    every = jax.tree.map(lambda x: jnp.zeros((table.clients, *x.shape), x.dtype), zeros)
-    return {"deal": deal, "controls": Controls(every, zeros)}
 
 
 class Trained(NamedTuple):
@@ -76,42 +57,47 @@ class Round:
         differentiate: the training loss.
         batch: examples of each local step.
         order: the key that clients and batches are drawn from, the same for a whole run.
+        layout: where arrays lie; each device of a mesh computes its share of the clients of a round.
     """
 
     table: ClientGradients
     differentiate: Differentiate
     batch: int
     order: jax.Array
+    layout: Layout = ONE_DEVICE
 
     @property
     def examples(self) -> int:
         """That the clients of a round train on."""
         return self.table.round * self.table.local_steps * self.batch
 
-    def __call__(self, carry: dict[str, Any], keys: Keys) -> tuple[Result, Any, dict[str, Any]]:
+    def __call__(self, carry: dict[str, Any], keys: Keys) -> tuple[Result, Any, Kept]:
         """What a round tells, the updates with a leading axis for its clients, and what is carried to the next one."""
-        table, own = self.table, carry["clients"]
+        table, kept = self.table, carry["clients"]
         drawing, batches, failing, attacking = jax.random.split(jax.random.fold_in(self.order, carry["step"]), 4)
-        chosen = jax.random.choice(drawing, table.clients, (table.round,), replace=False)
-        controls = own.get("controls")
+        chosen = self.layout.divided(jax.random.choice(drawing, table.clients, (table.round,), replace=False))
+        params = self.layout.used(carry["params"])
 
-        def train(client: jax.Array) -> Trained:
-            rows = own["deal"].of(client, jax.random.fold_in(batches, client), table.local_steps, self.batch)
-            before = None if controls is None else jax.tree.map(lambda x: x[client], controls.clients)
-            drift = None if controls is None else jax.tree.map(jnp.subtract, controls.server, before)
-            return self._trained(carry["params"], carry["rest"], rows, folded(keys, client), drift)
+        def train(client: jax.Array, control: Any) -> Trained:
+            rows = kept.deal.of(client, jax.random.fold_in(batches, client), table.local_steps, self.batch)
+            drift = None if control is None else jax.tree.map(jnp.subtract, kept.control, control)
+            return self._trained(params, carry["rest"], rows, folded(keys, client), drift)
 
-        trained = jax.vmap(train)(chosen)
-        counts = own["deal"].counts[chosen].astype(jnp.float32)
+        trained = self.layout.divided(jax.vmap(train)(chosen, of_clients(kept, "control", chosen)))
+        counts = kept.deal.counts[chosen].astype(jnp.float32)
         present = (counts > 0) & ~jax.random.bernoulli(failing, table.dropout, (table.round,))
         weights, told = jnp.where(present, counts, 0), quotient(counts, counts.sum())
         mean = lambda tree: jax.tree.map(lambda x: weighted(told, x), tree)  # noqa: E731
         updates = trained.update if table.byzantine is None else attacked(table.byzantine, attacking, chosen, trained)
+        if table.compress:  # what Byzantine clients hand in, too: the server reads nothing else
+            states = of_clients(kept, "compress", chosen)
+            updates, states = self.layout.divided(compressed(table, chosen, updates, states, params))
+            kept = after(kept, "compress", chosen, present, states)
         metrics = mean(trained.metrics) | self._traffic(carry, present)
         rest = averaged(weights, trained.rest, carry["rest"])
-        if controls is not None:
-            own = own | {"controls": followed(controls, chosen, present, trained.control)}
-        return Result(mean(trained.value), metrics, rest, {"client_weights": weights}), updates, own
+        if table.control:
+            kept = followed(kept, chosen, present, trained.control)
+        return Result(mean(trained.value), metrics, rest, {"client_weights": weights}), updates, kept
 
     def _trained(self, params: Any, rest: Any, rows: jax.Array, keys: Keys, drift: Any) -> Trained:
         """The steps of one client; `drift` is added to its gradients."""
@@ -143,12 +129,12 @@ class Round:
 
     def _traffic(self, carry: dict[str, Any], present: jax.Array) -> dict[str, jax.Array]:
         """The bytes that a round sends: to the server, and from it to all clients that were drawn."""
-        averaged = [x for x in jax.tree.leaves(carry["rest"]) if jnp.issubdtype(x.dtype, jnp.floating)]
-        model = sum(x.nbytes for x in [*jax.tree.leaves(carry["params"]), *averaged])
-        update = sum(wide(x).nbytes for x in [*jax.tree.leaves(carry["params"]), *averaged])
-        control = sum(wide(x).nbytes for x in jax.tree.leaves(carry["params"])) if self.table.control else 0
-        up = present.sum().astype(jnp.float32) * float(update + control)
-        return {"bytes_up": up, "bytes_down": jnp.float32(self.table.round * (model + control))}
+        params, rest = carry["params"], carry["rest"]
+        up = bytes_handed_in(self.table, params, rest)
+        model = sum(x.nbytes for x in [*jax.tree.leaves(params), *averaged_of(rest)])
+        control = sum(wide(x).nbytes for x in jax.tree.leaves(params)) if self.table.control else 0
+        sent = present.sum().astype(jnp.float32) * float(up)
+        return {"bytes_up": sent, "bytes_down": jnp.float32(self.table.round * (model + control))}
 
 
 def attacked(table: Byzantine, key: jax.Array, chosen: jax.Array, trained: Trained) -> Any:
@@ -175,15 +161,3 @@ def averaged(weights: jax.Array, stacked: Any, before: Any) -> Any:
         return jnp.where(any_part, new, old)
 
     return jax.tree.map(of_leaf, stacked, before)
-
-
-def followed(controls: Controls, chosen: jax.Array, present: jax.Array, new: Any) -> Controls:
-    """The control variates after a round; those of clients that handed in nothing stay."""
-
-    def change(old: jax.Array, x: jax.Array) -> jax.Array:
-        return jnp.where(along(present, x), x - old[chosen], 0)
-
-    changes = jax.tree.map(change, controls.clients, new)
-    clients = jax.tree.map(lambda old, x: old.at[chosen].add(x, unique_indices=True), controls.clients, changes)
-    server = jax.tree.map(lambda c, x, old: c + x.sum(0) / len(old), controls.server, changes, controls.clients)
-    return Controls(clients, server)

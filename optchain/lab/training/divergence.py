@@ -11,7 +11,7 @@ import optchain as oc
 from optchain.core.paths import named_leaves
 from optchain.lab.base import processes
 from optchain.lab.base.errors import InputError
-from optchain.lab.models.gradients import ClientGradients, TaskGradients
+from optchain.lab.models.gradients import ClientGradients, TaskGradients, WorkerGradients
 from optchain.lab.runs.config import Config
 from optchain.lab.runs.run import Run
 from optchain.lab.training.checkpoints import Checkpoints
@@ -45,6 +45,8 @@ def cause(
         run: the run.
         progress: at the last evaluation.
     """
+    if isinstance(experiment.config.gradient, WorkerGradients):  # whose steps nobody can make again
+        return None
     if processes.count() > 1 or error.above or (checkpoints.manager.latest_step() or 0) != progress["step"]:
         return None
     try:
@@ -56,6 +58,14 @@ def cause(
         return _first(program, experiment, carry, error.step, progress["control"])
     except (InputError, TypeError, ValueError):  # a gradient of the user's that needs its optimizer, or a lost file
         return None
+
+
+def in_words(error: Diverged, checkpoints: Checkpoints, cause: str | None) -> str:
+    """That a run diverged, what is kept of it, and what its cause was, if it is known."""
+    saved = checkpoints.manager.latest_step()
+    kept = f"the checkpoint of step {saved} is kept" if saved else "there is no checkpoint yet"
+    said = f"{cause[0].upper()}{cause[1:]}. " if cause else ""
+    return f"{error}; {kept}. {said}Try a lower learning rate."
 
 
 def _first(program: Program, experiment: Experiment, carry: Carry, step: int, hyper: dict[str, float]) -> str | None:

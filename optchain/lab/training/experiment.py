@@ -16,6 +16,7 @@ from optchain.lab.data.loading import examples_of, made
 from optchain.lab.data.stream import Stream
 from optchain.lab.data.task import Task
 from optchain.lab.models.functional import Model
+from optchain.lab.models.gradients import WorkerGradients
 from optchain.lab.models.losses import Heads, Loss, OfData, OwnLoss
 from optchain.lab.models.measured import metrics_of
 from optchain.lab.models.resolved import of_classes, resolved
@@ -26,6 +27,7 @@ from optchain.lab.training.assemble import model_of
 from optchain.lab.training.chunk import Carry, Parts, Setting
 from optchain.lab.training.grow import require_growth
 from optchain.lab.training.layout import Layout, layout_of
+from optchain.lab.training.local import local_experiment
 from optchain.lab.training.start import make_start
 
 
@@ -79,7 +81,8 @@ class Experiment:
     def _parts(self, config: Config, model: Model, tx: optax.GradientTransformation) -> Parts:
         loss = _loss_of(self.task.loss.table, _of("loss", self.config, config))
         policy = batch_policies.build(config.train)
-        return Parts(model, tx, policy, config.augment, loss, config.gradient, config.train.sampling)
+        more = config.gradient, config.train.sampling, config.adversary
+        return Parts(model, tx, policy, config.augment, loss, *more)
 
 
 def _of(table: str, old: Config, new: Config) -> dict[str, Any]:
@@ -162,6 +165,7 @@ def _assembled(config: Config, task: Task | None = None) -> Experiment:
     config = config.in_steps(task.size)
     fitting.require_fixed_batches(config, task)
     requirements.require_fit(config, task, task.loss.table)
+    requirements.require_attackable(config, task, task.loss.table)
     return Experiment(config, task, model_of(config, task), owners.optimizer_of(config, task))
 
 
@@ -183,3 +187,8 @@ def _require_whole(experiment: Experiment) -> None:
             update = lambda p, state: oc.apply(tx, place(p), state, place(p), **told)  # noqa: E731
             jax.eval_shape(update, params, carry["opt_state"])
     require_growth(experiment)
+    if isinstance(config.gradient, WorkerGradients):
+        try:
+            _require_whole(local_experiment(experiment))
+        except (InputError, ValueError) as error:
+            raise InputError(f"gradient.local, the optimizer of a worker: {error}") from error

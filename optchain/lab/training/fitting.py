@@ -14,7 +14,7 @@ from optchain.lab.base.errors import InputError
 from optchain.lab.data.augment import augment
 from optchain.lab.data.task import Task
 from optchain.lab.models.class_losses import OfClasses
-from optchain.lab.models.gradients import ClientGradients, TaskGradients
+from optchain.lab.models.gradients import ClientGradients, TaskGradients, WorkerGradients
 from optchain.lab.models.losses import Heads
 from optchain.lab.runs.config import Config
 from optchain.lab.runs.sources import files_of
@@ -24,6 +24,7 @@ from optchain.lab.settings.train import Fixed
 from optchain.lab.training import chunk
 from optchain.lab.training.fitting_clients import require_clients, require_dealt
 from optchain.lab.training.fitting_heads import described, require_heads, require_logits, require_losses, require_tasks
+from optchain.lab.training.fitting_workers import require_divided, require_workers
 from optchain.lab.training.objective import Objective
 from optchain.lab.training.requirements import require_tables_unperturbed
 
@@ -42,6 +43,8 @@ def started(experiment: "Experiment") -> chunk.Carry:
     if isinstance(experiment.config.gradient, ClientGradients):
         require_dealt(experiment.config, experiment.task)
         require_descent(experiment.config.gradient.local, "gradient.local")
+    if isinstance(experiment.config.gradient, WorkerGradients):
+        require_divided(experiment.config)
     if isinstance(experiment.config.model, Own):
         with _blamed(experiment.config.model, "model", two):
             params, _ = jax.eval_shape(experiment.model.init, jax.random.key(0), two.inputs)
@@ -111,6 +114,8 @@ def require_answers(experiment: "Experiment", carry: chunk.Carry) -> None:
         require_tasks(experiment, carry, of_chain)
     elif isinstance(config.gradient, ClientGradients):
         require_clients(experiment, carry, of_chain)
+    elif isinstance(config.gradient, WorkerGradients):
+        require_workers(experiment, carry, of_chain)
     elif config.gradient is None:
         for axis in COMBINED.keys() & takes(experiment.tx):
             cure = f"expected [gradient] use = {axis!r}, which makes {COMBINED[axis]}"

@@ -68,7 +68,8 @@ def require_tasks(experiment: "Experiment", carry: Any, blamed: Blamed) -> None:
     grads = jax.tree.map(lambda p: jax.ShapeDtypeStruct((len(names), *p.shape), p.dtype), carry["params"])
     told = {"value": 0.0, "validation": 0.0, "losses": jnp.zeros(len(names))}
     with blamed(experiment.config):
-        step = lambda p, state, g: oc.apply(experiment.tx, g, state, p, **told)  # noqa: E731
+        place = experiment.layout.stepped
+        step = lambda p, state, g: oc.apply(experiment.tx, g, state, place(p), **told)  # noqa: E731
         jax.eval_shape(step, carry["params"], carry["opt_state"], grads)
 
 

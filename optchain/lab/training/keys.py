@@ -2,7 +2,7 @@
 
 import jax
 
-Keys = tuple[jax.Array, ...]  # of dropout, of augmentation and of mixup
+Keys = tuple[jax.Array, ...]  # of dropout, of augmentation, of mixup and of the adversary
 
 
 def keys_of_run(seed: jax.Array | int) -> jax.Array:
@@ -11,9 +11,9 @@ def keys_of_run(seed: jax.Array | int) -> jax.Array:
 
 
 def keys_of_steps(seed: jax.Array | int) -> Keys:
-    """The keys of dropout, of augmentation and of mixup."""
+    """The keys of dropout, of augmentation, of mixup and of the adversary."""
     changing = jax.random.split(jax.random.fold_in(jax.random.key(seed), 3), 2)  # other than those of `keys_of_run`
-    return keys_of_run(seed)[1], changing[0], changing[1]
+    return keys_of_run(seed)[1], changing[0], changing[1], jax.random.fold_in(jax.random.key(seed), 5)
 
 
 def key_of_deal(seed: jax.Array | int) -> jax.Array:

@@ -55,7 +55,7 @@ class Layout(Protocol):
         ...
 
     def divided(self, examples: Any) -> Any:
-        """Examples, of which each device has its share."""
+        """Examples, or what there is of clients, of which each device has its share."""
         ...
 
 
@@ -100,7 +100,9 @@ class OnMesh:
 
     def pinned(self, carry: Any) -> Any:
         # The rest may lack what is frozen, which is not carried from step to step.
-        places = {name: self.carry[name] if name in ("params", "opt_state") else self.replicated for name in carry}
+        places = {
+            name: self.carry[name] if name in ("params", "opt_state", "clients") else self.replicated for name in carry
+        }
         return with_sharding_constraint(carry, places)
 
     def used(self, params: Any) -> Any:
@@ -145,6 +147,8 @@ def layout_of(
     steps = oc.split_over(kept, "data") if table.zero1 else kept
     replicated = NamedSharding(mesh, jax.P())
     own = {"params": _shardings(kept), "opt_state": oc.shardings(tx, steps)}
+    if "clients" in shapes:
+        own["clients"] = _by_client(shapes["clients"], mesh)
     whole = {name: own.get(name, jax.tree.map(lambda _: replicated, x)) for name, x in shapes.items()}
     used = _shardings(_placed(shapes["params"], mesh, in_use))
     return OnMesh(whole, replicated, used, _shardings(steps), NamedSharding(mesh, jax.P(SPLIT)))
@@ -169,6 +173,14 @@ def mesh_of(table: Mesh) -> jax.sharding.Mesh:
 def parts_of(table: Mesh | None) -> int:
     """Over how many devices a batch is divided."""
     return 1 if table is None else math.prod(mesh_of(table).shape[axis] for axis in SPLIT)
+
+
+def _by_client(kept: Any, mesh: jax.sharding.Mesh) -> Any:
+    """What is kept of clients: each device has its share of those, as far as their number allows."""
+    parts, share = math.prod(mesh.shape[axis] for axis in SPLIT), NamedSharding(mesh, jax.P(SPLIT))
+    replicated = NamedSharding(mesh, jax.P())
+    each = jax.tree.map(lambda x: share if len(x) % parts == 0 else replicated, kept.each)
+    return jax.tree.map(lambda _: replicated, kept)._replace(each=each)
 
 
 Spec = list[tuple[str, ...]]  # the axes of the mesh along each axis of a parameter

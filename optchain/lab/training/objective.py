@@ -49,6 +49,17 @@ class Objective:
         found = [jax.tree.map(lambda x, s=p.share: s * x, self._each(outputs, p.targets, weights)) for p in pairs]
         return {name: sum((one[name] for one in found), jnp.zeros(())) for name in self.loss.tasks}
 
+    def of_each(self, outputs: Any, pairs: list[Pair]) -> jax.Array:
+        """The loss of each example, of several tasks their sum as it counts, without the penalties. A loss that is one
+        number for a batch is that of each."""
+        found = sum((p.share * self._of_each(outputs, p.targets) for p in pairs), jnp.zeros(()))
+        return jnp.broadcast_to(found, len(jax.tree.leaves(outputs)[0]))
+
+    def divergence(self, outputs: Any, others: Any, pairs: list[Pair], weights: Any = None) -> jax.Array:
+        """How far other outputs are from outputs, for each example, where the loss is of classes; see `TrainedLoss`."""
+        each = sum((p.share * self.one.divergence(outputs, others, p.targets) for p in pairs), jnp.zeros(()))
+        return each if weights is None else each * weights
+
     def penalty(self, params: Any) -> jax.Array | float:
         """The penalties of the parameters."""
         return penalty(self.table, params) if self.table.penalizes else 0.0
@@ -69,11 +80,24 @@ class Objective:
             return _mean(self.one(outputs, pairs[0].targets), weights)
         return sum((p.share * _mean(self.one(outputs, p.targets), weights) for p in pairs), jnp.zeros(()))
 
+    def _of_each(self, outputs: Any, targets: Any) -> jax.Array:
+        if not self.loss.tasks:
+            return self.one(outputs, targets)
+        return sum((self._counted(name, x) for name, x in self._of_tasks(outputs, targets).items()), jnp.zeros(()))
+
     def _each(self, outputs: Any, targets: Any, weights: Any) -> dict[str, jax.Array]:
+        found = self._of_tasks(outputs, targets)
+        return {name: self._counted(name, _mean(x, weights)) for name, x in found.items()}
+
+    def _of_tasks(self, outputs: Any, targets: Any) -> dict[str, jax.Array]:
+        """The losses of each task."""
         if not isinstance(self.table, Heads):
-            return {name: _mean(x, weights) for name, x in self.loss.each(outputs, targets).items()}
-        losses = {name: _mean(of(outputs[name], targets[name]), weights) for name, of in self.heads.items()}
-        return {name: x * self.table.weights.get(name, 1.0) for name, x in losses.items()}
+            return self.loss.each(outputs, targets)
+        return {name: of(outputs[name], targets[name]) for name, of in self.heads.items()}
+
+    def _counted(self, name: str, losses: jax.Array) -> jax.Array:
+        """The losses of a task as they count in the sum."""
+        return losses * self.table.weights.get(name, 1.0) if isinstance(self.table, Heads) else losses
 
 
 def _mean(losses: jax.Array, weights: Any) -> jax.Array:

@@ -103,6 +103,17 @@ class Program:
         """What the compiler says of the memory that so many steps need."""
         return self.compiled((carry, self._shapes(steps), self.setting(config)), steps).memory_analysis()
 
+    def compile_ahead(self, config: Config, carry: Carry, steps: int) -> None:
+        """Compile what `run` needs for so many steps.
+
+        Args:
+            config: of the run.
+            carry: the shapes of its carry.
+            steps: how many.
+        """
+        for length in {steps} if self.feed is None else set(self.feed.lengths(steps)):
+            self.compiled((carry, self._shapes(length), self.setting(config)), length)
+
     def _shapes(self, steps: int) -> Any:
         """What stands for the examples of so many steps where they are only traced."""
         return self.data["train"] if self.feed is None else self.feed.shapes(steps)

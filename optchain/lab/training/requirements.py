@@ -15,7 +15,10 @@ from optchain.core.walk import main_numbers
 from optchain.lab.base.errors import InputError
 from optchain.lab.data.augment import Changes, Policy, ends_of
 from optchain.lab.data.task import Task
+from optchain.lab.models.adversary import Trades, is_smooth
+from optchain.lab.models.adversary import ends_of as ends_of_inputs
 from optchain.lab.models.class_losses import OfClasses
+from optchain.lab.models.gradients import ClientGradients
 from optchain.lab.models.losses import Heads
 from optchain.lab.runs.config import Config
 from optchain.lab.settings.own import Own
@@ -49,8 +52,14 @@ def require_batches(config: Config, tx: optax.GradientTransformation, examples: 
 
 
 def _require_divided(config: Config) -> None:
-    """Each device of a mesh gets as many examples of a batch, or of a micro-batch."""
+    """Each device of a mesh gets as many examples of a batch or of a micro-batch, or clients of a round."""
     parts, micro = parts_of(config.mesh), config.train.policy.micro
+    if isinstance(config.gradient, ClientGradients):
+        if rest := config.gradient.round % parts:
+            near = config.gradient.round - rest or parts
+            cure = f"expected a multiple of the {parts} devices of mesh.data and mesh.fsdp, such as {near}"
+            raise InputError(f"gradient.round: got {config.gradient.round}; {cure}")
+        return
     for name, size in ({"micro": micro} if micro else config.train.policy.sizes_named()).items():
         if size % parts:
             near = size // parts * parts or parts
@@ -147,6 +156,29 @@ def require_whole(penalized: Any, tables: Any, params: Any) -> None:
         if own and rows:
             cure = "expected others, or weight decay in the chain, which sleeping rows make up for"
             raise InputError(f"loss.penalized: the optimizer updates rows of {path!r}; {cure}")
+
+
+def require_attackable(config: Config, task: Task, loss: Any) -> None:
+    """An adversary has inputs that it can move, and a loss that it can raise."""
+    table = config.adversary
+    if table is None:
+        return
+    if not is_smooth(task):
+        found = jax.tree.map(lambda x: f"{x.dtype.name}{list(x.shape[1:])}", task.splits["train"].inputs)
+        cure = "for noise on weights, or on what layers such as embeddings answer, see [perturb]"
+        raise InputError(f"adversary: expected inputs that are one array of real numbers; got {found}; {cure}")
+    if isinstance(config.gradient, Own):
+        raise InputError("adversary: a gradient of your own gets batches as they are; leave one of the two out")
+    if isinstance(table, Trades) and not isinstance(loss, OfClasses):
+        raise InputError(
+            "adversary.use: got 'trades', and the loss is not that of classes of one target; expected 'pgd'"
+        )
+    least, greatest = ends_of_inputs(task)
+    said = f"training inputs, as they are prepared, reach from {least:.4g} to {greatest:.4g}"
+    if table.low is not None and table.low > least:
+        raise InputError(f"adversary.low: got {table.low:g}, and {said}")
+    if table.high is not None and table.high < greatest:
+        raise InputError(f"adversary.high: got {table.high:g}, and {said}")
 
 
 def require_tables_unperturbed(config: Config, tx: optax.GradientTransformation, params: Any) -> None:

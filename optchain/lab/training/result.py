@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from optchain.lab.training import seconds
+from optchain.lab.training import privacy, seconds
 from optchain.lab.training.evaluate import choose
 from optchain.lab.training.experiment import Experiment
 from optchain.lab.training.program import Program
@@ -42,6 +42,7 @@ def result_of(
         "scored_step": trained.step,
         "scores": scores,
         "seconds": seconds.of(progress),
+        **privacy.spent(experiment, carry["rest"], progress["step"]),
         **({"sparsity": sparsity(trained)} if is_sparse(carry) else {}),
         **(kept.scored(experiment, carry, program.evaluate, end.splits) if kept else {}),
     }

@@ -11,7 +11,7 @@ import numpy as np
 
 from optchain.lab.base import compiled, processes
 from optchain.lab.base.errors import InputError
-from optchain.lab.base.signals import Signals
+from optchain.lab.base.signals import Interrupted, Signals
 from optchain.lab.runs.callbacks import observed
 from optchain.lab.runs.control import Control
 from optchain.lab.runs.facts import Facts
@@ -103,6 +103,9 @@ class Trainer:
                 except Diverged as error:
                     self._diverged(error)
                     return signals.received
+                except Interrupted:  # before workers have made a step
+                    self._save()
+                    break
                 display.show(row)
                 # Each change of the numbers in force has a checkpoint: what is made anew after a kill is as it was.
                 changed = self._heed()
@@ -160,13 +163,13 @@ class Trainer:
         self.carry, logs, took = self.program.run(config, self.carry, steps, self.progress["control"])
         self.progress |= {name: self.progress[name] + x for name, x in took.items()}
         self._log(before, logs)
-        self.progress |= {"step": before + steps}
+        self.progress |= {"step": before + (made := len(logs["loss"]))}  # workers make fewer if a signal comes
         if self.snapshots and self.progress["step"] in self.table.snapshots:
             with seconds.spent(self.progress, "saving"):
                 self.snapshots.save(self.progress["step"], models(self.carry))
         with seconds.spent(self.progress, "evaluating"):
             row = self._evaluation(logs)
-        row |= {"examples": int(self.carry["examples"]), "steps_per_second": steps / took["training"]}
+        row |= {"examples": int(self.carry["examples"]), "steps_per_second": made / took["training"]}
         row |= seconds.columns(self.progress)
         self.logs.evaluation(row)
         self.trackers.evaluation(row)
@@ -226,11 +229,8 @@ class Trainer:
         return changed
 
     def _diverged(self, error: Diverged) -> None:
-        saved = self.checkpoints.manager.latest_step()
-        kept = f"the checkpoint of step {saved} is kept" if saved else "there is no checkpoint yet"
         cause = divergence.cause(error, self.program, self.origin, self.checkpoints, self.run, self.progress)
-        said = f"{cause[0].upper()}{cause[1:]}. " if cause else ""
-        self.display.say(f"{error}; {kept}. {said}Try a lower learning rate.")
+        self.display.say(divergence.in_words(error, self.checkpoints, cause))
         self._end_without_scores("diverged", error.step, {"cause": cause} if cause else {})
 
     def _end_without_scores(self, ending: str, step: int, more: dict[str, Any] = {}) -> None:  # noqa: B006

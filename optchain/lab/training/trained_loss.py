@@ -37,10 +37,19 @@ class TrainedLoss:
         """The loss of each example."""
         return self._changed(outputs, targets) if self.changed else self.plain(outputs, targets)
 
+    def divergence(self, outputs: jax.Array, others: jax.Array, targets: jax.Array) -> jax.Array:
+        """KL(p || q) of the probabilities p of the classes by outputs and q by others, for each example: the mean over
+        its targets that count."""
+        log_p, log_q = (jax.nn.log_softmax(self._logits(x, targets)) for x in (outputs, others))
+        return self.table.mean_of_counted((jnp.exp(log_p) * (log_p - log_q)).sum(-1), targets)
+
+    def _logits(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+        """A logit for each class."""
+        return outputs if outputs.shape[-1] == self.classes else two_logits(outputs.reshape(*targets.shape, 1))
+
     def _changed(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """The loss of each example, with the changes that are asked for."""
-        table = self.table
-        logits = outputs if outputs.shape[-1] == self.classes else two_logits(outputs.reshape(*targets.shape, 1))
+        table, logits = self.table, self._logits(outputs, targets)
         if table.logit_adjustment is not None:
             logits = logits + table.logit_adjustment * self.log_priors.reshape((1,) * (logits.ndim - 1) + (-1,))
         wanted = jax.nn.one_hot(targets, logits.shape[-1])

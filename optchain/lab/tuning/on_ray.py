@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from optchain.lab.base.children import one_core
 from optchain.lab.base.doing import say
 from optchain.lab.base.errors import InputError, first_line
 from optchain.lab.base.signals import Interrupted, Signals
@@ -22,7 +23,6 @@ from optchain.lab.tuning import cluster, parcel
 from optchain.lab.tuning.away import SEAL, Address, run_trial
 from optchain.lab.tuning.home import Home
 from optchain.lab.tuning.tables import Each
-from optchain.lab.tuning.workers import one_core
 
 if TYPE_CHECKING:
     from optchain.lab.tuning.tune import Tuning

@@ -3,6 +3,7 @@
 from optchain.lab.base.doing import say
 from optchain.lab.base.errors import InputError
 from optchain.lab.training.experiment import build
+from optchain.lab.training.local import require_in_process
 from optchain.lab.training.rates import doubts
 from optchain.lab.tuning import space
 from optchain.lab.tuning.lanes import require_side_by_side
@@ -21,6 +22,7 @@ def require_buildable(study: Study, source: str) -> None:
     """
     part = study.search.parts[0]
     built = build(study.config({}, part), source)
+    require_in_process(built.config.gradient)
     for doubt in doubts(built.config, built.tx):
         say(f"{source}: {doubt}")
     for labels in space.samples(study.space):

@@ -4,8 +4,11 @@ import pytest
 import small_runs
 
 from experiments.__main__ import main
+from experiments.claims import page as pages
 from experiments.claims.tables import read
+from optchain import lab
 
+DOCS = small_runs.ROOT / "docs"
 CLAIMS = sorted((small_runs.ROOT / "configs" / "claims").glob("*.toml"))
 
 CLAIM = """
@@ -62,9 +65,12 @@ def test_a_claim_is_tried_and_judged(tmp_path, capsys):
     assert "does not hold" in out and "(expected" not in out
     page = (tmp_path / "out" / "report.html").read_text()
     assert all(text in page for text in ("A rate of 1e-5", "the contrary", "within ± 0.05 of tuned", "3"))
-    # Nothing is run a second time.
+    # Nothing is run a second time, and what was measured is kept for the documentation.
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/**/result.json")}
-    assert main(arguments) == 0 and len(before) == 4 + 3 + 3
+    assert main([*arguments, "--docs", str(tmp_path / "docs")]) == 0 and len(before) == 4 + 3 + 3
+    (kept,) = pages.read(tmp_path / "docs" / "claims.json")
+    assert (kept.id, kept.verdict, kept.seen[0].outcome) == ("C1", "does not hold", "the contrary")
+    assert kept.seen[0].mean > 0.05 and "A rate of 1e-5" in (tmp_path / "docs" / "claims.md").read_text()
     assert {path: path.stat().st_mtime_ns for path in before} == before
     # Another configuration is refused, unless what was measured is to be removed.
     longer = ["--set", "train.steps=80"]
@@ -158,3 +164,28 @@ def test_the_quick_claims_come_out_as_expected(tmp_path, capsys, monkeypatch):
     assert main(["claims", "--quick", "--out", str(tmp_path)]) == 0
     verdicts = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("report")]
     assert len(verdicts) >= 3 and not any("(expected" in line for line in verdicts)
+
+
+def test_other_claims_of_the_file_stay(tmp_path):
+    kept = [one for one in pages.read(DOCS / "claims.json") if one.id in ("C1", "C2")]
+    assert [one.id for one in kept] == ["C1", "C2"]
+    (tmp_path / "claims.json").write_text((DOCS / "claims.json").read_text())
+    pages.write([], tmp_path)
+    assert pages.read(tmp_path / "claims.json") == pages.read(DOCS / "claims.json")
+    assert (tmp_path / "claims.md").read_text() == (DOCS / "claims.md").read_text()
+
+
+def test_the_page_has_every_claim():
+    kept = pages.read(DOCS / "claims.json")
+    assert {one.id for one in kept} == {f"C{i}" for i in range(1, 19)}
+    assert {one.id for one in map(read, CLAIMS)} == {one.id for one in kept}
+    assert (DOCS / "claims.md").read_text() == pages.markdown(kept)
+    for one in kept:
+        claim = read(small_runs.ROOT / one.command.split()[-1])
+        assert (one.statement, one.expected) == (claim.statement, claim.expected)
+
+
+def test_a_file_that_holds_no_claims(tmp_path):
+    (tmp_path / "claims.json").write_text('[{"id": "C1"}]')
+    with pytest.raises(lab.InputError, match=r"(?s)claims.json: .*statement"):
+        pages.read(tmp_path / "claims.json")

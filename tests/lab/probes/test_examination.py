@@ -11,8 +11,8 @@ from sklearn.metrics import roc_auc_score
 
 from optchain import lab
 from optchain.lab.commands.main import main
+from optchain.lab.models.attacks import fgsm, pgd
 from optchain.lab.probes.examination import attribution, corruptions
-from optchain.lab.probes.examination.attacks import fgsm, pgd
 from optchain.lab.probes.examination.calibration import calibration_error, likelihood_loss, reliability, temperature
 from optchain.lab.probes.examination.label_noise import confident_joint, suspects, thresholds
 from optchain.lab.probes.examination.unknown import auroc, energy, shuffled, sureness
@@ -43,9 +43,9 @@ def test_the_temperature_undoes_what_logits_were_multiplied_by():
     assert likelihood_loss(logits, targets) < likelihood_loss(3 * logits, targets)
 
 
-def linear(weights):
+def linear(weights, targets):
     """Logistic losses of a linear model, of targets 0 and 1."""
-    return lambda x, y: jnp.logaddexp(0, -(2 * y - 1) * (x @ weights))
+    return lambda x: jnp.logaddexp(0, -(2 * targets - 1) * (x @ weights))
 
 
 def test_attacks_of_a_linear_model_are_those_that_are_worst():
@@ -53,21 +53,18 @@ def test_attacks_of_a_linear_model_are_those_that_are_worst():
     inputs = jnp.asarray(inputs, jnp.float32)
     worst = inputs - 0.3 * np.sign(weights) * (2 * targets - 1)[:, None]
     for attack in (fgsm, lambda *given: pgd(*given, jax.random.key(0))):
-        np.testing.assert_allclose(attack(linear(weights), inputs, targets, 0.3, -9, 9), worst, rtol=1e-5, atol=1e-6)
-        bounded = attack(linear(weights), inputs, targets, 0.3, -0.5, 0.5)
+        np.testing.assert_allclose(attack(linear(weights, targets), inputs, 0.3, -9, 9), worst, rtol=1e-5, atol=1e-6)
+        bounded = attack(linear(weights, targets), inputs, 0.3, -0.5, 0.5)
         assert (jnp.abs(bounded) <= jnp.maximum(0.5, jnp.abs(inputs))).all()
 
 
 def test_many_steps_are_worse_than_one_and_stay_in_the_box():
-    losses = lambda x, y: jnp.sin(5 * x).sum(-1) + 0 * y  # noqa: E731
+    losses = lambda x: jnp.sin(5 * x).sum(-1)  # noqa: E731
     inputs = jnp.asarray(DRAW.normal(size=(50, 2)), jnp.float32)
-    one, many = (
-        attack(losses, inputs, np.zeros(50), 0.5, -9, 9)
-        for attack in (fgsm, lambda *given: pgd(*given, jax.random.key(0)))
-    )
+    one, many = (attack(losses, inputs, 0.5, -9, 9) for attack in (fgsm, lambda *given: pgd(*given, jax.random.key(0))))
     assert jnp.abs(many - inputs).max() <= 0.5 + 1e-6
-    assert (losses(many, 0) >= losses(inputs, 0)).all()
-    assert losses(many, 0).mean() > losses(one, 0).mean() + 0.1
+    assert (losses(many) >= losses(inputs)).all()
+    assert losses(many).mean() > losses(one).mean() + 0.1
 
 
 def test_what_is_known_scores_higher():

@@ -40,6 +40,15 @@ def test_runs_of_one_configuration_have_its_color():
     assert COLORS[1] in svg and COLORS[2] not in svg
 
 
+def test_what_clients_have_sent_adds_up():
+    """Of each run in one chart; none where nobody sends anything."""
+    sent = [[{"step": step, "bytes_up": size} for step in (1, 2, 4)] for size in (1e6, 3e6)]
+    (svg,) = optimizer_charts({"less": sent[0], "more": sent[1]})
+    assert "<!-- megabytes sent to the server -->" in svg and "<!-- 8 -->" in svg and "<!-- 10 -->" not in svg
+    assert "<!-- less -->" in svg and "<!-- more -->" in svg
+    assert optimizer_charts({"alone": log(2.0)}) == []
+
+
 def test_long_texts_take_several_lines():
     assert "±&nbsp;0.02" in tiles([("0.15 ± 0.02", "loss")])
     assert 'class="wrapped"' in card("one line") and 'class="wrapped"' not in card("a  b\nc  d")

@@ -57,6 +57,7 @@ def test_a_full_disk_is_an_error_that_names_the_file(tmp_path):
 
 
 def test_a_loss_of_minus_zero_is_shown_as_zero():
+    assert [scored(1.5e18), scored(-1234567.0), scored(999999.0)] == ["1.5e+18", "-1.23457e+06", "999999.0000"]
     assert [scored(-0.0), scored(-1e-6, 1.0), shown(-0.0), scored(-0.5)] == ["0.0000", "0.0000", "0", "-0.5000"]
 
 

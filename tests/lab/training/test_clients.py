@@ -1,120 +1,15 @@
-"""Federated learning, beside loops over clients in float64 NumPy: rounds, drop-outs, control variates, bad clients."""
+"""Federated learning, beside loops over clients in float64 NumPy: rounds, drop-outs, control variates."""
 
 import jax
 import numpy as np
 import pytest
+from federated_runs import RATE, TOP, Oracle, built, matrix, near, rounds
 
 from optchain import lab
 from optchain.lab.commands.main import main
 from optchain.lab.data.clients import dealt_by_class, dealt_evenly
 from optchain.lab.runs import config, logs
-from optchain.lab.training.experiment import build
 from optchain.lab.training.program import Program
-
-TASK = """
-import numpy as np
-import flax.linen as nn
-from optchain import lab
-from optchain.lab.commands.main import main
-
-draw = np.random.default_rng(0)
-x = draw.normal(size=(120, 3)).astype(np.float32)
-KIND = np.array(["a", "b", "c"])[(x[:, 0] > 0).astype(int) + (x[:, 1] > 0.5)]
-
-def kinds(examples=10): return lab.Examples(x[:examples], KIND[:examples], steps={})
-def sizes(): return lab.Examples(x, x[:, 0])
-def several(): return lab.Examples(x, {"kind": KIND, "size": x[:, 0]})
-def stream(): return lab.Stream(read=lambda rows: (x[rows], x[rows, 0]), size=120)
-
-class Linear(nn.Module):
-    @nn.compact
-    def __call__(self, x):
-        return nn.Dense(3)(x)
-"""
-FILE = """
-[task]
-use = "task.py:kinds"
-{task}
-
-[model]
-use = "task.py:Linear"
-
-[gradient]
-use = "clients"
-{gradient}
-
-[train]
-steps = {steps}
-batch = {batch}
-evaluate_every = {steps}
-checkpoint_every = {steps}
-log_every = 1
-
-[optimizer]
-combine = {combine}
-lr = {{ use = "scale_by_learning_rate", learning_rate = 1.0 }}
-"""
-RATE = 0.3
-LOCAL = f"local = {{ lr = {{ use = 'scale_by_learning_rate', learning_rate = {RATE} }} }}"
-
-
-def text(gradient, steps=4, batch=6, task="", combine='{ use = "client_mean" }'):
-    lines = "\n".join([LOCAL, *gradient])
-    return FILE.format(gradient=lines, steps=steps, batch=batch, task=task, combine=combine)
-
-
-def built(folder, *gradient, sets=(), **more):
-    (folder / "task.py").write_text(TASK)
-    (folder / "run.toml").write_text(text(gradient, **more))
-    return build(config.load(folder / "run.toml", list(sets)), "run.toml")
-
-
-def rounds(experiment, steps):
-    """The carry before the first round and after each, and the logs, in NumPy."""
-    program, carry = Program(experiment), experiment.start()
-    carries, logs = [jax.tree.map(np.array, carry)], []
-    for _ in range(steps):
-        carry, log, _ = program.run(experiment.config, carry, 1)
-        carries.append(jax.tree.map(np.array, carry))
-        logs.append({name: x[0] for name, x in log.items() if name != "optimizer"})
-    return carries, logs
-
-
-class Oracle:
-    """Softmax regression on the examples of clients, in float64."""
-
-    def __init__(self, experiment, carry):
-        split = experiment.task.splits["train"]
-        self.x, self.y = np.asarray(split.inputs, np.float64), np.asarray(split.targets)
-        deal = carry["clients"]["deal"]
-        self.rows = np.split(deal.rows, np.cumsum(deal.counts)[:-1])
-        self.counts = deal.counts
-
-    def gradient(self, w, rows):
-        """Of the mean loss over some rows."""
-        x = np.c_[self.x[rows], np.ones(len(rows))]
-        logits = x @ w
-        p = np.exp(logits - logits.max(1, keepdims=True))
-        p /= p.sum(1, keepdims=True)
-        p[np.arange(len(rows)), self.y[rows]] -= 1
-        return x.T @ p / len(rows)
-
-    def trained(self, w, client, steps, mu=0.0, drift=0.0):
-        """The parameters of a client after its steps on all of its examples."""
-        now = w.copy()
-        for _ in range(steps):
-            now = now - RATE * (self.gradient(now, self.rows[client]) + mu * (now - w) + drift)
-        return now
-
-
-def matrix(tree):
-    """Kernel and bias as one matrix."""
-    tree = tree["Dense_0"]
-    return np.concatenate([tree["kernel"], tree["bias"][..., None, :]], axis=-2).astype(np.float64)
-
-
-def near(found, expected):
-    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6)
 
 
 def test_one_local_step_of_all_clients_is_a_step_on_all_data(tmp_path):
@@ -154,7 +49,7 @@ def test_control_variates_are_those_of_scaffold(tmp_path):
     w, server, own = matrix(carries[0]["params"]), np.zeros((4, 3)), np.zeros((5, 4, 3))
     taken = []
     for before, carry, log in zip(carries[:-1], carries[1:], told, strict=True):
-        changed = matrix(carry["clients"]["controls"].clients) != matrix(before["clients"]["controls"].clients)
+        changed = matrix(carry["clients"].each["control"]) != matrix(before["clients"].each["control"])
         taken.append(present := np.flatnonzero(changed.any((1, 2))))
         each = [oracle.trained(w, k, 3, drift=server - own[k]) for k in present]
         new = [own[k] - server + (w - x) / (3 * RATE) for k, x in zip(present, each, strict=True)]
@@ -162,8 +57,8 @@ def test_control_variates_are_those_of_scaffold(tmp_path):
         server = server + sum(x - own[k] for k, x in zip(present, new, strict=True)) / 5
         own[present] = new if len(present) else own[present]
         near(matrix(carry["params"]), w)
-        near(matrix(carry["clients"]["controls"].clients), own)
-        near(matrix(carry["clients"]["controls"].server), server)
+        near(matrix(carry["clients"].each["control"]), own)
+        near(matrix(carry["clients"].control), server)
         assert (log["bytes_up"], log["bytes_down"]) == (2 * len(present) * 48, 2 * 3 * 48)
     assert {len(x) for x in taken} >= {2, 3} and len({tuple(x) for x in taken}) > 3
 
@@ -203,7 +98,7 @@ def test_each_epoch_of_a_client_is_a_permutation_of_its_examples():
 
 
 def test_a_run_that_is_resumed_is_the_same_bit_for_bit(tmp_path):
-    lines = ("clients = 20", "round = 5", "local_steps = 2", "control = true", "dropout = 0.2", "skew = 0.5")
+    lines = ("clients = 20", "round = 5", "local_steps = 2", "control = true", "dropout = 0.2", "skew = 0.5", TOP)
     built(tmp_path, *lines, task="examples = 120", sets=["train.evaluate_every=3", "train.checkpoint_every=3"])
 
     def train(folder, steps, *more):
@@ -217,24 +112,9 @@ def test_a_run_that_is_resumed_is_the_same_bit_for_bit(tmp_path):
     assert (rows, scores) == train("whole", 6) and len(rows) == 6
 
 
-@pytest.mark.parametrize("attack", ["sign_flip", "noise"])
-def test_byzantine_clients_wreck_the_mean_and_not_the_median(tmp_path, attack):
-    def accuracy(combine, *gradient):
-        lines = ("clients = 20", "round = 20", "local_steps = 10", *gradient)
-        experiment = built(tmp_path, *lines, task="examples = 120", combine=f'{{ use = "{combine}" }}')
-        program = Program(experiment)
-        carry, _, _ = program.run(experiment.config, experiment.start(), 60)
-        scores = program.evaluate({"params": carry["params"], "rest": carry["rest"]}, *program.data["train"])
-        return float(scores["accuracy"])
-
-    bad = f"byzantine = {{ clients = 4, attack = '{attack}', size = 30.0 }}"
-    assert accuracy("client_mean") > 0.75 and accuracy("client_median", bad) > 0.7
-    assert accuracy("client_mean", bad) < 0.65
-
-
 def test_numbers_of_clients_are_arguments_of_what_is_compiled(tmp_path):
     keys = {"local.lr.learning_rate": 0.1, "proximal": 2.0, "dropout": 0.4, "skew": 3.0}
-    lines = ("clients = 20", "round = 5", "local_steps = 2", "proximal = 0.5", "dropout = 0.1", "skew = 0.5")
+    lines = ("clients = 20", "round = 5", "local_steps = 2", "proximal = 0.5", "dropout = 0.1", "skew = 0.5", TOP)
     experiment = built(tmp_path, *lines, task="examples = 120")
     program = Program(experiment, tuple(f"gradient.{key}" for key in keys))
     assert program.reads(experiment.config) == {f"gradient.{key}" for key in keys}
@@ -243,92 +123,3 @@ def test_numbers_of_clients_are_arguments_of_what_is_compiled(tmp_path):
     own = Program(experiment.having(other))
     expected, _, _ = own.run(other, own.start(other), 3)
     np.testing.assert_allclose(matrix(found["params"]), matrix(expected["params"]), rtol=1e-6)
-
-
-WRONG = {
-    "more in a round than there are": (
-        ["clients = 8", "round = 9"],
-        {},
-        "got round = 9 of clients = 8; expected at most 8",
-    ),
-    "more than examples": (
-        ["clients = 11"],
-        {},
-        "gradient.clients: got 11 for 10 training examples; expected at most 10",
-    ),
-    "no combiner": (
-        ["clients = 4", "round = 4"],
-        {"combine": "{ use = 'scale_by_adam' }"},
-        "its first link does not take the updates of 4 clients; expected one that combines them, such as .*client_mean",
-    ),
-    "of tasks": (
-        ["clients = 4", "round = 4"],
-        {"combine": "{ use = 'pcgrad' }"},
-        "its first link does not take the updates",
-    ),
-    "no clients": (
-        ["clients = 4"],
-        {"sets": ["gradient={use='tasks'}"]},
-        "gradient.use: got 'tasks', and the loss is that of one",
-    ),
-    "too few for Krum": (
-        ["clients = 6", "round = 6"],
-        {"combine": "{ use = 'krum', byzantine = 2 }"},
-        "krum: got 6 clients with byzantine = 2; expected at least 7, or byzantine of at most 1",
-    ),
-    "a trimmed mean of none": (
-        ["clients = 4", "round = 4"],
-        {"combine": "{ use = 'client_trimmed_mean', trim = 0.5 }"},
-        r"client_trimmed_mean: trim must lie in \[0, 0.5\)",
-    ),
-    "skew without classes": (
-        ["clients = 4", "round = 4", "skew = 0.3"],
-        {"sets": ["task.use='task.py:sizes'"]},
-        "gradient.skew: an example of the task is of no one class; leave it out",
-    ),
-    "skew of several targets": (
-        ["clients = 4", "round = 4", "skew = 0.3"],
-        {"sets": ["task.use='task.py:several'", "model.use='network'", "model.hidden=[4]"]},
-        "gradient.skew: got several targets; leave it out",
-    ),
-    "micro-batches": (
-        ["clients = 4", "round = 4"],
-        {"batch": "{ use = 'fixed', size = 4, micro = 2 }"},
-        "train.batch: got",
-    ),
-    "balanced": (
-        ["clients = 4", "round = 4"],
-        {"sets": ["train.sampling='balanced'"]},
-        "train.sampling: got 'balanced'",
-    ),
-    "a mesh": (
-        ["clients = 4", "round = 4"],
-        {"sets": ["mesh={data=2}"]},
-        "gradient.use: got 'clients', .* leave mesh out",
-    ),
-    "a local chain that ascends": (
-        ["clients = 4", "round = 4"],
-        {"sets": ["gradient.local.lr.learning_rate=-0.1"]},
-        r"gradient.local.lr.learning_rate = -0.1 would raise the loss; expected 0.1",
-    ),
-    "a local link that is none": (
-        ["clients = 4", "round = 4"],
-        {"sets": ["gradient.local.lr.use='sdg'"]},
-        "gradient.local.lr.use: .*'sgd'",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", WRONG)
-def test_what_does_not_fit_is_an_error_that_says_what_does(tmp_path, case):
-    lines, more, message = WRONG[case]
-    with pytest.raises(lab.InputError, match=message):
-        built(tmp_path, *lines, **more)
-
-
-def test_a_link_that_combines_clients_asks_for_them(tmp_path):
-    (tmp_path / "task.py").write_text(TASK)
-    tables = text([]).replace('[gradient]\nuse = "clients"\n', "").replace(LOCAL, "")
-    (tmp_path / "run.toml").write_text(tables)
-    with pytest.raises(lab.InputError, match=r"the gradients of clients; expected \[gradient\] use = 'clients'"):
-        build(config.load(tmp_path / "run.toml"), "run.toml")

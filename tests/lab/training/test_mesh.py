@@ -104,6 +104,18 @@ def test_a_mesh_computes_what_one_device_does(project, chain):
         assert counts == COUNTS.get((chain, name), counts), name
 
 
+@pytest.mark.full
+def test_a_mesh_attacks_as_one_device_does(project):
+    sets = "train.steps=60", "adversary={use='fgsm', eps=0.1, share=0.5}"
+    carry, losses = trained(program(project, CHAINS["adamw"], None, *sets))
+    plain = trained(program(project, CHAINS["adamw"], None, sets[0]))[1]
+    for mesh in MESHES.values():
+        found, curve = trained(program(project, CHAINS["adamw"], mesh, *sets))
+        np.testing.assert_allclose(curve, losses, atol=1e-4)
+        assert distance(found["params"], carry["params"]) < 1e-2
+    assert np.max(np.abs(plain - losses)) > 0.1
+
+
 def test_each_device_holds_its_share(project):
     def bytes_of(mesh):
         made = program(project, CHAINS["adamw"], mesh)

@@ -47,6 +47,22 @@ def test_the_curve_is_that_of_one_device(project, mesh):
 
 
 @pytest.mark.full
+def test_owners_step_what_tasks_are_combined_to():
+    """Gradients of several tasks have an axis more than the matrices that are stepped."""
+    path, curves = "configs/digits/multitask.toml", []
+    for mesh in ([], ["mesh={data = 8, owners = ['data']}"]):
+        sets = [
+            "optimizer.adam={use = 'muon', learning_rate = 1e-2}",
+            "train.steps=10",
+            "train.checkpoint_every=10",
+            "train.evaluate_every=10",
+        ]
+        curves.append(losses(Program(build(config.load(path, [*sets, *mesh]), path))))
+    np.testing.assert_allclose(*curves, rtol=2e-5)
+    assert np.ptp(curves[0]) > 0.1
+
+
+@pytest.mark.full
 def test_checkpoints_go_on_with_any_mesh(project, tmp_path):
     def train(out, mesh, steps, *more):
         sets = [MUON, f"train.steps={steps}", "train.evaluate_every=20", *([f"mesh={mesh}"] if mesh else [])]

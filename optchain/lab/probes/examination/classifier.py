@@ -10,6 +10,7 @@ import numpy as np
 
 from optchain.lab.base.errors import InputError
 from optchain.lab.data.task import Task
+from optchain.lab.models.adversary import is_smooth
 from optchain.lab.models.class_losses import CrossEntropy
 from optchain.lab.training.evaluate import Trained, counted
 from optchain.lab.training.scoring import mapped
@@ -47,8 +48,7 @@ class Classifier:
     @property
     def is_smooth(self) -> bool:
         """Whether its inputs are one array of real numbers, so that they have gradients."""
-        inputs = self.task.splits["train"].inputs
-        return isinstance(inputs, np.ndarray | jax.Array) and jnp.issubdtype(inputs.dtype, jnp.floating)
+        return is_smooth(self.task)
 
     @property
     def of_images(self) -> bool:

@@ -1,7 +1,6 @@
 """All that is asked of a trained model of classes, on examples that it was not trained on."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
@@ -12,7 +11,9 @@ from scipy.special import softmax
 from optchain.lab.base.doing import say
 from optchain.lab.base.errors import InputError
 from optchain.lab.data.task import Split
-from optchain.lab.probes.examination import attacks, attribution, corruptions, label_noise, unknown
+from optchain.lab.models import attacks
+from optchain.lab.models.adversary import ends_of
+from optchain.lab.probes.examination import attribution, corruptions, label_noise, unknown
 from optchain.lab.probes.examination.calibration import (
     Bin,
     calibration_error,
@@ -24,7 +25,7 @@ from optchain.lab.probes.examination.classifier import Classifier
 from optchain.lab.probes.examination.label_noise import Suspect
 from optchain.lab.training.evaluate import Trained
 
-SHARES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5)  # of the spread of the training inputs: how far an attack moves an entry
+SHARES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)  # of the spread of the training inputs: how far an attack moves an entry
 SHOWN = 5  # pictures
 OCCLUDED = 0.2  # of an image's shorter side: the side of the square that covers a part of it
 
@@ -56,9 +57,10 @@ class Examination:
     """What came of it.
 
     `accuracy` is that of the examined split as it is; `attacked` by method the accuracy at each of `sizes`, in the
-    units of the prepared inputs; `corrupted` the accuracy at each severity; `told_apart` by other inputs and by score
-    how often what is known scores higher; `suspects` the examples whose labels are doubted, by split, `numbers` being
-    their rows in the data. What the inputs do not allow is empty.
+    units of the prepared inputs; `trained_size` the size of the adversary that the model was trained with, if any;
+    `corrupted` the accuracy at each severity; `told_apart` by other inputs and by score how often what is known
+    scores higher; `suspects` the examples whose labels are doubted, by split, `numbers` being their rows in the
+    data. What the inputs do not allow is empty.
     """
 
     names: list[str]
@@ -67,6 +69,7 @@ class Examination:
     accuracy: float
     calibration: Calibration
     sizes: list[float]
+    trained_size: float | None
     attacked: dict[str, list[float]]
     corrupted: dict[str, list[float]]
     told_apart: dict[str, dict[str, float]]
@@ -105,6 +108,7 @@ def examine(trained: Trained, other: Any = None, examples: int = 500, seed: int 
     draw = np.random.default_rng(seed)
     logits = classifier.answers(part.inputs)
     sizes, attacked = _attacked(classifier, part, seed)
+    adversary = trained.experiment.config.adversary
     return Examination(
         names=classifier.names,
         split=split,
@@ -112,6 +116,7 @@ def examine(trained: Trained, other: Any = None, examples: int = 500, seed: int 
         accuracy=float((logits.argmax(1) == part.targets).mean()),
         calibration=_calibration(classifier, logits, np.asarray(part.targets)),
         sizes=sizes,
+        trained_size=None if adversary is None else adversary.eps,
         attacked=attacked,
         corrupted=_corrupted(classifier, part, draw),
         told_apart=_told_apart(classifier, part, logits, other, draw),
@@ -138,15 +143,15 @@ def _attacked(classifier: Classifier, part: Split, seed: int) -> tuple[list[floa
     if not classifier.is_smooth:
         return [], {}
     say("attacks")
-    train = np.asarray(classifier.task.splits["train"].inputs)
-    targets, low, high = jnp.asarray(part.targets), float(train.min()), float(train.max())
-    sizes, key = [float(share * train.std()) for share in SHARES], jax.random.key(seed)
+    spread = np.asarray(classifier.task.splits["train"].inputs).std()
+    targets, (low, high) = jnp.asarray(part.targets), ends_of(classifier.task)
+    sizes, key = [float(share * spread) for share in SHARES], jax.random.key(seed)
 
     def one_step(model: Any, inputs: jax.Array, size: Any) -> jax.Array:
-        return attacks.fgsm(functools.partial(classifier.losses, model), inputs, targets, size, low, high)
+        return attacks.fgsm(lambda x: classifier.losses(model, x, targets), inputs, size, low, high)
 
     def many_steps(model: Any, inputs: jax.Array, size: Any) -> jax.Array:
-        return attacks.pgd(functools.partial(classifier.losses, model), inputs, targets, size, low, high, key)
+        return attacks.pgd(lambda x: classifier.losses(model, x, targets), inputs, size, low, high, key)
 
     found, inputs = {}, jnp.asarray(part.inputs)
     for name, moved in {"one step (FGSM)": one_step, "twenty steps (PGD)": many_steps}.items():

@@ -121,8 +121,12 @@ def _attacked(found: Examination) -> str:
     def draw(axes: Axes) -> None:
         for (name, shares), color in zip(found.attacked.items(), COLORS, strict=False):
             axes.plot(found.sizes, shares, marker="o", markersize=3, color=color, label=name)
+        if found.trained_size is not None:
+            axes.axvline(
+                found.trained_size, color="#9aa5b1", linestyle="--", linewidth=1, label="what it was trained with"
+            )
         axes.set_ylim(-0.03, 1.03)
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, loc="lower left")
 
     return svg("accuracy under attack", "how far an entry may move", draw, ylabel="accuracy")
 

@@ -1,0 +1,128 @@
+"""What the claims have come to, as a file, and the page of the documentation that is made from it."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pydantic
+
+from experiments.claims.report import MARKS, Tried, wanted
+from experiments.claims.tables import STRICT, Verdict
+from optchain import lab
+
+
+class Seen(pydantic.BaseModel):
+    """What was seen of a check; `half` is None where there is no interval."""
+
+    model_config = STRICT
+
+    says: str
+    score: str
+    mean: float
+    half: float | None
+    wanted: str
+    outcome: str
+
+    @property
+    def measured(self) -> lab.Interval:
+        """The mean and its interval."""
+        return lab.Interval(self.mean, math.nan if self.half is None else self.half)
+
+
+class Kept(pydantic.BaseModel):
+    """What a claim has come to."""
+
+    model_config = STRICT
+
+    id: str
+    statement: str
+    because: str
+    expected: Verdict
+    verdict: Verdict
+    seen: list[Seen]
+    seconds: float
+    command: str
+
+    @classmethod
+    def of(cls, tried: Tried) -> "Kept":
+        """What is kept of a claim that was tried."""
+        claim = tried.claim
+        seen = [
+            Seen(
+                says=finding.check.says,
+                score=finding.check.score,
+                mean=finding.measured.mean,
+                half=None if math.isnan(finding.measured.half) else finding.measured.half,
+                wanted=wanted(finding),
+                outcome=finding.outcome,
+            )
+            for finding in tried.findings
+        ]
+        told = {"id": claim.id, "statement": claim.statement, "because": claim.because, "expected": claim.expected}
+        return cls(**told, verdict=tried.verdict, seen=seen, seconds=round(tried.seconds, 1), command=tried.command)
+
+
+def write(tried: Sequence[Tried], folder: Path) -> None:
+    """Write `claims.json` and `claims.md`; what the file has of other claims stays."""
+    path = folder / "claims.json"
+    kept = {one.command: one for one in read(path)} if path.exists() else {}
+    kept |= {one.command: Kept.of(one) for one in tried}
+    claims = sorted(kept.values(), key=lambda one: int(one.id[1:]))
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([one.model_dump() for one in claims], indent=1, ensure_ascii=False) + "\n", "utf-8")
+    (folder / "claims.md").write_text(markdown(claims), "utf-8")
+
+
+def read(path: Path) -> list[Kept]:
+    """The claims in a file.
+
+    Raises:
+        InputError: it is not there, or holds something else.
+    """
+    try:
+        return [Kept.model_validate(one) for one in json.loads(path.read_text("utf-8"))]
+    except (OSError, ValueError) as error:
+        raise lab.InputError(f"{path}: {error}") from None
+
+
+def markdown(claims: Sequence[Kept]) -> str:
+    """The page of the documentation."""
+    counts = ", ".join(f"{sum(one.verdict == verdict for one in claims)}: {verdict}" for verdict in MARKS)
+    total = sum(one.seconds for one in claims)
+    parts = [
+        "# The claims, put to the test",
+        "Written from `claims.json` by `python -m experiments claims --docs docs`: edit nothing here. "
+        f"{len(claims)} claims that articles make about training and tuning, in {total:.0f} s ({counts}).",
+        "Every arm of a claim is tuned by as many trials as the others, and its best is run again with fresh seeds, "
+        "the same for all arms. Measured is the mean over these seeds, of the paired differences where two arms are "
+        "compared, with its 95 % interval. A check is `seen`, or `the contrary`, where the interval leaves no doubt. A "
+        "claim holds if all checks are seen, in part if some are.",
+        _table(
+            ["", "claim", "verdict", "expected", "seconds"],
+            [
+                [
+                    f"[{x.id}](#{x.id.lower()})",
+                    x.statement,
+                    f"{MARKS[x.verdict]} {x.verdict}",
+                    x.expected,
+                    f"{x.seconds:.0f}",
+                ]
+                for x in claims
+            ],
+        ),
+    ]
+    for one in claims:
+        checks = [[x.says, x.score, str(x.measured), x.wanted, x.outcome] for x in one.seen]
+        parts += [
+            f"## {one.id}",
+            f"**{one.statement}** {MARKS[one.verdict]} {one.verdict}, expected: {one.expected}. {one.because}",
+            _table(["what would be seen", "score", "measured", "expected", "outcome"], checks),
+            f"`{one.command}`, {one.seconds:.0f} s",
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

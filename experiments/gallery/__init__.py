@@ -1,0 +1,1 @@
+"""Pictures of what techniques do, drawn by code."""
