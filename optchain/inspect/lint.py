@@ -92,9 +92,10 @@ def lint(tx: optax.GradientTransformation, params: Any, *, steps: int | None = N
     - wrappers: `counts-micro-batches`, `guard-too-narrow`, `average-before-the-end`, `precision-without-effect`.
     - `not-tried`: a step needs what is not known here, such as a mesh or an extra argument.
 
-    It compiles two small programs, a step and the links of it one by one, and runs some twenty steps: a second or two
-    for a small model on a CPU, and in memory the parameters times the number of links and slots. Of a large model, give
-    a smaller twin with the same names and ranks.
+    It compiles two small programs, a step and the links of it one by one, and runs some twenty steps. On one core of a
+    CPU that takes about half a second for a small model, and as much again for each million of parameters; in memory
+    it takes the parameters times the number of links and slots. Of a large model, give a smaller twin with the same
+    names and ranks.
 
     Args:
         tx: any optax transformation: the whole optimizer.

@@ -11,6 +11,7 @@ import optchain as oc
 from optchain.core.describe import technique
 from optchain.core.paths import names_of
 from optchain.core.walk import walk
+from optchain.masking.mask_updates import finite
 
 SHAPES = {
     "embed": {"embedding": (6, 4)},
@@ -46,6 +47,8 @@ def frozen_by_optax(adds):
     )
 
 
+UPPER = jax.tree.map(lambda p: jnp.ones(p.shape, bool), PARAMS)
+UPPER["dense"] = {"kernel": jnp.triu(jnp.ones((4, 4), bool)), "bias": jnp.ones(4, bool)}
 WARM = optax.warmup_cosine_decay_schedule
 # What is wrong: check, severity, a name in `where`, the fault, the repaired version, and the arguments of `lint`.
 FAULTS = {
@@ -278,6 +281,14 @@ FAULTS = {
         frozen_by_optax(decay(0.01, mask="dense/*")),
         {},
     ),
+    "decay of entries that are masked": (
+        "moves-again",
+        "error",
+        "upper",
+        oc.chain(adam=adam(), upper=oc.mask_updates(UPPER), decay=decay(0.01), lr=lr(1e-3)),
+        oc.chain(adam=adam(), decay=decay(0.01), lr=lr(1e-3), upper=oc.mask_updates(UPPER)),
+        {},
+    ),
     "noise on what is masked": (
         "moves-again",
         "error",
@@ -502,6 +513,12 @@ RECIPES = {
     "the size of muon": oc.chain(
         muon=oc.scale_by_muon(mask=KERNEL), adam=adam(mask=REST), size=oc.scale(0.2, mask=KERNEL), lr=lr(1e-3)
     ),
+    "a loss that is scaled": oc.chain(unscaled=oc.scale(1 / 1024), clip=clip(1.0), adam=adam(), lr=lr(1e-3)),
+    "a loss that is scaled, and momentum": oc.chain(
+        unscaled=optax.scale(1 / 1024), momentum=oc.trace(0.9), lr=lr(0.01)
+    ),
+    "NaN is left out": oc.chain(finite=oc.mask_updates(finite), adam=adam(), decay=decay(0.01), lr=lr(1e-3)),
+    "an average of the end": oc.chain(inner=oc.adam(1e-3), average=oc.average_params(0.9999, start=900)),
     "everything around": oc.guard(
         oc.accumulate(
             oc.chain(

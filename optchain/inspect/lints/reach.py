@@ -56,9 +56,9 @@ def _is_meant(subject: Subject, path: str) -> bool:
 
 def _zeroes(subject: Subject, link: Link, path: str) -> bool:
     """Whether a link makes the update of a parameter zero, or masks entries of it."""
-    if link.technique == "mask_updates":
-        return True
     alone = subject.alone.get(link.where, {}).get(path)
+    if link.technique == "mask_updates":
+        return alone is not None and alone[0].uu < alone[0].gg  # some entries, at least
     is_made = link.technique in roles.MULTIPLIERS or link.technique == "set_to_zero" or link.is_opaque
     return is_made and alone is not None and not any(x.top for x in alone) and subject.factor(link, path) == 0
 

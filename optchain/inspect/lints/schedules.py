@@ -92,7 +92,9 @@ def average_too_long(subject: Subject) -> Iterator[Finding]:
     """An average of the parameters in which the initial ones stay."""
     for link in subject.everything:
         steps, decay = subject.steps_of(link), link.numbers.get("decay")
-        if link.room != "averaging" or steps is None or not isinstance(decay, float) or decay >= 1:
+        if link.technique != "average_params" or steps is None or not isinstance(decay, float):
+            continue
+        if link.numbers["start"] != 0:  # before that it is the parameter
             continue
         if 1 / (1 - decay) > steps and not values_of(link.definition).get("debias", False):
             left = decay**steps

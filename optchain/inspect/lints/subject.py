@@ -39,7 +39,12 @@ class Subject(Trials):
             found = self.alone.get(link.where, {}).get(path)
             return found is not None and _is_normalized(found) and found[0].rms <= 0.05
         factor = self.factor(link, path) if link.technique in roles.MULTIPLIERS else None
-        return factor is not None and abs(factor) not in (0.0, 1.0)
+        if factor is None or abs(factor) in (0.0, 1.0):
+            return False
+        # A positive factor before all moments takes the scale of the loss out of gradients.
+        line = self.lines[path]
+        made = any(x.is_opaque or x.room in ("moments", "matrices", "stepsize") for x in line[: line.index(link)])
+        return made or factor < 0 or link.technique == "scale_by_learning_rate"
 
     def is_adaptive(self, link: Link, path: str) -> bool:
         """Whether a link divides by the size of the gradients that it has seen."""

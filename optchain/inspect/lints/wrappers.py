@@ -91,11 +91,13 @@ def _inside(subject: Subject, wrapper: Link) -> list[Link]:
 
 
 def _remembers(link: Link) -> bool:
-    """Whether a link keeps arrays like the parameters."""
+    """Whether a link keeps means of gradients."""
+    if link.room not in ("moments", "matrices"):
+        return False
     state = attempt(lambda: jax.eval_shape(link.tx.init, link.params))
     return any(x.ndim for x in jax.tree.leaves(state))
 
 
 def _changes(subject: Subject, link: Link, path: str) -> bool:
-    """Whether a link changes small updates."""
-    return link.technique not in roles.AVERAGES and subject.factor(link, path) != 1.0
+    """Whether a link changes small updates, as far as that is known."""
+    return link.where in subject.alone and link.technique not in roles.AVERAGES and subject.factor(link, path) != 1.0
