@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 from techniques import PRESETS, TECHNIQUES, build
@@ -653,6 +654,42 @@ def test_what_does_not_fit_is_an_error():
         oc.lint(oc.adamw(1e-3, weight_decay=0.1, mask="*/nothing"), PARAMS)
     with pytest.raises(ValueError, match="steps must be a whole number"):
         oc.lint(oc.adam(1e-3), PARAMS, steps=0)
+
+
+POOL = (
+    clip(1.0),
+    oc.clip(0.1),
+    oc.centralize(),
+    oc.trace(0.9),
+    adam(),
+    adam(mask=KERNEL),
+    oc.scale_by_sign(),
+    decay(0.1),
+    decay(0.01, mask=KERNEL),
+    lr(1e-2),
+    lr(oc.cosine(1e-2, 20), mask=REST),
+    oc.scale(-0.5),
+    oc.add_noise(0.1, 0.55, 0),
+    oc.average_params(0.9),
+    oc.mask_updates(UPPER),
+    oc.lookahead(oc.sgd(0.1), 2, 0.5),
+    oc.guard(oc.accumulate(oc.scale_by_rms(), 2)),
+    oc.groups(oc.sgd(0.1), {"embed/*": oc.FROZEN, "*/bias": oc.adam(1e-2), "*": {}}),
+    optax.scale_by_adam(),
+    optax.adamw(1e-3),
+    optax.scale_by_schedule(WARM_UP),
+    optax.apply_if_finite(optax.trace(0.9), 2),
+)
+
+
+@pytest.mark.parametrize("seed", one_of_each(range(24), lambda seed: seed % 4))
+def test_any_links_in_any_order(seed):
+    """The same law, for chains that nobody would write."""
+    drawn = np.random.default_rng(seed)
+    links = [POOL[i] for i in drawn.permutation(len(POOL))[: drawn.integers(1, 7)]]
+    tx = oc.chain(*links)
+    found = linted(tx, steps=int(drawn.integers(1, 100)))
+    assert "not-tried" not in [x.check for x in found]
 
 
 CHAINED = [name for name in TECHNIQUES if name not in PRESETS]
