@@ -61,6 +61,7 @@ CHECKS: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
     wrappers.clips_micro_batches,
     wrappers.guard_too_narrow,
     wrappers.average_before_the_end,
+    wrappers.average_within,
     wrappers.precision_without_effect,
     rounding.rounded_away,
     not_tried,
@@ -89,7 +90,8 @@ def lint(tx: optax.GradientTransformation, params: Any, *, steps: int | None = N
     - reach: `never-moves`, `moves-again` (set to zero by one link, moved by a later one).
     - the run, with `steps`: `schedule-cut-off`, `rate-zero-at-the-end`, `rate-always-zero`, `warmup-too-long`,
       `average-too-long`, `moment-too-long`.
-    - wrappers: `counts-micro-batches`, `guard-too-narrow`, `average-before-the-end`, `precision-without-effect`.
+    - wrappers: `counts-micro-batches`, `guard-too-narrow`, `average-before-the-end`, `average-within`,
+      `precision-without-effect`.
     - `not-tried`: a step needs what is not known here, such as a mesh or an extra argument.
 
     It compiles two small programs, a step and the links of it one by one, and runs some twenty steps. On one core of a

@@ -11,7 +11,9 @@ from tiers import one_of_each
 import optchain as oc
 from optchain.core.describe import technique
 from optchain.core.paths import names_of
+from optchain.core.states import owners
 from optchain.core.walk import walk
+from optchain.inspect.lints.roles import CHANGES_THE_STEP
 from optchain.masking.mask_updates import finite
 
 SHAPES = {
@@ -434,6 +436,22 @@ FAULTS = {
         oc.chain(adam=adam(), lr=lr(1e-3), average=oc.average_params(0.9)),
         {},
     ),
+    "an average within lookahead": (
+        "average-within",
+        "warning",
+        "average",
+        oc.lookahead(oc.chain(inner=oc.adam(1e-3), average=oc.average_params(0.9)), 5, 0.5),
+        oc.chain(inner=oc.lookahead(oc.adam(1e-3), 5, 0.5), average=oc.average_params(0.9)),
+        {},
+    ),
+    "an average within mechanize": (
+        "average-within",
+        "warning",
+        "average",
+        oc.guard(oc.mechanize(oc.chain(inner=oc.adam(1e-3), average=oc.polyak_average()))),
+        oc.guard(oc.chain(inner=oc.mechanize(oc.adam(1e-3)), average=oc.polyak_average())),
+        {},
+    ),
     "precision within a chain": (
         "precision-without-effect",
         "error",
@@ -654,6 +672,41 @@ def test_what_does_not_fit_is_an_error():
         oc.lint(oc.adamw(1e-3, weight_decay=0.1, mask="*/nothing"), PARAMS)
     with pytest.raises(ValueError, match="steps must be a whole number"):
         oc.lint(oc.adam(1e-3), PARAMS, steps=0)
+
+
+def averages(state):
+    """The first parameter's average, as `average_params` keeps it."""
+    (table,) = (table for _, name, table in owners(state) if name == "average_params")
+    return jax.tree.leaves(table["average"])[0]
+
+
+WRAPPED = {
+    "lookahead": lambda tx: oc.lookahead(tx, 2, 0.5),
+    "schedule_free": lambda tx: oc.schedule_free(tx, 0.1),
+    "ema_nesterov": lambda tx: oc.ema_nesterov(tx, 0.9),
+    "outer_nesterov": lambda tx: oc.outer_nesterov(tx, 2),
+    "elastic_average": lambda tx: oc.elastic_average(tx, 2),
+    "mechanize": oc.mechanize,
+    "guard": oc.guard,
+    "groups": lambda tx: oc.groups(tx, {"*": {}}),
+    "delayed": lambda tx: oc.delayed(tx, 1),
+    "sam": oc.sam,
+    "gsam": oc.gsam,
+}
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+def test_the_wrappers_that_change_the_step_are_those_that_spoil_an_average(name):
+    tx = WRAPPED[name](oc.chain(inner=oc.sgd(0.1), average=oc.average_params(0.5)))
+    params = {"w": jnp.linspace(-1.0, 1.0, 6)}
+    state, expected = tx.init(params), params["w"]
+    for step in range(5):
+        grads = {"w": jnp.full(6, 0.1 + 0.05 * step)}
+        params, state = oc.apply(tx, grads, state, params, value=1.0, value_fn=None, grad_fn=lambda p: p)
+        expected = (expected + params["w"]) / 2
+    is_spoiled = not np.allclose(averages(state), expected, atol=1e-6)
+    assert is_spoiled == (name in CHANGES_THE_STEP)
+    assert is_spoiled == ("average-within" in [x.check for x in linted(tx)])
 
 
 POOL = (

@@ -30,6 +30,11 @@ ADAM_LIKE = frozenset(
 )
 # Averages of parameters that are links; the others wrap a transformation.
 AVERAGES = frozenset("average_params polyak_average snapshot_params".split())
+# Wrappers whose step is another one than that of what they wrap. Others leave it as it is (`guard`, `groups`,
+# `accumulate`, `sam` and its variants, `delayed`), or take away what an average does not see (`sparse`).
+CHANGES_THE_STEP = frozenset(
+    "lookahead schedule_free ema_nesterov outer_nesterov elastic_average mechanize hypergradient cautious graft".split()
+)
 
 
 def room(technique: str) -> str:

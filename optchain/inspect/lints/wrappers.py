@@ -65,6 +65,17 @@ def average_before_the_end(subject: Subject) -> Iterator[Finding]:
         yield Finding("average-before-the-end", "error", (average,), f"{says} ({shortened(paths)})", cure)
 
 
+def average_within(subject: Subject) -> Iterator[Finding]:
+    """An average of parameters within what makes another step of the one that it sees."""
+    for link in subject.everything:
+        changing = [x for x in link.around if x.technique in roles.CHANGES_THE_STEP]
+        if link.technique in roles.AVERAGES and changing:
+            outer = changing[0]
+            says = f"{outer.technique} changes the step afterwards: the average is not one of the parameters of the run"
+            cure = f"put it behind: oc.chain(inner=oc.{outer.technique}(...), average=oc.{link.technique}(...))"
+            yield Finding("average-within", "warning", (link.where,), says, cure)
+
+
 def precision_without_effect(subject: Subject) -> Iterator[Finding]:
     """A wrapper that stores parameters exactly, but within a chain, which hands its links float32 parameters."""
     for wrapper in subject.wrappers if subject.narrow else ():
