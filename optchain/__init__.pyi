@@ -41,6 +41,9 @@ from optchain.inspect.explain import explain as explain
 from optchain.inspect.grow import Growth as Growth
 from optchain.inspect.grow import grow as grow
 from optchain.inspect.laws import check_laws as check_laws
+from optchain.inspect.lint import lint as lint
+from optchain.inspect.lints.finding import Finding as Finding
+from optchain.inspect.lints.finding import Lint as Lint
 from optchain.inspect.migrate import migrate_state as migrate_state
 from optchain.inspect.reset import reset_state as reset_state
 from optchain.inspect.routing import routing as routing

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optchain.lab.base import processes
+from optchain.lab.base.doing import say
 from optchain.lab.base.errors import InputError
 from optchain.lab.commands.options import command_of, folder_of, takes_run
 
@@ -115,11 +116,14 @@ def _trained(built: "Experiment", opened: "Run", renames: dict[str, str | None],
     """Train, unless it was done, and report; the exit code."""
     from optchain.lab.reports.report import write
     from optchain.lab.reports.scores import summary
+    from optchain.lab.training.linted import lint
     from optchain.lab.training.progress import Quiet
     from optchain.lab.training.train import Trainer
 
     first, signal = processes.is_first(), None
     if not processes.of_first(lambda: _is_done(opened, built.config)):
+        for line in lint(built, opened) if first else ():
+            say(line)
         program = _program(built, opened, profile and first)
         signal = Trainer(built, opened, renames, program, None if first else Quiet()).train()
     if signal is not None and opened.result is None:

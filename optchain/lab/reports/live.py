@@ -12,7 +12,7 @@ from optchain.lab.reports.page import notes, page_of
 
 IDLE = 4.0  # times what a page took to make, before the next: watching takes a fifth of a core at most
 # What reports are made of. A process that searches writes its clock and its lock several times a second.
-READ = {"config.json", "run.json", "task.json", "result.json", "metrics.jsonl"}
+READ = {"config.json", "run.json", "task.json", "result.json", "metrics.jsonl", "lint.json"}
 READ |= {"study.json", "study.journal", "trials.csv", "comparison.json"}
 APART = {"checkpoints", "snapshots", "damaged", "profile", "clock"}  # folders without any of these
 MAKING = threading.Lock()  # of all pages: Matplotlib's settings are those of the whole process

@@ -8,6 +8,7 @@ from optchain.lab.base.errors import InputError
 from optchain.lab.base.intervals import scored
 from optchain.lab.reports.configurations import Configuration, colors_of, configurations, differing
 from optchain.lab.reports.curves import Rows, optimizer_charts, score_chart
+from optchain.lab.reports.doubts import doubts
 from optchain.lab.reports.page import card, page_of, table, tiles, write_page
 from optchain.lab.reports.privacy import privacy_tables
 from optchain.lab.reports.scores import ending_of, score_rows, short, task_of
@@ -56,6 +57,7 @@ def page(runs: list[Run]) -> str:
     body = [
         *(_differences(groups) if len(runs) > 1 else [_tiles(runs[0], task, logs[names[0]])]),
         *_result(names, runs, groups, task),
+        *doubts(names, runs),
         *_snapshots(names, runs),
         *privacy_tables(names, runs),
         *_sparsities(names, runs),

@@ -25,8 +25,9 @@ BY_HAND = "stopped by hand"  # the one ending after which a run may go on as it 
 class Run:
     """A folder with `config.json` (resolved), `run.json` (command, time, host, commit, versions, layout of states,
     machine, the user's objects), `task.json`, `metrics.jsonl`, `metrics.csv`, `checkpoints/`, `damaged/` and
-    `snapshots/` if any, once it has ended `result.json` and `report.html`; `writer.lock`, and `writer.json` while a
-    process writes to it; and `control.toml` if the user writes one."""
+    `snapshots/` if any, `lint.json` if its optimizer gives rise to doubts, once it has ended `result.json` and
+    `report.html`; `writer.lock`, and `writer.json` while a process writes to it; and `control.toml` if the user writes
+    one."""
 
     folder: Path
     kept: Path | None = (
@@ -73,6 +74,18 @@ class Run:
     def ending(self) -> str:
         """How the run ended, in words."""
         return self.result["ending"] if self.result else "unfinished"
+
+    @property
+    def doubts(self) -> list[dict[str, Any]]:
+        """What is probably a mistake in its optimizer, as `optchain.lint` has found it."""
+        path = self.folder / "lint.json"
+        return json.loads(path.read_text())["findings"] if path.exists() else []
+
+    def write_doubts(self, findings: list[dict[str, Any]]) -> None:
+        """Write down what is probably a mistake in its optimizer; what was written before is of an earlier one."""
+        (self.folder / "lint.json").unlink(missing_ok=True)
+        if findings:
+            self.write("lint.json", {"findings": findings})
 
     def describe(self, command: str, table: Table) -> None:
         """Write down the command, when and where it began, the versions, the layout of states and the machine, and the

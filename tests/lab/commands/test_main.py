@@ -90,8 +90,7 @@ def test_a_run_folder_holds_everything(finished):
     folder, done = finished
     assert {path.name for path in folder.iterdir()} == {
         *("checkpoints", "config.json", "metrics.csv", "metrics.jsonl", "report.html", "result.json", "run.json"),
-        "task.json",
-        "writer.lock",
+        *("lint.json", "task.json", "writer.lock"),  # the schedule of 300 steps is longer than the run
     }
     about = json.loads((folder / "run.json").read_text())
     began = datetime.datetime.fromisoformat(about["began"])
@@ -114,7 +113,8 @@ def test_a_run_folder_holds_everything(finished):
 
 def test_plain_lines_show_loss_metric_rate_and_speed(finished):
     *first, line = finished[1].stderr.strip().splitlines()
-    assert first[:2] == ["train: loading", "compiling"]  # before anything that takes seconds
+    assert first[0] == "train: loading" and first[2] == "compiling"  # before anything that takes seconds
+    assert first[1].startswith("warning schedule-cut-off at lr: it ends at step 300; the run ends after 60")
     assert line.startswith("step 60/60  batch_loss ") and "\x1b" not in line
     assert all(name in line for name in ("validation_accuracy", "lr.learning_rate", "steps_per_second"))
 

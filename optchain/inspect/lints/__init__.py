@@ -1,0 +1,1 @@
+"""What `lint` checks: one small function for each mistake, by theme."""
