@@ -49,12 +49,12 @@ class ServedProgram(Program):
         self.outer = Outer(experiment, self.table.examples * experiment.config.train.policy.largest)
         self.meeting: Meeting | None = None  # from the first step on
         self.handed: dict[int, Handed] = {}  # for the next step, by piece
+        self.complete = False  # whether all workers that it has started have been there together
 
     def __enter__(self) -> None:
         self.listening = Listening(self.table.listen)
         write_place(self.folder, Place(self.listening.address, self.listening.token))
         self.started = Started(self.folder, self.table.workers)
-        self.complete = False  # whether all workers that it has started have been there together
         self.seen = self.looked = time.monotonic()  # when there was a worker, and when it was looked for one
 
     def __exit__(self, *_: object) -> None:

@@ -199,7 +199,7 @@ def test_a_signal_ends_a_run_with_what_has_been_handed_in(experiment, tmp_path, 
     built = experiment(sets("lr = {use = 'sgd', learning_rate = 1.0}", together=together))
     program, said, worker = ServedProgram(built, tmp_path, tell=lambda line: None), queue.SimpleQueue(), Worker(built)
     program.listening = types.SimpleNamespace(said=said)
-    program.started = types.SimpleNamespace(any=True, news=lambda: [])
+    program.started = types.SimpleNamespace(alive=1, news=lambda: [])
     program.looked = 0.0
 
     def work(signals):
@@ -219,6 +219,33 @@ def test_a_signal_ends_a_run_with_what_has_been_handed_in(experiment, tmp_path, 
         assert list(rows["workers"]) == [1] * made
         with pytest.raises(Interrupted):
             program.run(built.config, carry, 1)
+
+
+def test_nobody_begins_before_all_workers_that_were_started_are_there(experiment, tmp_path):
+    built = experiment(sets("lr = {use = 'sgd', learning_rate = 1.0}"))
+    program, said, worker = ServedProgram(built, tmp_path, tell=lambda line: None), queue.SimpleQueue(), Worker(built)
+    program.listening = types.SimpleNamespace(said=said)
+    program.started = types.SimpleNamespace(alive=2, news=lambda: [])
+    program.looked = 0.0
+    early, given = [], []
+
+    def work(signals):
+        first, second = (Said(number, worker.introduce()) for number in (1, 2))
+        said.put(first)
+        try:
+            early.append(first.answer.get(timeout=1.5))
+        except queue.Empty:
+            said.put(second)
+            given.extend(one.answer.get(timeout=60)["piece"] for one in (first, second))
+        signals.stop()
+
+    with Signals() as signals:
+        thread = threading.Thread(target=work, args=(signals,))
+        thread.start()
+        with pytest.raises(Interrupted):
+            program.run(built.config, built.start(), PIECES)
+        thread.join()
+    assert not early and len(set(given)) == 2
 
 
 def test_what_is_frozen_is_sent_once(experiment):
