@@ -20,9 +20,13 @@ def uphill(subject: Subject) -> Iterator[Finding]:
         by_flips.setdefault(tuple(flips(subject, path)), []).append(path)
     for names, paths in by_flips.items():
         if not names:
-            says = f"no link flips the sign: the update goes up the gradient, and the loss grows ({shortened(paths)})"
-            last = [link.where for link in subject.lines.get(paths[0], [])[-1:]]
+            line = subject.lines.get(paths[0], [])
+            inside = any(link.is_opaque for link in line)  # where flips are not seen
+            why = "the sign is not flipped, or flipped twice" if inside else "no link flips the sign"
+            says = f"{why}: the update goes up the gradient, and the loss grows ({shortened(paths)})"
+            last = [link.where for link in line[-1:]]
             cure = "end the chain with scale_by_learning_rate(rate), which flips it, or with scale(-rate)"
+            cure = "leave one of two flips out, or " + cure if inside else cure
             yield Finding("uphill", "error", tuple(last) or tuple(paths), says, cure)
         elif len(names) % 2 == 0:
             says = f"these links flip the sign {len(names)} times, so that the loss grows ({shortened(paths)})"
