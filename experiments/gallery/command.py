@@ -33,6 +33,7 @@ def run(options: argparse.Namespace) -> int:
 def galleries() -> list[Callable[[], Iterator[Picture]]]:
     """What is drawn, in its order."""
     from experiments.gallery import (  # import jax, for which --help need not wait
+        concepts,
         masks,
         paths,
         rounding,
@@ -40,4 +41,4 @@ def galleries() -> list[Callable[[], Iterator[Picture]]]:
         spectra,
     )
 
-    return [schedules.pictures, paths.pictures, spectra.pictures, rounding.pictures, masks.pictures]
+    return [schedules.pictures, paths.pictures, spectra.pictures, rounding.pictures, masks.pictures, concepts.pictures]
