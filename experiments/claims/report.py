@@ -34,8 +34,8 @@ def write(tried: Sequence[Tried], path: Path) -> None:
     page.text(
         "All arms of a claim are tuned with the same number of trials, unless a claim says otherwise, and the best of "
         "each is run again with fresh seeds, the same for all arms. A check is seen, or its contrary, if the 95 % "
-        "interval of the paired differences leaves no doubt; otherwise it is undecided. A claim holds if all checks are "
-        "seen, in part if some are, and does not hold if none is."
+        "interval of the paired differences leaves no doubt; otherwise it is undecided. A claim holds if all checks "
+        "are seen, in part if some are, and does not hold if none is."
     )
     page.table([_row(result) for result in tried])
     for result in tried:
