@@ -88,16 +88,20 @@ def read(path: Path) -> list[Kept]:
 
 def markdown(claims: Sequence[Kept]) -> str:
     """The page of the documentation."""
-    counts = ", ".join(f"{sum(one.verdict == verdict for one in claims)}: {verdict}" for verdict in MARKS)
+    counts = ", ".join(f"{verdict}: {sum(one.verdict == verdict for one in claims)}" for verdict in MARKS)
     total = sum(one.seconds for one in claims)
     parts = [
-        "# The claims, put to the test",
-        "Written from `claims.json` by `python -m experiments claims --docs docs`: edit nothing here. "
-        f"{len(claims)} claims that articles make about training and tuning, in {total:.0f} s ({counts}).",
-        "Every arm of a claim is tuned by as many trials as the others, and its best is run again with fresh seeds, "
-        "the same for all arms. Measured is the mean over these seeds, of the paired differences where two arms are "
-        "compared, with its 95 % interval. A check is `seen`, or `the contrary`, where the interval leaves no doubt. A "
-        "claim holds if all checks are seen, in part if some are.",
+        "# Common claims about training, put to the test",
+        f"{len(claims)} claims that articles make about training and tuning, each tested by experiments on small "
+        f"tasks, in {total:.0f} s altogether ({counts}). This page is generated from `claims.json` by "
+        "`python -m experiments claims --docs docs`; do not edit it.",
+        "The arms of a claim are the ways of training that it compares. All arms of a claim are tuned with the same "
+        "number of trials, unless a claim says otherwise, and the best of each is run again with fresh seeds, the same "
+        "for all arms. The column `measured` has the mean over these seeds with its 95 % interval; where two arms are "
+        "compared, it is the mean of the paired differences.",
+        "The outcome of a check is `seen` if the interval agrees with the claim, `the contrary` if it contradicts the "
+        "claim, and `undecided` otherwise. A claim holds if all its checks are seen, holds in part if some are, and "
+        "does not hold if none is. Below, `expected` is the verdict that its configuration predicts.",
         _table(
             ["", "claim", "verdict", "expected", "seconds"],
             [
@@ -117,7 +121,7 @@ def markdown(claims: Sequence[Kept]) -> str:
         parts += [
             f"## {one.id}",
             f"**{one.statement}** {MARKS[one.verdict]} {one.verdict}, expected: {one.expected}. {one.because}",
-            _table(["what would be seen", "score", "measured", "expected", "outcome"], checks),
+            _table(["what would be seen if it were true", "score", "measured", "expected", "outcome"], checks),
             f"`{one.command}`, {one.seconds:.0f} s",
         ]
     return "\n\n".join(parts) + "\n"

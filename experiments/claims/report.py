@@ -32,10 +32,10 @@ def write(tried: Sequence[Tried], path: Path) -> None:
     """Write the report as one HTML file that needs nothing else."""
     page = lab.Page("A claim about tuning" if len(tried) == 1 else f"{len(tried)} claims about tuning")
     page.text(
-        "Every arm is tuned by as many trials as the others of its claim, unless it says otherwise, and its best is "
-        "run again with fresh seeds, the same for all arms. A check is seen, or its contrary, where the 95 % interval "
-        "of the paired differences leaves no doubt; else it is undecided. A claim holds if all checks are seen, in "
-        "part if some are, and does not hold if none is."
+        "All arms of a claim are tuned with the same number of trials, unless a claim says otherwise, and the best of "
+        "each is run again with fresh seeds, the same for all arms. A check is seen, or its contrary, if the 95 % "
+        "interval of the paired differences leaves no doubt; otherwise it is undecided. A claim holds if all checks "
+        "are seen, in part if some are, and does not hold if none is."
     )
     page.table([_row(result) for result in tried])
     for result in tried:

@@ -28,9 +28,9 @@ def pictures() -> Iterator[Picture]:
         one.set(ylabel="weight, by its optimum", xlabel="step")
         one.grid(False)
     text = (
-        f"{WEIGHTS} weights of a noisy least-squares problem, sorted by their optimum, smallest above; blue where the "
-        "weight is not 0. All end with a quarter of them. Pruning by size keeps those at the two ends; RigL, which "
-        "begins with weights at random, finds most of them by the gradient, and SET by chance."
+        f"{WEIGHTS} weights of a noisy least-squares problem, sorted by their optimum, the smallest at the top; blue "
+        "where a weight is not 0. All methods end with a quarter of the weights. Pruning by size keeps those at both "
+        "ends; RigL, which begins with a random mask, finds most of these by the gradient, and SET by chance."
     )
     yield Picture("gallery-masks", "Masks over time", text, png(figure), "png")
 

@@ -37,7 +37,7 @@ def beale(p: jax.Array) -> jax.Array:
 
 
 def quadratic(p: jax.Array) -> jax.Array:
-    """A turned bowl, a hundred times as steep one way as the other."""
+    """A rotated bowl, a hundred times as steep in one direction as in the other."""
     along, across = (p[0] + p[1]) / 2**0.5, (p[0] - p[1]) / 2**0.5
     return 0.5 * along**2 + 50 * across**2
 
@@ -117,7 +117,7 @@ def _drawn(
     left_out = f" Not drawn: {', '.join(f'{name} ({why})' for name, why in refused.items())}." if refused else ""
     text = (
         f"{landscape.function.__doc__} {STEPS} steps of every full optimizer at the best of {len(RATES)} learning "
-        f"rates from {RATES[0]:g} to {RATES[-1]:g}, all other numbers by default; the lowest end first. Below "
-        f"each name the height of the end and the rate.{left_out}"
+        f"rates from {RATES[0]:g} to {RATES[-1]:g}, all other hyperparameters at their defaults; the lowest end first. "
+        f"Below each name: the function's value at the end, and the rate.{left_out}"
     )
     return Picture(f"gallery-{title}", title.capitalize(), text, png(figure), "png")

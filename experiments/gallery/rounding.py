@@ -23,9 +23,9 @@ def pictures() -> Iterator[Picture]:
         one.set_title(f'params="{way}"', fontsize=8, loc="left")
         one.set_ylim(0.76, 1.02)
     text = (
-        f"Weights that begin at 1 and take {STEPS} steps of -{RATE:g}; dotted, what float32 gives. Between 0.5 and 1 "
-        "bfloat16 has steps of 2⁻⁸, eight times as large: rounded to the nearest, nothing ever moves. Stochastic "
-        f"rounding is right on average ({SHOWN} weights are drawn); Kahan's compensation and a master copy in float32 "
+        f"Weights that begin at 1 and take {STEPS} steps of -{RATE:g}; the dotted line is float32. Between 0.5 and 1 "
+        "bfloat16 has steps of 2⁻⁸, eight times as large: with rounding to nearest, the weight never moves. Stochastic "
+        f"rounding is right on average ({SHOWN} weights are shown); Kahan's compensation and a master copy in float32 "
         'lose nothing. `oc.precision(oc.sgd(rate), params="...")`.'
     )
     yield Picture("gallery-rounding", "Rounding of bfloat16", text, svg(figure))

@@ -21,5 +21,8 @@ def pictures() -> Iterator[Picture]:
         one.plot(steps, np.asarray(entry.make(**entry.example)(jnp.asarray(steps))), color=BLUE, linewidth=1.4)
         one.set_title(name, fontsize=8, loc="left")
     yield Picture(
-        "gallery-schedules", "Schedules", "Each with the arguments of its example, against the step.", svg(figure)
+        "gallery-schedules",
+        "Schedules",
+        "Each schedule against the step, with the arguments of the example in its docstring.",
+        svg(figure),
     )

@@ -31,9 +31,10 @@ def pictures() -> Iterator[Picture]:
         one.set_ylim(1e-4, 2)
     axes[0].legend(fontsize=7)
     text = (
-        f"The singular values, largest 1, of the last of {STEPS} gradients of a {SIDE} x {SIDE} matrix whose own fall "
-        "like 1 / n², with noise, and of the update that each link makes of it, with its default numbers. "
-        "Orthogonalization makes them all alike; Kron's preconditioner has learned little in so few steps."
+        f"The singular values, divided by the largest, of the last of {STEPS} gradients of a {SIDE} x {SIDE} matrix "
+        "whose own singular values fall like 1 / n², with noise, and of the update that each link makes of it, with "
+        "its default hyperparameters. Orthogonalization makes them all nearly equal; Kron's preconditioner has learned "
+        "little in so few steps."
     )
     yield Picture("gallery-spectra", "Singular values of updates", text, svg(figure))
 

@@ -47,7 +47,7 @@ def first(race: Race) -> list[dict[str, str]]:
             row[f"time / {BASIS}"] = f"{statistics.median(ratios):.2f}"
         sizes = [task.entries[name].bytes for task in tasks]
         low, high = f"{min(sizes):.1f}", f"{max(sizes):.1f}"
-        rows.append(row | {"bytes a parameter": low if low == high else f"{low} to {high}"})
+        rows.append(row | {"bytes per parameter": low if low == high else f"{low} to {high}"})
     return rows
 
 
@@ -125,15 +125,15 @@ def charts_of(race: Race) -> dict[str, Chart]:
 
     return {
         "race-distance": (
-            "distance from the best test loss: 0 the best optimizer of a task, 1 the middle one",
+            "distance from the best test loss: 0 for the best optimizer of a task, 1 for the median one",
             f"distance, at most {judged.CAP:g}", distance, "", (11.2, 0.9 + 0.32 * len(names)),
         ),
         "race-budget": (
-            "chance that so many trials hold one as good as the middle optimizer's best, mean over the tasks",
+            "chance that one of n trials is as good as the best trial of the median optimizer, mean over the tasks",
             "trials", budget, "chance", WIDE,
         ),
         "race-profile": (
-            "share of the tasks on which the middle optimizer's final loss is reached within a factor of the fewest "
+            "share of the tasks on which the median optimizer's final loss is reached within a factor of the fewest "
             "steps", "factor", profile, "share of the tasks", WIDE,
         ),
     }  # fmt: skip
@@ -146,20 +146,34 @@ def lines_of(race: Race) -> list[str]:
 
 
 def said(race: Race) -> str:
-    """How the race was run, and what the columns mean."""
+    """How the race was run."""
     task = next(iter(race.tasks.values()))
     entry = next(iter(task.entries.values()))
     return (
-        f"{len(task.entries)} optimizers on {len(race.tasks)} tasks. On each, every optimizer is tuned by the "
-        f"{len(entry.trials)} same points of its space, which is the same on all tasks; the point with the least "
-        f"validation loss is run again with {len(entry.fresh)} fresh seeds, and judged by its loss on test examples. "
-        "Distance: (loss - best) / (middle - best), so that 0 is the best optimizer of the task and 1 the middle one, "
-        f"at most {judged.CAP:g}; mean over the tasks, with the 95 % interval that Student's t gives for other tasks "
-        "like these. Good in so many trials: the chance that so many of the trials hold one whose validation loss is "
-        "that of the middle optimizer's best or less. As good as the best: tasks on which the 95 % interval of the "
-        "paired difference to the best holds 0. "
-        f"Time / {BASIS}: of a step, the middle over the tasks."
+        f"{len(task.entries)} optimizers are compared on {len(race.tasks)} small tasks. On each task, every optimizer "
+        f"is tuned by trying {len(entry.trials)} points of its search space, the same points on all tasks. The point "
+        f"with the lowest validation loss is run again with {len(entry.fresh)} fresh seeds, and judged by the loss on "
+        "test examples. The table is sorted by distance. The runs are short and the models small, so the ranking says "
+        "little about long training of large models."
     )
+
+
+def meanings() -> list[dict[str, str]]:
+    """What the columns of `first` mean."""
+    told = {
+        "distance": "(loss - best) / (median - best): 0 for the best optimizer of a task and 1 for the median one, cut "
+        f"off at {judged.CAP:g}; the mean over the tasks, with a 95 % interval by Student's t as if the tasks were "
+        "drawn from many like them",
+        "good in n trials": "the chance that at least one of n trials, drawn at random, has a validation loss as low "
+        "as the best trial of the median optimizer; the mean over the tasks",
+        "as good as the best": "the number of tasks on which the 95 % interval of the paired difference to the best "
+        "optimizer contains 0, as a very wide interval does too",
+        f"beats {BASIS}, loses to {BASIS}": "the number of tasks on which the 95 % interval of the paired difference "
+        f"to {BASIS} lies below 0, or above it",
+        f"time / {BASIS}": f"the time of a step relative to that of {BASIS}; the median over the tasks",
+        "bytes per parameter": "the size of the optimizer's state; the smallest and the largest of the tasks",
+    }
+    return [{"column": name, "meaning": text} for name, text in told.items()]
 
 
 def write_report(race: Race, path: Path) -> None:
@@ -167,13 +181,14 @@ def write_report(race: Race, path: Path) -> None:
     page = lab.Page(f"Which optimizer to try first: {len(race.tasks)} tasks")
     page.text(said(race))
     page.table(first(race))
+    page.table(meanings())
     for title, axis, draw, other, size in charts_of(race).values():
         page.html(f'<div class="chart">{svg(title, axis, draw, size, other)}</div>')
     page.heading("Test loss of the fresh seeds")
-    page.text("A star: as good as the best.")
+    page.text("A star marks optimizers that are as good as the best.")
     page.table(losses(race))
-    page.heading("Chosen")
-    page.text("In the order of the configuration's spaces.")
+    page.heading("Chosen hyperparameters")
+    page.text("The best point of each search, in the order of the configuration's spaces.")
     page.table(chosen(race))
     page.heading("Tasks")
     page.table(facts(race))
@@ -200,16 +215,18 @@ def markdown(race: Race) -> str:
     total = sum(task.seconds for task in race.tasks.values())
     parts = [
         "# What to try first",
-        f"Written from `race.json` by `{race.command} --docs docs`, which took {total:.0f} s on {race.machine}: edit "
-        "nothing here.",
+        f"This page is generated from `race.json` by `{race.command} --docs docs`; do not edit it. The race took "
+        f"{total:.0f} s on {race.machine}.",
         said(race),
         _table(first(race)),
+        _table(meanings()),
         *charts,
         "## Test loss of the fresh seeds",
-        "Mean and 95 % interval. A star: as good as the best.",
+        "Mean and 95 % interval. A star marks optimizers that are as good as the best.",
         _table(losses(race)),
-        "## Chosen",
-        "In the order of the spaces in `configs/race/race.toml`: the rate, a decay of an average, the weight decay.",
+        "## Chosen hyperparameters",
+        "The best point of each search, in the order of the spaces in `configs/race/race.toml`: the learning rate, the "
+        "decay of an average, the weight decay.",
         _table(chosen(race)),
         "## Tasks",
         _table(facts(race)),

@@ -33,13 +33,14 @@ def tables() -> str:
             rows.append(row)
         else:
             alike.append(f"`{name}`")
-    header = ("function", "by position, as in optax", "by name", "another default", "of optax's alone")
+    header = ("function", "by position, as in optax", "by name", "another default", "only in optax")
     found = [(f"`{x}`", _names(sorted(functions)), f"{place}") for (x, place), functions in sorted(places.items())]
     return "\n\n".join(
         [
-            f"All arguments are optax's, by position as there, beside the `mask` of techniques: {', '.join(alike)}.",
+            "Apart from the `mask` of techniques, these have the same arguments as in optax, in the same positions: "
+            f"{', '.join(alike)}.",
             _table([header, *rows]),
-            "Where the same is had that an argument of optax does:",
+            "What to use instead of an argument that only optax has:",
             _table([("argument", "of", "here"), *found]),
         ]
     )

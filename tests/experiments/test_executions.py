@@ -111,7 +111,7 @@ def test_the_page_lists_what_is_wrong_first_and_each_reason_once():
     page = page_of({(x["technique"], x["execution"]): x for x in found})
     assert page.index("- `clip`, rows: `off by 3`") < page.index("| technique |")
     assert page.count("packed: T does not fit") == 1 and page.count("refused 1") == 2
-    assert "21 were not run and are empty" in page
+    assert "21 were not run: their cells are empty" in page
     assert "There are none" not in page and "There are none" in page_of({("clip", "packed"): found[1]})
 
 
