@@ -41,7 +41,7 @@ def against(entry: Entry, other: Entry) -> lab.Interval:
 
 
 def is_apart(difference: lab.Interval) -> bool:
-    """Whether the interval of a difference leaves no doubt of its sign."""
+    """Whether the interval of a difference leaves no doubt of its sign; one without an interval does not."""
     return abs(difference.mean) > difference.half
 
 
@@ -87,6 +87,16 @@ def ranked(race: Race) -> list[str]:
     far = {name: distances(task) for name, task in race.tasks.items()}
     names = next(iter(far.values()))
     return sorted(names, key=lambda name: statistics.mean(row[name] for row in far.values()))
+
+
+def level_with_first(race: Race) -> list[str]:
+    """The optimizers that cannot be told apart from the first, by the paired differences of distances over the tasks.
+
+    An optimizer that has the same distances as the first on every task is among them.
+    """
+    far = [distances(task) for task in race.tasks.values()]
+    first, *others = ranked(race)
+    return [name for name in others if not is_apart(lab.interval([row[name] - row[first] for row in far]))]
 
 
 def _mean(losses: Sequence[float | None]) -> float:

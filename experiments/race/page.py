@@ -158,6 +158,21 @@ def said(race: Race) -> str:
     )
 
 
+def conclusion(race: Race) -> str:
+    """What to try first, in a sentence or two."""
+    best, level = judged.ranked(race)[0], judged.level_with_first(race)
+    if not level:
+        return f"Begin with {_words(best)}: over these tasks every other optimizer is farther from the best for sure."
+    names = ", ".join(_words(name) for name in level)
+    cost = {
+        name: statistics.median(x.entries[name].milliseconds for x in race.tasks.values()) for name in (best, *level)
+    }
+    return (
+        f"Begin with {_words(best)}, which has the lowest mean distance. These tasks are too few to tell it apart from "
+        f"{names}. Of all of these, a step of {_words(min(cost, key=lambda name: cost[name]))} takes the least time."
+    )
+
+
 def meanings() -> list[dict[str, str]]:
     """What the columns of `first` mean."""
     told = {
@@ -180,6 +195,7 @@ def write_report(race: Race, path: Path) -> None:
     """Write one HTML file that needs nothing else."""
     page = lab.Page(f"Which optimizer to try first: {len(race.tasks)} tasks")
     page.text(said(race))
+    page.text(conclusion(race))
     page.table(first(race))
     page.table(meanings())
     for title, axis, draw, other, size in charts_of(race).values():
@@ -218,6 +234,7 @@ def markdown(race: Race) -> str:
         f"This page is generated from `race.json` by `{race.command} --docs docs`; do not edit it. The race took "
         f"{total:.0f} s on {race.machine}.",
         said(race),
+        f"**{conclusion(race)}**",
         _table(first(race)),
         _table(meanings()),
         *charts,

@@ -167,6 +167,23 @@ def test_the_profile_counts_the_tasks_within_a_factor_of_the_fewest_steps():
     assert judged.within({"one": steps}, 2.0) == {"a": 1.0, "b": 1.0, "c": 0.0}
 
 
+def test_the_conclusion_names_what_cannot_be_told_apart():
+    def of(*tests):
+        names = ("adamw", "b", "c", "d", "e")
+        return raced(**{name: entry([x, x]) for name, x in zip(names, tests, strict=True)})
+
+    tasks = {
+        "one": of(1.0, 1.2, 1.4, 3.0, 3.0),
+        "two": of(1.2, 1.0, 1.6, 3.0, 3.0),
+        "three": of(1.0, 1.1, 1.5, 3.0, 3.0),
+    }
+    race = Race(command="race", machine="here", tasks=tasks)
+    assert judged.ranked(race)[:2] == ["adamw", "b"] and judged.level_with_first(race) == ["b"]
+    assert page.conclusion(race).startswith("Begin with adamw") and "tell it apart from b." in page.conclusion(race)
+    alone = Race(command="race", machine="here", tasks={name: of(1.0, 2.0, 2.1, 3.0, 3.0) for name in ("x", "y", "z")})
+    assert "every other optimizer is farther" in page.conclusion(alone)
+
+
 def test_a_run_that_diverged_is_told():
     race = Race(command="race", machine="here", tasks={"one": raced(adamw=entry([1.0, 1.0]), b=entry([2.0, None]))})
     assert [row["optimizer"] for row in page.losses(race)] == ["adamw", "b"]
