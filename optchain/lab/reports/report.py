@@ -6,8 +6,9 @@ from pathlib import Path
 
 from optchain.lab.base.errors import InputError
 from optchain.lab.base.intervals import scored
-from optchain.lab.reports.configurations import Configuration, colors_of, configurations, differing
+from optchain.lab.reports.configurations import Configuration, colors_of, configurations
 from optchain.lab.reports.curves import Rows, optimizer_charts, score_chart
+from optchain.lab.reports.differences import differences
 from optchain.lab.reports.doubts import doubts
 from optchain.lab.reports.page import card, page_of, table, tiles, write_page
 from optchain.lab.reports.privacy import privacy_tables
@@ -55,7 +56,7 @@ def page(runs: list[Run]) -> str:
     charts += [score_chart(name, logs, colors=colors) for name in task.metrics]
     figures = "".join(f'<div class="chart">{svg}</div>' for svg in charts + optimizer_charts(logs, colors))
     body = [
-        *(_differences(groups) if len(runs) > 1 else [_tiles(runs[0], task, logs[names[0]])]),
+        *(differences(groups) if len(runs) > 1 else [_tiles(runs[0], task, logs[names[0]])]),
         *_result(names, runs, groups, task),
         *doubts(names, runs),
         *_snapshots(names, runs),
@@ -69,14 +70,6 @@ def page(runs: list[Run]) -> str:
     ]
     title = f"{tasks_named[0]}: {names[0] if len(runs) == 1 else ', '.join(names)}"
     return page_of(title, body)
-
-
-def _differences(groups: list[Configuration]) -> list[str]:
-    """What differs between the configurations, as a table; that nothing does, where there is one."""
-    if len(groups) == 1:
-        seeds = ", ".join(map(str, groups[0].seeds))
-        return [f'<p class="sub">One configuration, {len(groups[0].runs)} runs with the seeds {seeds}.</p>']
-    return [f"<h2>What differs</h2>\n{table(differing(groups))}"]
 
 
 def _result(names: list[str], runs: list[Run], groups: list[Configuration], task: Facts) -> list[str]:

@@ -148,6 +148,7 @@ def test_runs_that_differ_in_their_seed_have_one_mean_and_what_differs_is_at_the
         "What differs configuration model.hidden optimizer.adam.b1 runs seeds 1 10 - a0, a1, a2 0, 1, 2 2 20 0.8 b 0"
     )
     assert first in text and text.index(first) < text.index("Result")
+    assert "Optimizer of configuration 2 beside that of 1" in text and re.search(r"adam\.b1\s+0\.9\s+0\.8", text)
     half = stats.t.ppf(0.975, 1) * 0.1  # of two runs: the third diverged
     assert f"1 train parameters {0.3:.4f} ± {half:.4f} {70:.2f} ± {100 * half:.2f} % 2 of 3" in text
     assert text.index("1 test parameters") < text.index("1 validation parameters") < text.index("1 train parameters")
@@ -155,6 +156,7 @@ def test_runs_that_differ_in_their_seed_have_one_mean_and_what_differs_is_at_the
     write(few, tmp_path / "report.html")
     text = text_of(tmp_path / "report.html")
     assert "One configuration, 3 runs with the seeds 0, 1, 2." in text and "What differs" not in text
+    assert "beside that of 1" not in text
 
 
 def test_another_order_of_the_links_is_another_configuration(tmp_path):
