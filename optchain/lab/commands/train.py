@@ -122,10 +122,11 @@ def _trained(built: "Experiment", opened: "Run", renames: dict[str, str | None],
 
     first, signal = processes.is_first(), None
     if not processes.of_first(lambda: _is_done(opened, built.config)):
-        for line in lint(built, opened) if first else ():
-            say(line)
         program = _program(built, opened, profile and first)
-        signal = Trainer(built, opened, renames, program, None if first else Quiet()).train()
+        trainer = Trainer(built, opened, renames, program, None if first else Quiet())
+        for line in lint(built, opened) if first else ():  # once it is known that the run can go on
+            say(line)
+        signal = trainer.train()
     if signal is not None and opened.result is None:
         return 128 + signal
     if first:
