@@ -101,8 +101,8 @@ def markdown(claims: Sequence[Kept]) -> str:
         "95 % interval; where two arms are compared, it is the mean of the paired differences.",
         "The outcome of a check is `seen` if the interval agrees with the claim, `the contrary` if it contradicts the "
         "claim, and `undecided` otherwise. A claim holds if all its checks are seen, holds in part if some are, and "
-        "does not hold if none is. Below, `expected` is the verdict that the author of the "
-        "experiment predicts in its configuration.",
+        "does not hold if none is. Below, `expected` is the verdict that the author of the experiment "
+        "predicts in its configuration.",
         _table(
             ["", "claim", "verdict", "expected", "seconds"],
             [

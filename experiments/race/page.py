@@ -236,7 +236,8 @@ def markdown(race: Race) -> str:
         said(race),
         f"**{conclusion(race)}**",
         "`configs/race/race.toml` describes each task and has the whole chain and the search space of each optimizer. "
-        "In Python, schedule free is `oc.schedule_free_adamw`; evaluate its model at `oc.averaged_params(state, params)`.",
+        "In Python, schedule free is `oc.schedule_free_adamw`; evaluate its model at "
+        "`oc.averaged_params(state, params)`.",
         _table(first(race)),
         _table(meanings()),
         *charts,
