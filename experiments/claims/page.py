@@ -95,13 +95,14 @@ def markdown(claims: Sequence[Kept]) -> str:
         f"{len(claims)} claims that articles make about training and tuning, each tested by experiments on small "
         f"tasks, in {total:.0f} s altogether ({counts}). This page is generated from `claims.json` by "
         "`python -m experiments claims --docs docs`; do not edit it.",
-        "The arms of a claim are the ways of training that it compares. All arms of a claim are tuned with the same "
-        "number of trials, unless a claim says otherwise, and the best of each is run again with fresh seeds, the same "
-        "for all arms. The column `measured` has the mean over these seeds with its 95 % interval; where two arms are "
-        "compared, it is the mean of the paired differences.",
+        "The arms of a claim are the ways of training that it compares, such as small and large batches. All arms of a "
+        "claim are tuned with the same number of trials, unless a claim says otherwise, and the best of each is run "
+        "again with fresh seeds, the same for all arms. The column `measured` has the mean over these seeds with its "
+        "95 % interval; where two arms are compared, it is the mean of the paired differences.",
         "The outcome of a check is `seen` if the interval agrees with the claim, `the contrary` if it contradicts the "
         "claim, and `undecided` otherwise. A claim holds if all its checks are seen, holds in part if some are, and "
-        "does not hold if none is. Below, `expected` is the verdict that its configuration predicts.",
+        "does not hold if none is. Below, `expected` is the verdict that the author of the experiment "
+        "predicts in its configuration.",
         _table(
             ["", "claim", "verdict", "expected", "seconds"],
             [

@@ -182,7 +182,7 @@ def meanings() -> list[dict[str, str]]:
         "good in n trials": "the chance that at least one of n trials, drawn at random, has a validation loss as low "
         "as the best trial of the median optimizer; the mean over the tasks",
         "as good as the best": "the number of tasks on which the 95 % interval of the paired difference to the best "
-        "optimizer contains 0, as a very wide interval does too",
+        "optimizer contains 0; a very wide interval does so even if the mean is far from the best",
         f"beats {BASIS}, loses to {BASIS}": "the number of tasks on which the 95 % interval of the paired difference "
         f"to {BASIS} lies below 0, or above it",
         f"time / {BASIS}": f"the time of a step relative to that of {BASIS}; the median over the tasks",
@@ -235,11 +235,15 @@ def markdown(race: Race) -> str:
         f"{total:.0f} s on {race.machine}.",
         said(race),
         f"**{conclusion(race)}**",
+        "`configs/race/race.toml` describes each task and has the whole chain and the search space of each optimizer. "
+        "In Python, schedule free is `oc.schedule_free_adamw`; evaluate its model at "
+        "`oc.averaged_params(state, params)`.",
         _table(first(race)),
         _table(meanings()),
         *charts,
         "## Test loss of the fresh seeds",
-        "Mean and 95 % interval. A star marks optimizers that are as good as the best.",
+        "Mean and 95 % interval. A star marks optimizers that are as good as the best, or whose interval is too "
+        "wide to tell.",
         _table(losses(race)),
         "## Chosen hyperparameters",
         "The best point of each search, in the order of the spaces in `configs/race/race.toml`: the learning rate, the "
@@ -248,6 +252,7 @@ def markdown(race: Race) -> str:
         "## Tasks",
         _table(facts(race)),
         "## Warnings",
+        "A best value at an end of its search space means that a wider space might have a better one.",
         "\n".join(edges) or "None.",
     ]
     return "\n\n".join(parts) + "\n"
