@@ -93,7 +93,7 @@ class Explanation:
         right.barh(rows, [0.0, *(x.angle for _, x in seen)], color="#d9661f")
         right.axvline(90, color="#5b6570", linewidth=1, linestyle="--")
         right.set_xlim(0, 180)
-        right.set_xlabel("degrees to the gradient; 180: straight down")
+        right.set_xlabel("degrees to the gradient; 180: steepest descent")
         return figure
 
 
@@ -122,7 +122,7 @@ def explain(
 
     >>> import jax.numpy as jnp
     >>> import optchain as oc
-    >>> params = {"w": jnp.array([3.0, 0.0, 4.0, 0.0])}
+    >>> params = {"w": jnp.array([2.5, -2.5, 2.5, 2.5])}
     >>> tx = oc.chain(clip=oc.clip_by_global_norm(1.0), lr=oc.scale_by_learning_rate(0.1))
     >>> [step.effect.did for step in oc.explain(tx, params, tx.init(params), params, "w").steps]
     ['times 0.2', 'times -0.1']
@@ -229,8 +229,9 @@ def _descent(angle: float) -> str:
     """What the angle between an update and the gradient says of the step."""
     if math.isnan(angle):
         return "it does not move"
-    side = "down" if angle > 90 else "UP: the sign is not flipped, or twice"
-    return f"{_degrees(180 - angle)} from straight down, {side}" if angle > 90 else f"it goes {side}"
+    if angle > 90:
+        return f"downhill, {_degrees(180 - angle)} from the steepest direction"
+    return "UPHILL: the sign is not flipped, or flipped twice"
 
 
 def _name(tx: Any) -> str:

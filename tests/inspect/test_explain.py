@@ -68,8 +68,8 @@ def test_the_whole_is_what_update_gives():
 
 
 def test_a_step_that_climbs_is_told():
-    assert "UP: the sign is not flipped" in str(explained(oc.chain(adam=oc.scale_by_adam())))
-    assert "from straight down, down" in str(explained(oc.sgd(0.1)))
+    assert "UPHILL: the sign is not flipped" in str(explained(oc.chain(adam=oc.scale_by_adam())))
+    assert "from the steepest direction" in str(explained(oc.sgd(0.1)))
 
 
 def test_wrappers_have_a_row_of_their_own():

@@ -77,8 +77,8 @@ def as_noisy(model: nnx.Module) -> nnx.Module:
     modules: list[tuple[str, Any]] = [("/".join(map(str, parts)), module) for parts, module in within]
     for path, module in modules:
         if noise.is_on(path):
-            module._noise = nnx.RngStream(jax.random.fold_in(noise.key, zlib.crc32(path.encode())), tag="noise")
-            module._deviation = Deviation(jnp.asarray(noise.deviation, jnp.float32), tag="noise")
+            module.optchain_noise = nnx.RngStream(jax.random.fold_in(noise.key, zlib.crc32(path.encode())), tag="noise")
+            module.optchain_deviation = Deviation(jnp.asarray(noise.deviation, jnp.float32), tag="noise")
             object.__setattr__(module, "__class__", _noisy(type(module)))
     return model
 
@@ -89,7 +89,7 @@ def _noisy(kind: type[Any]) -> type[Any]:
 
     class Noisy(kind):
         def __call__(self, *args: Any, **kwargs: Any) -> Any:
-            return _added(super().__call__(*args, **kwargs), self._deviation[...], self._noise)
+            return _added(super().__call__(*args, **kwargs), self.optchain_deviation[...], self.optchain_noise)
 
     return Noisy
 
