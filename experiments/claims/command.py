@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
                 continue
             arms = try_out(claim, folder, claim.all_studies(path, dict(options.set)), say, options.overwrite)
             findings = outcomes(claim, arms)
-            seconds = _spent(folder / "seconds.json", time.perf_counter() - began, options.overwrite)
+            seconds = spent(folder / "seconds.json", time.perf_counter() - began, options.overwrite)
             left_out = [name for name in whole.arms if name not in claim.arms]
             tried.append(Tried(claim, arms, findings, seconds, command, left_out))
             write(tried, report)
@@ -78,8 +78,8 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _spent(path: Path, more: float, overwritten: bool) -> float:
-    """The seconds that a claim has taken in all calls that came to their end, this one too."""
+def spent(path: Path, more: float, overwritten: bool = False) -> float:
+    """The seconds that something has taken in all calls that came to their end, this one too."""
     before = json.loads(path.read_text())["seconds"] if path.exists() and not overwritten else 0.0
     path.write_text(json.dumps({"seconds": before + more}) + "\n")
     return before + more

@@ -9,6 +9,7 @@ import pydantic
 
 from experiments.claims.report import MARKS, Tried, wanted
 from experiments.claims.tables import STRICT, Verdict
+from experiments.markdown import table
 from optchain import lab
 
 
@@ -103,31 +104,29 @@ def markdown(claims: Sequence[Kept]) -> str:
         "claim, and `undecided` otherwise. A claim holds if all its checks are seen, holds in part if some are, and "
         "does not hold if none is. Below, `expected` is the verdict that the author of the experiment "
         "predicts in its configuration.",
-        _table(
-            ["", "claim", "verdict", "expected", "seconds"],
-            [
-                [
-                    f"[{x.id}](#{x.id.lower()})",
-                    x.statement,
-                    f"{MARKS[x.verdict]} {x.verdict}",
-                    x.expected,
-                    f"{x.seconds:.0f}",
-                ]
-                for x in claims
-            ],
-        ),
+        table([_row(one) for one in claims]),
     ]
     for one in claims:
-        checks = [[x.says, x.score, str(x.measured), x.wanted, x.outcome] for x in one.seen]
         parts += [
             f"## {one.id}",
             f"**{one.statement}** {MARKS[one.verdict]} {one.verdict}, expected: {one.expected}. {one.because}",
-            _table(["what would be seen if it were true", "score", "measured", "expected", "outcome"], checks),
+            table([_check(seen) for seen in one.seen]),
             f"`{one.command}`, {one.seconds:.0f} s",
         ]
     return "\n\n".join(parts) + "\n"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def _row(one: Kept) -> dict[str, str]:
+    verdict, seconds = f"{MARKS[one.verdict]} {one.verdict}", f"{one.seconds:.0f}"
+    link = f"[{one.id}](#{one.id.lower()})"
+    return {"": link, "claim": one.statement, "verdict": verdict, "expected": one.expected, "seconds": seconds}
+
+
+def _check(seen: Seen) -> dict[str, str]:
+    return {
+        "what would be seen if it were true": seen.says,
+        "score": seen.score,
+        "measured": str(seen.measured),
+        "expected": seen.wanted,
+        "outcome": seen.outcome,
+    }

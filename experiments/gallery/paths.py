@@ -10,7 +10,7 @@ import numpy as np
 import optchain as oc
 from experiments.gallery.picture import BLUE, INK, ORANGE, SOFT, Picture, grid, png
 from optchain.core.registry import registered
-from optchain.core.walk import numbers_of
+from optchain.core.walk import definitions, numbers_of
 
 RATES = np.geomspace(1e-4, 10.0, 31)
 STEPS = 200
@@ -85,7 +85,7 @@ def path(tx: Any, landscape: Landscape, hyper: dict[str, Any]) -> jax.Array:
         value, grads = jax.value_and_grad(loss)(params)
         extra: dict[str, Any] = {"value": value, "value_fn": loss, "grad": grads, "grad_fn": jax.grad(loss)}
         extra["hessian"] = {"p": jnp.diagonal(jax.hessian(landscape.function)(params["p"]))}
-        reads = {x for _, link in oc.core.walk.definitions(tx) for x in link.reads}
+        reads = {x for _, link in definitions(tx) for x in link.reads}
         given = {name: extra.get(name) for name in reads}
         params, state = oc.apply(tx, grads, state, params, hyper=hyper, **given)
         return (params, state), params["p"]

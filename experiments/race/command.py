@@ -1,13 +1,12 @@
 """Race optimizers over several tasks, each tuned with the same budget, and say which one to try first."""
 
 import argparse
-import json
 import shlex
 import sys
 import time
 from pathlib import Path
 
-from experiments.claims.command import change
+from experiments.claims.command import change, spent
 from optchain import lab
 
 CONFIG = Path("configs/race/race.toml")
@@ -40,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
                 began, folder = time.perf_counter(), options.out / name
                 print(f"{name}: {len(tasks) + 1} of {len(comparisons)} tasks", file=sys.stderr, flush=True)
                 comparison = configuration.compare(folder)
-                seconds = _spent(folder / "seconds.json", time.perf_counter() - began)
+                seconds = spent(folder / "seconds.json", time.perf_counter() - began)
                 tasks[name] = measured.measured(comparison, seconds)
         except lab.Interrupted as interrupted:
             print("stopped; the same command resumes", file=sys.stderr)
@@ -56,10 +55,3 @@ def run(options: argparse.Namespace) -> int:
     print("\n".join(page.lines_of(race)))
     print(f"report: {options.out / 'report.html'}")
     return 0
-
-
-def _spent(path: Path, more: float) -> float:
-    """The seconds that a task has taken in all calls that came to their end, this one too."""
-    seconds = more + (json.loads(path.read_text())["seconds"] if path.exists() else 0.0)
-    path.write_text(json.dumps({"seconds": seconds}) + "\n")
-    return seconds

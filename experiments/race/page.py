@@ -1,12 +1,13 @@
 """The page of a race: what to try first, the losses, the charts; as a report, and for the documentation."""
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 
+from experiments.markdown import table
 from experiments.race import judged
 from experiments.race.measured import Race
 from optchain import lab
@@ -238,29 +239,24 @@ def markdown(race: Race) -> str:
         "`configs/race/race.toml` describes each task and has the whole chain and the search space of each optimizer. "
         "In Python, schedule free is `oc.schedule_free_adamw`; evaluate its model at "
         "`oc.averaged_params(state, params)`.",
-        _table(first(race)),
-        _table(meanings()),
+        table(first(race)),
+        table(meanings()),
         *charts,
         "## Test loss of the fresh seeds",
         "Mean and 95 % interval. A star marks optimizers that are as good as the best, or whose interval is too "
         "wide to tell.",
-        _table(losses(race)),
+        table(losses(race)),
         "## Chosen hyperparameters",
         "The best point of each search, in the order of the spaces in `configs/race/race.toml`: the learning rate, the "
         "decay of an average, the weight decay.",
-        _table(chosen(race)),
+        table(chosen(race)),
         "## Tasks",
-        _table(facts(race)),
+        table(facts(race)),
         "## Warnings",
         "A best value at an end of its search space means that a wider space might have a better one.",
         "\n".join(edges) or "None.",
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def _table(rows: Sequence[Mapping[str, str]]) -> str:
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _loss(task: judged.Raced, optimizer: str) -> str:

@@ -5,6 +5,8 @@ import textwrap
 from collections.abc import Iterable
 
 SEVERITIES = ("error", "warning", "note")
+# The way out where masks overlap.
+APART = "let each parameter be in one mask: mask=oc.Without(None, other_mask) for the rest"
 SHOWN = 3  # names before "and n more"
 WIDTH = 120
 

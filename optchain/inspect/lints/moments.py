@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from optchain.core.numbers import means
 from optchain.core.runner import Runner
 from optchain.inspect.lints import roles
-from optchain.inspect.lints.finding import Finding, shortened
+from optchain.inspect.lints.finding import APART, Finding, shortened
 from optchain.inspect.lints.subject import Subject
 
 
@@ -18,11 +18,9 @@ def twice(subject: Subject) -> Iterator[Finding]:
         if len(names) > 1:
             found.setdefault(names, []).append(path)
     for names, paths in found.items():
-        links = [link for link in subject.links if link.where in names]
-        if all(len(link.paths) < len(subject.shapes) for link in links):
+        if subject.have_masks(names):
             says = f"their masks overlap: the second divides {shortened(paths)}, which the first has divided"
-            cure = "let each parameter be in one mask: mask=oc.Without(None, other_mask) for the rest"
-            yield Finding("masks-overlap", "warning", names, says, cure)
+            yield Finding("masks-overlap", "warning", names, says, APART)
         else:
             says = f"each divides {shortened(paths)} by the size of what it has seen; after the first, that is about 1"
             cure = "keep one of them, or let each step its own parameters by mask or groups"

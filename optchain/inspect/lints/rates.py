@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from optchain.inspect.lints import roles
-from optchain.inspect.lints.finding import Finding, shortened
+from optchain.inspect.lints.finding import APART, Finding, shortened
 from optchain.inspect.lints.links import Link
 from optchain.inspect.lints.subject import Subject
 
@@ -22,10 +22,9 @@ def two_rates(subject: Subject) -> Iterator[Finding]:
             continue
         links = [link for link in subject.links if link.where in names]
         product = " and ".join(f"{_peak(subject, link, paths[0]):.3g}" for link in links)
-        if all(len(link.paths) < len(subject.shapes) for link in links):
+        if subject.have_masks(names):
             says = f"their masks overlap: the rates {product} multiply on {shortened(paths)}"
-            cure = "let each parameter be in one mask: mask=oc.Without(None, other_mask) for the rest"
-            yield Finding("masks-overlap", "error", names, says, cure)
+            yield Finding("masks-overlap", "error", names, says, APART)
         else:
             says = f"the rates {product} multiply on {shortened(paths)}"
             yield Finding("two-rates", "warning", names, says, "keep one of them; a schedule can be the rate itself")

@@ -56,6 +56,10 @@ class Subject(Trials):
         state = attempt(lambda: jax.eval_shape(link.tx.init, link.params))
         return state is not None and bool(optax.tree.get_all_with_path(state, "nu"))
 
+    def have_masks(self, names: tuple[str, ...]) -> bool:
+        """Whether each of some links leaves parameters out, so that where they meet their masks overlap."""
+        return all(len(link.paths) < len(self.shapes) for link in self.links if link.where in names)
+
     def is_normalized(self, path: str) -> bool:
         """Whether whole steps of a parameter move it, by the same size for gradients of any size."""
         small, large = (max((x.rms for x in run.get(path, ())), default=0.0) for run in (self.small, self.large))
